@@ -1,0 +1,59 @@
+# make demo, make test: two commands on a fresh machine with Python >= 3.11, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(shell date -u +%Y%m%d-%H%M%S)
+
+.PHONY: help demo test lint format ci-search clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
+	@echo "make test       the test suite"
+	@echo "make lint       ruff and mypy"
+	@echo "make format     ruff's formatter and its safe fixes"
+	@echo "make ci-search  a search with a small budget, then the final evaluation"
+	@echo "make clean      remove $(VENV) and caches; results/runs stays"
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo "make: PYTHON is $(PYTHON), which is not on the PATH; install Python 3.11 or newer, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "make: $(PYTHON) is Python " + sys.version.split()[0] + ", but must be 3.11 or newer; run make PYTHON=/path/to/python3.11")'
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "make: $(PYTHON) cannot make a virtual environment; install its venv and ensurepip modules (on Debian: python3-venv)" >&2; exit 1; }
+
+# Editable: commands run from the checkout, and a copy in site-packages would go stale beside it.
+# An environment is filled once a set of extras, and again when its versions change.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the packages for $* into $(VENV) (about 2 GB the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS_$*)'
+	@touch $@
+
+EXTRAS_run := [dashboard]
+EXTRAS_test := [dashboard,test]
+EXTRAS_lint := [lint]
+.PRECIOUS: $(VENV)/.installed-%
+
+demo: $(VENV)/.installed-run
+	@$(BIN)/python -m tuning.search --name demo-$(STAMP)
+	@$(BIN)/python -m evaluation.final --run results/runs/demo-$(STAMP) --gates none
+
+ci-search: $(VENV)/.installed-run
+	@$(BIN)/python -m tuning.search --config ci --name ci-$(STAMP)
+	@$(BIN)/python -m evaluation.final --run results/runs/ci-$(STAMP) --gates none
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-lint
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+
+format: $(VENV)/.installed-lint
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+clean:
+	@rm -rf $(VENV) build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,57 @@
+"""What a trial is given, and how many trials the cluster holds at once."""
+
+import math
+from dataclasses import dataclass
+
+import ray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Resources of one trial."""
+
+    cpus: float
+    gpus: float
+
+    def as_ray(self) -> dict[str, float]:
+        """The mapping that Ray takes."""
+        return {"cpu": self.cpus, "gpu": self.gpus}
+
+    @property
+    def num_threads(self) -> int:
+        """Threads a trial computes with."""
+        return max(1, int(self.cpus))
+
+
+def resources_of_a_trial(cpus: float | None, gpus: float | None) -> Resources:
+    """The asked resources; by default one core, and one GPU where the cluster has any."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    return Resources(
+        cpus=1.0 if cpus is None else cpus, gpus=float(has_gpu) if gpus is None else gpus
+    )
+
+
+def num_slots(resources: Resources) -> int:
+    """Trials that fit at once on the nodes that are there now; never across two nodes."""
+    return sum(
+        _fits(node["Resources"], resources) for node in ray.nodes() if node["Alive"]
+    )
+
+
+def describe_cluster() -> dict[str, float]:
+    """Nodes, CPU cores and GPUs of the cluster."""
+    total = ray.cluster_resources()
+    return {
+        "nodes": sum(1 for node in ray.nodes() if node["Alive"]),
+        "cpus": total.get("CPU", 0.0),
+        "gpus": total.get("GPU", 0.0),
+    }
+
+
+def _fits(available: dict[str, float], resources: Resources) -> int:
+    by_cpu = math.floor(available.get("CPU", 0.0) / resources.cpus)
+    if not resources.gpus:
+        return by_cpu
+    # A fraction never spans two cards.
+    a_card = math.floor(1 / resources.gpus)
+    return min(by_cpu, math.floor(available.get("GPU", 0.0)) * a_card)

@@ -1,0 +1,42 @@
+"""Quality gates: what the study asks of a model before it is used."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+GateKind = Literal["minimum", "optimal", "none"]
+
+# Accuracy, macro-F1, F1 of each class: the study's two levels.
+_THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
+
+
+def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Hold a report's values against the thresholds; a value must be above, not at, its own.
+
+    Args:
+        kind: which thresholds; `none` has no gates.
+        report: `accuracy`, `f1_macro`, `per_class` and `baseline` as in evaluation_report.json.
+
+    Returns:
+        {gate: {`threshold`, `value`, `met`}}: `accuracy`, `f1_macro`, `f1 of NAME` for each
+        class, `beats the baseline` (the difference in macro-F1).
+    """
+    if kind == "none":
+        return {}
+    accuracy, f1_macro, f1_of_class = _THRESHOLDS[kind]
+    gates = {
+        "accuracy": _gate(accuracy, report["accuracy"]),
+        "f1_macro": _gate(f1_macro, report["f1_macro"]),
+    }
+    for name, scores in report["per_class"].items():
+        gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
+    gates["beats the baseline"] = _gate(0.0, report["baseline"]["difference"]["f1_macro"])
+    return gates
+
+
+def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the gates that are not met, in their order."""
+    return [name for name, gate in gates.items() if not gate["met"]]
+
+
+def _gate(threshold: float, value: float) -> dict[str, Any]:
+    return {"threshold": threshold, "value": value, "met": value > threshold}

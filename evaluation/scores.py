@@ -1,0 +1,134 @@
+"""Scores of one set of predictions: plain arrays in, numbers that JSON can hold out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+NUM_BINS = 15
+"""Equal-mass bins of the expected calibration error."""
+
+
+def score(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Any]:
+    """Scores of predictions against labels; a class that is in neither keeps its place.
+
+    A quotient 0/0 counts as 0, so that `f1_macro` averages over every name. Balanced accuracy
+    is the mean recall of the classes that have rows (Brodersen et al. 2010), the Matthews
+    correlation is the one for several classes (Gorodkin 2004), and kappa is Cohen's, weighted
+    by the distance (linear) or squared distance (quadratic) between two codes (Cohen 1968).
+
+    Args:
+        labels: int64 [n], true codes, n at least 1.
+        predictions: int64 [n], predicted codes.
+        names: [num_labels], names in the order of the codes.
+
+    Returns:
+        `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`, `kappa_linear`,
+        `kappa_quadratic`, `per_class` {name: {precision, recall, f1, support}} and
+        `confusion_matrix` (num_labels x num_labels rows of counts; rows true, columns predicted).
+    """
+    codes = np.arange(len(names))
+    matrix = confusion_matrix(labels, predictions, labels=codes)
+    assert matrix.sum() == len(labels), "codes outside the names"
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predictions, labels=codes, average=None, zero_division=0.0
+    )
+    return {
+        "accuracy": float(matrix.trace() / matrix.sum()),
+        "f1_macro": float(f1.mean()),
+        "balanced_accuracy": float(recall[support > 0].mean()),
+        "matthews_correlation": _matthews_correlation(matrix),
+        "kappa_linear": _kappa(matrix, np.abs(codes[:, None] - codes)),
+        "kappa_quadratic": _kappa(matrix, (codes[:, None] - codes) ** 2),
+        "per_class": {
+            name: {
+                "precision": float(precision[code]),
+                "recall": float(recall[code]),
+                "f1": float(f1[code]),
+                "support": int(support[code]),
+            }
+            for code, name in enumerate(names)
+        },
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """How far the probabilities can be taken at their word.
+
+    The expected calibration error weighs |accuracy - confidence| of bins by their rows, the
+    confidence being the highest probability of a row and the bins of equal mass, which biases
+    it less than bins of equal width (Roelofs et al. 2022). Rows of equal confidence share a bin,
+    so the order of rows changes nothing. The Brier score is the multi-class sum (Brier 1950),
+    0 to 2; the negative log-likelihood is in nats a row, finite also where a probability is 0.
+
+    Args:
+        labels: int64 [n], true codes, n at least 1.
+        probabilities: float64 [n, num_labels], rows that sum to 1.
+
+    Returns:
+        `expected_calibration_error`, `brier_score`, `negative_log_likelihood` and `bins`
+        [{confidence, accuracy, count}], by rising confidence, at most 15.
+    """
+    num_rows = len(labels)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = [
+        {
+            "confidence": float(confidence[members].mean()),
+            "accuracy": float(correct[members].mean()),
+            "count": len(members),
+        }
+        for members in equal_mass_bins(confidence, NUM_BINS)
+    ]
+    errors = probabilities.copy()
+    errors[np.arange(num_rows), labels] -= 1.0
+    likelihood = probabilities[np.arange(num_rows), labels]
+    return {
+        "expected_calibration_error": sum(
+            row["count"] / num_rows * abs(row["accuracy"] - row["confidence"]) for row in bins
+        ),
+        "brier_score": float((errors**2).sum(axis=1).mean()),
+        "negative_log_likelihood": float(
+            -np.log(np.clip(likelihood, np.finfo(np.float64).eps, 1.0)).mean()
+        ),
+        "bins": bins,
+    }
+
+
+def equal_mass_bins(values: NDArray[Any], num_bins: int) -> list[NDArray[np.int64]]:
+    """Positions of the values in bins of about equal count, by rising value.
+
+    Equal values share the bin of the upper ones; a bin that this leaves empty is left out.
+
+    Args:
+        values: number [n], n at least 1.
+        num_bins: how many bins to make at most.
+
+    Returns:
+        int64 [count of the bin], one array a bin; together a permutation of range(n).
+    """
+    ordered = np.sort(values)
+    starts = [part[0] for part in np.array_split(np.arange(len(values)), num_bins) if len(part)]
+    bin_of = np.searchsorted(ordered[starts[1:]], values, side="right")
+    return [np.flatnonzero(bin_of == number) for number in np.unique(bin_of)]
+
+
+def _matthews_correlation(matrix: NDArray[np.int64]) -> float:
+    # This and kappa are written out because scikit-learn's warn when one class alone is there.
+    counts = matrix.astype(np.float64)
+    total, true, predicted = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
+    covariance = counts.trace() * total - true @ predicted
+    scale = np.sqrt((total**2 - true @ true) * (total**2 - predicted @ predicted))
+    return float(covariance / scale) if scale > 0 else 0.0
+
+
+def _kappa(matrix: NDArray[np.int64], weights: NDArray[np.int64]) -> float:
+    """Cohen's kappa of a confusion matrix, `weights` being the cost of each of its cells."""
+    by_chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / matrix.sum()
+    expected = (weights * by_chance).sum()
+    return float(1 - (weights * matrix).sum() / expected) if expected > 0 else 0.0

@@ -1,0 +1,60 @@
+"""What a run was made with: versions, devices, commit."""
+
+import hashlib
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "scikit-learn", "pandas", "numpy")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions of Python and the packages that decide results, devices, and the commit."""
+    cards = range(torch.cuda.device_count())
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": [torch.cuda.get_device_name(card) for card in cards] or [_processor()],
+        "commit": _commit(),
+    }
+
+
+def hash_model(directory: Path) -> str | None:
+    """SHA-256 over the names and contents of a model directory's files; None if it is none."""
+    if not directory.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(p for p in directory.iterdir() if p.is_file()):
+        digest.update(path.name.encode("utf-8", errors="surrogateescape"))
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this file lies in; None outside of one."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--verify", "--quiet", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

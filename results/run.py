@@ -1,0 +1,206 @@
+"""The files of one run: where they are, what their columns are, how they are read and written."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.errors import RunError
+from results.files import append_row, drop_torn_line, read_csv, write_csv, write_json, write_text
+
+SCHEMA_VERSION = 1
+
+CURVE_COLUMNS = (
+    *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
+    *("accuracy", "learning_rate", "collapsed"),
+)
+_BEFORE_PARAMETERS = ("trial_id", "status", "source")
+_AFTER_PARAMETERS = (
+    *("f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds", "error"),
+    *("stopped_by", "replicate", "seed", "split_seed", "fixed_rows_loss"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of a run; reading and writing of the files in it."""
+
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.directory / "config.yaml"
+
+    @property
+    def best(self) -> Path:
+        """The winner: sections data, model and training, YAML."""
+        return self.directory / "best.yaml"
+
+    @property
+    def record(self) -> Path:
+        """The record of the search, JSON."""
+        return self.directory / "search.json"
+
+    @property
+    def trials(self) -> Path:
+        """A row a trial, CSV."""
+        return self.directory / "trials.csv"
+
+    @property
+    def curves(self) -> Path:
+        """A row an evaluation, CSV."""
+        return self.directory / "curves.csv"
+
+    @property
+    def splits(self) -> Path:
+        """Where each input row went, CSV."""
+        return self.directory / "splits.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.directory / "report.html"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that the search learnt, a directory; only for the model `tiny`."""
+        return self.directory / "tokenizer"
+
+    @property
+    def log(self) -> Path:
+        """What the search said, with times."""
+        return self.directory / "logs" / "search.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, a directory a trial."""
+        return self.directory / "logs" / "tensorboard"
+
+    @property
+    def scratch(self) -> Path:
+        """Ray's own state while the search runs; removed at its end."""
+        return self.directory / ".ray"
+
+    def write_trials(self, parameters: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace `trials.csv`; `parameters` are the searched fields."""
+        write_csv(self.trials, (*_BEFORE_PARAMETERS, *parameters, *_AFTER_PARAMETERS), rows)
+
+    def append_evaluation(self, row: Mapping[str, Any]) -> None:
+        """Append one line to `curves.csv`."""
+        append_row(self.curves, CURVE_COLUMNS, row)
+
+    def read_trials(self) -> list[dict[str, str]]:
+        """Rows of `trials.csv`, cells as text."""
+        return _rows(self.trials, (*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
+
+    def read_curves(self) -> list[dict[str, str]]:
+        """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
+        drop_torn_line(self.curves)
+        return _rows(self.curves, CURVE_COLUMNS)
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Replace `search.json`."""
+        write_json(self.record, {"schema_version": SCHEMA_VERSION, **record})
+
+    def read_record(self) -> dict[str, Any]:
+        """Content of `search.json`.
+
+        Raises:
+            RunError: it is missing, cut short or of another version.
+        """
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(
+                f"run {self.directory}: it has no search.json, so no search wrote it; give the"
+                " directory that a search printed"
+            ) from error
+        except (ValueError, OSError) as error:
+            raise RunError(
+                f"run {self.directory}: search.json cannot be read ({error}); restore the file or"
+                " run the search again"
+            ) from error
+        version = record.get("schema_version") if isinstance(record, dict) else None
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                f"run {self.directory}: search.json has schema_version {version!r}, but this"
+                f" program reads {SCHEMA_VERSION}; use the version that wrote the run"
+            )
+        return dict(record)
+
+    def write_config(self, text: str) -> None:
+        """Replace `config.yaml`."""
+        write_text(self.config, text)
+
+
+def create_run(directory: Path, name: str) -> Run:
+    """Make the directory of a new run.
+
+    Raises:
+        RunError: the name is taken, or the directory cannot be written.
+    """
+    path = directory / name
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except FileExistsError as error:
+        taken = f"run {name!r} exists in {directory}" if path.exists() else f"{directory} is a file"
+        raise RunError(
+            f"output.name: {taken}, but a run needs a new directory; choose another --name, or go"
+            " on with it by --resume"
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"output.directory: {directory} cannot be written ({error.strerror}); choose a directory"
+            " that you may write with --output.directory"
+        ) from error
+    return Run(path.absolute())
+
+
+def open_run(path: Path) -> Run:
+    """The run in a directory.
+
+    Raises:
+        RunError: there is no such directory.
+    """
+    if not path.is_dir():
+        raise RunError(f"run {path}: no such directory; give the directory that a search printed")
+    return Run(path.absolute())
+
+
+def newest_unfinished(directory: Path) -> Run:
+    """The run in `directory` that began last and is not completed.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = []
+    for record in directory.glob("*/search.json"):
+        run = Run(record.parent.absolute())
+        try:
+            content = run.read_record()
+        except RunError:
+            continue
+        if content.get("status") != "completed":
+            found.append((str(content.get("started_at")), os.fspath(run.directory)))
+    if not found:
+        raise RunError(
+            f"--resume: no unfinished run in {directory}; give one by --name, or start without"
+            " --resume"
+        )
+    return Run(Path(max(found)[1]))
+
+
+def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
+    try:
+        rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read ({error}); restore the file") from error
+    missing = [name for name in required if rows and name not in rows[0]]
+    if missing:
+        raise RunError(f"{path}: column {missing[0]} is missing; restore the file")
+    return rows

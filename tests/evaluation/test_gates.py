@@ -1,0 +1,37 @@
+import pytest
+
+from evaluation.gates import check_gates, unmet
+
+
+def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1):
+    return {
+        "accuracy": accuracy,
+        "f1_macro": f1_macro,
+        "per_class": {"none": {"f1": 0.99}, "macro": {"f1": f1}},
+        "baseline": {"difference": {"accuracy": -1.0, "f1_macro": difference}},
+    }
+
+
+def test_values_above_every_threshold_meet_every_gate():
+    gates = check_gates("minimum", _report(0.86, 0.81, 0.71))
+    assert unmet(gates) == []
+    assert gates["f1_macro"] == {"threshold": 0.80, "value": 0.81, "met": True}
+    assert len(gates) == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "accuracy", "f1_macro", "f1"),
+    [("minimum", 0.85, 0.80, 0.70), ("optimal", 0.90, 0.85, 0.80)],
+)
+def test_a_value_at_exactly_its_threshold_is_unmet(kind, accuracy, f1_macro, f1):
+    gates = check_gates(kind, _report(accuracy, f1_macro, f1, difference=0.0))
+    assert unmet(gates) == ["accuracy", "f1_macro", "f1 of macro", "beats the baseline"]
+
+
+def test_one_weak_class_alone_is_named():
+    assert unmet(check_gates("minimum", _report(0.95, 0.9, 0.5))) == ["f1 of macro"]
+
+
+def test_no_gates_are_checked_when_none_are_asked_for():
+    assert check_gates("none", _report(0.1, 0.1, 0.1)) == {}
+    assert unmet({}) == []

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from evaluation.uncertainty import (
+    _chunks,
+    _kinds,
+    _sum_of_kinds,
+    accuracies,
+    bootstrap_intervals,
+    f1_of_classes,
+    group_confusions,
+    paired_randomisation,
+)
+
+NAMES = ["none", "mild", "severe"]
+
+
+def _rows(seed: int, num_rows: int, right: float = 0.7):
+    """Labels, predictions of which a share `right` is kept, and groups of one to three rows."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, num_rows, p=[0.6, 0.3, 0.1])
+    predictions = np.where(rng.random(num_rows) < right, labels, rng.integers(0, 3, num_rows))
+    return labels, predictions, np.sort(rng.integers(0, num_rows // 2, num_rows)) * 7
+
+
+def test_drawing_kinds_of_groups_equals_taking_the_rows_of_the_groups():
+    labels, predictions, groups = _rows(0, 120)
+    matrices = group_confusions(labels, predictions, groups, 3)
+    kinds, counts = _kinds(matrices)
+    rng = np.random.default_rng(1)
+    taken = rng.multinomial(counts.sum(), counts / counts.sum(), size=20)
+    drawn = _sum_of_kinds(taken, kinds)
+    f1, accuracy = f1_of_classes(drawn), accuracies(drawn)
+    numbers = np.unique(groups)
+    for draw in range(20):
+        rows: list[int] = []
+        for kind, times in zip(kinds, taken[draw], strict=True):
+            alike = numbers[(matrices == kind).all(axis=(1, 2))]
+            for number in rng.choice(alike, times):
+                rows.extend(np.flatnonzero(groups == number))
+        assert accuracy[draw] == pytest.approx(accuracy_score(labels[rows], predictions[rows]))
+        expected = f1_score(
+            labels[rows], predictions[rows], labels=range(3), average=None, zero_division=0
+        )
+        assert f1[draw] == pytest.approx(expected)
+
+
+def test_intervals_equal_a_slow_bootstrap_over_groups_up_to_chance():
+    labels, predictions, groups = _rows(2, 200)
+    numbers = np.unique(groups)
+    rows_of = {number: np.flatnonzero(groups == number) for number in numbers}
+    stratum = np.array(
+        [np.bincount(labels[rows_of[number]], minlength=3).argmax() for number in numbers]
+    )
+    rng = np.random.default_rng(3)
+    slow = []
+    for _ in range(1500):
+        chosen = np.concatenate(
+            [
+                rng.choice(numbers[stratum == code], np.sum(stratum == code))
+                for code in np.unique(stratum)
+            ]
+        )
+        rows = np.concatenate([rows_of[number] for number in chosen])
+        slow.append(np.mean(labels[rows] == predictions[rows]))
+    found = bootstrap_intervals(labels, predictions, groups, NAMES, seed=4)["accuracy"]
+    assert found == pytest.approx(np.quantile(slow, [0.025, 0.975]), abs=0.012)
+
+
+def test_intervals_name_each_metric_and_hold_the_score():
+    labels, predictions, groups = _rows(5, 300)
+    found = bootstrap_intervals(labels, predictions, groups, NAMES, seed=0)
+    assert list(found) == ["accuracy", "f1_macro", "f1 of none", "f1 of mild", "f1 of severe"]
+    low, high = found["f1_macro"]
+    assert low < f1_score(labels, predictions, average="macro") < high
+    for code, name in enumerate(NAMES):
+        low, high = found[f"f1 of {name}"]
+        assert low < f1_score(labels, predictions, average=None)[code] < high
+
+
+def test_rows_that_err_together_widen_the_interval_when_grouped():
+    labels, predictions, _ = _rows(6, 200)
+    labels, predictions = np.repeat(labels, 4), np.repeat(predictions, 4)
+    together = np.repeat(np.arange(200), 4)
+    low, high = bootstrap_intervals(labels, predictions, together, NAMES, seed=0)["accuracy"]
+    alone = bootstrap_intervals(labels, predictions, np.arange(800), NAMES, seed=0)["accuracy"]
+    # Four copies of a row carry the information of one: twice the width.
+    assert (high - low) / (alone[1] - alone[0]) == pytest.approx(2.0, abs=0.2)
+
+
+def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows():
+    labels, predictions, groups = _rows(7, 150)
+    order = np.random.default_rng(0).permutation(150)
+    first = bootstrap_intervals(labels, predictions, groups, NAMES, seed=1)
+    again = bootstrap_intervals(labels[order], predictions[order], groups[order], NAMES, seed=1)
+    assert first == again
+    assert first != bootstrap_intervals(labels, predictions, groups, NAMES, seed=2)
+
+
+def test_a_class_without_rows_has_an_interval_of_zero_width():
+    found = bootstrap_intervals(
+        np.array([0, 1, 0, 1]), np.array([0, 1, 1, 1]), np.arange(4), NAMES, seed=0
+    )
+    assert found["f1 of severe"] == [0.0, 0.0]
+
+
+def test_identical_predictions_have_p_one():
+    labels, predictions, groups = _rows(8, 100)
+    found = paired_randomisation(labels, predictions, predictions, groups, 3, seed=0)
+    assert found == {
+        "accuracy": {"difference": 0.0, "p_value": 1.0},
+        "f1_macro": {"difference": 0.0, "p_value": 1.0},
+    }
+
+
+def test_a_clearly_better_system_has_a_small_p_and_a_positive_difference():
+    labels, worse, groups = _rows(9, 600, right=0.4)
+    better = _rows(9, 600, right=0.9)[1]
+    found = paired_randomisation(labels, better, worse, groups, 3, seed=0)
+    for metric in found.values():
+        assert metric["difference"] > 0.1
+        assert metric["p_value"] == pytest.approx(1 / 10_001)
+
+
+def test_the_p_value_is_the_share_of_all_swaps_of_a_small_case():
+    labels = np.array([0, 0, 1, 1, 2, 2, 0, 1])
+    a = np.array([0, 0, 1, 1, 2, 0, 0, 2])
+    b = np.array([0, 1, 1, 0, 2, 2, 1, 1])
+    groups = np.array([0, 0, 1, 2, 3, 4, 5, 6])
+    observed = np.mean(a == labels) - np.mean(b == labels)
+    observed_f1 = f1_score(labels, a, average="macro") - f1_score(labels, b, average="macro")
+    extreme = extreme_f1 = 0
+    for code in range(2**7):
+        swap = (code >> groups) & 1 == 1
+        first, second = np.where(swap, b, a), np.where(swap, a, b)
+        accuracy = np.mean(first == labels) - np.mean(second == labels)
+        f1 = f1_score(labels, first, average="macro", zero_division=0) - f1_score(
+            labels, second, average="macro", zero_division=0
+        )
+        extreme += abs(accuracy) >= abs(observed) - 1e-12
+        extreme_f1 += abs(f1) >= abs(observed_f1) - 1e-12
+    found = paired_randomisation(labels, a, b, groups, 3, num_draws=40_000, seed=0)
+    assert found["accuracy"]["p_value"] == pytest.approx(extreme / 128, abs=0.01)
+    assert found["f1_macro"]["p_value"] == pytest.approx(extreme_f1 / 128, abs=0.01)
+    assert found["accuracy"]["difference"] == pytest.approx(observed)
+    assert found["f1_macro"]["difference"] == pytest.approx(observed_f1)
+
+
+def test_under_the_hypothesis_small_p_values_are_as_rare_as_they_say():
+    rng = np.random.default_rng(11)
+    small = 0
+    for _ in range(300):
+        labels = rng.integers(0, 3, 60)
+        a, b = (np.where(rng.random(60) < 0.7, labels, rng.integers(0, 3, 60)) for _ in range(2))
+        found = paired_randomisation(labels, a, b, np.arange(60), 3, num_draws=400, seed=0)
+        small += found["f1_macro"]["p_value"] <= 0.1
+    # 30 are expected of 300; 52 is four standard deviations above.
+    assert small <= 52
+
+
+def test_draws_in_several_chunks_agree_with_draws_in_one():
+    labels, a, _ = _rows(12, 6000)
+    b = _rows(13, 6000)[1]
+    # Groups of ten rows are nearly all different, so that 10,000 draws exceed one chunk.
+    groups = np.arange(6000) // 10
+    sizes = list(_chunks(10_000, 600))
+    assert len(sizes) > 1
+    assert sum(sizes) == 10_000
+    many, few = (
+        bootstrap_intervals(labels, a, groups, NAMES, num_resamples=number, seed=0)["accuracy"]
+        for number in (10_000, 2000)
+    )
+    assert many == pytest.approx(few, abs=0.002)
+    tests = [
+        paired_randomisation(labels, a, b, groups, 3, num_draws=number, seed=0)["accuracy"]
+        for number in (10_000, 2000)
+    ]
+    assert tests[0]["p_value"] == pytest.approx(tests[1]["p_value"], abs=0.04)

@@ -1,0 +1,93 @@
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+
+from results.plots import plot_confusion_matrix, plot_training_curves
+
+LONG_NAMES = [
+    "Bukan Ujaran Kebencian",
+    "Ujaran Kebencian - Ringan",
+    "Ujaran Kebencian - Sedang",
+    "Ujaran Kebencian - Berat",
+]
+
+
+def _size_and_density(path: Path) -> tuple[int, int, int]:
+    """Width and height in pixels and dots an inch of a PNG."""
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", content[16:24])
+    at = content.index(b"pHYs") + 4
+    return width, height, round(struct.unpack(">I", content[at : at + 4])[0] * 0.0254)
+
+
+def _evaluations(num: int) -> list[dict[str, object]]:
+    return [
+        {"epoch": n / 4, "train_loss": 1.4 / n, "eval_loss": 1.5 / n, "f1_macro": 0.1 * n}
+        for n in range(1, num + 1)
+    ]
+
+
+def test_the_confusion_matrix_is_a_picture_of_300_dots_an_inch(tmp_path):
+    path = tmp_path / "new" / "confusion_matrix.png"
+    matrix = [[1400, 60, 20, 2], [80, 500, 40, 3], [30, 50, 240, 9], [1, 5, 20, 60]]
+    plot_confusion_matrix(path, matrix, LONG_NAMES)
+    width, height, density = _size_and_density(path)
+    assert density == 300
+    assert width > height > 1000
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "names", [["a$b$", "\x00"], ["\U0001f620", "\ua98f\ua9ae"], ["<script>", "x" * 200]]
+)
+def test_odd_names_and_a_class_without_rows_are_drawn(tmp_path, names):
+    path = tmp_path / "matrix.png"
+    plot_confusion_matrix(path, [[3, 1], [0, 0]], names)
+    assert max(_size_and_density(path)[:2]) < 20_000
+
+
+def test_twelve_classes_fit(tmp_path):
+    path = tmp_path / "matrix.png"
+    plot_confusion_matrix(path, [[5] * 12] * 12, [f"class number {n}" for n in range(12)])
+    assert _size_and_density(path)[0] < 15_000
+
+
+def test_training_curves_are_drawn_from_numbers_and_from_the_text_of_a_table(tmp_path):
+    numbers, text = tmp_path / "numbers.png", tmp_path / "text.png"
+    rows = _evaluations(8)
+    steps = [{"epoch": n / 10, "loss": 1.4 - n / 30} for n in range(20)]
+    plot_training_curves(numbers, search_curve=rows, final_curve=steps)
+    as_text = [{key: str(value) for key, value in row.items()} for row in rows]
+    plot_training_curves(text, search_curve=as_text, final_curve=steps)
+    assert _size_and_density(numbers)[2] == 300
+    assert numbers.read_bytes() == text.read_bytes()
+
+
+@pytest.mark.parametrize("value", [None, "", "nan", float("inf")])
+def test_a_missing_value_leaves_a_gap(tmp_path, value):
+    rows = _evaluations(4)
+    rows[1]["train_loss"] = value
+    path = tmp_path / "curves.png"
+    plot_training_curves(path, search_curve=rows, final_curve=[{"epoch": value, "loss": 1.0}])
+    assert _size_and_density(path)[0] > 1000
+
+
+def test_no_curves_are_a_picture_that_says_so(tmp_path):
+    path = tmp_path / "curves.png"
+    plot_training_curves(path, search_curve=[], final_curve=[])
+    assert _size_and_density(path)[0] > 1000
+
+
+def test_pictures_can_be_drawn_outside_the_main_thread(tmp_path):
+    path = tmp_path / "curves.png"
+    thread = threading.Thread(
+        target=plot_training_curves,
+        args=(path,),
+        kwargs={"search_curve": _evaluations(3), "final_curve": []},
+    )
+    thread.start()
+    thread.join()
+    assert path.exists()

@@ -1,0 +1,248 @@
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.training.tables import (
+    LABELS,
+    SHARED,
+    WORDS,
+    configured,
+    fixed_table,
+    messy_table,
+    problems_of,
+    table_of,
+)
+from training.config import SAMPLE, DataConfig
+from training.data import DataSummary, PreparedData, open_test, prepare
+from training.folding import fold
+
+TWEETS = SHARED / "severity_tweets.csv"
+
+
+def split_of_text(table: pd.DataFrame, prepared: PreparedData) -> dict[str, str]:
+    """The split of each kept text; a text of a dropped row alone has none."""
+    placed = prepared.assignment[prepared.assignment["split"] != "dropped"]
+    return dict(zip(table["text"].iloc[placed["row"]], placed["split"], strict=True))
+
+
+def test_shuffling_the_file_leaves_every_text_in_its_split(tmp_path: Path) -> None:
+    table = messy_table()
+    config = configured(tmp_path, table)
+    prepared = prepare(config)
+    shuffled_table = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    shuffled = prepare(configured(tmp_path, shuffled_table))
+    assert split_of_text(shuffled_table, shuffled) == split_of_text(table, prepared)
+    for name in ("train", "validation"):
+        before, after = getattr(prepared, name), getattr(shuffled, name)
+        assert before.texts == after.texts
+        assert before.labels.tolist() == after.labels.tolist()
+        assert before.groups.tolist() == after.groups.tolist()
+    assert shuffled.summary.class_counts == prepared.summary.class_counts
+    assert shuffled.summary.dropped == prepared.summary.dropped
+    assert [part.texts for part in shuffled.redraw(1)] == [
+        part.texts for part in prepared.redraw(1)
+    ]
+
+
+def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> None:
+    table = messy_table()
+    # Threads of four rows, away from the near-duplicates: both in one would chain them.
+    table["thread"] = [
+        f"t{row // 5}" if 100 <= row < 200 and row % 5 else "" for row in table.index
+    ]
+    config = configured(tmp_path, table, group_column="thread")
+    prepared, test = prepare(config), open_test(config)
+    parts = [prepared.train, prepared.validation, test]
+    for first in range(3):
+        for second in range(first):
+            a, b = parts[first], parts[second]
+            assert not set(a.groups.tolist()) & set(b.groups.tolist())
+            assert not {fold(text) for text in a.texts} & {fold(text) for text in b.texts} - {""}
+    threads = prepared.assignment.assign(thread=table["thread"]).query(
+        "split != 'dropped' and thread != ''"
+    )
+    assert threads.groupby("thread")["split"].nunique().max() == 1
+    assert prepared.summary.duplicate_groups > 0
+
+
+def test_texts_and_labels_stand_at_their_row_numbers(tmp_path: Path) -> None:
+    table = messy_table()
+    config = configured(tmp_path, table)
+    prepared, test = prepare(config), open_test(config)
+    for part in (prepared.train, prepared.validation, test):
+        assert part.texts == table["text"].iloc[part.rows].tolist()
+        assert [LABELS[label] for label in part.labels] == table["final_label"].iloc[
+            part.rows
+        ].tolist()
+    assert test.rows.tolist() == prepared.test_rows.tolist()
+    assert prepared.assignment["row"].tolist() == list(range(len(table)))
+
+
+def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
+    config = configured(tmp_path, messy_table())
+    strings: set[str] = set()
+
+    def walk(value: object) -> None:
+        if isinstance(value, str):
+            strings.add(value)
+        elif is_dataclass(value):
+            for field in fields(value):
+                walk(getattr(value, field.name))
+        elif isinstance(value, pd.DataFrame):
+            for name in value:
+                walk(value[name].tolist())
+        elif isinstance(value, dict):
+            walk([*value.keys(), *value.values()])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                walk(item)
+        else:
+            assert isinstance(value, np.ndarray | float | int | None), type(value)
+            assert not isinstance(value, np.ndarray) or value.dtype == np.int64
+
+    prepared, test = prepare(config), open_test(config)
+    walk(prepared)
+    assert set(prepared.train.texts) <= strings
+    assert not strings & set(test.texts)
+    assert set(vars(prepared)) == {field.name for field in fields(prepared)}
+
+
+def test_a_redraw_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path: Path) -> None:
+    prepared = prepare(configured(tmp_path, messy_table()))
+    rest = {*prepared.train.rows.tolist(), *prepared.validation.rows.tolist()}
+    train, validation = prepared.redraw(43)
+    assert set(validation.rows.tolist()) != set(prepared.validation.rows.tolist())
+    assert {*train.rows.tolist(), *validation.rows.tolist()} == rest
+    assert not set(train.groups.tolist()) & set(validation.groups.tolist())
+    assert not set(prepared.test_rows.tolist()) & rest
+    assert abs(len(validation.rows) - len(prepared.validation.rows)) <= 3
+
+
+def test_a_redraw_with_the_configured_seed_is_the_split_at_hand(tmp_path: Path) -> None:
+    prepared = prepare(configured(tmp_path, messy_table(), split_seed=5))
+    train, validation = prepared.redraw(5)
+    assert train.texts == prepared.train.texts
+    assert validation.rows.tolist() == prepared.validation.rows.tolist()
+
+
+def test_validation_is_a_fifth_of_little_data_and_what_is_configured_else(tmp_path: Path) -> None:
+    table = table_of(500)
+    assert prepare(configured(tmp_path, table)).validation_share == 0.2
+    prepared = prepare(configured(tmp_path, table, validation_size=0.3))
+    assert len(prepared.validation.rows) == pytest.approx(0.3 * 400, abs=2)
+
+
+def test_a_fixed_split_stands_and_what_it_leaks_leaves_train_first(tmp_path: Path) -> None:
+    table = fixed_table()
+    # Row 70 is a test row, 60 a validation row and 0 to 2 are train rows, all of one class.
+    table.loc[0, "text"] = table.loc[70, "text"].upper()
+    table.loc[1, "text"] = table.loc[60, "text"] + "!"
+    table.loc[2, "text"] = table.loc[71, "text"] + " ya"
+    config = configured(tmp_path, table, split_column="part")
+    prepared = prepare(config)
+    splits, reasons = prepared.assignment["split"], prepared.assignment["reason"]
+    assert reasons[[0, 1]].tolist() == ["duplicate of another split"] * 2
+    assert reasons[2] == "in a group of another split"
+    assert prepared.summary.dropped["duplicate of another split"] == 2
+    assert prepared.summary.dropped["in a group of another split"] == 1
+    assert splits[3:60].unique().tolist() == ["train"]
+    assert splits[60:70].unique().tolist() == ["validation"]
+    assert splits[70:100].unique().tolist() == ["test"]
+    train, validation = prepared.redraw(1)
+    assert len(validation.rows) == pytest.approx(len(prepared.validation.rows), abs=2)
+    assert not {*train.rows.tolist(), *validation.rows.tolist()} & set(prepared.test_rows.tolist())
+
+
+def test_a_fixed_split_without_validation_draws_it_from_train(tmp_path: Path) -> None:
+    table = fixed_table()
+    table["part"] = table["part"].replace(" VAL ", "train")
+    prepared = prepare(configured(tmp_path, table, split_column="part"))
+    assert len(prepared.test_rows) == (table["part"] == "Test").sum()
+    assert prepared.validation_share == 0.2
+    assert len(prepared.validation.rows) == pytest.approx(0.2 * 105, abs=2)
+
+
+def test_a_fixed_split_without_a_test_is_an_error(tmp_path: Path) -> None:
+    table = fixed_table().assign(part="train")
+    (line,) = problems_of(configured(tmp_path, table, split_column="part"))
+    assert "no kept row is in test" in line
+
+
+def test_a_class_that_some_split_gets_no_row_of_is_an_error(tmp_path: Path) -> None:
+    table = table_of().query("final_label != 'abot'").reset_index(drop=True)
+    table.loc[[0, 1], "final_label"] = "abot"
+    (line,) = problems_of(configured(tmp_path, table))
+    assert (
+        "class 'abot' has no row in train (rows kept: train 0, validation 1, test 1)" in line
+        or (
+            "class 'abot' has no row in validation (rows kept: train 1, validation 0, test 1)"
+            in line
+        )
+    )
+
+
+def test_a_class_without_rows_is_an_error(tmp_path: Path) -> None:
+    table = table_of().query("final_label != 'abot'")
+    (line,) = problems_of(configured(tmp_path, table))
+    assert "class 'abot' has no row in train and validation and test" in line
+
+
+def test_a_large_group_of_like_texts_is_an_error_that_names_a_threshold_that_works(
+    tmp_path: Path,
+) -> None:
+    table = table_of(200)
+    base = "saiki wong desa padha kerja bakti ngresiki kali sing kebak uwuh ing cedhak pasar "
+    table.loc[range(0, 90, 10), "text"] = [base + word for word in WORDS[:9]]
+    (line,) = problems_of(configured(tmp_path, table))
+    assert "9 of 200 kept rows are one group" in line
+    assert "saiki wong desa" in line
+    assert "alike at data.near_duplicate_threshold 0.8: try 0." in line
+    tried = float(line.rsplit("try ", 1)[1])
+    prepared = prepare(configured(tmp_path, table, near_duplicate_threshold=tried))
+    assert prepared.summary.kept == 200
+
+
+def test_like_texts_that_no_threshold_parts_are_parted_by_null(tmp_path: Path) -> None:
+    table = table_of(200)
+    table.loc[range(0, 90, 10), "text"] = ["haha" + "ha" * times for times in range(9)]
+    (line,) = problems_of(configured(tmp_path, table))
+    assert line.endswith("try null (only equal texts)")
+    assert prepare(configured(tmp_path, table, near_duplicate_threshold=None)).summary.kept == 200
+
+
+def test_a_large_group_of_one_author_is_an_error_that_names_the_author(tmp_path: Path) -> None:
+    table = table_of(200).assign(author=["budi"] * 30 + [""] * 170)
+    (line,) = problems_of(configured(tmp_path, table, group_column="author"))
+    assert "30 of them have author = 'budi'" in line
+
+
+def test_the_record_has_the_keys_of_the_contract(tmp_path: Path) -> None:
+    record = prepare(configured(tmp_path, messy_table())).summary.as_record()
+    assert set(record) == {field.name for field in fields(DataSummary)}
+    assert set(record["class_counts"]) == {"train", "validation", "test"}
+    counts = [sum(split.values()) for split in record["class_counts"].values()]
+    assert sum(counts) == record["kept"] == record["rows"] - sum(record["dropped"].values())
+
+
+def test_the_bundled_sample_can_be_prepared() -> None:
+    summary = prepare(DataConfig(path=SAMPLE)).summary
+    assert summary.path == "sample"
+    assert min(min(counts.values()) for counts in summary.class_counts.values()) > 0
+
+
+@pytest.mark.skipif(not TWEETS.exists(), reason="the shared tweets are not beside the checkout")
+def test_class_shares_of_real_tweets_are_within_a_point_and_no_text_leaks() -> None:
+    config = DataConfig(path=str(TWEETS))
+    prepared, test = prepare(config), open_test(config)
+    counts = {
+        split: np.array(list(labels.values()))
+        for split, labels in prepared.summary.class_counts.items()
+    }
+    total = counts["train"] + counts["validation"] + counts["test"]
+    assert np.abs(counts["test"] / total - 0.2).max() <= 0.01
+    assert np.abs(counts["validation"] / (total - counts["test"]) - 0.2).max() <= 0.01
+    seen = {fold(text) for text in prepared.train.texts + prepared.validation.texts} - {""}
+    assert not seen & {fold(text) for text in test.texts}

@@ -1,0 +1,299 @@
+"""Rows to splits: reads the table, cleans it, and says which row trains, decides or tests.
+
+The one place where facts about data are checked, and the only one that reads test texts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.cleaning import (
+    GROUP_OF_ANOTHER_SPLIT,
+    REASONS,
+    REASONS_OF_FIXED_SPLITS,
+    CleanTable,
+    Row,
+    clean,
+)
+from training.config import SAMPLE, DataConfig
+from training.errors import InputError
+from training.folding import identity_of_text
+from training.groups import group_rows
+from training.splits import SPLITS, draw_split, in_last_split
+from training.table import read_table, sha256_of
+
+_SMALL_DATA = 20_000
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTexts:
+    """Texts of one split, in the order of their identities: the file's order changes nothing."""
+
+    rows: Indices
+    """Record number of each text in the file, int64 [n]."""
+    texts: list[str]
+    """The texts as they stand in the file."""
+    labels: Indices
+    """Place of each label in `data.labels`, int64 [n]."""
+    groups: Indices
+    """Number of each row's group, int64 [n]; no group stands in two splits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """What a run records of its data."""
+
+    path: str
+    """As configured."""
+    sha256: str
+    """Of the file's bytes."""
+    rows: int
+    """Records in the file."""
+    kept: int
+    """Records in a split."""
+    dropped: dict[str, int]
+    """{reason: records}."""
+    class_counts: dict[str, dict[str, int]]
+    """{split: {label: records}}."""
+    duplicate_groups: int
+    """Groups of more than one kept record (near-duplicates, or one value of the group column)."""
+    label_noise: float | None
+    """Share of the texts standing more than once whose labels disagree; None: no such text."""
+
+    def as_record(self) -> dict[str, Any]:
+        """The value of `data` in search.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Everything a search may know of its data: no text and no label of a test row."""
+
+    train: LabelledTexts
+    """Rows to train on."""
+    validation: LabelledTexts
+    """Rows that decide between trials."""
+    test_rows: Indices
+    """Record numbers of the test rows, int64 [n]."""
+    assignment: pd.DataFrame
+    """A line an input row: row, split (train, validation, test, dropped), reason."""
+    summary: DataSummary
+    """What a run records."""
+    validation_share: float
+    """Part of the rows outside the test that a new draw gives to validation."""
+
+    def redraw(self, split_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
+        """Split the rows outside the test anew into train and validation.
+
+        Groups stay whole and the test is as it was. The configuration's own `split_seed` gives
+        the split at hand, unless the file fixed it.
+
+        Raises:
+            InputError: a class would have no row on one side.
+        """
+        rest = _concatenate(self.train, self.validation)
+        identities = [identity_of_text(text) for text in rest.texts]
+        held = _draw_validation(rest, identities, self.validation_share, split_seed)
+        train, validation = _select(rest, ~held), _select(rest, held)
+        for name, part in (("train", train), ("validation", validation)):
+            if set(part.labels.tolist()) != set(rest.labels.tolist()):
+                raise InputError(
+                    f"{self.summary.path}: drawn again with seed {split_seed}, {name} has no row of"
+                    " some class, but needs one of each; label more rows of the rarest class"
+                )
+        return train, validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Divided:
+    """All kept rows, those of the test included: never leaves this module."""
+
+    everything: LabelledTexts
+    splits: npt.NDArray[np.str_]
+    reasons: list[str]
+    label_noise: float | None
+    validation_share: float
+
+    def part(self, split: str) -> LabelledTexts:
+        return _select(self.everything, self.splits == split)
+
+
+def prepare(config: DataConfig) -> PreparedData:
+    """Read, check, clean and split the data.
+
+    Near-duplicates and the rows of one `group_column` value share a split; see
+    `training.cleaning.clean` for what is dropped. Under `split_column` the file's own split
+    stands, save that rows of train and validation whose text or group also stands in a later
+    split (train, validation, test) are dropped under reasons of their own; a file without
+    validation rows has them drawn from its train rows.
+
+    Raises:
+        InputError: the table cannot be read or holds what it must not; a group is above 2 % of
+            the kept rows (and above 5 rows); a class would have no row in some split.
+    """
+    divided = _divide(config)
+    everything, splits = divided.everything, divided.splits
+    assigned = np.full(len(divided.reasons), "dropped", dtype=object)
+    assigned[everything.rows] = splits
+    named = REASONS + REASONS_OF_FIXED_SPLITS * (config.split_column is not None)
+    test = splits == "test"
+    return PreparedData(
+        train=divided.part("train"),
+        validation=divided.part("validation"),
+        test_rows=everything.rows[test],
+        assignment=pd.DataFrame(
+            {"row": np.arange(len(assigned)), "split": assigned, "reason": divided.reasons}
+        ),
+        summary=DataSummary(
+            path=config.path,
+            sha256=sha256_of(_file(config)),
+            rows=len(assigned),
+            kept=len(splits),
+            dropped={reason: divided.reasons.count(reason) for reason in named},
+            class_counts=_class_counts(everything.labels, splits, config.labels),
+            duplicate_groups=int(np.count_nonzero(np.bincount(everything.groups) > 1)),
+            label_noise=divided.label_noise,
+        ),
+        validation_share=divided.validation_share,
+    )
+
+
+def open_test(config: DataConfig) -> LabelledTexts:
+    """The test rows' texts and labels. Only evaluation may call this, once a run.
+
+    Raises:
+        InputError: as `prepare`.
+    """
+    return _divide(config).part("test")
+
+
+def _file(config: DataConfig) -> Path:
+    if config.path == SAMPLE:
+        return Path(__file__).parent / "sample" / "sample.csv"
+    path = Path(config.path)
+    return path.expanduser() if path.parts[:1] == ("~",) else path
+
+
+def _divide(config: DataConfig) -> _Divided:
+    table = clean(read_table(_file(config)), config)
+    groups = group_rows(table.rows, config)
+    rows, reasons = table.rows, table.reasons
+    if config.split_column is not None:
+        rows, groups, reasons = _without_straddling(table, groups)
+    everything = LabelledTexts(
+        rows=np.array([row.row for row in rows], dtype=np.int64),
+        texts=[row.text for row in rows],
+        labels=np.array([row.label for row in rows], dtype=np.int64),
+        groups=groups,
+    )
+    splits, share = _assign(everything, rows, config)
+    _check_every_class(everything.labels, splits, config)
+    return _Divided(
+        everything=everything,
+        splits=splits,
+        reasons=reasons,
+        label_noise=table.label_noise,
+        validation_share=share,
+    )
+
+
+def _without_straddling(table: CleanTable, groups: Indices) -> tuple[list[Row], Indices, list[str]]:
+    stays = in_last_split([row.split or "" for row in table.rows], groups)
+    reasons = table.reasons.copy()
+    for place in np.flatnonzero(~stays):
+        reasons[table.rows[place].row] = GROUP_OF_ANOTHER_SPLIT
+    return [table.rows[place] for place in np.flatnonzero(stays)], groups[stays], reasons
+
+
+def _assign(
+    everything: LabelledTexts, rows: Sequence[Row], config: DataConfig
+) -> tuple[npt.NDArray[np.str_], float]:
+    """The split of each row, and validation's share of the rows outside the test."""
+    identities = [row.identity for row in rows]
+    if config.split_column is not None:
+        splits = np.array([row.split for row in rows], dtype="<U10")
+    else:
+        held = draw_split(
+            identities,
+            everything.groups,
+            everything.labels,
+            share=config.test_size,
+            seed=config.split_seed,
+        )
+        splits = np.where(held, "test", "train").astype("<U10")
+    rest = np.flatnonzero(splits != "test")
+    fixed = np.count_nonzero(splits == "validation")
+    if fixed:
+        return splits, fixed / len(rest)
+    share = config.validation_size or (0.2 if len(rest) < _SMALL_DATA else 0.1)
+    held = _draw_validation(
+        _select(everything, rest), [identities[place] for place in rest], share, config.split_seed
+    )
+    splits[rest[held]] = "validation"
+    return splits, share
+
+
+def _draw_validation(
+    rest: LabelledTexts, identities: Sequence[bytes], share: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    return draw_split(
+        identities, rest.groups, rest.labels, share=share, seed=seed, purpose="validation"
+    )
+
+
+def _check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
+    counts = _class_counts(labels, splits, config.labels)
+    filled = [split for split in SPLITS if any(counts[split].values())]
+    problems = [
+        f"{config.path}: no kept row is in {split}, but every split needs rows of each class;"
+        " give it some in data.split_column, or set that to null to have the split drawn"
+        for split in SPLITS
+        if split not in filled
+    ]
+    for label in config.labels:
+        empty = [split for split in filled if not counts[split][label]]
+        if empty:
+            had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
+            problems.append(
+                f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
+                f" {had}), but every split needs one of each class; label more rows of it, or"
+                " lower data.min_confidence"
+            )
+    if problems:
+        raise InputError(*problems)
+
+
+def _class_counts(
+    labels: Indices, splits: npt.NDArray[np.str_], names: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    counts = {split: np.bincount(labels[splits == split], minlength=len(names)) for split in SPLITS}
+    return {split: dict(zip(names, counts[split].tolist(), strict=True)) for split in SPLITS}
+
+
+def _select(texts: LabelledTexts, chosen: npt.NDArray[Any]) -> LabelledTexts:
+    places = np.arange(len(texts.rows))[chosen]
+    return LabelledTexts(
+        rows=texts.rows[places],
+        texts=[texts.texts[place] for place in places],
+        labels=texts.labels[places],
+        groups=texts.groups[places],
+    )
+
+
+def _concatenate(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
+    """Both, in the order of their identities."""
+    texts = first.texts + second.texts
+    order = np.array(sorted(range(len(texts)), key=lambda place: identity_of_text(texts[place])))
+    return LabelledTexts(
+        rows=np.concatenate([first.rows, second.rows])[order],
+        texts=[texts[place] for place in order],
+        labels=np.concatenate([first.labels, second.labels])[order],
+        groups=np.concatenate([first.groups, second.groups])[order],
+    )

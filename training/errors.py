@@ -1,0 +1,14 @@
+"""What a user can cause, as one class."""
+
+from collections.abc import Sequence
+
+
+class InputError(ValueError):
+    """Bad options, configuration or data: told in one line a problem, exit code 2.
+
+    Each line says what is wrong, where, the value received, the rule and the next step.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems: Sequence[str] = problems
+        super().__init__("\n".join(problems))

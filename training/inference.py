@@ -1,0 +1,43 @@
+"""Class probabilities of tokenised rows."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.batches import pad
+from training.tokens import TokenTable
+
+
+def log_probabilities(
+    model: torch.nn.Module,
+    tokens: TokenTable,
+    *,
+    batch_size: int,
+    pad_token_id: int,
+    bfloat16: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Log-probabilities of each class, float64 [rows, num_labels], in the order of the rows.
+
+    Rows are taken longest first, so that a batch that does not fit in memory fails at once. The
+    model is put in evaluation mode and left there.
+    """
+    device = next(model.parameters()).device
+    order = np.argsort(-tokens.lengths, kind="stable")
+    model.eval()
+    parts = []
+    with torch.inference_mode(), _autocast(device, bfloat16):
+        for start in range(0, len(order), batch_size):
+            batch = pad(tokens, order[start : start + batch_size], pad_token_id=pad_token_id)
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+            parts.append(logits.double())
+    in_order = torch.log_softmax(torch.cat(parts), dim=-1).cpu().numpy()
+    result = np.empty_like(in_order)
+    result[order] = in_order
+    return result
+
+
+def _autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if bfloat16 else nullcontext()

@@ -1,0 +1,160 @@
+"""Encoders and their tokenizers: from a hub id, a directory, or `tiny`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from training.config import TINY, ModelConfig
+from training.errors import InputError
+from training.vocabulary import learn_vocabulary, save_tokenizer
+
+_TINY_ARCHITECTURE = {
+    "num_hidden_layers": 1,
+    "hidden_size": 64,
+    "num_attention_heads": 2,
+    "intermediate_size": 256,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFacts:
+    """What training needs to know of a tokenizer."""
+
+    size: int
+    """Number of word pieces, added ones included."""
+    pad_token_id: int
+    """The id that fills short rows; they are masked."""
+
+
+def facts_of(tokenizer: PreTrainedTokenizerBase) -> TokenizerFacts:
+    """What training needs to know of `tokenizer`.
+
+    Raises:
+        InputError: it has no padding token.
+    """
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"model.name: the tokenizer of {tokenizer.name_or_path!r} has no padding token, but"
+            " batches are padded; choose an encoder such as BERT, whose tokenizer has one"
+        )
+    return TokenizerFacts(size=len(tokenizer), pad_token_id=int(tokenizer.pad_token_id))
+
+
+def learn_tiny_tokenizer(model: ModelConfig, texts: Sequence[str], directory: Path) -> None:
+    """Learn the vocabulary of `tiny` from training texts and write its tokenizer."""
+    assert model.name == TINY
+    save_tokenizer(learn_vocabulary(texts), directory, max_length=model.max_length)
+
+
+def load_tokenizer(model: ModelConfig, *, tiny: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of `model`; for `tiny` the one in the directory `tiny`.
+
+    Raises:
+        InputError: there is none at that place, or it cannot be read.
+    """
+    source, options = (str(tiny), {}) if model.name == TINY else _source(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(_cannot_load("tokenizer", model, error)) from error
+    # With no tokenizer files at all, some versions give one that knows special tokens only.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(
+            f"model.name: {model.name!r} has no tokenizer: only special tokens came of it, but"
+            " its vocabulary (tokenizer.json or vocab.txt) is needed; copy it beside the model"
+        )
+    return tokenizer
+
+
+def build_model(
+    model: ModelConfig, *, labels: Sequence[str], tokenizer: TokenizerFacts, seed: int
+) -> PreTrainedModel:
+    """A model with a new classification head, its random parts drawn from `seed`.
+
+    Raises:
+        InputError: nothing can be loaded from that place, or the model cannot take rows of
+            `max_length` or ids of this tokenizer.
+    """
+    names = {"id2label": dict(enumerate(labels)), "label2id": {n: i for i, n in enumerate(labels)}}
+    set_seed(seed)
+    if model.name == TINY:
+        built = AutoModelForSequenceClassification.from_config(_tiny(model, tokenizer, names))
+    else:
+        built = _load(model, names)
+    _check_fits(model, built.config, tokenizer)
+    return built
+
+
+def _tiny(model: ModelConfig, tokenizer: TokenizerFacts, names: dict[str, Any]) -> BertConfig:
+    return BertConfig(
+        vocab_size=tokenizer.size,
+        pad_token_id=tokenizer.pad_token_id,
+        max_position_embeddings=model.max_length,
+        **_TINY_ARCHITECTURE,
+        **names,
+    )
+
+
+def _load(model: ModelConfig, names: dict[str, Any]) -> PreTrainedModel:
+    source, options = _source(model)
+    try:
+        config = AutoConfig.from_pretrained(source, **options, **names)
+        if model.weights == "random":
+            return AutoModelForSequenceClassification.from_config(config)
+        return AutoModelForSequenceClassification.from_pretrained(
+            source, config=config, ignore_mismatched_sizes=True, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(_cannot_load("model", model, error)) from error
+
+
+def _source(model: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """The place of `model`, and what `from_pretrained` is told about it."""
+    place = Path(model.name)
+    if place.is_dir():
+        return str(place), {"local_files_only": True, "trust_remote_code": False}
+    if place.is_absolute() or model.name.startswith((".", "~")) or model.name.count("/") > 1:
+        raise InputError(
+            f"model.name is {model.name!r}, but there is no such directory; give a directory,"
+            " a hub id such as indobenchmark/indobert-base-p1, or tiny"
+        )
+    return model.name, {"revision": model.revision, "trust_remote_code": False}
+
+
+def _cannot_load(what: str, model: ModelConfig, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    hint = (
+        "give a directory with config.json, weights (model.safetensors) and tokenizer.json"
+        " (weights: random needs no weights)"
+        if Path(model.name).is_dir()
+        else "give an id that the hub has and this machine can reach, a directory, or tiny"
+    )
+    return f"model.name: no {what} can be loaded from {model.name!r} ({reason}); {hint}"
+
+
+def _check_fits(model: ModelConfig, config: Any, tokenizer: TokenizerFacts) -> None:
+    positions = getattr(config, "max_position_embeddings", None)
+    # RoBERTa and its kin number positions from the padding id on.
+    if positions and getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "camembert"):
+        positions -= tokenizer.pad_token_id + 1
+    if positions and model.max_length > positions:
+        raise InputError(
+            f"model.max_length is {model.max_length}, but must be at most {positions}, the"
+            f" positions that {model.name!r} has; set model.max_length to {positions} or less"
+        )
+    if tokenizer.size > config.vocab_size:
+        raise InputError(
+            f"model.name: the tokenizer of {model.name!r} has {tokenizer.size} word pieces, but the"
+            f" model embeds {config.vocab_size}; take model and tokenizer from the same place"
+        )

@@ -1,0 +1,241 @@
+"""Configuration from YAML files and command lines: values take the type of their field."""
+
+import argparse
+import difflib
+import sys
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Never, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from training.config import Section
+from training.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+Values = dict[str, Any]
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose scalars stay text (or null), since the field knows the type, not the spelling.
+
+    Otherwise `2e-5` would be text and `[No, Yes]` booleans.
+    """
+
+    yaml_implicit_resolvers: typing.ClassVar[Any] = {
+        first: [(tag, rule) for tag, rule in rules if tag == "tag:yaml.org,2002:null"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """Parse YAML; every scalar is text or None.
+
+    Raises:
+        InputError: it does not parse, or holds a key twice; names the place.
+    """
+    try:
+        loader = _TextLoader(text)
+        node = loader.get_single_node()
+        _refuse_repeated_keys(node, where)
+        return None if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
+        raise InputError(
+            f"{where}{place}: not YAML ({reason}); check indentation, colons and quotes there"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{where}: nested too deeply; write section: {{field: value}}") from error
+
+
+def read_yaml(path: Path) -> Values:
+    """Read a YAML file of sections.
+
+    Raises:
+        InputError: the file is missing, unreadable, not YAML or not a mapping of sections.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(f"configuration {path}: cannot be read ({reason}); check the path") from error
+    values = parse_yaml(text, where=f"configuration {path}")
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(
+            f"configuration {path}: is {shorten(values)}, but must be sections of fields, such as"
+            " training: {learning_rate: 2e-5}"
+        )
+    return values
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
+    """`base` with the fields of `changes` over it, section by section."""
+    merged = dict(base)
+    for section, fields in changes.items():
+        old = merged.get(section)
+        both = isinstance(old, Mapping) and isinstance(fields, Mapping)
+        merged[section] = {**old, **fields} if both else fields  # type: ignore[dict-item]
+    return merged
+
+
+def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Model:
+    """Build a typed configuration.
+
+    Raises:
+        InputError: one line for every unknown key, wrong type and value out of range.
+    """
+    try:
+        return model.model_validate(_nulls(model, values))
+    except ValidationError as error:
+        raise InputError(*(_line(model, problem, where) for problem in error.errors())) from error
+
+
+def to_yaml(values: Mapping[str, Any]) -> str:
+    """Plain sections of fields as YAML that `read_yaml` reads back to the same values."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause that suggests the nearest known name, or lists them all."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """`repr` of a value, cut to `limit` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+class OptionParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on stderr and exit code 2."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take what `argparse.ArgumentParser` takes; abbreviations are not accepted."""
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def error(self, message: str) -> Never:
+        """Print the problem and the way to the help, and exit with code 2."""
+        print(f"error: {message}; see {self.prog} -h", file=sys.stderr)
+        raise SystemExit(2)
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse; an unknown option is an error that suggests the nearest one.
+
+        Raises:
+            InputError: one line for every unknown option.
+        """
+        known, unknown = self.parse_known_args(list(arguments))
+        if unknown:
+            options = [name for name in self._option_string_actions if name.startswith("--")]
+            # What follows an unknown option is its value, not a second mistake.
+            names = [argument for argument in unknown if argument.startswith("-")] or unknown
+            raise InputError(*(_unknown(name, options) for name in names))
+        return known
+
+
+def add_fields(parser: argparse.ArgumentParser, sections: Mapping[str, type[Section]]) -> None:
+    """One option `--section.field VALUE` for every field, explained by its own documentation."""
+    for section, model in sections.items():
+        summary = " ".join((model.__doc__ or "").split())
+        group = parser.add_argument_group(section, summary)
+        for name, field in model.model_fields.items():
+            text = " ".join((field.description or "").split())
+            assert text, f"{section}.{name} is not documented"
+            group.add_argument(
+                f"--{section}.{name}", metavar="VALUE", help=text.replace("%", "%%")
+            )
+
+
+def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values:
+    """The values given as `--section.field VALUE`, by section.
+
+    Raises:
+        InputError: a value is not YAML.
+    """
+    values: Values = {}
+    for name, text in vars(options).items():
+        section, dot, field = name.partition(".")
+        if dot and section in sections and text is not None:
+            values.setdefault(section, {})[field] = parse_value(text, where=f"option --{name}")
+    return values
+
+
+def parse_value(text: str, *, where: str) -> Any:
+    """The value of one option: YAML when it is a list or mapping, else the text itself."""
+    if text.lstrip().startswith(("[", "{")):
+        return parse_yaml(text, where=where)
+    return None if text in ("null", "~") else text
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise InputError(
+                    f"{where}, line {key.start_mark.line + 1}: {key.value!r} stands twice, but"
+                    " must stand once; keep the one that is meant"
+                )
+            seen.add(str(key.value))
+            _refuse_repeated_keys(value, where)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, where)
+
+
+def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:
+    """`values` without empty sections: `training:` with nothing under it changes nothing."""
+    return {
+        name: {} if value is None and _section_of(model, name) else value
+        for name, value in values.items()
+    }
+
+
+def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    field = model.model_fields.get(name)
+    annotation = field.annotation if field else None
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else None
+
+
+def _line(model: type[BaseModel], problem: Any, where: str) -> str:
+    path = [str(part) for part in problem["loc"] if not _is_choice_tag(part)]
+    name = ".".join(path) or "it"
+    if problem["type"] == "extra_forbidden":
+        owner = model if len(path) == 1 else (_section_of(model, path[0]) or model)
+        return f"{where}: unknown key {name}; {nearest(path[-1], owner.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{where}: {name} is missing, but must be given; add it, or --{name} VALUE"
+    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    rule = (rule[0].lower() + rule[1:]).replace("should", "must", 1)
+    if problem["type"] == "value_error" and " is " in rule:
+        return f"{where}: {name}: {rule}"
+    help_text = _documentation(model, path)
+    return f"{where}: {name} is {shorten(problem['input'])}, but {rule}{help_text}"
+
+
+def _is_choice_tag(part: object) -> bool:
+    return isinstance(part, str) and ("[" in part or part in ("float", "int", "str"))
+
+
+def _documentation(model: type[BaseModel], path: Sequence[str]) -> str:
+    owner = _section_of(model, path[0]) if len(path) > 1 else None
+    field = owner.model_fields.get(path[1]) if owner else None
+    return f" ({' '.join((field.description or '').split())})" if field else ""
+
+
+def _unknown(argument: str, options: Sequence[str]) -> str:
+    name = argument.partition("=")[0]
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]}?" if close else "-h lists the options"
+    return f"unknown option {name}; {hint}"

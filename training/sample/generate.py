@@ -1,0 +1,284 @@
+"""Writes the bundled sample: `python -m training.sample.generate` makes the same file again.
+
+Sentences are put together from word lists (words.py). The severity does not hang on single
+words but on who or what is spoken of, how strongly, and whether it is taken back: see `severity`.
+Faults of real data are added in known amounts: see `Amounts`.
+"""
+
+import csv
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+from training.config import DataConfig
+from training.sample import words
+
+T = TypeVar("T")
+
+LABELS: tuple[str, ...] = DataConfig.model_fields["labels"].default
+PATH = Path(__file__).with_name("sample.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """How many rows of which kind; shares are of the `num_sentences` first written."""
+
+    num_sentences: int = 1880
+    class_shares: tuple[float, ...] = (0.5, 0.2, 0.2, 0.1)
+    wrong_label: float = 0.06
+    wrong_by_one: float = 0.8
+    """Share of the wrong labels that are a neighbouring severity."""
+    low_confidence: float = 0.04
+    error: float = 0.015
+    num_equal: int = 60
+    """Further rows that are an earlier one in other case, punctuation or mentions."""
+    num_disagreeing: int = 8
+    """Of these, how many carry another label."""
+    num_near: int = 40
+    """Further rows that are an earlier one with a word added or a letter repeated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row, in the columns of the study; every cell is text, empty where unknown."""
+
+    text: str
+    original_label: str
+    final_label: str
+    confidence_score: str
+    response_time: str
+    labeling_method: str = "generator"
+    error: str = ""
+
+
+class Draw:
+    """Random choices that use `random.Random.random` alone, whose stream Python keeps."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed).random
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return self._random() < probability
+
+    def between(self, low: float, high: float) -> float:
+        """A number in [low, high)."""
+        return low + (high - low) * self._random()
+
+    def one(self, choices: Sequence[T]) -> T:
+        """One of the choices, all equally likely."""
+        return choices[int(self._random() * len(choices))]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The items in random order."""
+        keys = [self._random() for _ in items]
+        return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """What a sentence says: of whom, what, and how strongly."""
+
+    target: str
+    """self, thing, person or group."""
+    predicate: str
+    """plain, fault, contempt or exclusion."""
+    manner: str
+    """bare, softened, intensified or denied."""
+
+
+TARGETS = {
+    "self": words.SELF,
+    "thing": words.THINGS,
+    "person": words.PERSONS,
+    "group": words.GROUPS,
+}
+PREDICATES = {
+    "plain": words.TRAITS,
+    "fault": words.FAULTS,
+    "contempt": words.CONTEMPT,
+    "exclusion": words.EXCLUSION,
+}
+PREDICATES_OF_THINGS = {
+    "plain": words.QUALITIES,
+    "fault": words.FAULTS[: words.NUM_FAULTS_OF_THINGS],
+    "contempt": words.CONTEMPT[: words.NUM_CONTEMPT_OF_THINGS],
+    "exclusion": words.EXCLUSION[: words.NUM_EXCLUSION_OF_THINGS],
+}
+MANNERS = {"bare": 10, "softened": 1, "intensified": 2, "denied": 1}
+"""With how often each is said, in parts."""
+PLAIN_IS_SAID = 5
+"""How many times as often as a fault, contempt or exclusion."""
+
+
+def severity(statement: Statement) -> int:
+    """Index of the label, 0 (none) to 3 (severe).
+
+    Only people and groups can be hurt, and nothing that is denied counts. A fault weighs 1,
+    contempt 2, exclusion 3; a group or an intensifier adds 1, a softener takes 1 away.
+    """
+    hurts = statement.target in ("person", "group") and statement.predicate != "plain"
+    if not hurts or statement.manner == "denied":
+        return 0
+    level = {"fault": 1, "contempt": 2, "exclusion": 3}[statement.predicate]
+    level += statement.target == "group"
+    level += {"bare": 0, "intensified": 1, "softened": -1}[statement.manner]
+    return min(max(level, 1), 3)
+
+
+def statements() -> list[list[Statement]]:
+    """What is said, by severity, each as often as it is said; of oneself only faults are told."""
+    by_severity: list[list[Statement]] = [[] for _ in LABELS]
+    for target, predicate, manner in product(TARGETS, PREDICATES, MANNERS):
+        if target == "self" and predicate in ("contempt", "exclusion"):
+            continue
+        statement = Statement(target=target, predicate=predicate, manner=manner)
+        times = MANNERS[manner] * (PLAIN_IS_SAID if predicate == "plain" else 1)
+        by_severity[severity(statement)] += [statement] * times
+    return by_severity
+
+
+def sentence(draw: Draw, statement: Statement) -> str:
+    """One way to say the statement, mostly with something harmless around it."""
+    is_thing = statement.target == "thing"
+    predicate = draw.one((PREDICATES_OF_THINGS if is_thing else PREDICATES)[statement.predicate])
+    if statement.manner == "softened":
+        predicate = f"{draw.one(words.SOFTENERS)} {predicate}"
+    if statement.manner == "intensified":
+        urgent = statement.predicate == "exclusion"
+        predicate = f"{predicate} {draw.one(words.URGENCY if urgent else words.INTENSIFIERS)}"
+    core = f"{draw.one(TARGETS[statement.target])} {predicate}"
+    core = draw.one(words.DENIALS if statement.manner == "denied" else words.FRAMES).format(core)
+    place = draw.between(0, 1)
+    if place < 0.25:
+        core = f"{event(draw)}, {core}"
+    elif place < 0.5:
+        core = f"{core}. {event(draw).capitalize()}"
+    elif place < 0.7:
+        core = f"{draw.one(words.TIMES)} {draw.one(words.PLACES)} {core}"
+    return core
+
+
+def event(draw: Draw) -> str:
+    """A harmless clause; now and then it holds the words that make others severe."""
+    who = draw.one(words.KIN) if draw.chance(0.85) else draw.one(words.PERSONS + words.GROUPS)
+    parts = [who, draw.one(words.VERBS), draw.one(words.OBJECTS)]
+    if draw.chance(0.6):
+        parts.append(draw.one(words.PLACES))
+    if draw.chance(0.5):
+        parts.insert(draw.one((0, len(parts))), draw.one(words.TIMES))
+    if draw.chance(0.2):
+        parts.append(f"sing {draw.one(words.QUALITIES)} {draw.one(words.INTENSIFIERS)}")
+    return " ".join(parts)
+
+
+def written(draw: Draw, text: str) -> str:
+    """The text as people type it: case, marks, quotes, emoji, mentions, line breaks."""
+    if draw.chance(0.7):
+        text = text[0].upper() + text[1:]
+    text += draw.one(("", ".", "!", "...", "!!", ""))
+    if draw.chance(0.04):
+        text = f'"{text}"'
+    if draw.chance(0.03):
+        text = text.replace(" ", "\n", 1)
+    if draw.chance(0.09):
+        text = f"{text} {draw.one(words.EMOJI) * draw.one((1, 1, 2, 3))}"
+    if draw.chance(0.06):
+        text = f"@kanca{int(draw.between(1, 90))} {text}"
+    return text
+
+
+def wrong(draw: Draw, label: int, by_one: float) -> int:
+    """Another label than this one, mostly a neighbouring severity."""
+    others = [other for other in range(len(LABELS)) if other != label]
+    near = [other for other in others if abs(other - label) == 1]
+    return draw.one(near if draw.chance(by_one) else others)
+
+
+def labelled(draw: Draw, text: str, label: int) -> Row:
+    """A row as the labelling run would write it."""
+    return Row(
+        text=text,
+        original_label="negative" if label else "positive",
+        final_label=LABELS[label],
+        # Exactly 0.7, the usual threshold, is among them.
+        confidence_score=draw.one(("0.7", "0.75", "0.8", "0.85", "0.9", "0.95", "1.0")),
+        response_time=f"{draw.between(1.5, 6):.3f}",
+    )
+
+
+def spoiled(draw: Draw, row: Row, amounts: Amounts) -> Row:
+    """The row, or in few cases one that was labelled with low confidence or not at all."""
+    if draw.chance(amounts.error):
+        reason = draw.one(("timeout", "invalid answer", "rate limit"))
+        return replace(row, original_label="", final_label="", confidence_score="", error=reason)
+    if draw.chance(amounts.low_confidence):
+        return replace(row, confidence_score=draw.one(("0.4", "0.5", "0.6", "0.65", "0.69")))
+    return row
+
+
+def equal_text(draw: Draw, text: str) -> str:
+    """The same text once case, marks, mentions and links are taken away."""
+    kind = draw.one((0, 1, 2, 3))
+    if kind == 0:
+        return text.upper()
+    if kind == 1:
+        return text.lower().rstrip(".!") + "?!"
+    if kind == 2:
+        return f"RT @kanca{int(draw.between(90, 99))}: {text}"
+    return f"{text} https://example.org/{int(draw.between(100, 999))}"
+
+
+def near_text(draw: Draw, text: str) -> str:
+    """Nearly the same text: a particle added, or a last letter repeated."""
+    body = text.rstrip(".!?")
+    if draw.chance(0.6) or not body[-1].isalpha():
+        return f"{body} {draw.one(words.PARTICLES)}"
+    return body + body[-1] * 2
+
+
+def generate(seed: int = 42, amounts: Amounts | None = None) -> list[Row]:
+    """All rows in random order; the same seed and amounts make the same rows."""
+    draw, amounts = Draw(seed), amounts or Amounts()
+    by_severity = statements()
+    rows = []
+    for label, share in enumerate(amounts.class_shares):
+        for _ in range(round(share * amounts.num_sentences)):
+            text = written(draw, sentence(draw, draw.one(by_severity[label])))
+            mistaken = draw.chance(amounts.wrong_label)
+            told = wrong(draw, label, amounts.wrong_by_one) if mistaken else label
+            rows.append(spoiled(draw, labelled(draw, text, told), amounts))
+    return draw.shuffled([*rows, *repeated(draw, rows, amounts)])
+
+
+def repeated(draw: Draw, rows: Sequence[Row], amounts: Amounts) -> list[Row]:
+    """Rows that say again, in the same or nearly the same words, what different rows said."""
+    sources = draw.shuffled([row for row in rows if row.final_label and len(row.text) > 50])
+    equal = sources[: amounts.num_equal]
+    near = sources[amounts.num_equal :][: amounts.num_near]
+    copies = []
+    for i, row in enumerate(equal):
+        label = LABELS.index(row.final_label)
+        told = wrong(draw, label, 1.0) if i < amounts.num_disagreeing else label
+        copies.append(labelled(draw, equal_text(draw, row.text), told))
+    for row in near:
+        label = LABELS.index(row.final_label)
+        copies.append(labelled(draw, near_text(draw, row.text), label))
+    return copies
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The rows as CSV with a header, lines ended by a line feed."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow([field.name for field in fields(Row)])
+    table.writerows(astuple(row) for row in rows)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    PATH.write_bytes(as_csv(generate()).encode("utf-8"))

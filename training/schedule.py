@@ -1,0 +1,52 @@
+"""Arithmetic of steps and training rows seen (`examples`) of one training run."""
+
+import math
+from dataclasses import dataclass
+
+from training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Steps of one run over `num_rows` training rows; the last batch of an epoch may be short."""
+
+    num_rows: int
+    batch_size: int
+    epochs: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps a pass over the rows."""
+        return -(-self.num_rows // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the full budget, over which the learning rate decays to 0."""
+        return self.steps_per_epoch * self.epochs
+
+    @property
+    def budget(self) -> int:
+        """Training rows seen in the full budget, repeats counted."""
+        return self.num_rows * self.epochs
+
+    def examples_after(self, step: int) -> int:
+        """Training rows seen when `step` steps have ended."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * self.num_rows + min(rest * self.batch_size, self.num_rows)
+
+    def step_at(self, examples: int) -> int:
+        """The first step after which at least `examples` rows have been seen."""
+        epochs, rest = divmod(examples, self.num_rows)
+        return epochs * self.steps_per_epoch + -(-rest // self.batch_size)
+
+
+def schedule_of(training: TrainingConfig, num_rows: int) -> Schedule:
+    """The schedule of `training` over `num_rows` rows."""
+    return Schedule(num_rows=num_rows, batch_size=training.batch_size, epochs=training.epochs)
+
+
+def num_warmup_steps(training: TrainingConfig, schedule: Schedule) -> int:
+    """Warm-up in steps: `warmup_steps` itself, or its share of all steps rounded up if below 1."""
+    if training.warmup_steps < 1:
+        return math.ceil(training.warmup_steps * schedule.total_steps)
+    return int(training.warmup_steps)

@@ -1,0 +1,120 @@
+"""Texts as word pieces: tokenised once, flattened in one array, read without a copy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+Ids = npt.NDArray[np.int32]
+Integers = npt.NDArray[np.int64]
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTable:
+    """Rows of word-piece ids of any length, end to end in one array.
+
+    Attributes:
+        ids: int32 [total], special tokens included.
+        offsets: int64 [rows]; row i is ids[offsets[i]:offsets[i] + lengths[i]].
+        lengths: int64 [rows], word pieces a row.
+    """
+
+    ids: Ids
+    offsets: Integers
+    lengths: Integers
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.lengths)
+
+    def row(self, index: int) -> Ids:
+        """Ids of one row, int32 [length], a view."""
+        start = self.offsets[index]
+        return self.ids[start : start + self.lengths[index]]
+
+    def take(self, indices: Integers) -> "TokenTable":
+        """The rows at `indices` (int64 [n]); the ids are shared, not copied."""
+        return TokenTable(
+            ids=self.ids, offsets=self.offsets[indices], lengths=self.lengths[indices]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTokens:
+    """Tokenised rows and their labels: `labels` is int64 [rows]."""
+
+    tokens: TokenTable
+    labels: Integers
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def take(self, indices: Integers) -> "LabelledTokens":
+        """The rows at `indices` (int64 [n]); the ids are shared, not copied."""
+        return LabelledTokens(tokens=self.tokens.take(indices), labels=self.labels[indices])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStatistics:
+    """What a tokenizer makes of texts: all shares between 0 and 1."""
+
+    unknown_share: float
+    """Word pieces that are the unknown token, of all but the special ones."""
+    pieces_per_word: float
+    """Word pieces a white-space separated word."""
+    truncated_share: float
+    """Rows longer than `max_length`, whose end is cut off."""
+
+
+def from_rows(rows: Sequence[Ids]) -> TokenTable:
+    """Put rows of ids (each int32 [length]) end to end."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
+    return TokenTable(ids=ids, offsets=np.cumsum(lengths) - lengths, lengths=lengths)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int
+) -> TokenTable:
+    """Tokenise texts, special tokens added, cut at `max_length` word pieces."""
+    rows: list[Ids] = []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = [_encodable(text) for text in texts[start : start + _CHUNK]]
+        encoded = tokenizer(
+            chunk,
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        rows.extend(np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"])
+    return from_rows(rows)
+
+
+def describe_tokens(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int
+) -> TokenStatistics:
+    """Share of unknown pieces, pieces a word and share of truncated rows of `texts`."""
+    encoded = tokenizer(
+        [_encodable(text) for text in texts], add_special_tokens=False, verbose=False
+    )["input_ids"]
+    num_special = tokenizer.num_special_tokens_to_add()
+    num_pieces = sum(len(ids) for ids in encoded)
+    num_words = sum(len(text.split()) for text in texts)
+    num_unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
+    num_truncated = sum(len(ids) + num_special > max_length for ids in encoded)
+    return TokenStatistics(
+        unknown_share=num_unknown / max(num_pieces, 1),
+        pieces_per_word=num_pieces / max(num_words, 1),
+        truncated_share=num_truncated / max(len(texts), 1),
+    )
+
+
+def _encodable(text: str) -> str:
+    # A lone surrogate cannot cross into the tokenizer's UTF-8.
+    return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,0 +1,132 @@
+"""The Trainer of Hugging Face with class weights, our order of rows and no output of its own."""
+
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from training.batches import Batch, EpochDataLoader, training_loader
+from training.config import TrainingConfig
+from training.schedule import Schedule, num_warmup_steps
+from training.tokens import LabelledTokens
+
+
+class WeightedTrainer(Trainer):
+    """Class-weighted cross-entropy: the weighted mean over all rows of an optimizer step.
+
+    The divisor is the sum of the weights of the whole step, so the loss and its gradient are the
+    same whether a step's rows come in one batch or in several accumulated ones.
+    """
+
+    # `compute_loss` divides by the weights of the whole step already.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        data: LabelledTokens,
+        class_weights: torch.Tensor,
+        pad_token_id: int,
+        **kwargs: Any,
+    ) -> None:
+        """Take the model, the training rows and the weights (float32 [num_labels])."""
+        super().__init__(model=model, args=args, train_dataset=range(len(data)), **kwargs)
+        self._data = data
+        self._pad_token_id = pad_token_id
+        self.class_weights = class_weights.to(args.device)
+        self._interval_loss = torch.zeros((), device=args.device)
+        self._interval_steps = 0
+
+    def get_train_dataloader(self) -> EpochDataLoader:
+        """Batches of rows of like length, in an order of seed and epoch alone."""
+        return training_loader(
+            self._data,
+            batch_size=self.args.per_device_train_batch_size,
+            seed=self.args.seed,
+            pad_token_id=self._pad_token_id,
+        )
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Batch], device: torch.device
+    ) -> torch.Tensor | None:
+        """Sum of the class weights of all rows of one optimizer step."""
+        if not batch_samples:
+            return None
+        labels = torch.cat([batch["labels"] for batch in batch_samples]).to(device)
+        self._interval_steps += 1
+        return self.class_weights[labels].sum()
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, SequenceClassifierOutput]:
+        """Weighted sum over the rows of `inputs`, over the weights of the whole step.
+
+        Args:
+            model: takes `input_ids` and `attention_mask`, gives logits [rows, num_labels].
+            inputs: int64 [rows, length] each, and `labels`, int64 [rows].
+            return_outputs: whether the model's outputs come too.
+            num_items_in_batch: sum of the class weights of the step's rows; without it, of these.
+        """
+        labels = inputs["labels"]
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        summed = cross_entropy(
+            outputs.logits.float(), labels, weight=self.class_weights, reduction="sum"
+        )
+        if num_items_in_batch is None:
+            num_items_in_batch = self.class_weights[labels].sum()
+        loss = summed / num_items_in_batch
+        self._interval_loss += loss.detach()
+        return (loss, outputs) if return_outputs else loss
+
+    def take_interval_loss(self) -> float:
+        """Mean training loss of the steps since the last call; NaN if there was none."""
+        loss = float(self._interval_loss) / self._interval_steps if self._interval_steps else None
+        self._interval_loss.zero_()
+        self._interval_steps = 0
+        return float("nan") if loss is None else loss
+
+
+def training_arguments(
+    training: TrainingConfig, schedule: Schedule, *, output_dir: str, accumulation: int = 1
+) -> TrainingArguments:
+    """Arguments for the Trainer: AdamW, linear schedule with warm-up over the full budget."""
+    arguments = TrainingArguments(
+        output_dir=output_dir,
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size // accumulation,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=training.learning_rate,
+        warmup_steps=num_warmup_steps(training, schedule),
+        lr_scheduler_type="linear",
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=uses_bfloat16(training),
+        use_cpu=not torch.cuda.is_available(),
+        seed=training.seed,
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    # Several cards would silently multiply the batch size; a trial has one.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def uses_bfloat16(training: TrainingConfig) -> bool:
+    """Whether the forward pass runs in bfloat16: asked for, or `auto` on a GPU that has it."""
+    if training.precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return training.precision == "bfloat16"

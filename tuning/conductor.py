@@ -1,0 +1,221 @@
+"""The search's own state: which trial is next, which may go on, when to end. Knows no Ray.
+
+Ray's searcher, scheduler, callback and stopper (`tuning.ray_adapters`) only hand over to it, so
+that a replay of recorded curves, a resume and a live search take the same decisions.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from training.metrics import Evaluation
+from training.schedule import schedule_of
+from tuning.config import Configuration
+from tuning.proposers import Proposer, num_requested
+from tuning.rungs import EvaluationPlan, goes_on, is_judged_at, score_at
+from tuning.space import default_point, with_parameters
+from tuning.trials import Status, Trial, trial_name
+
+NUM_ALIKE = 3
+"""First trials that must fail with the same error before the search is ended for it."""
+
+Wait = Literal["wait", "finished"]
+Listener = Callable[[Trial], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a trial ended by itself."""
+
+    status: Literal["completed", "stopped early", "diverged", "failed"]
+    error: str = ""
+    fixed_rows_loss: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(kw_only=True)
+class Conductor:
+    """Runs the trials of one phase: those of the search, or a given list of confirmations."""
+
+    configuration: Configuration
+    plan: EvaluationPlan
+    num_rows: int
+    """Training rows a pass."""
+    proposer: Proposer
+    num_slots: Callable[[], int]
+    """How many trials the resources hold at the moment."""
+    on_evaluation: Listener = lambda trial: None
+    on_change: Listener = lambda trial: None
+    """Called when a trial has begun or ended."""
+    deadline: float | None = None
+    """On the clock of `time.monotonic`; None: no limit."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    waiting: list[Trial] = field(default_factory=list)
+    """Trials made beforehand: left over from an earlier start, or confirmations."""
+    num_trials: int = field(default=0)
+    """Trials that this phase shall have in all."""
+    aborted_by: str = ""
+    """The error that the first trials failed with, all of them."""
+    broken_by: OSError | None = None
+    """What kept the run's files from being written."""
+    interrupted: bool = False
+    _live: set[str] = field(default_factory=set, init=False)
+
+    def next_trial(self) -> Trial | Wait:
+        """The next trial to start; `wait` while all slots are taken."""
+        if self.is_ending or (not self.waiting and len(self.trials) >= self.num_trials):
+            return "finished"
+        limit = self.configuration.search.max_concurrent
+        slots = self.num_slots() if limit is None else min(limit, self.num_slots())
+        if len(self._live) >= max(slots, 1):
+            return "wait"
+        trial = self.waiting.pop(0) if self.waiting else self._new_trial()
+        self.trials[trial.trial_id] = trial
+        self._live.add(trial.trial_id)
+        self._tell(self.on_change, trial)
+        return trial
+
+    def interrupt(self) -> None:
+        """Ask the phase to end; safe to call from a signal handler."""
+        self.interrupted = True
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether running trials shall end and no new one begin."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return self.interrupted or bool(self.aborted_by) or self.broken_by is not None or late
+
+    def report(self, trial_id: str, evaluation: Evaluation) -> bool:
+        """Take an evaluation of a running trial; return whether the trial may go on."""
+        trial = self.trials[trial_id]
+        if trial.evaluations and evaluation.examples <= trial.evaluations[-1].examples:
+            return True  # a restarted trial shows again what is known
+        trial.evaluations.append(evaluation)
+        self._tell(self.on_evaluation, trial)
+        self.proposer.observe(trial)
+        if not evaluation.is_finite or evaluation.examples >= self.plan.budget:
+            return True  # it is about to end by itself
+        if trial.is_never_stopped or self._survives(trial):
+            return True
+        trial.stopped_by = "scheduler"
+        self._conclude(trial, "stopped")
+        return False
+
+    def end(self, trial_id: str, ending: Ending) -> None:
+        """Take the end of a trial; what comes after its end is of no interest."""
+        trial = self.trials[trial_id]
+        if trial_id not in self._live:
+            return
+        trial.fixed_rows_loss, trial.seconds = ending.fixed_rows_loss, ending.seconds
+        trial.error = ending.error
+        status: Status = "stopped" if ending.status == "stopped early" else ending.status
+        if status == "stopped":
+            trial.stopped_by = "patience"
+        if status == "completed" and trial.evaluations[-1].collapsed:
+            status = "collapsed"
+        self._conclude(trial, status)
+        self._abort_if_all_fail_alike()
+
+    def cut_short(self) -> None:
+        """Close the trials that were running when the time budget ended the phase."""
+        for trial_id in sorted(self._live):
+            trial = self.trials[trial_id]
+            trial.stopped_by = "end of search"
+            self._conclude(trial, "stopped")
+
+    def ended(self) -> Sequence[Trial]:
+        """Trials that have ended, in order of creation."""
+        return [t for name, t in sorted(self.trials.items()) if name not in self._live]
+
+    def _new_trial(self) -> Trial:
+        configuration, number = self.configuration, len(self.trials)
+        trial_id = trial_name(number)
+        if number == 0:
+            parameters = default_point(configuration.search.space, configuration.training)
+        else:
+            parameters = self.proposer.propose(trial_id, number)
+        return Trial(
+            trial_id=trial_id,
+            source="default" if number == 0 else "search",
+            parameters=parameters,
+            training=with_parameters(configuration.training, parameters),
+            split_seed=configuration.data.split_seed,
+        )
+
+    def _survives(self, trial: Trial) -> bool:
+        rung = self.plan.due(trial.evaluations[-1].examples)
+        if rung not in self.plan.rungs or not self._is_judged(trial, rung):
+            return True
+        scores = [
+            score
+            for other in self.trials.values()
+            if (score := self._score(other, rung)) is not None
+        ]
+        own = self._score(trial, rung)
+        assert own is not None
+        return goes_on(own, scores, self.configuration.search)
+
+    def _score(self, trial: Trial, rung: int) -> float | None:
+        """A trial's score at a rung; None if it is not judged there or did not get there."""
+        if trial.status in ("failed", "diverged") or not self._is_judged(trial, rung):
+            return None
+        reached = score_at(trial.curve, rung, self.plan)
+        if reached is None and trial.stopped_by == "patience":
+            return trial.curve[-1][1]  # it would not have become better
+        return reached
+
+    def _is_judged(self, trial: Trial, rung: int) -> bool:
+        return is_judged_at(rung, trial.training, schedule_of(trial.training, self.num_rows))
+
+    def _conclude(self, trial: Trial, status: Status) -> None:
+        trial.status = status
+        self._live.discard(trial.trial_id)
+        self.proposer.conclude(trial)
+        self._tell(self.on_change, trial)
+
+    def _tell(self, listener: Listener, trial: Trial) -> None:
+        try:
+            listener(trial)
+        except OSError as error:  # raised through Ray it would lose its kind
+            self.broken_by = self.broken_by or error
+
+    def _abort_if_all_fail_alike(self) -> None:
+        ended = self.ended()
+        if len(ended) == NUM_ALIKE and {t.status for t in ended} == {"failed"}:
+            errors = {trial.error for trial in ended}
+            if len(errors) == 1:
+                self.aborted_by = errors.pop()
+
+
+def search_phase(
+    configuration: Configuration,
+    plan: EvaluationPlan,
+    num_rows: int,
+    proposer: Proposer,
+    num_slots: Callable[[], int],
+    *,
+    known: Iterable[Trial] = (),
+) -> Conductor:
+    """The conductor of the search itself.
+
+    Args:
+        configuration: what is searched.
+        plan: when trials are evaluated and judged.
+        num_rows: training rows a pass.
+        proposer: where configurations come from.
+        num_slots: how many trials the resources hold at the moment.
+        known: trials of an earlier start; ended ones are kept, the others start again.
+    """
+    trials = {trial.trial_id: trial for trial in known}
+    proposer.recall([trial for trial in trials.values() if trial.status != "running"])
+    return Conductor(
+        configuration=configuration,
+        plan=plan,
+        num_rows=num_rows,
+        proposer=proposer,
+        num_slots=num_slots,
+        trials=trials,
+        waiting=[trial for trial in trials.values() if trial.status == "running"],
+        num_trials=num_requested(configuration.search, configuration.training),
+    )

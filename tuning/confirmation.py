@@ -1,0 +1,109 @@
+"""The best configurations trained again, beside trial 0, on seeds and splits of their own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tuning.config import Configuration
+from tuning.selection import Confirmed, PairedDifference, candidates, compare, leader
+from tuning.space import Parameters, with_parameters
+from tuning.trials import Trial, trial_name
+
+RunTrials = Callable[[Sequence[Trial]], None]
+"""Runs trials to their ends, or raises what ended them all."""
+
+
+def fresh_seed(seed: int, replicate: int) -> int:
+    """Seed of a replicate: a function of its arguments, unlike `seed` and other replicates'."""
+    return int(np.random.SeedSequence([seed, replicate]).generate_state(1)[0])
+
+
+@dataclass(kw_only=True)
+class Confirmation:
+    """Trials of the confirmation, those of an earlier start included."""
+
+    configuration: Configuration
+    trials: list[Trial]
+    """Of the search; confirmations are appended."""
+    validation_share: float
+    """Validation rows over training rows."""
+    run: RunTrials
+    chosen: list[Parameters] = field(init=False)
+    num_replicates: int = 0
+
+    def __post_init__(self) -> None:
+        """Choose whom to confirm."""
+        searched = [trial for trial in self.trials if trial.source != "confirm"]
+        self.chosen = candidates(searched, self.configuration.search.confirm_top)
+
+    def confirm(self) -> None:
+        """Train all candidates on the first replicates, then race leader against default."""
+        search = self.configuration.search
+        if len(self.chosen) < 2:
+            return
+        first = range(1, search.confirm_replicates + 1)
+        self._train(self.chosen, first)
+        while self.num_replicates < search.confirm_max_replicates and not self._is_settled():
+            ahead = leader(self.scores())
+            racing = [self.chosen[0]] + ([ahead.parameters] if ahead else [])
+            self._train(racing, [self.num_replicates + 1])
+
+    def scores(self) -> list[Confirmed]:
+        """Each candidate's macro-F1 by replicate, the default first."""
+        return [
+            Confirmed(
+                parameters=parameters,
+                scores={
+                    trial.replicate: trial.final_f1_macro
+                    for trial in self.trials
+                    if trial.source == "confirm"
+                    and trial.parameters == parameters
+                    and trial.final_f1_macro is not None
+                },
+            )
+            for parameters in self.chosen
+        ]
+
+    def lead(self) -> PairedDifference | None:
+        """The leader against the default; None while there is nothing to compare."""
+        confirmed = self.scores()
+        ahead = leader(confirmed) if confirmed else None
+        if ahead is None:
+            return None
+        return compare(ahead, confirmed[0], validation_share=self.validation_share)
+
+    def _is_settled(self) -> bool:
+        paired = self.lead()
+        return paired is None or paired.is_settled
+
+    def _train(self, chosen: Sequence[Parameters], replicates: Sequence[int]) -> None:
+        wanted = [self._trial(p, k) for k in replicates for p in chosen]
+        self.num_replicates = max(replicates)
+        self.run([trial for trial in wanted if trial.status == "running"])
+
+    def _trial(self, parameters: Parameters, replicate: int) -> Trial:
+        for trial in self.trials:
+            if (trial.source, trial.parameters, trial.replicate) == (
+                "confirm",
+                parameters,
+                replicate,
+            ):
+                return trial
+        seed = fresh_seed(self.configuration.training.seed, replicate)
+        training = with_parameters(self.configuration.training, {**parameters, "seed": seed})
+        trial = Trial(
+            trial_id=trial_name(len(self.trials)),
+            source="confirm",
+            parameters=parameters,
+            training=training,
+            replicate=replicate,
+            split_seed=split_seed(self.configuration, replicate),
+        )
+        self.trials.append(trial)
+        return trial
+
+
+def split_seed(configuration: Configuration, replicate: int) -> int:
+    """Seed of a replicate's train/validation split."""
+    return fresh_seed(configuration.data.split_seed, replicate)

@@ -1,0 +1,171 @@
+"""The rehearsal of a search: data, model, two real steps, the plan; nothing is started."""
+
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from results.errors import RunError
+from training.finetune import Task, finetune
+from tuning.config import Configuration
+from tuning.preparation import Preparation
+from tuning.proposers import num_requested
+from tuning.rungs import expected_epochs
+from tuning.space import with_parameters
+
+_NUM_STEPS = 2
+_BYTES_A_TRIAL = 20_000
+"""Of event files, rows and Ray's own state: measured on the sample, rounded up."""
+_BYTES_AN_EVALUATION = 1_000
+_BYTES_A_PARAMETER = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What two steps of the largest batch and the longest rows took."""
+
+    batch_size: int
+    longest_row: int
+    """Word pieces."""
+    seconds_a_step: float
+    peak_memory: int
+    """Bytes: of the GPU where there is one, else of this whole process."""
+    num_parameters: int
+
+
+def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
+    """Train two steps of the largest batch that can be drawn, on the longest training rows.
+
+    Raises:
+        InputError: the model cannot be loaded or does not fit the rows.
+        MemoryError: they do not fit in memory.
+    """
+    largest = _largest_batch(configuration)
+    task = preparation.search_data.task(0)
+    longest = np.argsort(-task.train.tokens.lengths, kind="stable")[: largest * _NUM_STEPS]
+    rows = task.train.take(longest)
+    # The longest rows alone may lack a class, so they are not weighted.
+    changes = {"batch_size": largest, "epochs": 1, "warmup_steps": 0, "class_weights": "none"}
+    torch.set_num_threads(preparation.search_data.num_threads)
+    tuned = finetune(
+        Task(
+            train=rows,
+            validation=None,
+            model=task.model,
+            tokenizer=task.tokenizer,
+            labels=task.labels,
+        ),
+        configuration.training.model_copy(update=changes),
+        evaluate_at=(),
+    )
+    return Rehearsal(
+        batch_size=largest,
+        longest_row=int(rows.tokens.lengths.max()),
+        seconds_a_step=tuned.seconds / -(-len(rows) // largest),
+        peak_memory=_peak_memory(),
+        num_parameters=sum(parameter.numel() for parameter in tuned.model.parameters()),
+    )
+
+
+def check_storage(configuration: Configuration) -> None:
+    """Make sure that the run's files can be written where they shall go.
+
+    Raises:
+        RunError: the directory cannot be written, or its name is taken by a file.
+    """
+    directory = Path(configuration.output.directory).absolute()
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(
+            f"output.directory: {directory} cannot be written, since {place} does not let you;"
+            " choose another with --output.directory"
+        )
+
+
+def describe_plan(
+    configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal
+) -> Iterator[str]:
+    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk."""
+    search, epochs, plan = configuration.search, configuration.training.epochs, preparation.plan
+    statistics, num_rows = preparation.statistics, preparation.num_rows
+    requested = num_requested(search, configuration.training)
+    summary = preparation.data.summary
+    yield f"data        {summary.kept:,} of {summary.rows:,} rows kept; dropped: " + (
+        ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped.items() if count)
+        or "none"
+    )
+    for split, counts in summary.class_counts.items():
+        yield f"            {split} {sum(counts.values()):,}: " + ", ".join(
+            f"{label} {count:,}" for label, count in counts.items()
+        )
+    yield (
+        f"tokens      {statistics.unknown_share:.2%} unknown pieces,"
+        f" {statistics.pieces_per_word:.2f} pieces a word,"
+        f" {statistics.truncated_share:.2%} of the rows truncated"
+        f" at {configuration.model.max_length}"
+    )
+    yield (
+        f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
+        f" {rehearsal.batch_size} x {rehearsal.longest_row} pieces:"
+        f" {rehearsal.seconds_a_step:.2f} s a step, peak memory"
+        f" {rehearsal.peak_memory / 2**30:.2f} GiB"
+    )
+    slots = _num_slots_here(configuration)
+    yield f"trials      {requested} ({search.algorithm}), {slots} at once on this machine" + (
+        f"; Ray at {configuration.cluster.address} is not asked"
+        if configuration.cluster.address
+        else ""
+    )
+    rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
+    yield f"rungs       {rungs} training rows seen ({search.scheduler}); full budget {plan.budget:,}"
+    confirmed = (search.confirm_top + 1) * search.confirm_max_replicates * bool(
+        search.confirm_replicates
+    )
+    yield (
+        f"rows        at most {requested * plan.budget:,} trained by the search"
+        f" (about {expected_epochs(epochs, search) * num_rows:,.0f} if scores say nothing),"
+        f" at most {confirmed * plan.budget:,} by the confirmation"
+    )
+    disk = (requested + confirmed) * (
+        _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
+    ) + 3 * rehearsal.num_parameters * _BYTES_A_PARAMETER
+    free = shutil.disk_usage(_existing(Path(configuration.output.directory))).free
+    yield (
+        f"disk        at most {disk / 2**20:,.0f} MiB at the peak, the final model included;"
+        f" {free / 2**20:,.0f} MiB free"
+    )
+    if disk > free:
+        yield "            this does not fit: free some, or choose another --output.directory"
+
+
+def _largest_batch(configuration: Configuration) -> int:
+    domain = configuration.search.space.get("batch_size")
+    searched = with_parameters(
+        configuration.training, {"batch_size": domain.bounds[1]} if domain else {}
+    )
+    return max(configuration.training.batch_size, searched.batch_size)
+
+
+def _num_slots_here(configuration: Configuration) -> int:
+    cluster, cards = configuration.cluster, torch.cuda.device_count()
+    by_cpu = int((os.cpu_count() or 1) / (cluster.cpus_per_trial or 1))
+    gpus = (1.0 if cards else 0.0) if cluster.gpus_per_trial is None else cluster.gpus_per_trial
+    slots = min(by_cpu, cards * int(1 / gpus)) if gpus else by_cpu
+    return min(slots, configuration.search.max_concurrent or slots)
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())

@@ -1,0 +1,126 @@
+"""From a configuration to what trials read: rows, tokens, splits and the plan of evaluations."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from training.config import TINY
+from training.data import LabelledTexts, PreparedData, prepare
+from training.errors import InputError
+from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
+from training.schedule import num_warmup_steps, schedule_of
+from training.tokens import (
+    Integers,
+    LabelledTokens,
+    TokenStatistics,
+    describe_tokens,
+    encode,
+)
+from tuning.config import Configuration
+from tuning.rungs import EvaluationPlan, plan_evaluations
+from tuning.space import extreme_points, with_parameters
+from tuning.trainable import SearchData
+
+MOST_UNKNOWN = 0.2
+"""Share of unknown word pieces in the training text above which learning is pointless."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything a search needs but Ray."""
+
+    data: PreparedData
+    search_data: SearchData
+    plan: EvaluationPlan
+    statistics: TokenStatistics
+
+    @property
+    def num_rows(self) -> int:
+        """Training rows of the search's split."""
+        return len(self.data.train.labels)
+
+    def with_replicates(self, split_seeds: Sequence[int]) -> SearchData:
+        """The search's data with a fresh train/validation split for each seed."""
+        order = np.concatenate([self.data.train.rows, self.data.validation.rows])
+        position = {int(row): number for number, row in enumerate(order)}
+        fresh = tuple(
+            (_positions(train, position), _positions(validation, position))
+            for train, validation in map(self.data.redraw, split_seeds)
+        )
+        return replace(self.search_data, splits=(self.search_data.splits[0], *fresh))
+
+
+def prepare_search(
+    configuration: Configuration, *, tokenizer_directory: Path, num_threads: int
+) -> Preparation:
+    """Read, split and tokenise the data and plan the evaluations.
+
+    Args:
+        configuration: what is searched.
+        tokenizer_directory: where the tokenizer of `tiny` is kept; learnt if it is not there.
+        num_threads: threads a trial computes with.
+
+    Raises:
+        InputError: the data, the tokenizer or a warm-up does not do; one line each.
+    """
+    data = prepare(configuration.data)
+    plan = plan_evaluations(
+        len(data.train.labels), configuration.training.epochs, configuration.search
+    )
+    problems = list(check_warmups(configuration, len(data.train.labels)))
+    if problems:
+        raise InputError(*problems)
+    model = configuration.model
+    if model.name == TINY and not tokenizer_directory.is_dir():
+        learn_tiny_tokenizer(model, data.train.texts, tokenizer_directory)
+    tokenizer = load_tokenizer(model, tiny=tokenizer_directory)
+    statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
+    _check_unknown(statistics, model.name)
+    texts = [*data.train.texts, *data.validation.texts]
+    num_train = len(data.train.texts)
+    search_data = SearchData(
+        pool=LabelledTokens(
+            tokens=encode(tokenizer, texts, max_length=model.max_length),
+            labels=np.concatenate([data.train.labels, data.validation.labels]),
+        ),
+        splits=((np.arange(num_train), np.arange(num_train, len(texts))),),
+        model=model,
+        tokenizer=facts_of(tokenizer),
+        labels=configuration.data.labels,
+        evaluate_at=plan.points,
+        stop_early_after=plan.rungs[0] if plan.rungs else 0,
+        num_threads=num_threads,
+    )
+    return Preparation(data=data, search_data=search_data, plan=plan, statistics=statistics)
+
+
+def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
+    """A line if trial 0, or some searched combination, would not end its warm-up."""
+    candidates = [("training", configuration.training)]
+    for point in extreme_points(configuration.search.space):
+        candidates.append(("search.space", with_parameters(configuration.training, point)))
+    for where, training in candidates:
+        schedule = schedule_of(training, num_rows)
+        warmup = num_warmup_steps(training, schedule)
+        if warmup >= schedule.total_steps:
+            yield (
+                f"{where}.warmup_steps: a warm-up of {warmup} steps, but batch size"
+                f" {training.batch_size} makes only {schedule.total_steps} steps of {num_rows:,}"
+                " training rows; give a share such as 0.1, fewer steps, or smaller batches"
+            )
+            return
+
+
+def _check_unknown(statistics: TokenStatistics, name: str) -> None:
+    if statistics.unknown_share > MOST_UNKNOWN:
+        raise InputError(
+            f"model.name: the tokenizer of {name!r} makes {statistics.unknown_share:.0%} of the"
+            f" training text [UNK], but at most {MOST_UNKNOWN:.0%} can be learnt from; choose a"
+            " model of this language and script"
+        )
+
+
+def _positions(texts: LabelledTexts, position: dict[int, int]) -> Integers:
+    return np.array([position[int(row)] for row in texts.rows], dtype=np.int64)

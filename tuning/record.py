@@ -1,0 +1,122 @@
+"""The record of a search: what `search.json` and `best.yaml` hold."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuning.confirmation import Confirmation, fresh_seed, split_seed
+from tuning.config import Configuration
+from tuning.selection import Confirmed, leader, ranking, winner
+from tuning.space import Parameters, with_parameters
+from tuning.trials import Trial
+
+CONFIGURATION_OF_WINNER = ("data", "model", "training")
+
+
+def is_repeatable(configuration: Configuration, *, has_gpu: bool) -> bool:
+    """Whether the same command gives the same scores to the last digit.
+
+    On CPU, one trial at a time; or any number where no decision depends on who came first.
+    """
+    search = configuration.search
+    no_race = search.scheduler == "none" and search.algorithm in ("random", "grid")
+    in_turn = search.max_concurrent == 1
+    return not has_gpu and search.time_budget_s is None and (in_turn or no_race)
+
+
+def count_trials(trials: Sequence[Trial], requested: int) -> dict[str, int]:
+    """`trials` of the record: how many of the search ended how."""
+    statuses = [trial.status for trial in trials if trial.source != "confirm"]
+    return {
+        "requested": requested,
+        "completed": sum(s in ("completed", "collapsed") for s in statuses),
+        "stopped_early": statuses.count("stopped"),
+        "failed": sum(s in ("failed", "diverged") for s in statuses),
+    }
+
+
+def count_examples(trials: Sequence[Trial]) -> dict[str, int]:
+    """Training rows seen by the search and by the confirmation, repeats counted."""
+    seen = {"search": 0, "confirmation": 0}
+    for trial in trials:
+        phase = "confirmation" if trial.source == "confirm" else "search"
+        seen[phase] += trial.evaluations[-1].examples if trial.evaluations else 0
+    return seen
+
+
+def describe_candidate(
+    trials: Sequence[Trial], parameters: Parameters, confirmed: Sequence[Confirmed]
+) -> dict[str, Any]:
+    """`best` or `default` of the record; `f1_macro` is the confirmed mean where there is one."""
+    searched = next(t for t in trials if t.source != "confirm" and t.parameters == parameters)
+    fresh = next((c for c in confirmed if c.parameters == parameters and c.scores), None)
+    return {
+        "trial_id": searched.trial_id,
+        "parameters": parameters,
+        "search_f1_macro": searched.final_f1_macro,
+        "f1_macro": fresh.mean if fresh else searched.final_f1_macro,
+        "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,
+    }
+
+
+def choose(trials: Sequence[Trial], confirmation: Confirmation | None) -> Parameters | None:
+    """The winner's parameters; None if no trial has a score."""
+    ranked = ranking([trial for trial in trials if trial.source != "confirm"])
+    if not ranked:
+        return None
+    if confirmation is not None:
+        confirmed = confirmation.scores()
+        if any(candidate.scores for candidate in confirmed):
+            return winner(confirmed, validation_share=confirmation.validation_share).parameters
+    return ranked[0].parameters
+
+
+def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
+    """`confirmation` of the record: every score, mean, standard error and the comparison."""
+    configuration, paired = confirmation.configuration, confirmation.lead()
+    ahead = leader(confirmation.scores())
+    return {
+        "replicates": [
+            {
+                "seed": fresh_seed(configuration.training.seed, replicate),
+                "split_seed": split_seed(configuration, replicate),
+            }
+            for replicate in range(1, confirmation.num_replicates + 1)
+        ],
+        "candidates": [
+            {
+                "parameters": candidate.parameters,
+                "f1_macro": [candidate.scores[k] for k in sorted(candidate.scores)],
+                "mean": candidate.mean if candidate.scores else None,
+                "standard_error": candidate.standard_error,
+            }
+            for candidate in confirmation.scores()
+        ],
+        "winner_beats_default": None
+        if paired is None or ahead is None
+        else {
+            "leader": ahead.parameters,
+            "difference": paired.difference,
+            "standard_error": paired.standard_error,
+            "distinguishable": paired.is_distinguishable,
+        },
+    }
+
+
+def fixed_rows_losses(trials: Sequence[Trial], parameters: Parameters) -> list[float]:
+    """Losses on the fixed training rows that full trainings of a configuration ended with."""
+    return [
+        trial.fixed_rows_loss
+        for trial in trials
+        if trial.parameters == parameters
+        and trial.fixed_rows_loss is not None
+        and trial.final_f1_macro is not None
+    ]
+
+
+def winning_configuration(
+    configuration: Configuration, parameters: Parameters
+) -> Mapping[str, Any]:
+    """`best.yaml`: sections data, model and training, the winner's values in place."""
+    training = with_parameters(configuration.training, parameters)
+    chosen = configuration.model_copy(update={"training": training})
+    return chosen.model_dump(mode="json", include=set(CONFIGURATION_OF_WINNER))

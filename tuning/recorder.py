@@ -1,0 +1,139 @@
+"""Writes what happens to the run's files, TensorBoard and the log, as it happens."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from results.run import Run
+from results.tensorboard import CurveWriter
+from tuning.config import Configuration
+from tuning.confirmation import Confirmation
+from tuning.record import (
+    choose,
+    count_examples,
+    count_trials,
+    describe_candidate,
+    describe_confirmation,
+    fixed_rows_losses,
+)
+from tuning.trials import Trial, evaluation_row
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Recorder:
+    """Keeps the files of a run at what is known; all numbers in them were measured."""
+
+    run: Run
+    configuration: Configuration
+    facts: dict[str, Any]
+    """What is known from the start: command, repeatable, data, environment."""
+    requested: int
+    trials: list[Trial] = field(default_factory=list)
+    """Of search and confirmation, in order of creation."""
+    confirmation: Confirmation | None = None
+    status: str = "running"
+    started_at: str = field(default_factory=lambda: now())
+    seconds_before: float = 0.0
+    """Spent by earlier starts of the same search."""
+    _began: float = field(default_factory=time.monotonic)
+    _writers: dict[str, CurveWriter] = field(default_factory=dict)
+
+    def evaluated(self, trial: Trial) -> None:
+        """Take the last evaluation of a trial."""
+        evaluation = trial.evaluations[-1]
+        self.run.append_evaluation(evaluation_row(trial.trial_id, evaluation))
+        writer = self._writers.get(trial.trial_id)
+        if writer is None:
+            writer = CurveWriter(self.run.tensorboard / trial.trial_id)
+            self._writers[trial.trial_id] = writer
+        names = ("train_loss", "eval_loss", "f1_macro", "accuracy", "learning_rate")
+        writer.write({name: getattr(evaluation, name) for name in names}, evaluation.examples)
+
+    def changed(self, trial: Trial) -> None:
+        """Take the beginning or the end of a trial."""
+        if trial not in self.trials:
+            self.trials.append(trial)
+            self.trials.sort(key=lambda t: t.trial_id)
+        if trial.status == "running":
+            hyperparameters = trial.training.model_dump(exclude=set(trial.parameters))
+            logger.info("%s begins: %s", trial.trial_id, describe_parameters(trial))
+            logger.debug("%s further hyperparameters: %s", trial.trial_id, hyperparameters)
+        else:
+            self._close(trial.trial_id)
+            logger.info("%s", _describe_end(trial))
+        self.write()
+
+    def write(self) -> None:
+        """Bring `trials.csv` and `search.json` up to what is known."""
+        self.run.write_trials(tuple(self.configuration.search.space), map(Trial.row, self.trials))
+        self.run.write_record(self.record())
+
+    def finish(self, status: str) -> None:
+        """Write the final state: completed, interrupted or aborted."""
+        self.status = status
+        for trial_id in list(self._writers):
+            self._close(trial_id)
+        self.write()
+
+    def record(self) -> dict[str, Any]:
+        """Content of `search.json`."""
+        best = choose(self.trials, self.confirmation)
+        scores = self.confirmation.scores() if self.confirmation else []
+        default = next((t.parameters for t in self.trials if t.source == "default"), None)
+        running = self.status == "running"
+        return {
+            "status": self.status,
+            "started_at": self.started_at,
+            "finished_at": None if running else now(),
+            "seconds": round(self.seconds_before + time.monotonic() - self._began, 3),
+            **self.facts,
+            "trials": count_trials(self.trials, self.requested),
+            "examples_trained": count_examples(self.trials),
+            "best": best
+            and {
+                **describe_candidate(self.trials, best, scores),
+                "fixed_rows_loss": fixed_rows_losses(self.trials, best),
+            },
+            "default": default and describe_candidate(self.trials, default, scores),
+            "confirmation": self.confirmation and describe_confirmation(self.confirmation),
+        }
+
+    def _close(self, trial_id: str) -> None:
+        writer = self._writers.pop(trial_id, None)
+        if writer is not None:
+            writer.close()
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe_parameters(trial: Trial) -> str:
+    """The searched values of a trial in one line; a confirmation says its replicate."""
+    values = ", ".join(f"{name} {value:.4g}" for name, value in trial.parameters.items())
+    kind = {"default": " (the default)", "search": "", "confirm": f" (replicate {trial.replicate})"}
+    return values + kind[trial.source]
+
+
+def ended(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that are not running."""
+    return [trial for trial in trials if trial.status != "running"]
+
+
+def _describe_end(trial: Trial) -> str:
+    if not trial.evaluations or trial.status == "failed":
+        return f"{trial.trial_id} {trial.status}: {trial.error}"
+    last = trial.evaluations[-1]
+    score = f"{last.f1_macro:.4f}" if math.isfinite(last.eval_loss) else "no score"
+    why = f" by the {trial.stopped_by}" if trial.stopped_by in ("scheduler", "patience") else ""
+    return (
+        f"{trial.trial_id} {trial.status}{why} after {last.epoch:.2f} epochs,"
+        f" macro-F1 {score}, {last.seconds:.0f} s"
+    )

@@ -1,0 +1,85 @@
+"""What an earlier start of the same search left: read from the run's own files."""
+
+from collections.abc import Mapping
+
+from results.errors import RunError
+from results.run import Run
+from training.metrics import Evaluation
+from training.options import shorten
+from tuning.config import SECTIONS, Configuration
+from tuning.space import Parameters, with_parameters
+from tuning.trials import Trial, evaluation_from_row
+
+MAY_CHANGE = {
+    ("search", "trials"),
+    ("search", "time_budget_s"),
+    ("search", "max_concurrent"),
+    *(("cluster", name) for name in SECTIONS["cluster"].model_fields),
+    *(("output", name) for name in SECTIONS["output"].model_fields),
+}
+
+
+def changed_fields(old: Configuration, new: Configuration) -> list[str]:
+    """One line for each field that must not change between a start and its resume but did."""
+    lines = []
+    for section, model in SECTIONS.items():
+        for name in model.model_fields:
+            before = getattr(getattr(old, section), name)
+            after = getattr(getattr(new, section), name)
+            if before != after and (section, name) not in MAY_CHANGE:
+                lines.append(
+                    f"--resume: {section}.{name} is {shorten(after)}, but the run began with"
+                    f" {shorten(before)}; leave it as it was, or start a new run"
+                )
+    return lines
+
+
+def recall_trials(run: Run, configuration: Configuration) -> list[Trial]:
+    """Trials of `trials.csv` with their evaluations of `curves.csv`, in order of creation.
+
+    Raises:
+        RunError: a file cannot be read or its rows do not fit the configuration.
+    """
+    curves: dict[str, list[Evaluation]] = {}
+    rows = run.read_trials()
+    try:
+        for row in run.read_curves():
+            curves.setdefault(row["trial_id"], []).append(evaluation_from_row(row))
+        return [_trial(row, curves.get(row["trial_id"], []), configuration) for row in rows]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"run {run.directory}: trials.csv or curves.csv does not fit the configuration"
+            f" ({' '.join(str(error).split())[:200]}); restore them, or start a new run"
+        ) from error
+
+
+def _trial(
+    row: Mapping[str, str], evaluations: list[Evaluation], configuration: Configuration
+) -> Trial:
+    parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
+    training = with_parameters(
+        configuration.training, {**parameters, "seed": int(row["seed"])}
+    )
+    # A trial cut off by the end of the search goes on as if it were still running.
+    cut_off = row["stopped_by"] == "end of search"
+    return Trial(
+        trial_id=row["trial_id"],
+        source=row["source"],  # type: ignore[arg-type]
+        parameters=parameters,
+        training=training,
+        replicate=int(row["replicate"]),
+        split_seed=int(row["split_seed"]),
+        status="running" if cut_off else row["status"],  # type: ignore[arg-type]
+        evaluations=evaluations,
+        error=row["error"],
+        stopped_by="" if cut_off else row["stopped_by"],  # type: ignore[arg-type]
+        fixed_rows_loss=float(row["fixed_rows_loss"]) if row["fixed_rows_loss"] else None,
+        seconds=float(row["seconds"]) if row["seconds"] else None,
+    )
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,172 @@
+"""One search from configuration to record: what the command does, callable from Python."""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.resources import Resources, resources_of_a_trial
+from cluster.session import ray_session
+from results.environment import describe_environment, hash_model
+from results.files import write_text
+from results.run import Run
+from training.config import TINY
+from training.options import to_yaml
+from tuning.config import Configuration
+from tuning.log import log_to_file
+from tuning.phases import Phases, SearchAborted
+from tuning.preparation import Preparation, prepare_search
+from tuning.proposers import num_requested
+from tuning.record import is_repeatable, winning_configuration
+from tuning.recorder import Recorder
+from tuning.resume import recall_trials
+from tuning.signals import stop_signals
+from tuning.start import new_run, write_configuration
+from tuning.summary import describe_data, describe_result
+from tuning.trials import Trial
+
+logger = logging.getLogger(__name__)
+
+
+def run_search(
+    configuration: Configuration, *, resume: Run | None = None, command: str = "", label: str = ""
+) -> Recorder:
+    """Search, confirm, and write the run's files.
+
+    Args:
+        configuration: checked by `tuning.start.resolve`.
+        resume: the run to go on with; None: a new one.
+        command: kept in the record.
+        label: the beginning of a new run's name where the configuration gives none.
+
+    Returns:
+        The recorder: its `run` is the directory, its `record()` the content of `search.json`.
+
+    Raises:
+        InputError: the data, model or warm-up does not do.
+        RunError: the run's directory cannot be made or read.
+        ClusterError: Ray cannot be reached.
+        SearchAborted: the trials fail alike, or none has a score.
+        SearchInterrupted: a signal ended the search; exit code in it.
+    """
+    started = time.monotonic()
+    known = recall_trials(resume, configuration) if resume else []
+    run, preparation = _prepare_run(configuration, resume, label)
+    log_to_file(run.log)
+    logger.info("run %s", run.directory)
+    for line in describe_data(preparation):
+        logger.info("%s", line)
+    with ray_session(configuration.cluster.address) as dashboard, stop_signals() as stop:
+        if dashboard:
+            logger.info("Ray dashboard http://%s", dashboard)
+        resources = resources_of_a_trial(
+            configuration.cluster.cpus_per_trial, configuration.cluster.gpus_per_trial
+        )
+        recorder = _make_recorder(configuration, preparation, run, resources, command, known)
+        phases = Phases(
+            configuration=configuration,
+            preparation=preparation,
+            resources=resources,
+            run=run,
+            recorder=recorder,
+            signal=stop,
+            known=tuple(known),
+            started=started,
+        )
+        _run_phases(phases, recorder)
+    _close(recorder)
+    return recorder
+
+
+def prepare_only(configuration: Configuration, tokenizer_directory: Path) -> Preparation:
+    """Read, check, split and tokenise the data.
+
+    Raises:
+        InputError: the data, tokenizer or warm-up does not do.
+    """
+    threads = max(1, int(configuration.cluster.cpus_per_trial or 1))
+    return prepare_search(
+        configuration, tokenizer_directory=tokenizer_directory, num_threads=threads
+    )
+
+
+def _prepare_run(
+    configuration: Configuration, resume: Run | None, label: str
+) -> tuple[Run, Preparation]:
+    if resume is not None:
+        preparation = prepare_only(configuration, resume.tokenizer)
+        write_configuration(resume, configuration)
+        return resume, preparation
+    with tempfile.TemporaryDirectory() as scratch:
+        # What the data do not allow is said before a directory is made.
+        learnt = Path(scratch) / "tokenizer"
+        preparation = prepare_only(configuration, learnt)
+        run = new_run(configuration, label)
+        if configuration.model.name == TINY:
+            shutil.copytree(learnt, run.tokenizer)
+    write_text(run.splits, preparation.data.assignment.to_csv(index=False, lineterminator="\n"))
+    return run, preparation
+
+
+def _make_recorder(
+    configuration: Configuration,
+    preparation: Preparation,
+    run: Run,
+    resources: Resources,
+    command: str,
+    known: Sequence[Trial],
+) -> Recorder:
+    recorder = Recorder(
+        run=run,
+        configuration=configuration,
+        facts={
+            "command": command,
+            "repeatable": is_repeatable(configuration, has_gpu=resources.gpus > 0),
+            "data": preparation.data.summary.as_record(),
+            "environment": _describe_environment(configuration),
+        },
+        requested=num_requested(configuration.search, configuration.training),
+        trials=list(known),
+    )
+    if known:
+        before = run.read_record()
+        recorder.started_at = before["started_at"]
+        recorder.seconds_before = before["seconds"]
+    recorder.write()
+    return recorder
+
+
+def _describe_environment(configuration: Configuration) -> dict[str, Any]:
+    model = configuration.model
+    return {
+        **describe_environment(),
+        "model": {
+            "name": model.name,
+            "revision": model.revision,
+            "sha256": hash_model(Path(model.name)),
+        },
+    }
+
+
+def _run_phases(phases: Phases, recorder: Recorder) -> None:
+    try:
+        phases.search()
+        phases.confirm()
+    except SearchAborted:
+        recorder.finish("aborted")
+        raise
+    except BaseException:
+        recorder.finish("interrupted")
+        raise
+
+
+def _close(recorder: Recorder) -> None:
+    recorder.finish("completed")
+    record = recorder.record()
+    best = winning_configuration(recorder.configuration, record["best"]["parameters"])
+    write_text(recorder.run.best, to_yaml(best))
+    for line in describe_result(record):
+        logger.info("%s", line)

@@ -1,0 +1,116 @@
+"""Rungs: when a trial is looked at, what its score is there, and whether it may go on.
+
+Successive halving as in Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning
+(ASHA), its stopping variant: a trial goes on if it is among the best 1 in `reduction_factor` of
+all that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
+scores of one rung.
+"""
+
+import bisect
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from training.schedule import Schedule, num_warmup_steps
+from training.config import TrainingConfig
+from tuning.config import SearchConfig
+
+_WARMUP_SHARE_OF_RUNG = 2 / 3
+_FEWEST_FOR_A_MEDIAN = 3
+
+Curve = Sequence[tuple[int, float]]
+"""Evaluations of a trial in order: (training rows seen, macro-F1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationPlan:
+    """When trials are evaluated and judged, in training rows seen, ascending."""
+
+    budget: int
+    points: tuple[int, ...]
+    """Where evaluations are due; the last is the budget."""
+    rungs: tuple[int, ...]
+    """The points, below the budget, at which trials are judged."""
+
+    def due(self, examples: int) -> int | None:
+        """The point that an evaluation made after `examples` rows answers; None before any."""
+        position = bisect.bisect_right(self.points, examples)
+        return self.points[position - 1] if position else None
+
+
+def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
+    """The plan of a search over `num_rows` training rows."""
+    budget = num_rows * epochs
+    per_epoch = search.evaluations_per_epoch
+    regular = {
+        round(num_rows * number / per_epoch) or 1 for number in range(1, epochs * per_epoch + 1)
+    }
+    first = max(1, round(search.grace_epochs * num_rows))
+    rungs: set[int] = set()
+    if search.scheduler == "asha":
+        rungs = set(_geometric(first, search.reduction_factor, budget))
+    elif search.scheduler == "median":
+        rungs = {point for point in regular | {first} if first <= point < budget}
+    return EvaluationPlan(
+        budget=budget, points=tuple(sorted(regular | rungs)), rungs=tuple(sorted(rungs))
+    )
+
+
+def score_at(curve: Curve, level: int, plan: EvaluationPlan) -> float | None:
+    """Score of a trial at a rung or at the budget; None while it has not got there.
+
+    At the budget it is the last evaluation, the learning rate decayed to 0; at a rung the mean
+    of the last two evaluations due at or before it, since one is noise.
+    """
+    due = [(plan.due(examples), score) for examples, score in curve]
+    if not due or (due[-1][0] or 0) < level:
+        return None
+    if level >= plan.budget:
+        return due[-1][1]
+    last = [score for point, score in due if point is not None and point <= level][-2:]
+    return sum(last) / len(last)
+
+
+def is_judged_at(rung: int, training: TrainingConfig, schedule: Schedule) -> bool:
+    """Whether a trial's warm-up ended before two thirds of the rung; else it passes unjudged."""
+    warmup = schedule.examples_after(num_warmup_steps(training, schedule))
+    return warmup < _WARMUP_SHARE_OF_RUNG * rung
+
+
+def goes_on(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
+    """Whether a trial with `score` survives a rung where `scores`, its own included, were seen.
+
+    Equal scores have equal fates, whoever came first.
+    """
+    ranked = sorted(scores, reverse=True)
+    if search.scheduler == "asha":
+        num_kept = max(1, len(ranked) // search.reduction_factor)
+        return score >= ranked[num_kept - 1]
+    if len(ranked) < _FEWEST_FOR_A_MEDIAN:
+        return True
+    return score >= ranked[(len(ranked) - 1) // 2]
+
+
+def expected_epochs(epochs: int, search: SearchConfig) -> float:
+    """Passes over the training rows that a search is expected to make if scores say nothing.
+
+    Trial 0 runs to the end; each rung lets one in `reduction_factor` of the others pass under
+    `asha`, and half of them get to the end under `median`.
+    """
+    rows = 1000  # any number: only the proportions matter
+    plan = plan_evaluations(rows, epochs, search)
+    passing = 1 / search.reduction_factor
+    if search.scheduler == "median":
+        passing = 0.5 ** (1 / max(len(plan.rungs), 1))
+    seen, alive, before = 0.0, 1.0, 0
+    for level in (*plan.rungs, plan.budget):
+        seen += alive * (level - before)
+        alive, before = alive * passing, level
+    return epochs + (search.trials - 1) * seen / rows
+
+
+def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:
+    for power in range(math.ceil(math.log(max(budget / first, 1), factor)) + 1):
+        rung = first * factor**power
+        if rung < budget:
+            yield rung

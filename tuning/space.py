@@ -1,0 +1,158 @@
+"""The search space: what may be searched, drawing from it, and every point of a grid."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import Field, ValidationError, model_validator
+
+from training.config import Section, TrainingConfig
+from training.options import nearest
+
+Value = int | float
+Parameters = dict[str, Value]
+
+NOT_SEARCHED = {
+    "epochs": "it is the budget, and configurations are compared at equal budgets",
+    "seed": "picking a seed picks luck, not a configuration",
+    "eval_batch_size": "it changes no score",
+    "early_stopping_patience": "it sets how long a trial runs, not how well it learns",
+    "class_weights": "only numeric fields are searched",
+    "precision": "only numeric fields are searched",
+}
+SEARCHABLE = tuple(name for name in TrainingConfig.model_fields if name not in NOT_SEARCHED)
+
+_CHECKED_DRAWS = 8
+
+
+class Domain(Section):
+    """The values of one searched field; exactly one kind is given."""
+
+    log_uniform: tuple[float, float] | None = None
+    """Bounds [a, b], both above 0; drawn evenly on the logarithm."""
+    uniform: tuple[float, float] | None = None
+    """Bounds [a, b]; drawn evenly."""
+    integer: tuple[int, int] | None = None
+    """Bounds [a, b], both possible; whole numbers drawn evenly."""
+    choice: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
+    """The values themselves."""
+
+    @model_validator(mode="after")
+    def _is_one_kind_with_bounds(self) -> "Domain":
+        kinds = [name for name in Domain.model_fields if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"the domain is {kinds or 'empty'}, but must be one of log_uniform, uniform,"
+                " integer and choice"
+            )
+        if self.choice is None:
+            low, high = self.bounds
+            if low >= high or (self.log_uniform and low <= 0):
+                rule = "0 < a < b" if self.log_uniform else "a < b"
+                raise ValueError(f"{kinds[0]} is [{low}, {high}], but must be [a, b] with {rule}")
+        elif len(set(self.choice)) < len(self.choice):
+            raise ValueError(f"choice is {list(self.choice)}, but must not hold a value twice")
+        return self
+
+    @property
+    def bounds(self) -> tuple[Value, Value]:
+        """Least and greatest value."""
+        if self.choice is not None:
+            return min(self.choice), max(self.choice)
+        bounds = self.log_uniform or self.uniform or self.integer
+        assert bounds is not None
+        return bounds
+
+    def draw(self, generator: np.random.Generator) -> Value:
+        """One value."""
+        if self.choice is not None:
+            return self.choice[int(generator.integers(len(self.choice)))]
+        low, high = self.bounds
+        if self.integer is not None:
+            return int(generator.integers(int(low), int(high), endpoint=True))
+        if self.log_uniform is not None:
+            drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
+            return min(max(drawn, low), high)
+        return float(generator.uniform(low, high))
+
+    def distribution(self) -> BaseDistribution:
+        """The same values for Optuna."""
+        if self.choice is not None:
+            return CategoricalDistribution(self.choice)
+        if self.integer is not None:
+            return IntDistribution(*self.integer)
+        return FloatDistribution(*self.bounds, log=self.log_uniform is not None)
+
+
+Space = Mapping[str, Domain]
+
+
+def draw(space: Space, *, seed: int, number: int) -> Parameters:
+    """Configuration `number` of a random search: a function of its arguments alone."""
+    generator = np.random.default_rng([seed, number])
+    return {name: domain.draw(generator) for name, domain in space.items()}
+
+
+def grid_points(space: Space) -> list[Parameters]:
+    """Every combination of the choices, the last field varying fastest."""
+    values = [domain.choice or () for domain in space.values()]
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*values)]
+
+
+def default_point(space: Space, training: TrainingConfig) -> Parameters:
+    """The searched fields as they stand under `training`: trial 0, in the space or not."""
+    return {name: getattr(training, name) for name in space}
+
+
+def with_parameters(training: TrainingConfig, parameters: Mapping[str, Any]) -> TrainingConfig:
+    """`training` with the searched fields replaced, checked again."""
+    return TrainingConfig.model_validate({**training.model_dump(), **parameters})
+
+
+def extreme_points(space: Space) -> Iterator[Parameters]:
+    """Every combination of the least and the greatest values."""
+    corners = [sorted(set(domain.bounds)) for domain in space.values()]
+    for point in itertools.product(*corners):
+        yield dict(zip(space, point, strict=True))
+
+
+def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Iterator[str]:
+    """One line for each name that nothing reads and each value a field would refuse."""
+    for name, domain in space.items():
+        if name in NOT_SEARCHED:
+            yield (
+                f"search.space.{name}: it cannot be searched, since {NOT_SEARCHED[name]}; search"
+                f" among {', '.join(SEARCHABLE)}"
+            )
+        elif name not in SEARCHABLE:
+            yield f"search.space.{name}: no training field has this name; {nearest(name, SEARCHABLE)}"
+        else:
+            yield from _check_values(name, domain, training)
+        if algorithm == "grid" and domain.choice is None:
+            yield (
+                f"search.space.{name}: it is no choice, but a grid needs the points of each field;"
+                " write {choice: [...]}, or set search.algorithm to random"
+            )
+
+
+def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterator[str]:
+    generator = np.random.default_rng(0)
+    drawn = () if domain.choice else tuple(domain.draw(generator) for _ in range(_CHECKED_DRAWS))
+    for value in (*(domain.choice or domain.bounds), *drawn):
+        try:
+            with_parameters(training, {name: value})
+        except ValidationError as error:
+            rule = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            yield (
+                f"search.space.{name}: it can give {value!r}, but {rule}; change its bounds or its"
+                " kind (integer, choice)"
+            )
+            return

@@ -1,0 +1,194 @@
+"""From the command line to a checked configuration and the directory of its run."""
+
+import argparse
+import os
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from results.run import Run, create_run, newest_unfinished, open_run
+from training.config import SAMPLE, TINY
+from training.errors import InputError
+from training.options import (
+    OptionParser,
+    Values,
+    add_fields,
+    given_fields,
+    merge,
+    nearest,
+    read_yaml,
+    to_yaml,
+    validate,
+)
+from tuning.config import SECTIONS, Configuration, OutputConfig, check
+from tuning.resume import changed_fields
+
+SHORT = {
+    "data": ("data", "path"),
+    "model": ("model", "name"),
+    "name": ("output", "name"),
+    "trials": ("search", "trials"),
+    "address": ("cluster", "address"),
+}
+"""Options that stand for a field."""
+
+
+def make_parser() -> OptionParser:
+    """The options of `python -m tuning.search`."""
+    parser = OptionParser(
+        prog="python -m tuning.search",
+        description="Search hyperparameters of a fine-tuned text classifier with Ray Tune. With no"
+        " option it runs the bundled sample.",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE|NAME", help=f"YAML file, or one of {', '.join(shipped_names())}"
+    )
+    for option, (section, field) in SHORT.items():
+        parser.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run (--name; else the newest unfinished)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the resolved configuration and end"
+    )
+    add_fields(parser, SECTIONS)
+    return parser
+
+
+def shipped_names() -> list[str]:
+    """Names that `--config` takes beside files."""
+    folder = files("tuning") / "configurations"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir())
+
+
+def resolve(options: argparse.Namespace) -> Configuration:
+    """The configuration of a new run: option over file over shipped base.
+
+    Raises:
+        InputError: one line for each unknown key, wrong type, value out of range or bad space.
+    """
+    return build(merge(_read_chosen(options.config), _given(options)))
+
+
+def resolve_resumed(run: Run, options: argparse.Namespace) -> Configuration:
+    """The configuration of a run to go on with: what it began with, and what may be changed.
+
+    Raises:
+        InputError: as `resolve`, or a line for each field that must stay but was given anew.
+    """
+    values = read_yaml(run.config)
+    old = build(values)
+    new = build(merge(values, merge(_read_chosen(options.config), _given(options))))
+    if problems := changed_fields(old, new):
+        raise InputError(*problems)
+    return new
+
+
+def build(values: Values) -> Configuration:
+    """Lay `values` over the shipped base they call for and check the whole.
+
+    The base is `sample` when the model is `tiny` (the default), else `indobert`.
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    model = values.get("model")
+    name = model.get("name", TINY) if isinstance(model, dict) else TINY
+    base = _shipped("sample" if name == TINY else "indobert")
+    configuration = validate(Configuration, merge(base, values), where="configuration")
+    check(configuration)
+    return _absolute(configuration)
+
+
+def find_run(options: argparse.Namespace) -> Run:
+    """The run that `--resume` means: the named one, or the newest unfinished.
+
+    Raises:
+        RunError: there is none.
+    """
+    given = _given(options).get("output", {})
+    directory = Path(given.get("directory") or OutputConfig().directory)
+    name = given.get("name")
+    return open_run(directory / name) if name else newest_unfinished(directory)
+
+
+def new_run(configuration: Configuration, label: str) -> Run:
+    """Make the directory of a new run, named by `label` and the time if need be.
+
+    Raises:
+        RunError: the name is taken, or the directory cannot be written.
+    """
+    directory = Path(configuration.output.directory)
+    run = create_run(directory, configuration.output.name or _default_name(label))
+    write_configuration(run, configuration)
+    return run
+
+
+def write_configuration(run: Run, configuration: Configuration) -> None:
+    """Write `config.yaml`: all but the name, so that the command with it repeats the run."""
+    run.write_config(to_yaml(to_plain(configuration, with_name=False)))
+
+
+def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
+    """All sections and fields as plain values; of a searched domain only its kind."""
+    plain = configuration.model_dump(mode="json")
+    space = configuration.search.space.items()
+    plain["search"]["space"] = {
+        name: domain.model_dump(mode="json", exclude_none=True) for name, domain in space
+    }
+    if not with_name:
+        del plain["output"]["name"]
+    return plain
+
+
+def _default_name(label: str) -> str:
+    return f"{label or 'search'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _given(options: argparse.Namespace) -> Values:
+    values = given_fields(options, SECTIONS)
+    for option, (section, field) in SHORT.items():
+        value = getattr(options, option)
+        if value is not None:
+            values.setdefault(section, {}).setdefault(field, value)
+    return values
+
+
+def _read_chosen(config: str | None) -> Values:
+    if config is None:
+        return {}
+    if config in shipped_names():
+        return _shipped(config)
+    if Path(config).suffix in (".yaml", ".yml") or os.sep in config or Path(config).is_file():
+        return read_yaml(Path(config))
+    raise InputError(
+        f"--config is {config!r}, but must be a YAML file or a shipped name;"
+        f" {nearest(config, shipped_names())}"
+    )
+
+
+def _shipped(name: str) -> Values:
+    return read_yaml(Path(str(files("tuning") / "configurations" / f"{name}.yaml")))
+
+
+def _absolute(configuration: Configuration) -> Configuration:
+    """Local paths made absolute, so that the run repeats from any directory and in any worker."""
+    data, model = configuration.data, configuration.model
+    if data.path != SAMPLE:
+        path = os.path.abspath(Path(data.path).expanduser())
+        data = data.model_copy(update={"path": path})
+    if model.name != TINY and Path(model.name).expanduser().is_dir():
+        model = model.model_copy(
+            update={"name": os.path.abspath(Path(model.name).expanduser())}
+        )
+    return configuration.model_copy(update={"data": data, "model": model})
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as the record keeps it, ready for a shell."""
+    return shlex.join(["python", "-m", "tuning.search", *arguments])

@@ -1,0 +1,104 @@
+"""One trial of a search: what it is given, what it has shown, how it ended."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from training.config import TrainingConfig
+from training.metrics import Evaluation
+from tuning.rungs import Curve
+from tuning.space import Parameters
+
+Source = Literal["default", "search", "confirm"]
+Status = Literal["running", "completed", "stopped", "failed", "diverged", "collapsed"]
+StoppedBy = Literal["", "scheduler", "patience", "end of search"]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """A configuration in training; the conductor alone changes it."""
+
+    trial_id: str
+    source: Source
+    parameters: Parameters
+    training: TrainingConfig
+    replicate: int = 0
+    """Number of the fresh draw; 0 is the split of the search."""
+    split_seed: int
+    status: Status = "running"
+    evaluations: list[Evaluation] = field(default_factory=list)
+    error: str = ""
+    stopped_by: StoppedBy = ""
+    fixed_rows_loss: float | None = None
+    seconds: float | None = None
+    """Of the whole trial, once it has ended; else of its last evaluation."""
+
+    @property
+    def curve(self) -> Curve:
+        """Finite evaluations in order: (training rows seen, macro-F1)."""
+        return [(e.examples, e.f1_macro) for e in self.evaluations if e.is_finite]
+
+    @property
+    def is_never_stopped(self) -> bool:
+        """Whether it runs to the full budget whatever it shows."""
+        return self.source != "search"
+
+    @property
+    def final_f1_macro(self) -> float | None:
+        """Macro-F1 at the full budget; None for a trial that did not get there."""
+        at_the_end = self.status in ("completed", "collapsed")
+        return self.evaluations[-1].f1_macro if at_the_end else None
+
+    def row(self) -> dict[str, Any]:
+        """The trial's row of `trials.csv`."""
+        last = self.evaluations[-1] if self.evaluations else None
+        finite = [score for _, score in self.curve]
+        shown = last is not None and self.status not in ("failed", "diverged")
+        assert last is not None or not shown
+        return {
+            "trial_id": self.trial_id,
+            "status": self.status,
+            "source": self.source,
+            **self.parameters,
+            "f1_macro": last.f1_macro if shown and last else "",
+            "accuracy": last.accuracy if shown and last else "",
+            "peak_f1_macro": max(finite) if finite else "",
+            "examples": last.examples if last else 0,
+            "epochs": last.epoch if last else 0,
+            "seconds": _rounded(self.seconds or (last.seconds if last else 0.0)),
+            "error": self.error,
+            "stopped_by": self.stopped_by,
+            "replicate": self.replicate,
+            "seed": self.training.seed,
+            "split_seed": self.split_seed,
+            "fixed_rows_loss": "" if self.fixed_rows_loss is None else self.fixed_rows_loss,
+        }
+
+
+def trial_name(number: int) -> str:
+    """`t0000`, `t0001`, ... in order of creation."""
+    return f"t{number:04d}"
+
+
+def evaluation_row(trial_id: str, evaluation: Evaluation) -> dict[str, Any]:
+    """A row of `curves.csv`."""
+    return {"trial_id": trial_id, **asdict(evaluation), "seconds": _rounded(evaluation.seconds)}
+
+
+def evaluation_from_row(row: Mapping[str, str]) -> Evaluation:
+    """The evaluation that a row of `curves.csv` holds."""
+    numbers = {
+        name: float(row[name])
+        for name in (
+            *("epoch", "seconds", "learning_rate", "train_loss", "eval_loss"),
+            *("f1_macro", "accuracy"),
+        )
+    }
+    return Evaluation(
+        examples=int(row["examples"]), collapsed=row["collapsed"] == "True", **numbers
+    )
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 3) if math.isfinite(seconds) else seconds
