@@ -26,17 +26,18 @@ def run_command(
         bad_input: exceptions beside `InputError` whose message is a line for the user, code 2.
         environment: exceptions beside `OSError` and `MemoryError` that are the machine's, code 1.
     """
+    users: tuple[type[Exception], ...] = (InputError, *bad_input)
     try:
         return main(sys.argv[1:])
-    except (InputError, *bad_input) as error:
+    except users as error:
         return _say(str(error), BAD_INPUT)
     except environment as error:
         return _say(str(error), ENVIRONMENT_FAILED)
     except BrokenPipeError:
         return ENVIRONMENT_FAILED  # whoever read our output has gone
     except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        return _say(f"{error.strerror or error}:{place}; free or repair it", ENVIRONMENT_FAILED)
+        place = f": {error.filename}" if error.filename else ""
+        return _say(f"{error.strerror or error}{place}; free or repair it", ENVIRONMENT_FAILED)
     except MemoryError:
         return _say(
             "out of memory; use smaller batches, a shorter max_length, or fewer trials at once",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import (
     PreTrainedModel,
@@ -63,7 +64,7 @@ def finetune(
     training: TrainingConfig,
     *,
     evaluate_at: Sequence[int],
-    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+    on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     stop_early_after: int | None = None,
 ) -> FineTuned:
     """Fine-tune `task.model` on `task.train`, the schedule spanning the full budget.
@@ -137,7 +138,7 @@ class _Watch(TrainerCallback):
     training: TrainingConfig
     schedule: Schedule
     trainer: WeightedTrainer
-    weights: Any
+    weights: npt.NDArray[np.float64]
     steps: frozenset[int]
     on_evaluation: Callable[[Evaluation], None]
     early_stopping: EarlyStopping | None
@@ -187,9 +188,11 @@ class _Watch(TrainerCallback):
         train = self.task.train
         return train.take(np.arange(min(NUM_FIXED_ROWS, len(train))))
 
-    def _look(self, rows: LabelledTokens) -> Any:
+    def _look(self, rows: LabelledTokens) -> npt.NDArray[np.float64]:
+        model = self.trainer.model
+        assert model is not None
         return log_probabilities(
-            self.trainer.model,
+            model,
             rows.tokens,
             batch_size=self.training.eval_batch_size,
             pad_token_id=self.task.tokenizer.pad_token_id,

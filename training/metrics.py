@@ -1,6 +1,7 @@
 """The objective and what is recorded beside it."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class Evaluation:
     seconds: float
     """Since this training began."""
     learning_rate: float
-    """Of the step that has just ended."""
+    """Of the step that comes next; 0 when the full budget is spent."""
     train_loss: float
     """Mean weighted loss of the steps since the evaluation before, dropout on."""
     eval_loss: float
@@ -62,18 +63,24 @@ class Evaluation:
         return bool(np.isfinite([self.train_loss, self.eval_loss]).all())
 
 
+class Scores(TypedDict):
+    """What one set of rows says of a model, named and meant as in `Evaluation`."""
+
+    eval_loss: float
+    f1_macro: float
+    accuracy: float
+    collapsed: bool
+
+
 def evaluate_probabilities(
     labels: Integers, log_probabilities: npt.NDArray[np.float64], class_weights: npt.ArrayLike
-) -> dict[str, float | bool]:
+) -> Scores:
     """Scores of one set of rows.
 
     Args:
         labels: int64 [rows].
         log_probabilities: float64 [rows, num_labels].
         class_weights: float [num_labels].
-
-    Returns:
-        `eval_loss`, `f1_macro`, `accuracy`, `collapsed`, named as in `Evaluation`.
     """
     predictions = log_probabilities.argmax(axis=1)
     return {

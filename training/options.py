@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import sys
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never, TypeVar
@@ -24,10 +23,12 @@ class _TextLoader(yaml.SafeLoader):
     Otherwise `2e-5` would be text and `[No, Yes]` booleans.
     """
 
-    yaml_implicit_resolvers: typing.ClassVar[Any] = {
-        first: [(tag, rule) for tag, rule in rules if tag == "tag:yaml.org,2002:null"]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+# Set from outside: the stubs have it as an attribute of instances.
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag == "tag:yaml.org,2002:null"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
@@ -62,7 +63,9 @@ def read_yaml(path: Path) -> Values:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"configuration {path}: cannot be read ({reason}); check the path") from error
+        raise InputError(
+            f"configuration {path}: cannot be read ({reason}); check the path"
+        ) from error
     values = parse_yaml(text, where=f"configuration {path}")
     if values is None:
         return {}
@@ -151,9 +154,7 @@ def add_fields(parser: argparse.ArgumentParser, sections: Mapping[str, type[Sect
         for name, field in model.model_fields.items():
             text = " ".join((field.description or "").split())
             assert text, f"{section}.{name} is not documented"
-            group.add_argument(
-                f"--{section}.{name}", metavar="VALUE", help=text.replace("%", "%%")
-            )
+            group.add_argument(f"--{section}.{name}", metavar="VALUE", help=text.replace("%", "%%"))
 
 
 def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values:
@@ -203,9 +204,10 @@ def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:
 
 def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     field = model.model_fields.get(name)
-    annotation = field.annotation if field else None
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation if is_section else None
+    annotation: object = field.annotation if field else None
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None
 
 
 def _line(model: type[BaseModel], problem: Any, where: str) -> str:

@@ -59,7 +59,7 @@ def save_tokenizer(pieces: Sequence[str], directory: Path, *, max_length: int) -
         single="[CLS] $A [SEP]",
         special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
     )
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers' own
         tokenizer_object=backend,
         model_max_length=max_length,
         pad_token="[PAD]",

@@ -16,7 +16,7 @@ from results.run import Run
 from training.config import TINY
 from training.options import to_yaml
 from tuning.config import Configuration
-from tuning.log import log_to_file
+from results.log import log_to_file
 from tuning.phases import Phases, SearchAborted
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested

@@ -11,7 +11,7 @@ from training.command import DONE, SEARCH_ABORTED, run_command
 from training.options import to_yaml
 from tuning.config import Configuration
 from tuning.dry_run import check_storage, describe_plan, rehearse
-from tuning.log import log_to_terminal, quiet_libraries
+from results.log import log_to_terminal, quiet_libraries
 from tuning.phases import SearchAborted, SearchInterrupted
 from tuning.run_search import prepare_only, run_search
 from tuning.start import command_line, find_run, make_parser, resolve, resolve_resumed, to_plain

@@ -1,0 +1,92 @@
+"""`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.evaluate import evaluate_winner
+from evaluation.gates import unmet
+from evaluation.openings import TestLock
+from evaluation.retrain import RetrainError
+from evaluation.winner import load_winner
+from results.errors import RunError
+from results.log import log_to_file, log_to_terminal, quiet_libraries
+from results.run import open_run
+from training.command import DONE, GATE_NOT_MET, SEARCH_ABORTED, run_command
+from training.options import OptionParser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse(arguments)
+    log_to_terminal()
+    quiet_libraries()
+    run = open_run(Path(options.run))
+    lock = TestLock(run)
+    directory = lock.next_directory(options.reopen_test)
+    winner = load_winner(run)
+    log_to_file(directory / "logs" / "training.log")
+    try:
+        report = evaluate_winner(
+            winner,
+            lock,
+            directory,
+            gates=options.gates,
+            weights=options.weights,
+            reopen_reason=options.reopen_test,
+        )
+    except RetrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return SEARCH_ABORTED
+    missed = unmet(report["gates"])
+    print(report["summary"])
+    print(_scores_side_by_side(report))
+    print(f"Model {directory / 'model'}; report {directory / 'reports' / 'evaluation_report.json'}")
+    if missed:
+        print(
+            f"Gates not met: {', '.join(missed)}. Next: search on, or label more of these classes"
+        )
+        return GATE_NOT_MET
+    print(
+        f"Next: python -m evaluation.predict --model {directory / 'model'} --input FILE --output -"
+    )
+    return DONE
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="python -m evaluation.final",
+        description="Retrain the winner of a search on train + validation and test it once.",
+    )
+    parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument(
+        "--gates",
+        choices=("minimum", "optimal", "none"),
+        default="minimum",
+        help="quality that must be reached, else exit code 3",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("safetensors", "bin"),
+        default="safetensors",
+        help="bin: pytorch_model.bin beside model.safetensors",
+    )
+    parser.add_argument(
+        "--reopen-test", metavar="REASON", help="open the test rows once more; it is written down"
+    )
+    return parser
+
+
+def _scores_side_by_side(report: Mapping[str, Any]) -> str:
+    scores = report["search"]
+    confirmed = scores["confirmed_f1_macro"]
+    middle = "not confirmed" if confirmed is None else f"confirmed {confirmed:.4f} (selected on)"
+    return (
+        f"Macro-F1 of the winner: search {scores['search_f1_macro']:.4f} (selected on), {middle},"
+        f" test {report['f1_macro']:.4f}"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main, bad_input=(RunError,)))

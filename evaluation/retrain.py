@@ -1,0 +1,137 @@
+"""The winner trained on train + validation, guarded before the test is opened."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import pstdev
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from evaluation.winner import Winner
+from training.config import TrainingConfig
+from training.finetune import FineTuned, Task, finetune
+from training.metrics import Evaluation
+from training.model import facts_of
+from training.schedule import num_warmup_steps, schedule_of
+from training.tokens import LabelledTokens, encode
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 3
+_EVALUATIONS_PER_EPOCH = 4
+
+
+class RetrainError(Exception):
+    """No attempt learnt what the search's trials did; the test stays closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One retrain and whether it may go on to the test."""
+
+    training: TrainingConfig
+    tuned: FineTuned
+    problem: str
+    """Why it may not; empty if it may."""
+
+
+def retrain(
+    winner: Winner,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    on_evaluation: Callable[[Evaluation], None],
+) -> tuple[FineTuned, TrainingConfig, list[str]]:
+    """Train the winner on train + validation; on a bad draw try the next seed.
+
+    Same epochs, the warm-up the same share of all steps, the schedule over the larger set, class
+    weights of all its rows. The guard looks at training rows alone.
+
+    Args:
+        winner: of the search.
+        tokenizer: of the search.
+        on_evaluation: called with each evaluation, made on the fixed training rows.
+
+    Returns:
+        The model, the values it was trained with, and what was wrong with earlier attempts.
+
+    Raises:
+        RetrainError: no attempt passed the guard.
+        InputError: the model cannot be loaded.
+    """
+    task = _task(winner, tokenizer)
+    limit = loss_limit(winner.losses_seen)
+    problems: list[str] = []
+    for attempt in range(MOST_ATTEMPTS):
+        training = final_training(winner, len(task.train), attempt)
+        logger.info("retraining on %s rows, seed %s", f"{len(task.train):,}", training.seed)
+        tuned = finetune(
+            task,
+            training,
+            evaluate_at=_evaluate_at(len(task.train), training.epochs),
+            on_evaluation=on_evaluation,
+        )
+        problem = guard(tuned, limit)
+        if not problem:
+            return tuned, training, problems
+        problems.append(f"seed {training.seed}: {problem}")
+        logger.warning("the retrain is not used: %s", problems[-1])
+    raise RetrainError(
+        f"run {winner.run.directory}: {MOST_ATTEMPTS} retrains did not learn what the search's"
+        f" trials did ({'; '.join(problems)}); the test stays closed: search with lower learning"
+        " rates or a longer warm-up"
+    )
+
+
+def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfig:
+    """The winner's values for `num_rows` rows: warm-up as the same share of all steps."""
+    searched = winner.configuration.training
+    schedule = schedule_of(searched, len(winner.data.train.labels))
+    share = num_warmup_steps(searched, schedule) / schedule.total_steps
+    steps = round(share * schedule_of(searched, num_rows).total_steps)
+    return searched.model_copy(update={"warmup_steps": steps, "seed": searched.seed + attempt})
+
+
+def loss_limit(losses_seen: Sequence[float]) -> float:
+    """Highest loss on the fixed rows that a retrain may end with.
+
+    The search's highest, and above it three standard deviations or a quarter, whichever is more:
+    there are few values. A lower loss is no fault, since the retrain sees more rows.
+    """
+    highest = max(losses_seen)
+    return highest + max(3 * pstdev(losses_seen), 0.25 * highest)
+
+
+def guard(tuned: FineTuned, limit: float) -> str:
+    """Why a retrained model may not go on to the test; empty if it may."""
+    if tuned.outcome == "diverged" or not np.isfinite(tuned.fixed_rows_loss):
+        return "its loss is not finite"
+    if tuned.evaluations[-1].collapsed:
+        return "it gives every row one class"
+    if tuned.fixed_rows_loss > limit:
+        return f"its loss on the fixed rows is {tuned.fixed_rows_loss:.4f}, above {limit:.4f}"
+    return ""
+
+
+def _task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:
+    train, validation = winner.data.train, winner.data.validation
+    configuration = winner.configuration
+    tokens = encode(
+        tokenizer,
+        [*train.texts, *validation.texts],  # the search's training rows first: the fixed rows
+        max_length=configuration.model.max_length,
+    )
+    return Task(
+        train=LabelledTokens(
+            tokens=tokens, labels=np.concatenate([train.labels, validation.labels])
+        ),
+        validation=None,
+        model=configuration.model,
+        tokenizer=facts_of(tokenizer),
+        labels=configuration.data.labels,
+    )
+
+
+def _evaluate_at(num_rows: int, epochs: int) -> list[int]:
+    points = range(1, epochs * _EVALUATIONS_PER_EPOCH + 1)
+    return [max(1, round(num_rows * point / _EVALUATIONS_PER_EPOCH)) for point in points]

@@ -1,0 +1,87 @@
+"""The winner of a search, and whether its data are still what the search saw."""
+
+import csv
+from dataclasses import dataclass
+from typing import Any
+
+from results.errors import RunError
+from results.run import Run
+from training.config import DataConfig, ModelConfig, Section, TrainingConfig
+from training.data import PreparedData, prepare
+from training.options import read_yaml, validate
+
+
+class WinningConfiguration(Section):
+    """The content of `best.yaml`."""
+
+    data: DataConfig
+    """As in the search."""
+    model: ModelConfig
+    """As in the search."""
+    training: TrainingConfig
+    """With the winner's values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """What `evaluation.final` takes over from a completed search."""
+
+    run: Run
+    record: dict[str, Any]
+    configuration: WinningConfiguration
+    data: PreparedData
+
+    @property
+    def losses_seen(self) -> list[float]:
+        """Loss on the fixed training rows at the end of each full training of the winner."""
+        return list(self.record["best"]["fixed_rows_loss"])
+
+    def search_curve(self) -> list[dict[str, str]]:
+        """The winner's evaluations in the search: rows of `curves.csv`."""
+        trial_id = self.record["best"]["trial_id"]
+        return [row for row in self.run.read_curves() if row["trial_id"] == trial_id]
+
+
+def load_winner(run: Run) -> Winner:
+    """Read a completed search and its data again.
+
+    Raises:
+        RunError: the search is not completed, or the input file or its split has changed.
+        InputError: `best.yaml` or the data cannot be used.
+    """
+    record = run.read_record()
+    if record["status"] != "completed" or not run.best.is_file():
+        raise RunError(
+            f"run {run.directory}: its search is {record['status']}, but must be completed; go on"
+            f" with python -m tuning.search --resume --name {run.directory.name}"
+            f" --output.directory {run.directory.parent}"
+        )
+    where = f"configuration {run.best}"
+    configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
+    data = prepare(configuration.data)
+    _check_unchanged(run, record, data)
+    return Winner(run=run, record=record, configuration=configuration, data=data)
+
+
+def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> None:
+    seen, found = record["data"]["sha256"], data.summary.sha256
+    if seen != found:
+        raise RunError(
+            f"data {data.summary.path}: its SHA-256 is {found[:12]}..., but the search saw"
+            f" {seen[:12]}...; restore the file, or search again on the new one"
+        )
+    try:
+        with run.splits.open(encoding="utf-8", newline="") as file:
+            recorded = {int(row["row"]): row["split"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(
+            f"run {run.directory}: splits.csv cannot be read ({error}); restore the file"
+        ) from error
+    pairs = zip(data.assignment["row"].tolist(), data.assignment["split"].tolist(), strict=True)
+    changed = [row for row, split in pairs if recorded.get(row) != split]
+    if changed or len(recorded) != len(data.assignment):
+        place = f"row {changed[0]}" if changed else "the number of rows"
+        raise RunError(
+            f"run {run.directory}: the split differs from the search's at {place}, but must be the"
+            " same; restore splits.csv, best.yaml and the version that searched"
+        )
