@@ -36,7 +36,7 @@ class Classifier:
     @property
     def names(self) -> list[str]:
         """Label names in the order of their codes."""
-        names: dict[int, str] = self.model.config.id2label
+        names: dict[Any, str] = self.model.config.id2label or {}
         return [names[code] for code in range(len(names))]
 
     def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:

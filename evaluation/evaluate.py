@@ -16,6 +16,7 @@ from evaluation.retrain import retrain
 from evaluation.tables import build_report
 from evaluation.winner import Winner
 from results.files import write_json, write_text
+from results.report import write_report
 from results.tensorboard import CurveWriter
 from training.data import open_test
 from training.finetune import FineTuned
@@ -83,6 +84,7 @@ def evaluate_winner(
         configuration.data.labels,
         (winner.search_curve(), curve),
     )
+    write_report(winner.run, winner.record, test=report, reports=directory / "reports")
     return report
 
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     missed = unmet(report["gates"])
     print(report["summary"])
     print(_scores_side_by_side(report))
-    print(f"Model {directory / 'model'}; report {directory / 'reports' / 'evaluation_report.json'}")
+    print(f"Model {directory / 'model'}\nReport {run.report}")
     if missed:
         print(
             f"Gates not met: {', '.join(missed)}. Next: search on, or label more of these classes"

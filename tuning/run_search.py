@@ -12,7 +12,9 @@ from cluster.resources import Resources, resources_of_a_trial
 from cluster.session import ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
+from results.report import write_report
 from results.run import Run
+from results.verdict import describe_result
 from training.config import TINY
 from training.options import to_yaml
 from tuning.config import Configuration
@@ -25,7 +27,7 @@ from tuning.recorder import Recorder
 from tuning.resume import recall_trials
 from tuning.signals import stop_signals
 from tuning.start import new_run, write_configuration
-from tuning.summary import describe_data, describe_result
+from tuning.summary import describe_data
 from tuning.trials import Trial
 
 logger = logging.getLogger(__name__)
@@ -164,9 +166,12 @@ def _run_phases(phases: Phases, recorder: Recorder) -> None:
 
 
 def _close(recorder: Recorder) -> None:
-    recorder.finish("completed")
     record = recorder.record()
     best = winning_configuration(recorder.configuration, record["best"]["parameters"])
     write_text(recorder.run.best, to_yaml(best))
+    recorder.finish("completed")  # last: whoever reads "completed" finds the winner
+    record = recorder.run.read_record()
+    write_report(recorder.run, record, test=None, reports=None)
     for line in describe_result(record):
         logger.info("%s", line)
+    logger.info("report %s", recorder.run.report)
