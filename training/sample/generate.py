@@ -214,7 +214,9 @@ def labelled(draw: Draw, text: str, label: int) -> Row:
 def spoiled(draw: Draw, row: Row, amounts: Amounts) -> Row:
     """The row, or in few cases one that was labelled with low confidence or not at all."""
     if draw.chance(amounts.error):
-        reason = draw.one(("timeout", "invalid answer", "rate limit"))
+        reason = draw.one(("timeout", "answer cut off", "rate limit"))
+        if reason == "answer cut off":  # a label came, but nobody should trust it
+            return replace(row, error=reason)
         return replace(row, original_label="", final_label="", confidence_score="", error=reason)
     if draw.chance(amounts.low_confidence):
         return replace(row, confidence_score=draw.one(("0.4", "0.5", "0.6", "0.65", "0.69")))
