@@ -64,7 +64,9 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
     writer.writerow(row)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, text.getvalue().encode("utf-8", errors="replace"))
+        line = text.getvalue().encode("utf-8", errors="replace")
+        while line:  # a full disk takes a part, and refuses the next
+            line = line[os.write(descriptor, line) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -10,5 +10,6 @@ class InputError(ValueError):
     """
 
     def __init__(self, *problems: str) -> None:
-        self.problems: Sequence[str] = problems
-        super().__init__("\n".join(problems))
+        # Names of files, columns and keys are the user's and may hold line breaks.
+        self.problems: Sequence[str] = tuple(" ".join(line.splitlines()) for line in problems)
+        super().__init__("\n".join(self.problems))

@@ -5,7 +5,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Never, TypeVar
+from typing import Any, Never, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -24,11 +24,29 @@ class _TextLoader(yaml.SafeLoader):
     """
 
 
-# Set from outside: the stubs have it as an attribute of instances.
+_NULL = "tag:yaml.org,2002:null"
+# Set from outside: the stubs have these as attributes of instances.
 _TextLoader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag == "tag:yaml.org,2002:null"]
+    first: [(tag, rule) for tag, rule in rules if tag == _NULL]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# Without the other tags `!!int abc` is an error with its place, not one of Python's.
+_TextLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("null", "str", "seq", "map")
+}
+
+
+class _TextDumper(yaml.SafeDumper):
+    """Writes the line breaks of other alphabets as escapes, since they are not read back plain."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        is_odd = any(character in data for character in "\x85\u2028\u2029")
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if is_odd else None)
+
+
+_TextDumper.add_representer(str, _TextDumper.represent_str)
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
@@ -78,10 +96,15 @@ def read_yaml(path: Path) -> Values:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
-    """`base` with the fields of `changes` over it, section by section."""
+    """`base` with the fields of `changes` over it, section by section.
+
+    A section with nothing under it changes nothing.
+    """
     merged = dict(base)
     for section, fields in changes.items():
         old = merged.get(section)
+        if fields is None and isinstance(old, Mapping):
+            continue
         both = isinstance(old, Mapping) and isinstance(fields, Mapping)
         merged[section] = {**old, **fields} if both else fields  # type: ignore[dict-item]
     return merged
@@ -101,7 +124,9 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
 
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Plain sections of fields as YAML that `read_yaml` reads back to the same values."""
-    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(
+        dict(values), Dumper=_TextDumper, sort_keys=False, allow_unicode=True, width=100
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -211,19 +236,40 @@ def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 
 def _line(model: type[BaseModel], problem: Any, where: str) -> str:
-    path = [str(part) for part in problem["loc"] if not _is_choice_tag(part)]
+    loc = problem["loc"]
+    # Section and field are keys of the user, whatever they look like.
+    path = [str(part) for i, part in enumerate(loc) if i < 2 or not _is_choice_tag(part)]
     name = ".".join(path) or "it"
     if problem["type"] == "extra_forbidden":
-        owner = model if len(path) == 1 else (_section_of(model, path[0]) or model)
-        return f"{where}: unknown key {name}; {nearest(path[-1], owner.model_fields)}"
+        owner = _owner(model, path)
+        hint = nearest(path[-1], owner.model_fields) if owner else "remove it"
+        return f"{where}: unknown key {name}; {hint}"
     if problem["type"] == "missing":
-        return f"{where}: {name} is missing, but must be given; add it, or --{name} VALUE"
+        option = f", or --{name} VALUE" if len(path) == 2 else ""
+        return f"{where}: {name} is missing, but must be given; add it{option}"
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return (
+            f"{where}: {name} is {shorten(problem['input'])}, but must hold fields, each with a"
+            f" value; write {name}: {{field: value}}"
+        )
     rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     rule = (rule[0].lower() + rule[1:]).replace("should", "must", 1)
     if problem["type"] == "value_error" and " is " in rule:
         return f"{where}: {name}: {rule}"
     help_text = _documentation(model, path)
     return f"{where}: {name} is {shorten(problem['input'])}, but {rule}{help_text}"
+
+
+def _owner(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:
+    """The model that the last key of `path` was looked up in."""
+    kind: Any = model
+    for part in path[:-1]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(part)
+            kind = field.annotation if field else None
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _is_choice_tag(part: object) -> bool:

@@ -13,9 +13,9 @@ standard errors of macro-F1 on a thousand validation rows."""
 class EarlyStopping:
     """Stops after `patience` epochs without a better score; counting starts late on purpose.
 
-    Epochs count from the first evaluation that lies after the warm-up, after the first rung and
-    after the first score clearly above the constant predictor's: real runs sit at the constant
-    predictor's score for hundreds of steps and end among the best.
+    Epochs count from when the warm-up and the first rung are over and some score, then or before,
+    was clearly above the constant predictor's: real runs sit at the constant predictor's score
+    for hundreds of steps and end among the best.
     """
 
     patience: int
@@ -24,15 +24,14 @@ class EarlyStopping:
     """End of the warm-up or the first rung, the later one, in training rows seen."""
     constant_score: float
     """Macro-F1 of the best constant predictor."""
-    _has_begun: bool = field(default=False, init=False)
+    _has_learnt: bool = field(default=False, init=False)
     _best: float = field(default=float("-inf"), init=False)
     _best_epoch: float = field(default=0.0, init=False)
 
     def should_stop(self, evaluation: Evaluation) -> bool:
         """Take one evaluation, in order of training, and say whether training should end."""
-        if evaluation.examples >= self.after_examples:
-            self._has_begun |= evaluation.f1_macro > self.constant_score + CLEARLY
-        if not self._has_begun:
+        self._has_learnt |= evaluation.f1_macro > self.constant_score + CLEARLY
+        if not self._has_learnt or evaluation.examples < self.after_examples:
             return False
         if evaluation.f1_macro > self._best:
             self._best, self._best_epoch = evaluation.f1_macro, evaluation.epoch

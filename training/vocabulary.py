@@ -26,9 +26,9 @@ _LONGEST_AFFIX = 6
 def learn_vocabulary(texts: Iterable[str], *, size: int = VOCABULARY_SIZE) -> list[str]:
     """Word pieces of `texts`: special tokens, characters, frequent words, frequent affixes.
 
-    Every character of the texts is a piece, so nothing in them is unknown unless there are more
-    characters than `size` holds. A pure function of the multiset of texts: same pieces, same
-    order, in every process.
+    Every character of the texts is a piece, so nothing in them is unknown but words of more than
+    100 characters, and characters if there are more than `size` holds. A pure function of the
+    multiset of texts: same pieces, same order, in every process.
     """
     words = _count_words(texts)
     characters: Counter[str] = Counter()

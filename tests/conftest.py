@@ -1,0 +1,47 @@
+"""What all tests share: one thread, no network, and a small BERT made once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# Before any library reads them; processes that tests start inherit them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def small_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as a hub would give it: weights and tokenizer of a BERT, never changed.
+
+    Two labels, no dropout, 32 positions, a vocabulary of some Javanese words.
+    """
+    from transformers import BertConfig, BertForSequenceClassification, set_seed
+
+    from training.vocabulary import learn_vocabulary, save_tokenizer
+
+    directory = tmp_path_factory.mktemp("small-bert")
+    pieces = learn_vocabulary(["aku kowe dheweke pasar sawah kali gunung bodho pinter"] * 2)
+    save_tokenizer(pieces, directory, max_length=32)
+    set_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertForSequenceClassification(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def bert(small_bert: Path, tmp_path: Path) -> Path:
+    """A copy of `small_bert` to change or to spoil."""
+    return Path(shutil.copytree(small_bert, tmp_path / "bert"))

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.toys import table_of_lengths, toy_rows
+from training.batches import order_batches, pad, training_loader
+
+
+def _order(lengths: list[int], epoch: int = 0, seed: int = 1, size: int = 4) -> list[list[int]]:
+    batches = order_batches(np.array(lengths), batch_size=size, seed=seed, epoch=epoch)
+    return [batch.tolist() for batch in batches]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.integers(2, 128), min_size=1, max_size=700),
+    batch_size=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+    epoch=st.integers(0, 50),
+)
+def test_each_row_comes_once_an_epoch_and_the_incomplete_batch_last(
+    lengths: list[int], batch_size: int, seed: int, epoch: int
+) -> None:
+    batches = _order(lengths, epoch, seed, batch_size)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert batches == _order(lengths, epoch, seed, batch_size)
+
+
+def test_the_order_does_not_depend_on_the_global_generators() -> None:
+    lengths = [5] * 40
+    np.random.seed(1)
+    torch.manual_seed(1)
+    first = _order(lengths)
+    np.random.seed(2)
+    torch.manual_seed(2)
+    assert _order(lengths) == first
+
+
+def test_another_epoch_and_another_seed_give_another_order() -> None:
+    lengths = list(range(2, 102))
+    assert _order(lengths, epoch=0) != _order(lengths, epoch=1)
+    assert _order(lengths, seed=1) != _order(lengths, seed=2)
+
+
+def test_rows_of_like_length_stand_together_while_batches_come_in_no_order_of_length() -> None:
+    lengths = np.random.default_rng(0).integers(4, 128, 2000)
+    batches = order_batches(lengths, batch_size=16, seed=1, epoch=0)
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
+    assert spread < 10  # a batch drawn blindly would span about 110
+    longest = [lengths[batch].max() for batch in batches[:-1]]
+    assert abs(np.corrcoef(longest, range(len(longest)))[0, 1]) < 0.3
+
+
+def test_a_batch_is_padded_to_its_own_longest_row_and_masked_there() -> None:
+    batch = pad(table_of_lengths([3, 9, 1, 2]), np.array([3, 0, 2]), pad_token_id=7)
+    assert batch["input_ids"].tolist() == [[4, 4, 7], [1, 1, 1], [3, 7, 7]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_the_loader_gives_the_rows_of_the_order_with_their_labels(epoch: int) -> None:
+    data = toy_rows(50)
+    loader = training_loader(data, batch_size=8, seed=5, pad_token_id=0)
+    loader.set_epoch(epoch)
+    expected = order_batches(data.tokens.lengths, batch_size=8, seed=5, epoch=epoch)
+    found = list(loader)
+    assert len(found) == len(loader) == 7
+    for batch, rows in zip(found, expected, strict=True):
+        assert batch["labels"].tolist() == data.labels[rows].tolist()
+        assert batch["attention_mask"].sum(dim=1).tolist() == data.tokens.lengths[rows].tolist()
