@@ -8,20 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from training.config import DataConfig, ModelConfig
+from evaluation.winner import WinningConfiguration
+from training.config import ModelConfig
 from training.errors import InputError
 from training.inference import log_probabilities
 from training.model import facts_of, load_tokenizer
-from training.options import read_yaml
+from training.options import read_yaml, validate
 from training.tokens import encode
 
 _BATCH_SIZE = 32
+
+# What the libraries raise for files that are torn, or are of something else.
+_UNLOADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+    *(SafetensorError, StrictDataclassError),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,41 +61,53 @@ def load(directory: Path) -> Classifier:
     """Load a model directory.
 
     Raises:
-        InputError: it is not a directory with model, tokenizer and training_config.yaml.
+        InputError: it is not a directory with model.safetensors, tokenizer and configurations.
     """
     if not directory.is_dir():
         raise InputError(
             f"--model is {str(directory)!r}, but there is no such directory; give the final/model"
             " that evaluation.final wrote"
         )
-    settings = _read_settings(directory / "training_config.yaml")
-    data, model = settings.get("data") or {}, settings.get("model") or {}
-    place = ModelConfig(name=str(directory))
-    try:
-        classifier = AutoModelForSequenceClassification.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"--model is {str(directory)!r}, but no model can be loaded from it ({reason}); give"
-            " the final/model that evaluation.final wrote"
-        ) from error
+    for name in ("training_config.yaml", "config.json", "model.safetensors", "tokenizer.json"):
+        if not (directory / name).is_file():
+            raise InputError(
+                f"--model is {str(directory)!r}, but it has no {name}; give the final/model that"
+                " evaluation.final wrote, whole"
+            )
+    path = directory / "training_config.yaml"
+    settings = validate(WinningConfiguration, read_yaml(path), where=str(path))
+    model = _load_model(directory)
     if torch.cuda.is_available():
-        classifier.to("cuda")
-    default = DataConfig.model_fields["text_column"].default
+        model.to("cuda")  # type: ignore[arg-type]  # wrapped by the library
     return Classifier(
-        model=classifier,
-        tokenizer=load_tokenizer(place, tiny=directory),
-        max_length=int(model.get("max_length", place.max_length)),
-        text_column=str(data.get("text_column", default)),
+        model=model,
+        tokenizer=load_tokenizer(ModelConfig(name=str(directory)), tiny=directory),
+        max_length=settings.model.max_length,
+        text_column=settings.data.text_column,
     )
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(
-            f"--model is {str(path.parent)!r}, but it has no {path.name}; give the final/model that"
-            " evaluation.final wrote"
+def _load_model(directory: Path) -> PreTrainedModel:
+    model: PreTrainedModel
+    try:
+        # Weights from safetensors alone: a pickled file may hold code.
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            directory,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    return read_yaml(path)
+    except _UNLOADABLE as error:
+        raise _cannot_load(directory, str(error)) from error
+    if report["missing_keys"]:
+        missing = ", ".join(sorted(report["missing_keys"]))
+        raise _cannot_load(directory, f"model.safetensors lacks {missing}")
+    return model
+
+
+def _cannot_load(directory: Path, reason: str) -> InputError:
+    return InputError(
+        f"--model is {str(directory)!r}, but no model can be loaded from it"
+        f" ({' '.join(reason.split())[:200]}); give the final/model that evaluation.final wrote"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.baseline import fit_predict
@@ -12,12 +13,14 @@ from evaluation.gates import GateKind
 from evaluation.model_card import model_card
 from evaluation.openings import TestLock
 from evaluation.reports import TestResult, Weights, write_model, write_reports
-from evaluation.retrain import retrain
+from evaluation.retrain import RetrainError, retrain
 from evaluation.tables import build_report
 from evaluation.winner import Winner
+from results.errors import RunError
 from results.files import write_json, write_text
 from results.report import write_report
 from results.tensorboard import CurveWriter
+from training.config import TINY, TrainingConfig
 from training.data import open_test
 from training.finetune import FineTuned
 from training.inference import log_probabilities
@@ -52,13 +55,17 @@ def evaluate_winner(
 
     Raises:
         RetrainError: no retrain passed the guard; the test stays closed.
-        InputError: the model cannot be loaded.
+        RunError: the data changed while it trained, or another process opened the test.
+        InputError: the model or the data cannot be loaded.
     """
     configuration = winner.configuration
+    if configuration.model.name == TINY:
+        torch.set_num_threads(1)  # a step is too short to be shared: waiting costs more
     tokenizer = load_tokenizer(configuration.model, tiny=winner.run.tokenizer)
     history: list[Evaluation] = []
-    tuned = _retrain(winner, tokenizer, directory, history)
-    write_model(directory / "model", tuned.model, tokenizer, configuration, weights)
+    tuned, training = _retrain(winner, tokenizer, directory, history)
+    trained = configuration.model_copy(update={"training": training})
+    write_model(directory / "model", tuned.model, tokenizer, trained, weights)
     lock.open(directory, reopen_reason)
     result = _open_test(winner, tuned, tokenizer)
     report = build_report(
@@ -93,8 +100,9 @@ def _retrain(
     tokenizer: PreTrainedTokenizerBase,
     directory: Path,
     history: list[Evaluation],
-) -> FineTuned:
+) -> tuple[FineTuned, TrainingConfig]:
     """Retrain, and write the curves and `training_metrics.json` while at it."""
+    path = directory / "reports" / "training_metrics.json"
     writer = CurveWriter(directory / "logs" / "tensorboard_logs")
 
     def take(evaluation: Evaluation) -> None:
@@ -110,8 +118,13 @@ def _retrain(
             evaluation.learning_rate,
         )
 
-    tuned, training, problems = retrain(winner, tokenizer, on_evaluation=take)
-    writer.close()
+    try:
+        tuned, training, problems = retrain(winner, tokenizer, on_evaluation=take)
+    except RetrainError as error:
+        write_json(path, {"rejected_attempts": error.problems})
+        raise
+    finally:
+        writer.close()
     metrics = {
         "history": [
             {
@@ -131,13 +144,19 @@ def _retrain(
         "fixed_rows_loss_in_search": winner.losses_seen,
         "rejected_attempts": problems,
     }
-    write_json(directory / "reports" / "training_metrics.json", metrics)
-    return tuned
+    write_json(path, metrics)
+    return tuned, training
 
 
 def _open_test(winner: Winner, tuned: FineTuned, tokenizer: PreTrainedTokenizerBase) -> TestResult:
     configuration, data = winner.configuration, winner.data
     test = open_test(configuration.data)
+    # Rows come in the order of their texts' hashes, so another text is another order.
+    if not np.array_equal(test.rows, data.test_rows):
+        raise RunError(
+            f"data {configuration.data.path}: its test rows changed while the winner was retrained,"
+            " so nothing was tested; restore the file and run the same command again"
+        )
     log_p = log_probabilities(
         tuned.model,
         encode(tokenizer, test.texts, max_length=configuration.model.max_length),
@@ -155,11 +174,15 @@ def _open_test(winner: Winner, tuned: FineTuned, tokenizer: PreTrainedTokenizerB
 
 def _search_scores(winner: Winner) -> dict[str, Any]:
     """What the search said of the winner, to hold beside the test."""
-    best = winner.record["best"]
-    confirmed = winner.record["confirmation"] is not None
+    best, confirmation = winner.record["best"], winner.record["confirmation"]
+    means = [
+        candidate["mean"]
+        for candidate in (confirmation or {}).get("candidates", [])
+        if candidate["parameters"] == best["parameters"]
+    ]
     return {
         "trial_id": best["trial_id"],
         "search_f1_macro": best["search_f1_macro"],
-        "confirmed_f1_macro": best["f1_macro"] if confirmed else None,
+        "confirmed_f1_macro": next(iter(means), None),
         "note": "both were selected on; only the test score is unbiased",
     }

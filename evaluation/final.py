@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evaluation.evaluate import evaluate_winner
 from evaluation.gates import unmet
 from evaluation.openings import TestLock
@@ -89,4 +91,6 @@ def _scores_side_by_side(report: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main, bad_input=(RunError,)))
+    raise SystemExit(
+        run_command(main, bad_input=(RunError,), environment=(torch.OutOfMemoryError,))
+    )

@@ -1,22 +1,26 @@
 """The model card: README.md of the model directory, with the Hub's metadata block."""
 
 from collections.abc import Mapping
+from html import escape
+from pathlib import Path
 from typing import Any
 
 from evaluation.winner import Winner
+from training.config import TINY
 from training.options import to_yaml
 
 
 def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     configuration, data = winner.configuration, winner.record["data"]
-    metadata = {
+    metadata: dict[str, Any] = {
         "language": ["jv", "id"],
         "pipeline_tag": "text-classification",
         "library_name": "transformers",
-        "base_model": configuration.model.name,
         "metrics": ["f1", "accuracy"],
     }
+    if configuration.model.name != TINY and not Path(configuration.model.name).is_dir():
+        metadata["base_model"] = configuration.model.name  # the Hub takes its own ids alone
     low, high = report["confidence_intervals"]["f1_macro"]
     low_accuracy, high_accuracy = report["confidence_intervals"]["accuracy"]
     per_class = "\n".join(
@@ -55,4 +59,4 @@ training rows only, and its probabilities were not corrected after training.
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return escape(" ".join(text.splitlines()), quote=False).replace("|", "\\|")

@@ -59,8 +59,14 @@ class TestLock:
         """Where the next opening's results go: `final`, then `final-2`, ...
 
         Raises:
-            RunError: the test was opened before and no reason for another time is given.
+            RunError: the test was opened before and no reason for another time is given, or the
+                reason is empty.
         """
+        if reopen_reason is not None and not reopen_reason.strip():
+            raise RunError(
+                f"--reopen-test is {reopen_reason!r}, but must be a reason, which is written down;"
+                ' give --reopen-test "REASON"'
+            )
         reported = [opening for opening in self.openings() if opening.reported]
         if reported and reopen_reason is None:
             first = reported[0]
@@ -73,7 +79,16 @@ class TestLock:
         return self.run.directory / ("final" if number == 1 else f"final-{number}")
 
     def open(self, directory: Path, reopen_reason: str | None) -> None:
-        """Write down that the test rows are opened now."""
+        """Write down that the test rows are opened now.
+
+        Raises:
+            RunError: another process has opened them in the meantime.
+        """
+        if self.next_directory(reopen_reason) != directory:
+            raise RunError(
+                f"run {self.run.directory}: its test rows were opened by another process while"
+                f" this one trained for {directory.name}/; start again to open them once more"
+            )
         opening = Opening(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             reason=reopen_reason or FIRST_REASON,

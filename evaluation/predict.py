@@ -3,12 +3,20 @@
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evaluation.classifier import Classifier, load
-from evaluation.rows import InputRow, RowWriter, format_of, open_input, open_output, read_rows
+from evaluation.rows import (
+    InputRow,
+    RowWriter,
+    format_of,
+    format_that_begins,
+    open_input,
+    open_output,
+    read_rows,
+)
 from results.log import quiet_libraries
 from training.command import DONE, run_command
 from training.errors import InputError
@@ -24,11 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     quiet_libraries()
     classifier = load(Path(options.model))
     column = options.text_column or classifier.text_column
-    kind = format_of(options.input)
     if options.input != "-" and options.output != "-":
         _refuse_same_file(options.input, options.output)
     started, count = time.monotonic(), 0
     with open_input(options.input) as source:
+        kind = format_of(options.input, format_that_begins(source))
         rows = read_rows(source, kind)
         chunks = iter(lambda: list(itertools.islice(rows, _ROWS_AT_ONCE)), [])
         first = next(chunks, [])
@@ -36,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         with open_output(options.output) as target:
             writer = RowWriter(target, format_of(options.output, kind))
             for chunk in itertools.chain([first], chunks):
-                for answer in answer_rows(classifier, chunk, column):
-                    writer.write(answer)
+                writer.write(list(answer_rows(classifier, chunk, column)))
                 count += len(chunk)
     seconds = time.monotonic() - started
     print(f"{count:,} rows, {count / max(seconds, 1e-9):,.0f} rows/s", file=sys.stderr)
@@ -49,7 +56,8 @@ def answer_rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Each row with its own columns, `label`, `p_<class>` and `error`; none is left out.
 
-    A column of the input that has one of these names comes out as `input_<name>`.
+    A column of the input that has one of these names comes out as `input_<name>`, with as many
+    `input_` before it as make it unlike all others.
     """
     names = classifier.names
     errors = [row.error or _why_unusable(row.cells.get(column)) for row in rows]
@@ -58,7 +66,7 @@ def answer_rows(
     found = dict(zip(usable, classifier.probabilities(texts), strict=True)) if usable else {}
     new = {*_OWN_COLUMNS, *(f"p_{name}" for name in names)}
     for number, row in enumerate(rows):
-        own = {f"input_{key}" if key in new else key: value for key, value in row.cells.items()}
+        own = {_free_name(key, new, row.cells): value for key, value in row.cells.items()}
         p = found.get(number)
         label = "" if p is None else names[int(p.argmax())]
         shares = {f"p_{name}": "" if p is None else float(p[n]) for n, name in enumerate(names)}
@@ -82,8 +90,9 @@ def _parser() -> OptionParser:
 
 
 def _check_column(rows: Sequence[InputRow], column: str) -> None:
-    if rows and all(column not in row.cells for row in rows):
-        known = next((list(row.cells) for row in rows if row.cells), [])
+    readable = [row.cells for row in rows if row.cells and not row.error]
+    if readable and all(column not in cells for cells in readable):
+        known = list(dict.fromkeys(key for cells in readable for key in cells))
         raise InputError(
             f"--input: no column is named {column!r}; {nearest(column, known)}; give it by"
             " --text-column"
@@ -97,7 +106,16 @@ def _refuse_same_file(source: str, target: str) -> None:
         )
 
 
+def _free_name(name: str, new: Collection[str], own: Collection[str]) -> str:
+    free = name
+    while free in new or (free != name and free in own):
+        free = f"input_{free}"
+    return free
+
+
 def _why_unusable(text: object) -> str:
+    if isinstance(text, dict | list | bool):
+        return f"the text must be text, not {type(text).__name__}"
     if text is None or not str(text).strip():
         return "no text"
     return ""

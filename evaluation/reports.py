@@ -104,15 +104,15 @@ def write_model(
 
     Args:
         directory: `final/model`, made if it is not there.
-        model: moved to the CPU in float32 first.
+        model: float32, on any device.
         tokenizer: saved with `max_length` as its longest input.
-        configuration: saved as `training_config.yaml`.
+        configuration: what the model was trained with, saved as `training_config.yaml`.
         weights: `safetensors`, or also `bin` for `pytorch_model.bin`.
     """
     tokenizer.model_max_length = configuration.model.max_length
-    model.to(device="cpu", dtype=torch.float32)  # type: ignore[call-arg]  # wrapped by the library
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     if weights == "bin":
-        torch.save(model.state_dict(), directory / "pytorch_model.bin")
+        weights_on_cpu = {name: value.cpu() for name, value in model.state_dict().items()}
+        torch.save(weights_on_cpu, directory / "pytorch_model.bin")
     write_text(directory / "training_config.yaml", to_yaml(configuration.model_dump(mode="json")))

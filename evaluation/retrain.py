@@ -25,6 +25,15 @@ _EVALUATIONS_PER_EPOCH = 4
 class RetrainError(Exception):
     """No attempt learnt what the search's trials did; the test stays closed."""
 
+    def __init__(self, winner: Winner, problems: Sequence[str]) -> None:
+        """Take what was wrong with each attempt."""
+        self.problems = tuple(problems)
+        super().__init__(
+            f"run {winner.run.directory}: {len(problems)} retrains did not learn what the search's"
+            f" trials did ({'; '.join(problems)}); the test stays closed: search with lower"
+            " learning rates or a longer warm-up"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -76,11 +85,7 @@ def retrain(
             return tuned, training, problems
         problems.append(f"seed {training.seed}: {problem}")
         logger.warning("the retrain is not used: %s", problems[-1])
-    raise RetrainError(
-        f"run {winner.run.directory}: {MOST_ATTEMPTS} retrains did not learn what the search's"
-        f" trials did ({'; '.join(problems)}); the test stays closed: search with lower learning"
-        " rates or a longer warm-up"
-    )
+    raise RetrainError(winner, problems)
 
 
 def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfig:
@@ -89,7 +94,8 @@ def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfi
     schedule = schedule_of(searched, len(winner.data.train.labels))
     share = num_warmup_steps(searched, schedule) / schedule.total_steps
     steps = round(share * schedule_of(searched, num_rows).total_steps)
-    return searched.model_copy(update={"warmup_steps": steps, "seed": searched.seed + attempt})
+    seed = (searched.seed + attempt) % 2**32
+    return searched.model_copy(update={"warmup_steps": steps, "seed": seed})
 
 
 def loss_limit(losses_seen: Sequence[float]) -> float:

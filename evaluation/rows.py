@@ -1,9 +1,11 @@
 """Rows in and out of `evaluation.predict`, a row at a time: CSV or JSON Lines."""
 
+import codecs
 import csv
+import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from training.errors import InputError
 Format = Literal["csv", "jsonl"]
 
 _LONGEST_CELL = 2**31 - 1
+# Put after the last line: where it comes out inside a cell, that cell's quote was never closed.
+_END = "\0end of the file\0"
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
@@ -28,7 +32,7 @@ class InputRow:
 
 
 def format_of(name: str, default: Format = "csv") -> Format:
-    """The format that a file's name says; `-` has the default."""
+    """The format that a file's name says; for `-` the default."""
     if name == "-":
         return default
     return "jsonl" if Path(name).suffix.lower() in _JSON_ENDINGS else "csv"
@@ -41,11 +45,13 @@ def open_input(name: str) -> Iterator[TextIO]:
     Raises:
         InputError: the file cannot be opened.
     """
+    options: Any = {"encoding": "utf-8-sig", "errors": "replace", "newline": ""}
     if name == "-":
-        yield sys.stdin
+        with open(sys.stdin.fileno(), closefd=False, **options) as file:
+            yield file
         return
     try:
-        file = Path(name).open(encoding="utf-8-sig", errors="replace", newline="")  # noqa: SIM115
+        file = Path(name).open(**options)  # noqa: SIM115  # closed below
     except OSError as error:
         raise InputError(
             f"--input is {name!r}, but it cannot be read ({error.strerror}); give a CSV or JSON"
@@ -55,6 +61,14 @@ def open_input(name: str) -> Iterator[TextIO]:
         yield file
 
 
+def format_that_begins(file: TextIO) -> Format:
+    """The format that the first character says: `{` begins JSON Lines. Nothing is read away."""
+    buffer: Any = file.buffer
+    head: bytes = buffer.peek(64)
+    is_json = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
+    return "jsonl" if is_json else "csv"
+
+
 @contextmanager
 def open_output(name: str) -> Iterator[TextIO]:
     """A text file, or standard output for `-`.
@@ -62,11 +76,14 @@ def open_output(name: str) -> Iterator[TextIO]:
     Raises:
         InputError: the file cannot be written.
     """
+    # Half of a surrogate pair comes out as its escape, which in JSON means the same again.
+    options: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
     if name == "-":
-        yield sys.stdout
+        with open(sys.stdout.fileno(), "w", closefd=False, **options) as file:
+            yield file
         return
     try:
-        file = Path(name).open("w", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115
+        file = Path(name).open("w", **options)  # noqa: SIM115  # closed below
     except OSError as error:
         raise InputError(
             f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in a"
@@ -82,36 +99,49 @@ def read_rows(file: TextIO, kind: Format) -> Iterator[InputRow]:
 
 
 class RowWriter:
-    """Writes rows with the columns of the first one; the format's own quoting."""
+    """Writes rows in the format's own quoting.
+
+    A CSV has the columns of all rows of the first call. What a later row has besides is named in
+    its `error`, since a header that is written cannot grow.
+    """
 
     def __init__(self, file: TextIO, kind: Format) -> None:
         """Take the file and its format."""
         self._file, self._kind = file, kind
-        self._csv: Any = None
+        self._columns: list[str] = []
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row."""
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write some rows, each with a key `error`."""
         if self._kind == "jsonl":
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             return
-        if self._csv is None:
-            self._csv = csv.DictWriter(
-                self._file, list(row), restval="", extrasaction="ignore", lineterminator="\n"
-            )
-            self._csv.writeheader()
-        self._csv.writerow(row)
+        lines = csv.writer(self._file, lineterminator="\n")
+        if not self._columns and rows:
+            self._columns = list(dict.fromkeys(key for row in rows for key in row))
+            lines.writerow(self._columns)
+        for row in rows:
+            without = [key for key in row if key not in self._columns]
+            told = f"no column for {', '.join(without)}" if without else ""
+            error = "; ".join(filter(None, (row["error"], told)))
+            cells = {**row, "error": error}
+            lines.writerow([_csv_cell(cells.get(column, "")) for column in self._columns])
+
+
+def _csv_cell(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else value
 
 
 def _read_csv(file: TextIO) -> Iterator[InputRow]:
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(file)
+    reader = csv.reader(itertools.chain(file, [_END]))
     try:
         header = next(reader, None)
     except csv.Error as error:
         raise InputError(f"--input: its first line is no CSV ({error}); save it again") from error
-    if not header:
+    if not header or header[-1].endswith(_END):
         raise InputError(
-            "--input: its first line is empty, but must hold the column names; check the file"
+            "--input: its first line is empty or opens a quote for good, but must hold the column"
+            " names; check the file"
         )
     if len(set(header)) < len(header):
         raise InputError(f"--input: a column name stands twice in {header}; rename one of them")
@@ -125,10 +155,21 @@ def _read_csv(file: TextIO) -> Iterator[InputRow]:
             continue
         if not cells:
             continue  # pandas, too, counts no blank line
+        if cells == [_END]:
+            return
+        never_closed = cells[-1].endswith(_END)
+        cells[-1] = cells[-1].removesuffix(_END)
         row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
-        same = len(cells) == len(header)
-        wrong = "" if same else f"the row has {len(cells)} cells, the header {len(header)}"
-        yield InputRow(cells=row, error=wrong)
+        wrong = _why_not_a_row(cells, len(header))
+        yield InputRow(cells=row, error="a quote is never closed" if never_closed else wrong)
+
+
+def _why_not_a_row(cells: Sequence[str], num_columns: int) -> str:
+    if len(cells) == num_columns:
+        return ""
+    wrong = f"the row has {len(cells)} cells, the header {num_columns}"
+    beyond = json.dumps(cells[num_columns:], ensure_ascii=False)
+    return f"{wrong}; beyond it {beyond}" if len(cells) > num_columns else wrong
 
 
 def _read_json_lines(file: TextIO) -> Iterator[InputRow]:
@@ -138,9 +179,10 @@ def _read_json_lines(file: TextIO) -> Iterator[InputRow]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield InputRow(cells={}, error=f"not JSON: {error}")
+            yield InputRow(cells={"line": line.rstrip("\r\n")}, error=f"not JSON: {error}")
             continue
         if isinstance(value, dict):
             yield InputRow(cells=value)
         else:
-            yield InputRow(cells={}, error=f"a row must be an object, not {type(value).__name__}")
+            wrong = f"a row must be an object, not {type(value).__name__}"
+            yield InputRow(cells={"line": line.rstrip("\r\n")}, error=wrong)

@@ -50,10 +50,10 @@ def load_winner(run: Run) -> Winner:
         InputError: `best.yaml` or the data cannot be used.
     """
     record = run.read_record()
-    if record["status"] != "completed" or not run.best.is_file():
+    if record["status"] != "completed":
         raise RunError(
-            f"run {run.directory}: its search is {record['status']}, but must be completed; go on"
-            f" with python -m tuning.search --resume --name {run.directory.name}"
+            f"run {run.directory}: its search is {record['status']}, but must be completed; let it"
+            f" end, or go on with python -m tuning.search --resume --name {run.directory.name}"
             f" --output.directory {run.directory.parent}"
         )
     where = f"configuration {run.best}"
@@ -73,7 +73,7 @@ def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> No
     try:
         with run.splits.open(encoding="utf-8", newline="") as file:
             recorded = {int(row["row"]): row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise RunError(
             f"run {run.directory}: splits.csv cannot be read ({error}); restore the file"
         ) from error

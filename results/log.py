@@ -17,13 +17,15 @@ def log_to_terminal() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
+        for old in logger.handlers:
+            old.close()
         logger.handlers = [handler]
 
 
 def log_to_file(path: Path) -> None:
     """Append the same lines, and finer ones, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in PACKAGES:
         logging.getLogger(name).addHandler(handler)
@@ -33,6 +35,6 @@ def quiet_libraries() -> None:
     """No progress bars and advice of libraries between our lines."""
     import transformers
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")

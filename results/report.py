@@ -87,9 +87,14 @@ def _test(test: Mapping[str, Any], reports: Path | None) -> str:
         _table(["metric", "test", "95 % interval", against["name"]], overall)
         + _table(["class", "precision", "recall", "F1", "rows"], classes)
         + (_table(["gate", "above", "value", "met"], gates) if gates else "")
+        + _table(["test rows opened at", "because"], _openings(test))
         + _paragraphs([f"Intervals cover {test['method']['intervals_cover']}.", f"{labels}."])
         + "".join(_picture(reports / name, text) for name, text in _PICTURES.items() if reports)
     )
+
+
+def _openings(test: Mapping[str, Any]) -> list[list[str]]:
+    return [[opening["at"], opening["reason"]] for opening in test["test_openings"]]
 
 
 def _confirmation(confirmation: Mapping[str, Any] | None) -> str:

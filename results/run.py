@@ -1,9 +1,12 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
 import csv
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,51 @@ class Run:
         """Replace `config.yaml`."""
         write_text(self.config, text)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from writing this run for the time of a `with` block.
+
+        Raises:
+            RunError: another process is writing it.
+        """
+        with (self.directory / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+            except BlockingIOError as error:
+                raise RunError(
+                    f"run {self.directory}: another process is writing it; wait for its end, or"
+                    " end it first"
+                ) from error
+            yield
+
+    def is_held(self) -> bool:
+        """Whether a process is writing this run; changes nothing."""
+        try:
+            with (self.directory / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        return False
+
+
+def check_new_run(directory: Path, name: str | None) -> None:
+    """Make sure, before anything is made, that `create_run` would succeed.
+
+    Raises:
+        RunError: as `create_run`.
+    """
+    directory = directory.absolute()
+    try:
+        if name is not None and (directory / name).exists():
+            raise _taken(directory, name)
+        place = next(path for path in (directory, *directory.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise _not_writable(directory, error) from error
+
 
 def create_run(directory: Path, name: str) -> Run:
     """Make the directory of a new run.
@@ -147,17 +195,10 @@ def create_run(directory: Path, name: str) -> Run:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         path.mkdir()
-    except FileExistsError as error:
-        taken = f"run {name!r} exists in {directory}" if path.exists() else f"{directory} is a file"
-        raise RunError(
-            f"output.name: {taken}, but a run needs a new directory; choose another --name, or go"
-            " on with it by --resume"
-        ) from error
     except OSError as error:
-        raise RunError(
-            f"output.directory: {directory} cannot be written ({error.strerror}); choose a directory"
-            " that you may write with --output.directory"
-        ) from error
+        if path.exists():
+            raise _taken(directory, name) from error
+        raise _not_writable(directory, error) from error
     return Run(path.absolute())
 
 
@@ -193,6 +234,20 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
+
+
+def _taken(directory: Path, name: str) -> RunError:
+    return RunError(
+        f"output.name is {name!r}, but {directory} holds a run of that name; choose another --name,"
+        " or go on with that run by --resume"
+    )
+
+
+def _not_writable(directory: Path, error: OSError) -> RunError:
+    return RunError(
+        f"output.directory is {os.fspath(directory)!r}, but it cannot be written"
+        f" ({error.strerror}); choose a directory that you may write with --output.directory"
+    )
 
 
 def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:

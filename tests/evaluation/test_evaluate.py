@@ -1,0 +1,87 @@
+"""The order of a final evaluation: model, opening on disk, test rows, numbers."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from evaluation.evaluate import evaluate_winner
+from evaluation.openings import TestLock
+from evaluation.winner import load_winner
+from results.errors import RunError
+from results.run import open_run
+from training.errors import InputError
+
+
+@pytest.fixture
+def own_data(run_directory, data_file, tmp_path):
+    """The run's data in a file that the test may change."""
+    own = tmp_path / "own.csv"
+    own.write_bytes(data_file.read_bytes())
+    best = run_directory / "best.yaml"
+    best.write_text(best.read_text("utf-8").replace(str(data_file), str(own)), encoding="utf-8")
+    return own
+
+
+def _evaluate(winner, lock, directory):
+    return evaluate_winner(
+        winner, lock, directory, gates="none", weights="safetensors", reopen_reason=None
+    )
+
+
+def _openings(run_directory):
+    return json.loads((run_directory / "test_openings.json").read_text("utf-8"))
+
+
+def test_the_opening_is_on_disk_before_a_test_row_is_read_and_may_then_be_continued(
+    run_directory, own_data, run_final
+):
+    run = open_run(run_directory)
+    winner, content = load_winner(run), own_data.read_bytes()
+    lock, directory = TestLock(run), run_directory / "final"
+    own_data.unlink()  # what is read from here on fails
+    with pytest.raises(InputError, match="no such file"):
+        _evaluate(winner, lock, directory)
+    (opening,) = _openings(run_directory)
+    assert opening["reported"] is False
+    assert (directory / "model" / "model.safetensors").is_file()
+    assert not (directory / "reports" / "evaluation_report.json").exists()
+    assert not (directory / "model" / "README.md").exists()  # the card has test numbers
+
+    own_data.write_bytes(content)
+    assert run_final(["--run", run_directory, "--gates", "none"]) == 0
+    (opening,) = _openings(run_directory)
+    assert (opening["directory"], opening["reported"]) == ("final", True)
+    assert (directory / "reports" / "evaluation_report.json").is_file()
+    assert not (run_directory / "final-2").exists()
+
+
+def test_test_rows_that_change_while_the_winner_is_retrained_are_not_reported(
+    run_directory, own_data
+):
+    run = open_run(run_directory)
+    winner = load_winner(run)
+    table = pd.read_csv(own_data, dtype=str, keep_default_na=False)
+    table.loc[winner.data.test_rows[0], "text"] = "kowe pancen sombong tenan"
+    table.to_csv(own_data, index=False)
+    with pytest.raises(RunError, match="changed while the winner was retrained"):
+        _evaluate(winner, TestLock(run), run_directory / "final")
+    assert _openings(run_directory)[0]["reported"] is False
+    assert not (run_directory / "final" / "reports" / "evaluation_report.json").exists()
+
+
+def test_the_test_stays_closed_when_no_retrain_passes_the_guard(run_directory, run_final, capsys):
+    path = run_directory / "search.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["best"]["fixed_rows_loss"] = [1e-6]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert run_final(["--run", run_directory]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "the test stays closed" in line
+    assert not (run_directory / "test_openings.json").exists()
+    reports = run_directory / "final" / "reports"
+    assert [path.name for path in reports.iterdir()] == ["training_metrics.json"]
+    metrics = json.loads((reports / "training_metrics.json").read_text("utf-8"))
+    assert [text[:7] for text in metrics["rejected_attempts"]] == ["seed 42", "seed 43", "seed 44"]
+    assert not (run_directory / "final" / "model").exists()

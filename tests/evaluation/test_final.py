@@ -1,0 +1,274 @@
+"""`python -m evaluation.final` on a real search, from the command to the last file."""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
+from transformers import pipeline
+
+from evaluation.winner import WinningConfiguration
+from tests.evaluation.conftest import read_csv
+from training.folding import fold
+from training.options import read_yaml, validate
+
+EXACT = {"abs": 1e-9, "rel": 0}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def report(finished_final):
+    return json.loads((finished_final.reports / "evaluation_report.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def predictions(finished_final):
+    return pd.read_csv(finished_final.reports / "predictions.csv")
+
+
+@pytest.fixture(scope="module")
+def labels(finished_final):
+    best = yaml.safe_load((finished_final.directory / "best.yaml").read_text("utf-8"))
+    return best["data"]["labels"]
+
+
+def test_all_files_are_there(finished_final):
+    final = finished_final.directory / "final"
+    expected = {
+        "model": {
+            *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+            *("training_config.yaml", "README.md", "pytorch_model.bin"),
+        },
+        "reports": {
+            *("training_metrics.json", "evaluation_report.json", "classification_report.txt"),
+            *("confusion_matrix.png", "training_curves.png", "predictions.csv"),
+            *("misclassified.csv", "error_analysis.json"),
+        },
+        "logs": {"training.log", "tensorboard_logs"},
+    }
+    for folder, names in expected.items():
+        assert {path.name for path in (final / folder).iterdir()} == names
+    for path in final.rglob("*.png"):
+        assert path.read_bytes().startswith(PNG)
+    assert list((final / "logs" / "tensorboard_logs").glob("events.out.tfevents*"))
+
+
+def test_it_says_what_was_found_and_what_to_do_next_and_nothing_else(finished_final, report):
+    lines = finished_final.ended.stdout.splitlines()
+    assert report["summary"] in lines
+    assert any("selected on" in line and f"test {report['f1_macro']:.4f}" in line for line in lines)
+    assert lines[-1].startswith("Next: python -m evaluation.predict --model ")
+    assert finished_final.ended.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "key"), [("prediction", None), ("baseline_prediction", "baseline")]
+)
+def test_an_outsider_recomputes_every_score_from_the_predictions_alone(
+    predictions, report, labels, column, key
+):
+    told = report[key] if key else report
+    true, predicted = predictions["label"], predictions[column]
+    assert told["accuracy"] == pytest.approx(accuracy_score(true, predicted), **EXACT)
+    macro = f1_score(true, predicted, labels=labels, average="macro", zero_division=0)
+    assert told["f1_macro"] == pytest.approx(macro, **EXACT)
+    assert told["confusion_matrix"] == confusion_matrix(true, predicted, labels=labels).tolist()
+    scores = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
+    assert list(told["per_class"]) == labels
+    for label, *values in zip(labels, *scores, strict=True):
+        row = told["per_class"][label]
+        assert list(row) == ["precision", "recall", "f1", "support"]
+        assert list(row.values()) == pytest.approx(values, **EXACT)
+    if key is None:
+        difference = told["f1_macro"] - report["baseline"]["f1_macro"]
+        assert report["baseline"]["difference"]["f1_macro"] == pytest.approx(difference, **EXACT)
+
+
+def test_the_report_has_every_key_that_scripts_read(report, labels):
+    assert {
+        *("accuracy", "f1_macro", "per_class", "confusion_matrix", "confidence_intervals"),
+        *("baseline", "gates", "test_openings", "method"),
+    } <= report.keys()
+    for metric in ("accuracy", "f1_macro"):
+        low, high = report["confidence_intervals"][metric]
+        assert low <= report[metric] <= high
+    assert {"name", "difference", "p_value"} <= report["baseline"].keys()
+    assert report["gates"] == {}
+    assert {"resamples", "bins", "seed"} <= report["method"].keys()
+    (opening,) = report["test_openings"]
+    assert list(opening) == ["at", "reason"]
+    assert set(report["per_class"]) == set(labels)
+
+
+def test_the_probabilities_are_whole_and_their_highest_is_the_prediction(predictions, labels):
+    chances = predictions[[f"p_{label}" for label in labels]].to_numpy()
+    assert list(predictions)[:5] == ["row", "label", "prediction", "baseline_prediction", "group"]
+    assert chances.sum(axis=1) == pytest.approx(np.ones(len(chances)), **EXACT)
+    assert [labels[code] for code in chances.argmax(axis=1)] == predictions["prediction"].tolist()
+
+
+def test_the_rows_are_the_test_rows_of_the_split_with_the_files_own_labels(
+    predictions, finished_final, data_file
+):
+    splits = pd.read_csv(finished_final.directory / "splits.csv")
+    assert sorted(predictions["row"]) == splits["row"][splits["split"] == "test"].tolist()
+    table = pd.read_csv(data_file)
+    assert predictions["label"].tolist() == table["final_label"][predictions["row"]].tolist()
+
+
+def test_no_folded_text_and_no_group_stands_in_two_splits(predictions, finished_final, data_file):
+    splits = pd.read_csv(finished_final.directory / "splits.csv")
+    texts = pd.read_csv(data_file)["text"].fillna("")
+    kept = splits[splits["split"] != "dropped"]
+    folded = {}
+    for row, split in zip(kept["row"], kept["split"], strict=True):
+        folded.setdefault(fold(texts[row]), set()).add(split)
+    folded.pop("", None)
+    assert {frozenset(found) for found in folded.values()} == {
+        frozenset({split}) for split in ("train", "validation", "test")
+    }
+    assert predictions["group"].nunique() <= len(predictions)
+
+
+def test_the_training_metrics_tell_the_whole_retrain(finished_final):
+    metrics = json.loads((finished_final.reports / "training_metrics.json").read_text("utf-8"))
+    assert {"history", "seconds", "parameters", "rows"} <= metrics.keys()
+    record = json.loads((finished_final.directory / "search.json").read_text("utf-8"))
+    counts = record["data"]["class_counts"]
+    train = sum(counts["train"].values()) + sum(counts["validation"].values())
+    assert metrics["rows"] == train
+    epochs = [point["epoch"] for point in metrics["history"]]
+    assert epochs == sorted(epochs)
+    assert epochs[-1] == metrics["parameters"]["epochs"]
+    assert all({"epoch", "loss", "learning_rate"} <= point.keys() for point in metrics["history"])
+    assert metrics["history"][-1]["loss"] < metrics["history"][0]["loss"]
+    assert metrics["rejected_attempts"] == []
+    assert len(metrics["search_history"]) > 1
+
+
+def test_the_model_opens_as_a_pipeline_and_says_what_the_predictions_say(
+    finished_final, predictions, labels, data_file
+):
+    classify = pipeline("text-classification", model=str(finished_final.model), top_k=None)
+    texts = pd.read_csv(data_file)["text"]
+    first = predictions.head(20)
+    for number, (row, told) in enumerate(zip(first["row"], first["prediction"], strict=True)):
+        (answers,) = classify([texts[row]])
+        assert {answer["label"] for answer in answers} == set(labels)
+        assert answers[0]["label"] == told
+        assert answers[0]["score"] == pytest.approx(first[f"p_{told}"][number], abs=1e-5)
+
+
+def test_the_training_configuration_is_valid_and_the_one_of_the_retrain(finished_final):
+    path = finished_final.model / "training_config.yaml"
+    configuration = validate(WinningConfiguration, read_yaml(path), where="the file")
+    metrics = json.loads((finished_final.reports / "training_metrics.json").read_text("utf-8"))
+    assert configuration.training.model_dump(mode="json") == metrics["parameters"]
+
+
+def test_the_log_has_times_and_each_evaluation(finished_final):
+    lines = (finished_final.directory / "final" / "logs" / "training.log").read_text("utf-8")
+    stamp = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO evaluation\.")
+    assert all(stamp.match(line) for line in lines.splitlines())
+    assert len(re.findall(r"epoch \d\.\d\d: training loss", lines)) == 12
+
+
+def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report):
+    page = (finished_final.directory / "report.html").read_text("utf-8")
+    assert f"{report['f1_macro']:.4f}" in page
+    assert report["test_openings"][0]["at"] in page
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
+
+
+def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason(
+    run_directory, finished_final, run_final, capsys
+):
+    assert run_final(["--run", run_directory]) == 3
+    out = capsys.readouterr().out
+    assert "Gates not met: accuracy, f1_macro" in out
+    final = run_directory / "final"
+    other = finished_final.directory / "final"
+    names = {path.name for path in (other / "reports").iterdir()}
+    assert {path.name for path in (final / "reports").iterdir()} == names
+    gates = json.loads((final / "reports" / "evaluation_report.json").read_text())["gates"]
+    assert gates["accuracy"].keys() == {"threshold", "value", "met"}
+    assert not gates["accuracy"]["met"]
+    # Another process, another directory, the same digits.
+    for name in ("predictions.csv", "misclassified.csv", "error_analysis.json"):
+        assert _hash(final / "reports" / name) == _hash(other / "reports" / name)
+    weights = "model/model.safetensors"
+    assert _hash(final / weights) == _hash(other / weights)
+    assert not (final / "model" / "pytorch_model.bin").exists()
+
+    assert run_final(["--run", run_directory, "--gates", "none"]) == 2  # no second look
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "may be opened once" in line
+    assert not (run_directory / "final-2").exists()
+    before = _hash(final / "reports" / "evaluation_report.json")
+
+    reason = ["--reopen-test", "labels of 3 rows <mended>"]
+    assert run_final(["--run", run_directory, "--gates", "none", *reason]) == 0
+    openings = json.loads((run_directory / "test_openings.json").read_text("utf-8"))
+    assert [opening["directory"] for opening in openings] == ["final", "final-2"]
+    again = run_directory / "final-2" / "reports"
+    told = json.loads((again / "evaluation_report.json").read_text("utf-8"))
+    assert [opening["reason"] for opening in told["test_openings"]] == ["first opening", reason[1]]
+    assert _hash(final / "reports" / "evaluation_report.json") == before
+    assert _hash(again / "predictions.csv") == _hash(final / "reports" / "predictions.csv")
+    assert "labels of 3 rows &lt;mended&gt;" in (run_directory / "report.html").read_text("utf-8")
+
+
+def test_what_is_wrong_with_a_run_is_one_line_and_exit_code_2(
+    run_final, one_error, tmp_path, run_directory
+):
+    assert run_final(["--run", tmp_path / "nowhere"]) == 2
+    assert "no such directory" in one_error()
+    assert run_final(["--run", tmp_path]) == 2
+    assert "no search.json" in one_error()
+    (run_directory / "splits.csv").write_text("row,split,reason\n", encoding="utf-8")
+    assert run_final(["--run", run_directory]) == 2
+    assert "restore" in one_error()
+    assert not (run_directory / "final").exists()
+    assert not (run_directory / "test_openings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gate", "none"], "did you mean --gates"),
+        (["--gates", "some"], "invalid choice"),
+        (["--weights", "h5"], "invalid choice"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    run_final, one_error, tmp_path, arguments, words
+):
+    assert run_final(["--run", tmp_path, *arguments]) == 2
+    assert words in one_error()
+
+
+def test_the_help_explains_every_option(run_final, capsys):
+    assert run_final(["-h"]) == 0
+    told = capsys.readouterr().out
+    for option in ("--run", "--gates", "--weights", "--reopen-test"):
+        assert re.search(rf"{option} .*\n? +[a-z]", told), option
+
+
+def test_the_mistakes_listed_are_the_wrong_predictions(finished_final, predictions):
+    wrong = predictions[predictions["label"] != predictions["prediction"]]
+    listed = read_csv(finished_final.reports / "misclassified.csv")
+    assert sorted(int(row["row"]) for row in listed) == sorted(wrong["row"])
+
+
+def _hash(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from evaluation.openings import FIRST_REASON, TestLock
+from results.errors import RunError
+from results.run import Run
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return TestLock(Run(tmp_path))
+
+
+def _open_and_report(lock, reason=None):
+    directory = lock.next_directory(reason)
+    lock.open(directory, reason)
+    lock.close()
+    return directory.name
+
+
+def test_the_first_opening_needs_no_reason_and_goes_to_final(lock):
+    assert _open_and_report(lock) == "final"
+    (opening,) = lock.as_report()
+    assert opening["reason"] == FIRST_REASON
+    assert opening["at"].endswith("+00:00")
+
+
+def test_a_second_opening_is_refused_and_says_when_the_first_was_and_what_to_do(lock):
+    _open_and_report(lock)
+    with pytest.raises(RunError, match=r"opened at 20.*--reopen-test") as caught:
+        lock.next_directory(None)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_further_opening_has_its_reason_and_a_directory_of_its_own(lock):
+    names = [_open_and_report(lock, reason) for reason in (None, "labels mended", "again")]
+    assert names == ["final", "final-2", "final-3"]
+    reasons = [opening["reason"] for opening in lock.as_report()]
+    assert reasons == [FIRST_REASON, "labels mended", "again"]
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_an_empty_reason_is_none(lock, reason):
+    _open_and_report(lock)
+    with pytest.raises(RunError, match="must be a reason"):
+        lock.next_directory(reason)
+
+
+def test_an_opening_broken_off_before_any_number_is_continued_in_its_place(lock):
+    lock.open(lock.next_directory(None), None)
+    directory = lock.next_directory(None)
+    assert directory.name == "final"
+    lock.open(directory, None)
+    assert len(lock.openings()) == 1
+    assert not lock.openings()[0].reported
+
+
+def test_a_reopening_broken_off_needs_its_reason_again_and_stays_in_its_directory(lock):
+    _open_and_report(lock)
+    lock.open(lock.next_directory("why"), "why")
+    with pytest.raises(RunError, match="--reopen-test"):
+        lock.next_directory(None)
+    assert lock.next_directory("why").name == "final-2"
+
+
+def test_of_two_processes_that_began_together_the_later_may_not_open(lock):
+    directory = lock.next_directory(None)
+    _open_and_report(lock)  # the other process
+    with pytest.raises(RunError, match="were opened at"):
+        lock.open(directory, None)
+    with pytest.raises(RunError, match="another process"):
+        lock.open(directory, "why")
+    assert len(lock.openings()) == 1
+
+
+@pytest.mark.parametrize("content", ["", "[{", "[1]", '[{"at": "x"}]', "null", '{"at": 1}'])
+def test_a_file_of_openings_that_cannot_be_read_keeps_the_test_closed(lock, content):
+    lock.path.write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match="unknown whether the test was"):
+        lock.next_directory(None)
+
+
+def test_an_opening_is_on_disk_when_it_is_made(lock):
+    lock.open(lock.next_directory(None), None)
+    (written,) = json.loads(lock.path.read_text("utf-8"))
+    assert written["reported"] is False

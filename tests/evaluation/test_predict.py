@@ -1,0 +1,308 @@
+"""`python -m evaluation.predict` on a real model: every row comes out, whatever it holds."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from tests.evaluation.conftest import ROOT, read_csv, run_module
+
+LABELS = (
+    *("Bukan Ujaran Kebencian", "Ujaran Kebencian - Ringan"),
+    *("Ujaran Kebencian - Sedang", "Ujaran Kebencian - Berat"),
+)
+NEW = ["label", *(f"p_{label}" for label in LABELS), "error"]
+
+ODD_TEXTS = {
+    "emoji alone": "\U0001f621\U0001f621",
+    "right to left": "\u202ekowe bodho\u202c \u0627\u0644",
+    "very long": "kowe " * 20_000,
+    "one long word": "x" * 100_000,
+    "NUL": "kowe\x00bodho",
+    "markup": "<script>alert(1)</script>",
+    "a formula": "=1+1",
+    "line breaks": "kowe\r\nbodho\n",
+    "quotes": "\"kowe\", 'bodho'",
+}
+
+
+@pytest.fixture
+def answer(run_predict, finished_final, tmp_path):
+    """Answers of the command for a file of some bytes or text, as rows; `name` gives formats."""
+
+    def run(content, source="rows.csv", target="answers.csv", *options):
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        (tmp_path / source).write_bytes(content)
+        arguments = ["--model", finished_final.model, "--input", tmp_path / source]
+        code = run_predict([*arguments, "--output", tmp_path / target, *options])
+        assert code == 0
+        if target.endswith(".csv"):
+            return read_csv(tmp_path / target)
+        return [
+            json.loads(line) for line in (tmp_path / target).read_text("utf-8").split("\n")[:-1]
+        ]
+
+    return run
+
+
+def _as_csv(rows):
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def _is_answered(row):
+    chances = [float(row[name]) for name in NEW[1:-1]]
+    assert sum(chances) == pytest.approx(1)
+    assert row["label"] == LABELS[chances.index(max(chances))]
+    assert row["error"] == ""
+
+
+def _is_refused(row, words):
+    assert [row[name] for name in NEW[:-1]] == [""] * 5
+    assert words in row["error"]
+
+
+def test_a_table_comes_out_in_order_with_its_own_columns_first(answer, data_file, capsys):
+    table = pd.read_csv(data_file, dtype=str, keep_default_na=False)
+    rows = answer(data_file.read_bytes())
+    assert list(rows[0]) == [
+        *(f"input_{name}" if name == "error" else name for name in table.columns),
+        *NEW,
+    ]
+    assert [row["text"] for row in rows] == table["text"].tolist()
+    assert [row["input_error"] for row in rows] == table["error"].tolist()
+    for row in rows:
+        if row["text"].strip():
+            _is_answered(row)
+        else:
+            _is_refused(row, "no text")
+    assert re.fullmatch(r"1,000 rows, [\d,]+ rows/s\n", capsys.readouterr().err)
+
+
+def test_the_answers_are_those_of_the_final_evaluation(answer, data_file, finished_final):
+    rows = answer(data_file.read_bytes())
+    predictions = pd.read_csv(finished_final.reports / "predictions.csv")
+    told = predictions.sort_values("row")
+    assert [rows[row]["label"] for row in told["row"]] == told["prediction"].tolist()
+
+
+@pytest.mark.parametrize("source", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
+def test_odd_texts_are_classified_and_come_out_unchanged(answer, source, target):
+    rows = [{"id": name, "text": text} for name, text in ODD_TEXTS.items()]
+    content = (
+        _as_csv(rows)
+        if source.endswith(".csv")
+        else "".join(json.dumps(row) + "\n" for row in rows)
+    )
+    answers = answer(content, source, target)
+    assert [{"id": row["id"], "text": row["text"]} for row in answers] == rows
+    for row in answers:
+        _is_answered(row)
+
+
+@pytest.mark.parametrize("value", [None, "", "  \n", "\u00a0"])
+def test_a_row_without_text_is_answered_in_place(answer, value):
+    lines = [{"text": "kowe"}, {"text": value}, {}, {"text": "aku"}]
+    first, blank, missing, last = answer(
+        "".join(json.dumps(line) + "\n" for line in lines), "a.jsonl", "b.jsonl"
+    )
+    _is_answered(first)
+    _is_refused(blank, "no text")
+    _is_refused(missing, "no text")
+    _is_answered(last)
+
+
+def test_json_values_that_are_no_text_are_answered_in_place(answer):
+    lines = [{"text": value} for value in (["a"], {"a": 1}, True, 12)]
+    *others, number = answer(
+        "".join(json.dumps(line) + "\n" for line in lines), "a.jsonl", "b.jsonl"
+    )
+    for row, kind in zip(others, ("list", "dict", "bool"), strict=True):
+        _is_refused(row, f"must be text, not {kind}")
+    _is_answered(number)
+
+
+def test_broken_rows_of_a_table_are_answered_in_place(answer):
+    rows = answer('id,text\n1,kowe\n2\n3,a,b\n4,aku\n5,"open\n6,x\n')
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    _is_answered(rows[0])
+    _is_refused(rows[1], "1 cells, the header 2")
+    _is_refused(rows[2], '3 cells, the header 2; beyond it ["b"]')
+    _is_answered(rows[3])
+    _is_refused(rows[4], "a quote is never closed")
+
+
+@pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
+def test_broken_lines_of_json_are_answered_in_place_also_as_the_first(answer, target):
+    content = '{"text": \n[1]\n{"text": "kowe", "id": 7}\n"x"\n'
+    rows = answer(content, "rows.jsonl", target)
+    assert [row.get("line", "") for row in rows] == ['{"text": ', "[1]", "", '"x"']
+    _is_refused(rows[0], "not JSON")
+    _is_refused(rows[1], "must be an object, not list")
+    assert (rows[2]["text"], str(rows[2]["id"])) == ("kowe", "7")
+    _is_answered(rows[2])
+    _is_refused(rows[3], "not str")
+
+
+def test_half_a_surrogate_pair_comes_out_of_json_as_it_came(answer):
+    (row,) = answer('{"text": "kowe \\ud83d bodho", "\\udc00": 1}\n', "a.jsonl", "b.jsonl")
+    _is_answered(row)
+    assert row["text"] == "kowe \ud83d bodho"
+    assert row["\udc00"] == 1
+    (row,) = answer('{"text": "kowe \\ud83d bodho"}\n', "a.jsonl", "b.csv")
+    assert row["text"] == "kowe \\ud83d bodho"
+
+
+def test_bytes_that_are_no_utf8_lose_no_row(answer):
+    rows = answer(b"text\nkow\xe9\naku\n")
+    assert [row["text"] for row in rows] == ["kow\ufffd", "aku"]
+    for row in rows:
+        _is_answered(row)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(answer):
+    (row,) = answer(b"\xef\xbb\xbftext\nkowe\n")
+    _is_answered(row)
+
+
+def test_own_columns_named_like_ours_are_renamed_and_none_is_lost(answer):
+    row = {"text": "kowe", "label": "a", "input_label": "b", f"p_{LABELS[0]}": "c", "error": "d"}
+    (told,) = answer(_as_csv([row]))
+    _is_answered(told)
+    assert told["input_input_label"] == "a"
+    assert told["input_label"] == "b"
+    assert told[f"input_p_{LABELS[0]}"] == "c"
+    assert told["input_error"] == "d"
+
+
+def test_answers_classified_again_keep_the_first_answers(answer, tmp_path):
+    first = answer("text\nkowe\n")
+    (second,) = answer((tmp_path / "answers.csv").read_bytes(), "b.csv", "c.csv")
+    assert second["input_label"] == second["label"] == first[0]["label"]
+
+
+def test_another_text_column_can_be_named(answer):
+    (row,) = answer("tweet\nkowe\n", "a.csv", "b.csv", "--text-column", "tweet")
+    _is_answered(row)
+
+
+def test_a_table_without_rows_is_no_error(answer):
+    assert answer("id,text\n") == []
+
+
+def test_a_missing_text_column_suggests_the_nearest(
+    run_predict, one_error, finished_final, tmp_path
+):
+    (tmp_path / "a.csv").write_text("id,tekst\n1,kowe\n", encoding="utf-8")
+    arguments = ["--model", finished_final.model, "--input", tmp_path / "a.csv"]
+    assert run_predict([*arguments, "--output", tmp_path / "b.csv"]) == 2
+    line = one_error()
+    assert "did you mean tekst?" in line
+    assert "--text-column" in line
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_the_output_may_not_be_the_input(run_predict, one_error, finished_final, tmp_path):
+    source, link = tmp_path / "a.csv", tmp_path / "link.csv"
+    source.write_text("text\nkowe\n", encoding="utf-8")
+    link.symlink_to(source)
+    for target in (source, link):
+        arguments = ["--model", finished_final.model, "--input", source, "--output", target]
+        assert run_predict(arguments) == 2
+        assert "must be another" in one_error()
+    assert source.read_text("utf-8") == "text\nkowe\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("nowhere.csv", "b.csv", "--input is"),
+        (".", "b.csv", "--input is"),
+        ("a.csv", "nowhere/b.csv", "--output is"),
+        ("a.csv", ".", "--output is"),
+        ("empty.csv", "b.csv", "first line is empty"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
+    run_predict, one_error, finished_final, tmp_path, source, target, words
+):
+    (tmp_path / "a.csv").write_text("text\nkowe\n", encoding="utf-8")
+    (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    arguments = ["--model", finished_final.model, "--input", tmp_path / source]
+    assert run_predict([*arguments, "--output", tmp_path / target]) == 2
+    assert words in one_error()
+
+
+def test_a_model_that_is_none_is_one_line_and_exit_code_2(run_predict, one_error, tmp_path):
+    arguments = ["--input", "-", "--output", "-"]
+    assert run_predict(["--model", tmp_path / "nowhere", *arguments]) == 2
+    assert "no such directory" in one_error()
+    assert run_predict(["--model", tmp_path, *arguments]) == 2
+    assert "has no training_config.yaml" in one_error()
+
+
+def test_rows_go_through_a_pipe_byte_for_byte(finished_final):
+    content = b'\xef\xbb\xbfid,text\r\n1,"kowe\r\nbodho"\r\n2,kow\xe9 \xf0\x9f\x98\xa1\r\n'
+    ended = run_module(
+        "evaluation.predict",
+        *("--model", str(finished_final.model), "--input", "-", "--output", "-"),
+        stdin=content,
+    )
+    assert ended.code == 0
+    first, second = csv.DictReader(ended.stdout.splitlines(keepends=True))
+    assert first["text"] == "kowe\r\nbodho"
+    assert second["text"] == "kow\ufffd \U0001f621"
+    _is_answered(first)
+    _is_answered(second)
+    assert re.fullmatch(r"2 rows, [\d,]+ rows/s\n", ended.stderr)
+
+
+def test_json_lines_are_known_in_a_pipe_by_their_first_character(finished_final):
+    ended = run_module(
+        "evaluation.predict",
+        *("--model", str(finished_final.model), "--input", "-", "--output", "-"),
+        stdin='\ufeff {"text": "kowe 😡"}\n'.encode(),
+    )
+    assert ended.code == 0
+    row = json.loads(ended.stdout)
+    assert row["text"] == "kowe 😡"
+    _is_answered(row)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from evaluation.predict import main
+assert main(sys.argv[1:]) == 0
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path):
+    texts = pd.read_csv(data_file)["text"].dropna().tolist()
+    peaks = {}
+    for num_rows in (2_000, 20_000):
+        source = tmp_path / f"{num_rows}.csv"
+        repeated = (texts * (num_rows // len(texts) + 1))[:num_rows]
+        # A second column makes a table held in memory show: 20 MB more of it.
+        pd.DataFrame({"text": repeated, "note": "x" * 1000}).to_csv(source, index=False)
+        target = tmp_path / f"{num_rows}-answers.csv"
+        arguments = ["--model", finished_final.model, "--input", source, "--output", target]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks[num_rows] = int(done.stdout) / 1024
+        with target.open(encoding="utf-8", newline="") as file:
+            assert sum(1 for _ in csv.reader(file)) == num_rows + 1
+    assert peaks[20_000] - peaks[2_000] < 15, f"MiB at the peak, by rows: {peaks}"

@@ -1,0 +1,108 @@
+import json
+import shutil
+
+import pytest
+import yaml
+
+from evaluation.winner import load_winner
+from results.errors import RunError
+from results.run import open_run
+from tests.evaluation.conftest import read_csv
+from training.errors import InputError
+
+
+def _change(path, change):
+    path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
+
+
+def _own_data(run_directory, data_file, tmp_path):
+    """Make the run's data a copy that a test may change."""
+    own = shutil.copy(data_file, tmp_path / "own.csv")
+    _change(run_directory / "best.yaml", lambda text: text.replace(str(data_file), str(own)))
+    return own
+
+
+def test_the_winner_has_its_values_its_data_and_its_curve(run_directory):
+    winner = load_winner(open_run(run_directory))
+    best = winner.record["best"]
+    assert winner.configuration.training.batch_size == best["parameters"]["batch_size"]
+    rows = read_csv(run_directory / "splits.csv")
+    assert sorted(winner.data.test_rows.tolist()) == [
+        int(row["row"]) for row in rows if row["split"] == "test"
+    ]
+    assert {row["trial_id"] for row in winner.search_curve()} == {best["trial_id"]}
+    assert winner.losses_seen == best["fixed_rows_loss"] != []
+
+
+def test_a_copy_of_the_data_elsewhere_is_the_same_data(run_directory, data_file, tmp_path):
+    _own_data(run_directory, data_file, tmp_path)
+    assert len(load_winner(open_run(run_directory)).data.test_rows) > 0
+
+
+def test_a_changed_input_file_is_refused(run_directory, data_file, tmp_path):
+    own = _own_data(run_directory, data_file, tmp_path)
+    _change(own, lambda text: text + "\n")
+    with pytest.raises(RunError, match=r"SHA-256 is .* but the search saw .*restore") as caught:
+        load_winner(open_run(run_directory))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_input_file_is_refused(run_directory, data_file, tmp_path):
+    _own_data(run_directory, data_file, tmp_path).unlink()
+    with pytest.raises(InputError, match="no such file"):
+        load_winner(open_run(run_directory))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace(",test,", ",train,", 1), id="row elsewhere"),
+        pytest.param(lambda text: text.rstrip("\n").rpartition("\n")[0] + "\n", id="row left out"),
+        pytest.param(lambda text: text + "999999,test,\n", id="row too many"),
+        pytest.param(lambda text: text.replace("split", "part", 1), id="other column"),
+        pytest.param(lambda text: text.replace("\n5,", "\nx,", 1), id="row without a number"),
+    ],
+)
+def test_changed_splits_are_refused(run_directory, change):
+    _change(run_directory / "splits.csv", change)
+    with pytest.raises(RunError, match="restore"):
+        load_winner(open_run(run_directory))
+
+
+def test_missing_splits_are_refused(run_directory):
+    (run_directory / "splits.csv").unlink()
+    with pytest.raises(RunError, match=r"splits\.csv cannot be read"):
+        load_winner(open_run(run_directory))
+
+
+def test_another_seed_of_the_split_in_the_winner_is_refused(run_directory):
+    _change(run_directory / "best.yaml", lambda t: t.replace("split_seed: 42", "split_seed: 43"))
+    with pytest.raises(RunError, match="the split differs from the search's"):
+        load_winner(open_run(run_directory))
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "aborted"])
+def test_a_search_that_is_not_completed_is_refused(run_directory, status):
+    record = json.loads((run_directory / "search.json").read_text("utf-8"))
+    (run_directory / "search.json").write_text(json.dumps(record | {"status": status}))
+    with pytest.raises(RunError, match=f"is {status}, but must be completed.*--resume"):
+        load_winner(open_run(run_directory))
+
+
+def test_a_run_without_its_winner_is_refused(run_directory):
+    (run_directory / "best.yaml").unlink()
+    with pytest.raises(InputError, match=r"best\.yaml: cannot be read"):
+        load_winner(open_run(run_directory))
+
+
+def test_a_winner_with_an_unknown_key_is_refused(run_directory):
+    best = yaml.safe_load((run_directory / "best.yaml").read_text("utf-8"))
+    best["training"]["learning_rat"] = 1
+    (run_directory / "best.yaml").write_text(yaml.safe_dump(best))
+    with pytest.raises(InputError, match="did you mean learning_rate"):
+        load_winner(open_run(run_directory))
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"no search\.json"):
+        load_winner(open_run(tmp_path))

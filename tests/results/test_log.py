@@ -1,0 +1,81 @@
+"""What the commands say: quiet on the terminal, whole and with times in the file."""
+
+import logging
+import re
+import warnings
+
+import pytest
+
+from results.log import PACKAGES, log_to_file, log_to_terminal, quiet_libraries
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before():
+    loggers = [logging.getLogger(name) for name in PACKAGES]
+    before = [(each, each.handlers, each.level, each.propagate) for each in loggers]
+    for each in loggers:
+        each.handlers = []
+    yield
+    for each, handlers, level, propagate in before:
+        for handler in set(each.handlers) - set(handlers):
+            handler.close()
+        each.handlers, each.propagate = handlers, propagate
+        each.setLevel(level)
+
+
+def test_the_terminal_shows_our_plain_lines_and_no_detail(capsys):
+    log_to_terminal()
+    logging.getLogger("training.data").info("9 rows kept")
+    logging.getLogger("training.data").debug("a detail")
+    logging.getLogger("another.library").info("advice")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("9 rows kept\n", "")
+
+
+def test_the_file_has_the_same_lines_and_details_with_times(tmp_path, capsys):
+    path = tmp_path / "logs" / "search.log"
+    log_to_terminal()
+    log_to_file(path)
+    logging.getLogger("tuning.phases").info("begun")
+    logging.getLogger("evaluation.retrain").debug("a detail")
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+    first, second = path.read_text("utf-8").splitlines()
+    assert re.fullmatch(rf"{stamp} INFO tuning\.phases: begun", first)
+    assert re.fullmatch(rf"{stamp} DEBUG evaluation\.retrain: a detail", second)
+    assert capsys.readouterr().out == "begun\n"
+
+
+def test_a_second_command_in_one_process_leaves_the_first_ones_file_alone(tmp_path, capsys):
+    for name in ("first", "second"):
+        log_to_terminal()
+        log_to_file(tmp_path / name)
+        logging.getLogger("tuning").info(name)
+    assert len((tmp_path / "first").read_text("utf-8").splitlines()) == 1
+    assert len((tmp_path / "second").read_text("utf-8").splitlines()) == 1
+    assert capsys.readouterr().out == "first\nsecond\n"
+
+
+def test_a_line_that_no_file_can_hold_is_written_escaped(tmp_path, capsys):
+    log_to_file(tmp_path / "log")
+    logging.getLogger("results").warning("file \udcff")
+    assert "file \\udcff" in (tmp_path / "log").read_text("utf-8")
+    assert "Logging error" not in capsys.readouterr().err
+
+
+def test_a_new_file_goes_on_where_an_old_one_ended(tmp_path):
+    (tmp_path / "log").write_text("before\n", encoding="utf-8")
+    log_to_file(tmp_path / "log")
+    logging.getLogger("results").warning("after")
+    assert (tmp_path / "log").read_text("utf-8").startswith("before\n")
+
+
+def test_libraries_are_quiet_below_an_error():
+    import transformers
+
+    verbosity = transformers.logging.get_verbosity()
+    try:
+        with warnings.catch_warnings():
+            quiet_libraries()
+        assert transformers.logging.get_verbosity() == logging.ERROR
+    finally:
+        transformers.logging.set_verbosity(verbosity)
