@@ -16,7 +16,6 @@ from evaluation.reports import TestResult, Weights, write_model, write_reports
 from evaluation.retrain import RetrainError, retrain
 from evaluation.tables import build_report
 from evaluation.winner import Winner
-from results.errors import RunError
 from results.files import write_json, write_text
 from results.report import write_report
 from results.tensorboard import CurveWriter
@@ -55,8 +54,8 @@ def evaluate_winner(
 
     Raises:
         RetrainError: no retrain passed the guard; the test stays closed.
-        RunError: the data changed while it trained, or another process opened the test.
-        InputError: the model or the data cannot be loaded.
+        RunError: another process opened the test.
+        InputError: the model or the data cannot be loaded, or the data changed meanwhile.
     """
     configuration = winner.configuration
     if configuration.model.name == TINY:
@@ -150,13 +149,7 @@ def _retrain(
 
 def _open_test(winner: Winner, tuned: FineTuned, tokenizer: PreTrainedTokenizerBase) -> TestResult:
     configuration, data = winner.configuration, winner.data
-    test = open_test(configuration.data)
-    # Rows come in the order of their texts' hashes, so another text is another order.
-    if not np.array_equal(test.rows, data.test_rows):
-        raise RunError(
-            f"data {configuration.data.path}: its test rows changed while the winner was retrained,"
-            " so nothing was tested; restore the file and run the same command again"
-        )
+    test = open_test(configuration.data, sha256=data.summary.sha256)
     log_p = log_probabilities(
         tuned.model,
         encode(tokenizer, test.texts, max_length=configuration.model.max_length),

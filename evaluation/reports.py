@@ -15,8 +15,8 @@ from evaluation.tables import classification_text, write_misclassified, write_pr
 from evaluation.winner import WinningConfiguration
 from results.files import write_json, write_text
 from results.plots import plot_confusion_matrix, plot_training_curves
-from training.data import LabelledTexts
 from training.options import to_yaml
+from training.texts import LabelledTexts
 
 Weights = Literal["safetensors", "bin"]
 

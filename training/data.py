@@ -26,24 +26,11 @@ from training.folding import identity_of_text
 from training.groups import group_rows
 from training.splits import SPLITS, draw_split, in_last_split
 from training.table import read_table, sha256_of
+from training.texts import LabelledTexts
 
 _SMALL_DATA = 20_000
 
 Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledTexts:
-    """Texts of one split, in the order of their identities: the file's order changes nothing."""
-
-    rows: Indices
-    """Record number of each text in the file, int64 [n]."""
-    texts: list[str]
-    """The texts as they stand in the file."""
-    labels: Indices
-    """Place of each label in `data.labels`, int64 [n]."""
-    groups: Indices
-    """Number of each row's group, int64 [n]; no group stands in two splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +85,10 @@ class PreparedData:
         Raises:
             InputError: a class would have no row on one side.
         """
-        rest = _concatenate(self.train, self.validation)
+        rest = self.train.merge(self.validation)
         identities = [identity_of_text(text) for text in rest.texts]
         held = _draw_validation(rest, identities, self.validation_share, split_seed)
-        train, validation = _select(rest, ~held), _select(rest, held)
+        train, validation = rest.select(~held), rest.select(held)
         for name, part in (("train", train), ("validation", validation)):
             if set(part.labels.tolist()) != set(rest.labels.tolist()):
                 raise InputError(
@@ -122,7 +109,7 @@ class _Divided:
     validation_share: float
 
     def part(self, split: str) -> LabelledTexts:
-        return _select(self.everything, self.splits == split)
+        return self.everything.select(self.splits == split)
 
 
 def prepare(config: DataConfig) -> PreparedData:
@@ -165,13 +152,20 @@ def prepare(config: DataConfig) -> PreparedData:
     )
 
 
-def open_test(config: DataConfig) -> LabelledTexts:
+def open_test(config: DataConfig, *, sha256: str) -> LabelledTexts:
     """The test rows' texts and labels. Only evaluation may call this, once a run.
 
     Raises:
-        InputError: as `prepare`.
+        InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
     """
-    return _divide(config).part("test")
+    test = _divide(config).part("test")
+    found = sha256_of(_file(config))
+    if found != sha256:
+        raise InputError(
+            f"data {config.path}: its SHA-256 is {found[:12]}..., but was {sha256[:12]}... when the"
+            " winner was retrained; nothing was tested: restore the file and run the command again"
+        )
+    return test
 
 
 def _file(config: DataConfig) -> Path:
@@ -228,13 +222,14 @@ def _assign(
             seed=config.split_seed,
         )
         splits = np.where(held, "test", "train").astype("<U10")
-    rest = np.flatnonzero(splits != "test")
+    outside = splits != "test"
+    rest = np.flatnonzero(outside)
     fixed = np.count_nonzero(splits == "validation")
     if fixed:
         return splits, fixed / len(rest)
     share = config.validation_size or (0.2 if len(rest) < _SMALL_DATA else 0.1)
     held = _draw_validation(
-        _select(everything, rest), [identities[place] for place in rest], share, config.split_seed
+        everything.select(outside), [identities[place] for place in rest], share, config.split_seed
     )
     splits[rest[held]] = "validation"
     return splits, share
@@ -275,25 +270,3 @@ def _class_counts(
 ) -> dict[str, dict[str, int]]:
     counts = {split: np.bincount(labels[splits == split], minlength=len(names)) for split in SPLITS}
     return {split: dict(zip(names, counts[split].tolist(), strict=True)) for split in SPLITS}
-
-
-def _select(texts: LabelledTexts, chosen: npt.NDArray[Any]) -> LabelledTexts:
-    places = np.arange(len(texts.rows))[chosen]
-    return LabelledTexts(
-        rows=texts.rows[places],
-        texts=[texts.texts[place] for place in places],
-        labels=texts.labels[places],
-        groups=texts.groups[places],
-    )
-
-
-def _concatenate(first: LabelledTexts, second: LabelledTexts) -> LabelledTexts:
-    """Both, in the order of their identities."""
-    texts = first.texts + second.texts
-    order = np.array(sorted(range(len(texts)), key=lambda place: identity_of_text(texts[place])))
-    return LabelledTexts(
-        rows=np.concatenate([first.rows, second.rows])[order],
-        texts=[texts[place] for place in order],
-        labels=np.concatenate([first.labels, second.labels])[order],
-        groups=np.concatenate([first.groups, second.groups])[order],
-    )

@@ -1,16 +1,17 @@
 """From a configuration to what trials read: rows, tokens, splits and the plan of evaluations."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from training.config import TINY
-from training.data import LabelledTexts, PreparedData, prepare
+from training.data import PreparedData, prepare
 from training.errors import InputError
-from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
+from training.model import build_model, facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
+from training.texts import LabelledTexts
 from training.tokens import (
     Integers,
     LabelledTokens,
@@ -19,9 +20,10 @@ from training.tokens import (
     encode,
 )
 from tuning.config import Configuration
+from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import extreme_points, with_parameters
-from tuning.trainable import SearchData
+from tuning.trainable import Draw, SearchData
 
 MOST_UNKNOWN = 0.2
 """Share of unknown word pieces in the training text above which learning is pointless."""
@@ -41,16 +43,6 @@ class Preparation:
         """Training rows of the search's split."""
         return len(self.data.train.labels)
 
-    def with_replicates(self, split_seeds: Sequence[int]) -> SearchData:
-        """The search's data with a fresh train/validation split for each seed."""
-        order = np.concatenate([self.data.train.rows, self.data.validation.rows])
-        position = {int(row): number for number, row in enumerate(order)}
-        fresh = tuple(
-            (_positions(train, position), _positions(validation, position))
-            for train, validation in map(self.data.redraw, split_seeds)
-        )
-        return replace(self.search_data, splits=(self.search_data.splits[0], *fresh))
-
 
 def prepare_search(
     configuration: Configuration, *, tokenizer_directory: Path, num_threads: int
@@ -63,7 +55,7 @@ def prepare_search(
         num_threads: threads a trial computes with.
 
     Raises:
-        InputError: the data, the tokenizer or a warm-up does not do; one line each.
+        InputError: the data, the model or a warm-up does not do; one line each.
     """
     data = prepare(configuration.data)
     plan = plan_evaluations(
@@ -78,18 +70,19 @@ def prepare_search(
     tokenizer = load_tokenizer(model, tiny=tokenizer_directory)
     statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
     _check_unknown(statistics, model.name)
+    # Built once for nothing but its errors: they are told before anything has started.
+    labels = configuration.data.labels
+    build_model(model, labels=labels, tokenizer=facts_of(tokenizer), seed=0)
     texts = [*data.train.texts, *data.validation.texts]
-    num_train = len(data.train.texts)
     search_data = SearchData(
         pool=LabelledTokens(
             tokens=encode(tokenizer, texts, max_length=model.max_length),
             labels=np.concatenate([data.train.labels, data.validation.labels]),
         ),
-        splits=((np.arange(num_train), np.arange(num_train, len(texts))),),
+        draws=tuple(_draws(data, configuration)),
         model=model,
         tokenizer=facts_of(tokenizer),
-        labels=configuration.data.labels,
-        evaluate_at=plan.points,
+        labels=labels,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
         num_threads=num_threads,
     )
@@ -119,6 +112,22 @@ def _check_unknown(statistics: TokenStatistics, name: str) -> None:
             f"model.name: the tokenizer of {name!r} makes {statistics.unknown_share:.0%} of the"
             f" training text [UNK], but at most {MOST_UNKNOWN:.0%} can be learnt from; choose a"
             " model of this language and script"
+        )
+
+
+def _draws(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
+    """The split of the search, then that of each replicate its confirmation may come to."""
+    order = np.concatenate([data.train.rows, data.validation.rows])
+    position = {int(row): number for number, row in enumerate(order)}
+    search, epochs = configuration.search, configuration.training.epochs
+    num_replicates = search.confirm_max_replicates if search.confirm_replicates else 0
+    seeds = [split_seed(configuration, k) for k in range(1, num_replicates + 1)]
+    for train, validation in ((data.train, data.validation), *map(data.redraw, seeds)):
+        yield Draw(
+            train=_positions(train, position),
+            validation=_positions(validation, position),
+            # Groups stay whole, so that a draw may be a few rows larger than another.
+            evaluate_at=plan_evaluations(len(train.labels), epochs, search).points,
         )
 
 

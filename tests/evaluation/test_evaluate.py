@@ -8,7 +8,6 @@ import pytest
 from evaluation.evaluate import evaluate_winner
 from evaluation.openings import TestLock
 from evaluation.winner import load_winner
-from results.errors import RunError
 from results.run import open_run
 from training.errors import InputError
 
@@ -64,7 +63,7 @@ def test_test_rows_that_change_while_the_winner_is_retrained_are_not_reported(
     table = pd.read_csv(own_data, dtype=str, keep_default_na=False)
     table.loc[winner.data.test_rows[0], "text"] = "kowe pancen sombong tenan"
     table.to_csv(own_data, index=False)
-    with pytest.raises(RunError, match="changed while the winner was retrained"):
+    with pytest.raises(InputError, match="when the winner was retrained; nothing was tested"):
         _evaluate(winner, TestLock(run), run_directory / "final")
     assert _openings(run_directory)[0]["reported"] is False
     assert not (run_directory / "final" / "reports" / "evaluation_report.json").exists()

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from evaluation.reports import TestResult, write_model, write_reports
 from evaluation.winner import WinningConfiguration
 from training.config import DataConfig, ModelConfig, TrainingConfig
-from training.data import LabelledTexts
+from training.texts import LabelledTexts
 from training.options import read_yaml, validate
 
 NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]

@@ -54,7 +54,8 @@ def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> Non
         f"t{row // 5}" if 100 <= row < 200 and row % 5 else "" for row in table.index
     ]
     config = configured(tmp_path, table, group_column="thread")
-    prepared, test = prepare(config), open_test(config)
+    prepared = prepare(config)
+    test = open_test(config, sha256=prepared.summary.sha256)
     parts = [prepared.train, prepared.validation, test]
     for first in range(3):
         for second in range(first):
@@ -71,7 +72,8 @@ def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> Non
 def test_texts_and_labels_stand_at_their_row_numbers(tmp_path: Path) -> None:
     table = messy_table()
     config = configured(tmp_path, table)
-    prepared, test = prepare(config), open_test(config)
+    prepared = prepare(config)
+    test = open_test(config, sha256=prepared.summary.sha256)
     for part in (prepared.train, prepared.validation, test):
         assert part.texts == table["text"].iloc[part.rows].tolist()
         assert [LABELS[label] for label in part.labels] == table["final_label"].iloc[
@@ -103,7 +105,8 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
             assert isinstance(value, np.ndarray | float | int | None), type(value)
             assert not isinstance(value, np.ndarray) or value.dtype == np.int64
 
-    prepared, test = prepare(config), open_test(config)
+    prepared = prepare(config)
+    test = open_test(config, sha256=prepared.summary.sha256)
     walk(prepared)
     assert set(prepared.train.texts) <= strings
     assert not strings & set(test.texts)
@@ -236,7 +239,8 @@ def test_the_bundled_sample_can_be_prepared() -> None:
 @pytest.mark.skipif(not TWEETS.exists(), reason="the shared tweets are not beside the checkout")
 def test_class_shares_of_real_tweets_are_within_a_point_and_no_text_leaks() -> None:
     config = DataConfig(path=str(TWEETS))
-    prepared, test = prepare(config), open_test(config)
+    prepared = prepare(config)
+    test = open_test(config, sha256=prepared.summary.sha256)
     counts = {
         split: np.array(list(labels.values()))
         for split, labels in prepared.summary.class_counts.items()
