@@ -25,7 +25,7 @@ class Resources:
 
 def resources_of_a_trial(cpus: float | None, gpus: float | None) -> Resources:
     """The asked resources; by default one core, and one GPU where the cluster has any."""
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    has_gpu = _total().get("GPU", 0) > 0
     return Resources(
         cpus=1.0 if cpus is None else cpus, gpus=float(has_gpu) if gpus is None else gpus
     )
@@ -33,19 +33,28 @@ def resources_of_a_trial(cpus: float | None, gpus: float | None) -> Resources:
 
 def num_slots(resources: Resources) -> int:
     """Trials that fit at once on the nodes that are there now; never across two nodes."""
-    return sum(
-        _fits(node["Resources"], resources) for node in ray.nodes() if node["Alive"]
-    )
+    return sum(_fits(node, resources) for node in _nodes())
 
 
 def describe_cluster() -> dict[str, float]:
     """Nodes, CPU cores and GPUs of the cluster."""
-    total = ray.cluster_resources()
+    total = _total()
     return {
-        "nodes": sum(1 for node in ray.nodes() if node["Alive"]),
+        "nodes": len(_nodes()),
         "cpus": total.get("CPU", 0.0),
         "gpus": total.get("GPU", 0.0),
     }
+
+
+def _total() -> dict[str, float]:
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own
+    return found
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each node that is alive."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def _fits(available: dict[str, float], resources: Resources) -> int:

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
-
-class ClusterError(RuntimeError):
-    """Ray cannot be reached or started; the message is one line for the user."""
+from cluster.errors import ClusterError
 
 
 @contextmanager
@@ -26,11 +24,6 @@ def ray_session(address: str | None) -> Iterator[str | None]:
         ClusterError: no Ray answers at that address, or none can be started.
     """
     _quiet_defaults()
-    if address is not None and address.startswith("ray://"):
-        raise ClusterError(
-            f"cluster.address is {address!r}, but the client protocol is not supported; submit the"
-            " search as a job on the cluster, with cluster.address auto"
-        )
     try:
         context = ray.init(
             address=address or "local", log_to_driver=False, logging_level=logging.ERROR

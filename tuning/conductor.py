@@ -13,15 +13,19 @@ from training.metrics import Evaluation
 from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.proposers import Proposer, num_requested
-from tuning.rungs import EvaluationPlan, goes_on, is_judged_at, score_at
+from tuning.rungs import EvaluationPlan, goes_on, is_judged_at, mean_of_last_two, score_at
 from tuning.space import default_point, with_parameters
-from tuning.trials import Status, Trial, trial_name
+from tuning.trials import Status, Trial, in_order, trial_name
 
 NUM_ALIKE = 3
 """First trials that must fail with the same error before the search is ended for it."""
 
 Wait = Literal["wait", "finished"]
 Listener = Callable[[Trial], None]
+
+
+def _ignore(_trial: Trial) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +49,18 @@ class Conductor:
     proposer: Proposer
     num_slots: Callable[[], int]
     """How many trials the resources hold at the moment."""
-    on_evaluation: Listener = lambda trial: None
-    on_change: Listener = lambda trial: None
+    on_evaluation: Listener = _ignore
+    on_change: Listener = _ignore
     """Called when a trial has begun or ended."""
     deadline: float | None = None
     """On the clock of `time.monotonic`; None: no limit."""
     trials: dict[str, Trial] = field(default_factory=dict)
     waiting: list[Trial] = field(default_factory=list)
     """Trials made beforehand: left over from an earlier start, or confirmations."""
-    num_trials: int = field(default=0)
+    num_trials: int = 0
     """Trials that this phase shall have in all."""
+    num_others: int = 0
+    """Trials of other phases, whose ids are taken."""
     aborted_by: str = ""
     """The error that the first trials failed with, all of them."""
     broken_by: OSError | None = None
@@ -89,14 +95,15 @@ class Conductor:
     def report(self, trial_id: str, evaluation: Evaluation) -> bool:
         """Take an evaluation of a running trial; return whether the trial may go on."""
         trial = self.trials[trial_id]
-        if trial.evaluations and evaluation.examples <= trial.evaluations[-1].examples:
+        before = trial.evaluations[-1].examples if trial.evaluations else 0
+        if evaluation.examples <= before:
             return True  # a restarted trial shows again what is known
         trial.evaluations.append(evaluation)
         self._tell(self.on_evaluation, trial)
         self.proposer.observe(trial)
         if not evaluation.is_finite or evaluation.examples >= self.plan.budget:
             return True  # it is about to end by itself
-        if trial.is_never_stopped or self._survives(trial):
+        if trial.is_never_stopped or self._survives(trial, before):
             return True
         trial.stopped_by = "scheduler"
         self._conclude(trial, "stopped")
@@ -118,19 +125,19 @@ class Conductor:
         self._abort_if_all_fail_alike()
 
     def cut_short(self) -> None:
-        """Close the trials that were running when the time budget ended the phase."""
-        for trial_id in sorted(self._live):
-            trial = self.trials[trial_id]
+        """Close what was running, or had yet to run, when the time budget ended the phase."""
+        live = in_order(self.trials[trial_id] for trial_id in self._live)
+        for trial in [*live, *self.waiting]:
             trial.stopped_by = "end of search"
             self._conclude(trial, "stopped")
 
     def ended(self) -> Sequence[Trial]:
         """Trials that have ended, in order of creation."""
-        return [t for name, t in sorted(self.trials.items()) if name not in self._live]
+        return [t for t in in_order(self.trials.values()) if t.status != "running"]
 
     def _new_trial(self) -> Trial:
         configuration, number = self.configuration, len(self.trials)
-        trial_id = trial_name(number)
+        trial_id = trial_name(number + self.num_others)
         if number == 0:
             parameters = default_point(configuration.search.space, configuration.training)
         else:
@@ -143,18 +150,16 @@ class Conductor:
             split_seed=configuration.data.split_seed,
         )
 
-    def _survives(self, trial: Trial) -> bool:
-        rung = self.plan.due(trial.evaluations[-1].examples)
-        if rung not in self.plan.rungs or not self._is_judged(trial, rung):
-            return True
-        scores = [
-            score
-            for other in self.trials.values()
-            if (score := self._score(other, rung)) is not None
-        ]
+    def _survives(self, trial: Trial, before: int) -> bool:
+        reached = self.plan.rungs_between(before, trial.evaluations[-1].examples)
+        return all(self._survives_at(rung, trial) for rung in reached)
+
+    def _survives_at(self, rung: int, trial: Trial) -> bool:
         own = self._score(trial, rung)
-        assert own is not None
-        return goes_on(own, scores, self.configuration.search)
+        if own is None:
+            return True
+        scores = [self._score(other, rung) for other in self.trials.values()]
+        return goes_on(own, [s for s in scores if s is not None], self.configuration.search)
 
     def _score(self, trial: Trial, rung: int) -> float | None:
         """A trial's score at a rung; None if it is not judged there or did not get there."""
@@ -162,7 +167,8 @@ class Conductor:
             return None
         reached = score_at(trial.curve, rung, self.plan)
         if reached is None and trial.stopped_by == "patience":
-            return trial.curve[-1][1]  # it would not have become better
+            # It would not have become better.
+            return mean_of_last_two([score for _, score in trial.curve])
         return reached
 
     def _is_judged(self, trial: Trial, rung: int) -> bool:
@@ -170,6 +176,8 @@ class Conductor:
 
     def _conclude(self, trial: Trial, status: Status) -> None:
         trial.status = status
+        if trial.seconds is None and trial.evaluations:
+            trial.seconds = trial.evaluations[-1].seconds
         self._live.discard(trial.trial_id)
         self.proposer.conclude(trial)
         self._tell(self.on_change, trial)
@@ -196,6 +204,7 @@ def search_phase(
     num_slots: Callable[[], int],
     *,
     known: Iterable[Trial] = (),
+    num_others: int = 0,
 ) -> Conductor:
     """The conductor of the search itself.
 
@@ -206,6 +215,7 @@ def search_phase(
         proposer: where configurations come from.
         num_slots: how many trials the resources hold at the moment.
         known: trials of an earlier start; ended ones are kept, the others start again.
+        num_others: trials of an earlier start's confirmation.
     """
     trials = {trial.trial_id: trial for trial in known}
     proposer.recall([trial for trial in trials.values() if trial.status != "running"])
@@ -218,4 +228,5 @@ def search_phase(
         trials=trials,
         waiting=[trial for trial in trials.values() if trial.status == "running"],
         num_trials=num_requested(configuration.search, configuration.training),
+        num_others=num_others,
     )

@@ -15,7 +15,8 @@ from training.config import (
     TrainingConfig,
 )
 from training.errors import InputError
-from tuning.space import Domain, check_space
+from training.options import shorten
+from tuning.space import Domain, SearchedField, check_space
 
 Algorithm = Literal["random", "grid", "tpe"]
 Scheduler = Literal["asha", "median", "none"]
@@ -24,7 +25,7 @@ Scheduler = Literal["asha", "median", "none"]
 class SearchConfig(Section):
     """Which configurations are tried, and for how long."""
 
-    space: Annotated[dict[str, Domain], Field(min_length=1)]
+    space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
     """Training fields to search: {learning_rate: {log_uniform: [1e-5, 5e-5]}}; also uniform,
     integer and choice."""
     algorithm: Algorithm = "random"
@@ -48,7 +49,7 @@ class SearchConfig(Section):
     confirm_top: Count = 3
     """Best configurations that are trained again on fresh draws, beside trial 0."""
     confirm_replicates: Annotated[int, Field(ge=0, le=100)] = 3
-    """Fresh draws (seed and train/validation split) of each; 0: no confirmation, else at least 2."""
+    """Fresh draws (seed, train/validation split) of each; 0: no confirmation, else at least 2."""
     confirm_max_replicates: Annotated[Count, Field(le=100)] = 5
     """Draws up to which leader and default are raced while neither is clearly ahead."""
 
@@ -80,6 +81,16 @@ class ClusterConfig(Section):
     """Directory or URI where Ray keeps its own state of the trials; null: in the run."""
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
     """Times a trial whose process or node was lost is started again."""
+
+    @model_validator(mode="after")
+    def _address_is_not_of_a_client(self) -> "ClusterConfig":
+        if self.address is not None and self.address.startswith("ray://"):
+            raise ValueError(
+                f"address is {self.address!r}, but must be auto or HOST:PORT: trials would run on"
+                " the cluster and the files land there; submit the search as a job, with address"
+                " auto"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_gpu_at_most(self) -> "ClusterConfig":
@@ -126,6 +137,15 @@ SECTIONS: dict[str, type[Section]] = {
     "output": OutputConfig,
 }
 
+MAY_CHANGE = {
+    ("search", "trials"),
+    ("search", "time_budget_s"),
+    ("search", "max_concurrent"),
+    *(("cluster", name) for name in ClusterConfig.model_fields),
+    *(("output", name) for name in OutputConfig.model_fields),
+}
+"""Fields that may differ between a start and its resume."""
+
 
 def check(configuration: Configuration) -> None:
     """Check what spans sections.
@@ -152,3 +172,18 @@ def check(configuration: Configuration) -> None:
         )
     if problems:
         raise InputError(*problems)
+
+
+def changed_fields(old: Configuration, new: Configuration) -> list[str]:
+    """One line for each field that must not change between a start and its resume but did."""
+    lines = []
+    for section, model in SECTIONS.items():
+        for name in model.model_fields:
+            before = getattr(getattr(old, section), name)
+            after = getattr(getattr(new, section), name)
+            if before != after and (section, name) not in MAY_CHANGE:
+                lines.append(
+                    f"--resume: {section}.{name} is {shorten(after)}, but the run began with"
+                    f" {shorten(before)}; leave it as it was, or start a new run"
+                )
+    return lines

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tuning.config import Configuration
+from tuning.config import Configuration, SearchConfig
 from tuning.selection import Confirmed, PairedDifference, candidates, compare, leader
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, trial_name
@@ -102,6 +102,14 @@ class Confirmation:
         )
         self.trials.append(trial)
         return trial
+
+
+def most_confirmations(search: SearchConfig) -> int:
+    """Trainings that a confirmation may come to: all candidates, then a race of two."""
+    first = search.confirm_replicates
+    return ((search.confirm_top + 1) * first + 2 * (search.confirm_max_replicates - first)) * (
+        first > 0
+    )
 
 
 def split_seed(configuration: Configuration, replicate: int) -> int:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from results.errors import RunError
 from training.finetune import Task, finetune
 from tuning.config import Configuration
+from tuning.confirmation import most_confirmations
+from tuning.endings import no_room
 from tuning.preparation import Preparation
 from tuning.proposers import num_requested
 from tuning.rungs import expected_epochs
@@ -73,29 +74,44 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
     )
 
 
-def check_storage(configuration: Configuration) -> None:
-    """Make sure that the run's files can be written where they shall go.
-
-    Raises:
-        RunError: the directory cannot be written, or its name is taken by a file.
-    """
-    directory = Path(configuration.output.directory).absolute()
-    place = next(path for path in (directory, *directory.parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise RunError(
-            f"output.directory: {directory} cannot be written, since {place} does not let you;"
-            " choose another with --output.directory"
-        )
-
-
 def describe_plan(
     configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal
 ) -> Iterator[str]:
-    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk."""
-    search, epochs, plan = configuration.search, configuration.training.epochs, preparation.plan
-    statistics, num_rows = preparation.statistics, preparation.num_rows
+    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk.
+
+    Raises:
+        InputError: this machine does not hold a trial.
+    """
+    slots = _num_slots_here(configuration)
+    yield from _describe_data(configuration, preparation)
+    yield (
+        f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
+        f" {rehearsal.batch_size} x {rehearsal.longest_row} pieces:"
+        f" {rehearsal.seconds_a_step:.2f} s a step, peak memory"
+        f" {rehearsal.peak_memory / 2**30:.2f} GiB"
+    )
+    search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
-    summary = preparation.data.summary
+    confirmed = most_confirmations(search)
+    where = "on this machine"
+    if address := configuration.cluster.address:
+        where += f"; Ray at {address} is not asked"
+    yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
+    rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
+    yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
+    expected = expected_epochs(configuration.training.epochs, search) * num_rows
+    yield (
+        f"rows        at most {requested * plan.budget:,} trained by the search"
+        f" (about {expected:,.0f} if scores say nothing),"
+        f" at most {confirmed * plan.budget:,} by the confirmation"
+    )
+    a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
+    model = 3 * rehearsal.num_parameters * _BYTES_A_PARAMETER
+    yield from _describe_disk((requested + confirmed) * a_trial + model, configuration)
+
+
+def _describe_data(configuration: Configuration, preparation: Preparation) -> Iterator[str]:
+    statistics, summary = preparation.statistics, preparation.data.summary
     yield f"data        {summary.kept:,} of {summary.rows:,} rows kept; dropped: " + (
         ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped.items() if count)
         or "none"
@@ -110,37 +126,17 @@ def describe_plan(
         f" {statistics.truncated_share:.2%} of the rows truncated"
         f" at {configuration.model.max_length}"
     )
+
+
+def _describe_disk(needed: float, configuration: Configuration) -> Iterator[str]:
+    directory = Path(configuration.output.directory).absolute()
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(place).free
     yield (
-        f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
-        f" {rehearsal.batch_size} x {rehearsal.longest_row} pieces:"
-        f" {rehearsal.seconds_a_step:.2f} s a step, peak memory"
-        f" {rehearsal.peak_memory / 2**30:.2f} GiB"
-    )
-    slots = _num_slots_here(configuration)
-    yield f"trials      {requested} ({search.algorithm}), {slots} at once on this machine" + (
-        f"; Ray at {configuration.cluster.address} is not asked"
-        if configuration.cluster.address
-        else ""
-    )
-    rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
-    yield f"rungs       {rungs} training rows seen ({search.scheduler}); full budget {plan.budget:,}"
-    confirmed = (search.confirm_top + 1) * search.confirm_max_replicates * bool(
-        search.confirm_replicates
-    )
-    yield (
-        f"rows        at most {requested * plan.budget:,} trained by the search"
-        f" (about {expected_epochs(epochs, search) * num_rows:,.0f} if scores say nothing),"
-        f" at most {confirmed * plan.budget:,} by the confirmation"
-    )
-    disk = (requested + confirmed) * (
-        _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
-    ) + 3 * rehearsal.num_parameters * _BYTES_A_PARAMETER
-    free = shutil.disk_usage(_existing(Path(configuration.output.directory))).free
-    yield (
-        f"disk        at most {disk / 2**20:,.0f} MiB at the peak, the final model included;"
+        f"disk        at most {needed / 2**20:,.0f} MiB at the peak, the final model included;"
         f" {free / 2**20:,.0f} MiB free"
     )
-    if disk > free:
+    if needed > free:
         yield "            this does not fit: free some, or choose another --output.directory"
 
 
@@ -154,9 +150,12 @@ def _largest_batch(configuration: Configuration) -> int:
 
 def _num_slots_here(configuration: Configuration) -> int:
     cluster, cards = configuration.cluster, torch.cuda.device_count()
-    by_cpu = int((os.cpu_count() or 1) / (cluster.cpus_per_trial or 1))
+    cpus = cluster.cpus_per_trial or 1.0
+    by_cpu = int((os.cpu_count() or 1) / cpus)
     gpus = (1.0 if cards else 0.0) if cluster.gpus_per_trial is None else cluster.gpus_per_trial
     slots = min(by_cpu, cards * int(1 / gpus)) if gpus else by_cpu
+    if not slots and cluster.address is None:
+        raise no_room(cpus, gpus)
     return min(slots, configuration.search.max_concurrent or slots)
 
 
@@ -165,7 +164,3 @@ def _peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _existing(path: Path) -> Path:
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())

@@ -4,41 +4,26 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from ray import tune
 
+from cluster.errors import ClusterError
 from cluster.resources import Resources, num_slots
-from cluster.session import ClusterError
 from results.run import Run
-from training.errors import InputError
 from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation, split_seed
+from tuning.confirmation import Confirmation
+from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.preparation import Preparation
 from tuning.proposers import make_proposer
 from tuning.ray_adapters import run_with_ray
 from tuning.recorder import Recorder
 from tuning.rungs import expected_epochs
 from tuning.signals import StopSignal
-from tuning.trainable import SearchData, run_trial
+from tuning.trainable import run_trial
 from tuning.trials import Trial
-
-
-class SearchAborted(Exception):
-    """The trials fail alike, or none has a score; the message is one line for the user."""
-
-
-class SearchInterrupted(Exception):
-    """A signal ended the search; the run goes on by `resume_command`."""
-
-    def __init__(self, run: Run, signal: StopSignal) -> None:
-        """Take the run and the signal that came."""
-        super().__init__("interrupted")
-        self.exit_code = signal.exit_code
-        self.resume_command = (
-            "python -m tuning.search --resume"
-            f" --name {run.directory.name} --output.directory {run.directory.parent}"
-        )
 
 
 @dataclass(kw_only=True)
@@ -58,8 +43,8 @@ class Phases:
         """Run the trials of the search.
 
         Raises:
-            SearchAborted: the first trials fail alike, or no trial has a score.
-            SearchInterrupted: a signal came.
+            SearchAbortedError: the first trials fail alike, or no trial has a score.
+            SearchInterruptedError: a signal came.
         """
         configuration = self.configuration
         conductor = search_phase(
@@ -69,16 +54,17 @@ class Phases:
             make_proposer(configuration.search, configuration.training),
             lambda: num_slots(self.resources),
             known=[trial for trial in self.known if trial.source != "confirm"],
+            num_others=sum(trial.source == "confirm" for trial in self.known),
         )
         conductor.deadline = self._deadline(with_confirmation=True)
-        self._run(conductor, self.preparation.search_data, "search")
+        self._run(conductor, "search")
         if conductor.aborted_by:
-            raise SearchAborted(
+            raise SearchAbortedError(
                 f"the first trials all failed with the same error: {conductor.aborted_by}; correct"
                 " it and start again"
             )
         if self.recorder.record()["best"] is None:
-            raise SearchAborted(
+            raise SearchAbortedError(
                 "no trial reached the full budget with a score; see the errors in"
                 f" {self.run.trials}, and try lower learning rates or a longer time budget"
             )
@@ -87,22 +73,16 @@ class Phases:
         """Run the confirmation, if the configuration asks for one.
 
         Raises:
-            SearchInterrupted: a signal came.
+            SearchInterruptedError: a signal came.
         """
-        search = self.configuration.search
-        if not search.confirm_replicates:
+        if not self.configuration.search.confirm_replicates:
             return
-        seeds = [
-            split_seed(self.configuration, replicate)
-            for replicate in range(1, search.confirm_max_replicates + 1)
-        ]
-        data = self.preparation.with_replicates(seeds)
-        train, validation = self.preparation.search_data.splits[0]
+        draw = self.preparation.search_data.draws[0]
         confirmation = Confirmation(
             configuration=self.configuration,
             trials=self.recorder.trials,
-            validation_share=len(validation) / len(train),
-            run=lambda trials: self._run(self._confirmation_phase(trials), data, "confirmation"),
+            validation_share=len(draw.validation) / len(draw.train),
+            run=lambda trials: self._run(self._confirmation_phase(trials), "confirmation"),
         )
         self.recorder.confirmation = confirmation
         confirmation.confirm()
@@ -118,26 +98,31 @@ class Phases:
             deadline=self._deadline(with_confirmation=False),
         )
 
-    def _run(self, conductor: Conductor, data: SearchData, phase: str) -> None:
+    @cached_property
+    def _trainable(self) -> Any:
+        """The trial's function with its data, put in the object store once."""
+        return tune.with_parameters(run_trial, data=self.preparation.search_data)
+
+    def _run(self, conductor: Conductor, phase: str) -> None:
         conductor.on_evaluation = self.recorder.evaluated
         conductor.on_change = self.recorder.changed
         self.signal.on_stop = conductor.interrupt
-        if self.signal.received is not None:
-            raise SearchInterrupted(self.run, self.signal)
+        self._raise_if_interrupted()
         storage = self.configuration.cluster.storage_path or str(self.run.scratch)
         try:
             run_with_ray(
                 conductor,
-                tune.with_parameters(run_trial, data=data),
+                self._trainable,
                 resources=self.resources.as_ray(),
                 max_failures=self.configuration.cluster.max_failures,
                 storage_path=storage,
                 name=f"{self.run.directory.name}-{phase}-{time.time_ns()}",
             )
-        except (InputError, OSError):
+        except OSError:
             raise
         except Exception as error:
             if conductor.broken_by is None:
+                self._raise_if_interrupted()
                 reason = " ".join(str(error).split())[-300:]
                 raise ClusterError(
                     f"Ray ended the {phase} ({type(error).__name__}: {reason}); check the cluster,"
@@ -147,9 +132,12 @@ class Phases:
             shutil.rmtree(self.run.scratch, ignore_errors=True)
         if conductor.broken_by is not None:
             raise conductor.broken_by
-        if conductor.interrupted:
-            raise SearchInterrupted(self.run, self.signal)
+        self._raise_if_interrupted()
         conductor.cut_short()
+
+    def _raise_if_interrupted(self) -> None:
+        if self.signal.received is not None:
+            raise SearchInterruptedError(self.run.directory, self.signal.exit_code)
 
     def _deadline(self, *, with_confirmation: bool) -> float | None:
         budget = self.configuration.search.time_budget_s

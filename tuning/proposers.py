@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
 from training.config import TrainingConfig
@@ -62,7 +65,9 @@ class TpeProposer:
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) behind Ray's OptunaSearch.
 
     A stopped trial is told as pruned with its evaluations, a failed one as failed: neither is
-    mistaken for a trial with a low-budget score at the full budget.
+    mistaken for a trial with a low-budget score at the full budget. A proposal is a function of
+    the seed, its number and what was told before, so that a resumed search neither repeats its
+    first draws nor departs from what it would have proposed.
     """
 
     def __init__(self, search: SearchConfig) -> None:
@@ -70,15 +75,17 @@ class TpeProposer:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space: Space = search.space
         self._live: set[str] = set()
+        self._sampler = _NumberedTpe(search.seed)
         self._optuna = OptunaSearch(
             space={name: domain.distribution() for name, domain in self._space.items()},
             metric=OBJECTIVE,
             mode="max",
-            sampler=optuna.samplers.TPESampler(seed=search.seed),
+            sampler=self._sampler,
         )
 
     def propose(self, trial_id: str, number: int) -> Parameters:
         """Parameters that the sampler chooses from what it has been told."""
+        self._sampler.begin(number)
         suggested: Mapping[str, Any] | None = self._optuna.suggest(trial_id)
         assert suggested is not None
         self._live.add(trial_id)
@@ -122,6 +129,37 @@ class TpeProposer:
                 pruned=score is None,
                 intermediate_values=[value for _, value in trial.curve],
             )
+
+
+class _NumberedTpe(optuna.samplers.BaseSampler):
+    """A TPE sampler whose draws begin anew for each proposal, from the seed and its number."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self.begin(0)
+
+    def begin(self, number: int) -> None:
+        state = np.random.SeedSequence([self._seed, number]).generate_state(1)
+        self._tpe = optuna.samplers.TPESampler(seed=int(state[0]))
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
 def make_proposer(search: SearchConfig, training: TrainingConfig) -> Proposer:

@@ -53,7 +53,7 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
 
     def __init__(self, conductor: Conductor) -> None:
         """Take the conductor."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
         self._conductor = conductor
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.config import Configuration
+from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.selection import Confirmed, leader, ranking, winner
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial

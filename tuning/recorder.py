@@ -59,7 +59,7 @@ class Recorder:
         """Take the beginning or the end of a trial."""
         if trial not in self.trials:
             self.trials.append(trial)
-            self.trials.sort(key=lambda t: t.trial_id)
+            self.trials.sort(key=lambda t: int(t.trial_id[1:]))
         if trial.status == "running":
             hyperparameters = trial.training.model_dump(exclude=set(trial.parameters))
             logger.info("%s begins: %s", trial.trial_id, describe_parameters(trial))

@@ -5,33 +5,9 @@ from collections.abc import Mapping
 from results.errors import RunError
 from results.run import Run
 from training.metrics import Evaluation
-from training.options import shorten
-from tuning.config import SECTIONS, Configuration
+from tuning.config import Configuration
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, evaluation_from_row
-
-MAY_CHANGE = {
-    ("search", "trials"),
-    ("search", "time_budget_s"),
-    ("search", "max_concurrent"),
-    *(("cluster", name) for name in SECTIONS["cluster"].model_fields),
-    *(("output", name) for name in SECTIONS["output"].model_fields),
-}
-
-
-def changed_fields(old: Configuration, new: Configuration) -> list[str]:
-    """One line for each field that must not change between a start and its resume but did."""
-    lines = []
-    for section, model in SECTIONS.items():
-        for name in model.model_fields:
-            before = getattr(getattr(old, section), name)
-            after = getattr(getattr(new, section), name)
-            if before != after and (section, name) not in MAY_CHANGE:
-                lines.append(
-                    f"--resume: {section}.{name} is {shorten(after)}, but the run began with"
-                    f" {shorten(before)}; leave it as it was, or start a new run"
-                )
-    return lines
 
 
 def recall_trials(run: Run, configuration: Configuration) -> list[Trial]:
@@ -57,11 +33,10 @@ def _trial(
     row: Mapping[str, str], evaluations: list[Evaluation], configuration: Configuration
 ) -> Trial:
     parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
-    training = with_parameters(
-        configuration.training, {**parameters, "seed": int(row["seed"])}
-    )
+    training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
     # A trial cut off by the end of the search goes on as if it were still running.
     cut_off = row["stopped_by"] == "end of search"
+    is_running = cut_off or row["status"] == "running"
     return Trial(
         trial_id=row["trial_id"],
         source=row["source"],  # type: ignore[arg-type]
@@ -69,12 +44,12 @@ def _trial(
         training=training,
         replicate=int(row["replicate"]),
         split_seed=int(row["split_seed"]),
-        status="running" if cut_off else row["status"],  # type: ignore[arg-type]
+        status="running" if is_running else row["status"],  # type: ignore[arg-type]
         evaluations=evaluations,
         error=row["error"],
         stopped_by="" if cut_off else row["stopped_by"],  # type: ignore[arg-type]
         fixed_rows_loss=float(row["fixed_rows_loss"]) if row["fixed_rows_loss"] else None,
-        seconds=float(row["seconds"]) if row["seconds"] else None,
+        seconds=None if is_running else float(row["seconds"]),
     )
 
 

@@ -5,27 +5,29 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cluster.resources import Resources, resources_of_a_trial
+from cluster.resources import Resources, num_slots, resources_of_a_trial
 from cluster.session import ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
+from results.log import log_to_file
 from results.report import write_report
-from results.run import Run
+from results.run import Run, check_new_run
 from results.verdict import describe_result
 from training.config import TINY
 from training.options import to_yaml
 from tuning.config import Configuration
-from results.log import log_to_file
-from tuning.phases import Phases, SearchAborted
+from tuning.endings import SearchAbortedError, no_room
+from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested
 from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import recall_trials
-from tuning.signals import stop_signals
+from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, write_configuration
 from tuning.summary import describe_data
 from tuning.trials import Trial
@@ -51,35 +53,22 @@ def run_search(
         InputError: the data, model or warm-up does not do.
         RunError: the run's directory cannot be made or read.
         ClusterError: Ray cannot be reached.
-        SearchAborted: the trials fail alike, or none has a score.
-        SearchInterrupted: a signal ended the search; exit code in it.
+        SearchAbortedError: the trials fail alike, or none has a score.
+        SearchInterruptedError: a signal ended the search; exit code in it.
     """
     started = time.monotonic()
-    known = recall_trials(resume, configuration) if resume else []
-    run, preparation = _prepare_run(configuration, resume, label)
-    log_to_file(run.log)
-    logger.info("run %s", run.directory)
-    for line in describe_data(preparation):
-        logger.info("%s", line)
-    with ray_session(configuration.cluster.address) as dashboard, stop_signals() as stop:
-        if dashboard:
-            logger.info("Ray dashboard http://%s", dashboard)
-        resources = resources_of_a_trial(
-            configuration.cluster.cpus_per_trial, configuration.cluster.gpus_per_trial
-        )
-        recorder = _make_recorder(configuration, preparation, run, resources, command, known)
-        phases = Phases(
-            configuration=configuration,
-            preparation=preparation,
-            resources=resources,
-            run=run,
-            recorder=recorder,
-            signal=stop,
-            known=tuple(known),
-            started=started,
-        )
-        _run_phases(phases, recorder)
-    _close(recorder)
+    with ExitStack() as stack:
+        if resume is not None:
+            stack.enter_context(resume.held())
+        known = recall_trials(resume, configuration) if resume else []
+        run, preparation = _prepare_run(configuration, resume, label)
+        if resume is None:
+            stack.enter_context(run.held())
+        stop = stack.enter_context(stop_signals())
+        recorder = _make_recorder(configuration, preparation, run, command, known)
+        _describe_start(recorder, preparation)
+        _search_and_confirm(recorder, preparation, stop, tuple(known), started)
+        _close(recorder)
     return recorder
 
 
@@ -87,7 +76,7 @@ def prepare_only(configuration: Configuration, tokenizer_directory: Path) -> Pre
     """Read, check, split and tokenise the data.
 
     Raises:
-        InputError: the data, tokenizer or warm-up does not do.
+        InputError: the data, the model or a warm-up does not do.
     """
     threads = max(1, int(configuration.cluster.cpus_per_trial or 1))
     return prepare_search(
@@ -102,6 +91,7 @@ def _prepare_run(
         preparation = prepare_only(configuration, resume.tokenizer)
         write_configuration(resume, configuration)
         return resume, preparation
+    check_new_run(Path(configuration.output.directory), configuration.output.name)
     with tempfile.TemporaryDirectory() as scratch:
         # What the data do not allow is said before a directory is made.
         learnt = Path(scratch) / "tokenizer"
@@ -117,7 +107,6 @@ def _make_recorder(
     configuration: Configuration,
     preparation: Preparation,
     run: Run,
-    resources: Resources,
     command: str,
     known: Sequence[Trial],
 ) -> Recorder:
@@ -126,14 +115,14 @@ def _make_recorder(
         configuration=configuration,
         facts={
             "command": command,
-            "repeatable": is_repeatable(configuration, has_gpu=resources.gpus > 0),
+            "repeatable": False,  # until the resources of a trial are known
             "data": preparation.data.summary.as_record(),
             "environment": _describe_environment(configuration),
         },
         requested=num_requested(configuration.search, configuration.training),
         trials=list(known),
     )
-    if known:
+    if run.record.exists():
         before = run.read_record()
         recorder.started_at = before["started_at"]
         recorder.seconds_before = before["seconds"]
@@ -153,16 +142,61 @@ def _describe_environment(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def _run_phases(phases: Phases, recorder: Recorder) -> None:
+def _describe_start(recorder: Recorder, preparation: Preparation) -> None:
+    log_to_file(recorder.run.log)
+    logger.info("run %s", recorder.run.directory)
+    for line in describe_data(preparation):
+        logger.info("%s", line)
+
+
+def _search_and_confirm(
+    recorder: Recorder,
+    preparation: Preparation,
+    stop: StopSignal,
+    known: Sequence[Trial],
+    started: float,
+) -> None:
+    configuration = recorder.configuration
     try:
-        phases.search()
-        phases.confirm()
-    except SearchAborted:
+        with ray_session(configuration.cluster.address) as dashboard:
+            stop.listen()
+            if dashboard:
+                logger.info("Ray dashboard http://%s", dashboard)
+            resources = _resources(configuration)
+            recorder.facts["repeatable"] = is_repeatable(configuration, has_gpu=resources.gpus > 0)
+            phases = Phases(
+                configuration=configuration,
+                preparation=preparation,
+                resources=resources,
+                run=recorder.run,
+                recorder=recorder,
+                signal=stop,
+                known=known,
+                started=started,
+            )
+            phases.search()
+            phases.confirm()
+    except SearchAbortedError:
         recorder.finish("aborted")
         raise
     except BaseException:
         recorder.finish("interrupted")
         raise
+
+
+def _resources(configuration: Configuration) -> Resources:
+    """Resources of a trial.
+
+    Raises:
+        InputError: no node of a Ray of our own will ever hold one.
+    """
+    cluster = configuration.cluster
+    resources = resources_of_a_trial(cluster.cpus_per_trial, cluster.gpus_per_trial)
+    if not num_slots(resources):
+        if cluster.address is None:
+            raise no_room(resources.cpus, resources.gpus)
+        logger.warning("no node of the cluster holds a trial at the moment; waiting for one")
+    return resources
 
 
 def _close(recorder: Recorder) -> None:

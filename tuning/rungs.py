@@ -6,13 +6,12 @@ all that have reached the rung. Median: Golovin et al. 2017, Google Vizier, sect
 scores of one rung.
 """
 
-import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from training.schedule import Schedule, num_warmup_steps
 from training.config import TrainingConfig
+from training.schedule import Schedule, num_warmup_steps
 from tuning.config import SearchConfig
 
 _WARMUP_SHARE_OF_RUNG = 2 / 3
@@ -32,10 +31,9 @@ class EvaluationPlan:
     rungs: tuple[int, ...]
     """The points, below the budget, at which trials are judged."""
 
-    def due(self, examples: int) -> int | None:
-        """The point that an evaluation made after `examples` rows answers; None before any."""
-        position = bisect.bisect_right(self.points, examples)
-        return self.points[position - 1] if position else None
+    def rungs_between(self, before: int, examples: int) -> tuple[int, ...]:
+        """Rungs that a trial reaches between two evaluations: more than one if a step spans it."""
+        return tuple(rung for rung in self.rungs if before < rung <= examples)
 
 
 def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
@@ -60,14 +58,21 @@ def score_at(curve: Curve, level: int, plan: EvaluationPlan) -> float | None:
     """Score of a trial at a rung or at the budget; None while it has not got there.
 
     At the budget it is the last evaluation, the learning rate decayed to 0; at a rung the mean
-    of the last two evaluations due at or before it, since one is noise.
+    of the last two evaluations due at or before it, since one is noise. An evaluation is due at
+    a rung if it is the first one at or after it.
     """
-    due = [(plan.due(examples), score) for examples, score in curve]
-    if not due or (due[-1][0] or 0) < level:
+    scores = [score for _, score in curve]
+    reached = [number for number, (examples, _) in enumerate(curve) if examples >= level]
+    if not reached:
         return None
     if level >= plan.budget:
-        return due[-1][1]
-    last = [score for point, score in due if point is not None and point <= level][-2:]
+        return scores[-1]
+    return mean_of_last_two(scores[: reached[0] + 1])
+
+
+def mean_of_last_two(scores: Sequence[float]) -> float:
+    """Mean of the last two scores, or of the only one."""
+    last = scores[-2:]
     return sum(last) / len(last)
 
 

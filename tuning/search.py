@@ -5,39 +5,41 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.session import ClusterError
+from cluster.errors import ClusterError
 from results.errors import RunError
 from training.command import DONE, SEARCH_ABORTED, run_command
 from training.options import to_yaml
 from tuning.config import Configuration
-from tuning.dry_run import check_storage, describe_plan, rehearse
-from results.log import log_to_terminal, quiet_libraries
-from tuning.phases import SearchAborted, SearchInterrupted
-from tuning.run_search import prepare_only, run_search
-from tuning.start import command_line, find_run, make_parser, resolve, resolve_resumed, to_plain
+from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.start import command_line, read_command, to_plain
+
+# What loads torch and Ray is imported where it is used: -h and a mistyped option are answered
+# without their seconds.
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    options = make_parser().parse(arguments)
-    log_to_terminal()
-    quiet_libraries()
-    resume = find_run(options) if options.resume else None
-    configuration = resolve_resumed(resume, options) if resume else resolve(options)
+    options, resume, configuration = read_command(arguments)
     if options.print_config:
         print(to_yaml(to_plain(configuration)), end="")
         return DONE
+    from results.log import log_to_terminal, quiet_libraries
+
+    log_to_terminal()
+    quiet_libraries()
     if options.dry_run:
         return _dry_run(configuration)
+    from tuning.run_search import run_search
+
     label = Path(options.config).stem if options.config else "search"
     try:
         recorder = run_search(
             configuration, resume=resume, command=command_line(arguments), label=label
         )
-    except SearchAborted as error:
+    except SearchAbortedError as error:
         print(f"error: {error}", file=sys.stderr)
         return SEARCH_ABORTED
-    except SearchInterrupted as interrupted:
+    except SearchInterruptedError as interrupted:
         print(f"Interrupted; what is known is on disk. Next: {interrupted.resume_command}")
         return interrupted.exit_code
     print(f"Next: python -m evaluation.final --run {recorder.run.directory}")
@@ -45,7 +47,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _dry_run(configuration: Configuration) -> int:
-    check_storage(configuration)
+    from results.run import check_new_run
+    from tuning.dry_run import describe_plan, rehearse
+    from tuning.run_search import prepare_only
+
+    check_new_run(Path(configuration.output.directory), configuration.output.name)
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_only(configuration, Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from tuning.space import Parameters
-from tuning.trials import Trial
+from tuning.trials import Trial, in_order
 
 CONFIDENCE = 0.95
 """Probability of a lead above which leader and default are told apart."""
@@ -28,14 +28,19 @@ def ranking(trials: Iterable[Trial]) -> list[Trial]:
     Only equal budgets are compared; equal scores go to the older trial.
     """
     finished = [trial for trial in trials if trial.status == "completed"]
-    return sorted(finished, key=lambda t: (-(t.final_f1_macro or 0.0), t.trial_id))
+    return sorted(in_order(finished), key=lambda trial: -(trial.final_f1_macro or 0.0))
 
 
 def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
-    """Configurations to confirm: the default, however it fared, then the best others."""
-    default = next(trial.parameters for trial in trials if trial.source == "default")
-    others = [t.parameters for t in ranking(trials) if t.parameters != default]
-    return [default, *others[:num_best]]
+    """Configurations to confirm: the default, however it fared, then the best others.
+
+    One that was drawn twice stands once.
+    """
+    chosen = [next(trial.parameters for trial in trials if trial.source == "default")]
+    for trial in ranking(trials):
+        if len(chosen) <= num_best and trial.parameters not in chosen:
+            chosen.append(trial.parameters)
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +134,20 @@ def compare(
 
 
 def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
-    """The challenger (any but the first, the default) with the best mean."""
+    """The challenger (any but the first, the default) that is furthest ahead of the default.
+
+    Candidates may have seen different replicates, and some are harder than others: each is held
+    against the default's scores on its own. Without scores of the default the best mean leads.
+    """
     scored = [candidate for candidate in confirmed[1:] if candidate.scores]
-    return max(scored, key=lambda candidate: candidate.mean, default=None)
+    return max(scored, key=lambda candidate: _lead(candidate, confirmed[0]), default=None)
+
+
+def _lead(candidate: Confirmed, default: Confirmed) -> float:
+    shared = candidate.scores.keys() & default.scores.keys()
+    if not shared:
+        return candidate.mean - (default.mean if default.scores else 0.0)
+    return float(np.mean([candidate.scores[k] - default.scores[k] for k in sorted(shared)]))
 
 
 def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confirmed:

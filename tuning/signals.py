@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @dataclass
 class StopSignal:
@@ -21,6 +23,11 @@ class StopSignal:
         assert self.received is not None
         return 128 + self.received
 
+    def listen(self) -> None:
+        """Handle Ctrl-C and SIGTERM; again once Ray, which has a handler of its own, is there."""
+        for number in _SIGNALS:
+            signal.signal(number, self.handle)
+
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
         if self.received is not None:
@@ -31,16 +38,12 @@ class StopSignal:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """Listen to Ctrl-C and SIGTERM for the time of a `with` block.
-
-    Begin it after Ray has started: Ray puts a handler of its own in place.
-    """
+    """Listen to Ctrl-C and SIGTERM for the time of a `with` block."""
     stop = StopSignal()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     # Ray Tune would take Ctrl-C for itself and end without a word to the caller.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    for number in before:
-        signal.signal(number, stop.handle)
+    stop.listen()
     try:
         yield stop
     finally:

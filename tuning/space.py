@@ -12,7 +12,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from training.config import Section, TrainingConfig
 from training.options import nearest
@@ -33,6 +33,36 @@ SEARCHABLE = tuple(name for name in TrainingConfig.model_fields if name not in N
 _CHECKED_DRAWS = 8
 
 
+def _is_searchable(name: str) -> str:
+    if name in NOT_SEARCHED:
+        raise ValueError(
+            f"{name} is not to be searched, since {NOT_SEARCHED[name]}; search among"
+            f" {', '.join(SEARCHABLE)}"
+        )
+    if name not in SEARCHABLE:
+        raise ValueError(f"{name} is no field of training; {nearest(name, SEARCHABLE)}")
+    return name
+
+
+SearchedField = Annotated[str, AfterValidator(_is_searchable)]
+"""Name of a training field that may be searched."""
+
+
+def _number(value: object) -> object:
+    """A finite number; text becomes a whole one where it can."""
+    if isinstance(value, str):
+        try:
+            value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no number, but must be one") from None
+    if isinstance(value, bool) or not isinstance(value, Value) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number, but must be one")
+    return value
+
+
+Choice = Annotated[Value, BeforeValidator(_number)]
+
+
 class Domain(Section):
     """The values of one searched field; exactly one kind is given."""
 
@@ -42,7 +72,7 @@ class Domain(Section):
     """Bounds [a, b]; drawn evenly."""
     integer: tuple[int, int] | None = None
     """Bounds [a, b], both possible; whole numbers drawn evenly."""
-    choice: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
+    choice: Annotated[tuple[Choice, ...], Field(min_length=1)] | None = None
     """The values themselves."""
 
     @model_validator(mode="after")
@@ -50,8 +80,8 @@ class Domain(Section):
         kinds = [name for name in Domain.model_fields if getattr(self, name) is not None]
         if len(kinds) != 1:
             raise ValueError(
-                f"the domain is {kinds or 'empty'}, but must be one of log_uniform, uniform,"
-                " integer and choice"
+                f"the domain is {' and '.join(kinds) or 'empty'}, but must be one of log_uniform,"
+                " uniform, integer and choice"
             )
         if self.choice is None:
             low, high = self.bounds
@@ -82,6 +112,10 @@ class Domain(Section):
             drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
             return min(max(drawn, low), high)
         return float(generator.uniform(low, high))
+
+    def describe(self) -> str:
+        """The domain as it is written: `log_uniform [1e-05, 5e-05]`."""
+        return " ".join(f"{k} {list(v)}" for k, v in self.model_dump(exclude_none=True).items())
 
     def distribution(self) -> BaseDistribution:
         """The same values for Optuna."""
@@ -125,20 +159,12 @@ def extreme_points(space: Space) -> Iterator[Parameters]:
 
 
 def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Iterator[str]:
-    """One line for each name that nothing reads and each value a field would refuse."""
+    """One line for each value that its field would refuse, and each domain without grid points."""
     for name, domain in space.items():
-        if name in NOT_SEARCHED:
-            yield (
-                f"search.space.{name}: it cannot be searched, since {NOT_SEARCHED[name]}; search"
-                f" among {', '.join(SEARCHABLE)}"
-            )
-        elif name not in SEARCHABLE:
-            yield f"search.space.{name}: no training field has this name; {nearest(name, SEARCHABLE)}"
-        else:
-            yield from _check_values(name, domain, training)
+        yield from _check_values(name, domain, training)
         if algorithm == "grid" and domain.choice is None:
             yield (
-                f"search.space.{name}: it is no choice, but a grid needs the points of each field;"
+                f"search.space.{name} is {domain.describe()}, but must be a choice under a grid:"
                 " write {choice: [...]}, or set search.algorithm to random"
             )
 
@@ -151,8 +177,9 @@ def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterat
             with_parameters(training, {name: value})
         except ValidationError as error:
             rule = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            rule = rule.partition(", but ")[2] or rule.replace("should", "must", 1)
             yield (
-                f"search.space.{name}: it can give {value!r}, but {rule}; change its bounds or its"
-                " kind (integer, choice)"
+                f"search.space.{name} is {domain.describe()}, which can give {value!r}, but {rule};"
+                " change its bounds or its kind (integer, choice)"
             )
             return

@@ -22,8 +22,7 @@ from training.options import (
     to_yaml,
     validate,
 )
-from tuning.config import SECTIONS, Configuration, OutputConfig, check
-from tuning.resume import changed_fields
+from tuning.config import SECTIONS, Configuration, OutputConfig, changed_fields, check
 
 SHORT = {
     "data": ("data", "path"),
@@ -48,7 +47,7 @@ def make_parser() -> OptionParser:
     for option, (section, field) in SHORT.items():
         parser.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with a run (--name; else the newest unfinished)"
+        "--resume", action="store_true", help="go on with a run: --name, or the newest unfinished"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
@@ -64,6 +63,32 @@ def shipped_names() -> list[str]:
     """Names that `--config` takes beside files."""
     folder = files("tuning") / "configurations"
     return sorted(Path(entry.name).stem for entry in folder.iterdir())
+
+
+def read_command(
+    arguments: Sequence[str],
+) -> tuple[argparse.Namespace, Run | None, Configuration]:
+    """The options, the run to go on with, and the configuration.
+
+    Raises:
+        InputError: one line for each unknown option and each problem of the configuration.
+        RunError: there is no run to go on with.
+    """
+    parser = make_parser()
+    problems: Sequence[str] = ()
+    try:
+        options = parser.parse(arguments)
+    except InputError as error:
+        problems = error.problems
+        options = parser.parse_known_args(list(arguments))[0]
+    try:
+        run = find_run(options) if options.resume else None
+        configuration = resolve_resumed(run, options) if run else resolve(options)
+    except InputError as error:
+        raise InputError(*problems, *error.problems) from error
+    if problems:
+        raise InputError(*problems)
+    return options, run, configuration
 
 
 def resolve(options: argparse.Namespace) -> Configuration:
@@ -99,7 +124,7 @@ def build(values: Values) -> Configuration:
     """
     model = values.get("model")
     name = model.get("name", TINY) if isinstance(model, dict) else TINY
-    base = _shipped("sample" if name == TINY else "indobert")
+    base = {"data": {}, **_shipped("sample" if name == TINY else "indobert")}
     configuration = validate(Configuration, merge(base, values), where="configuration")
     check(configuration)
     return _absolute(configuration)
@@ -111,9 +136,9 @@ def find_run(options: argparse.Namespace) -> Run:
     Raises:
         RunError: there is none.
     """
-    given = _given(options).get("output", {})
-    directory = Path(given.get("directory") or OutputConfig().directory)
-    name = given.get("name")
+    given = merge(_read_chosen(options.config), _given(options)).get("output")
+    place = validate(OutputConfig, given or {}, where="output")
+    directory, name = Path(place.directory), place.name
     return open_run(directory / name) if name else newest_unfinished(directory)
 
 
@@ -180,13 +205,18 @@ def _absolute(configuration: Configuration) -> Configuration:
     """Local paths made absolute, so that the run repeats from any directory and in any worker."""
     data, model = configuration.data, configuration.model
     if data.path != SAMPLE:
-        path = os.path.abspath(Path(data.path).expanduser())
-        data = data.model_copy(update={"path": path})
+        data = data.model_copy(update={"path": _absolute_path(data.path)})
     if model.name != TINY and Path(model.name).expanduser().is_dir():
-        model = model.model_copy(
-            update={"name": os.path.abspath(Path(model.name).expanduser())}
-        )
-    return configuration.model_copy(update={"data": data, "model": model})
+        model = model.model_copy(update={"name": _absolute_path(model.name)})
+    cluster = configuration.cluster
+    if cluster.storage_path is not None and "://" not in cluster.storage_path:
+        storage = _absolute_path(cluster.storage_path)
+        cluster = cluster.model_copy(update={"storage_path": storage})
+    return configuration.model_copy(update={"data": data, "model": model, "cluster": cluster})
+
+
+def _absolute_path(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def command_line(arguments: Sequence[str]) -> str:

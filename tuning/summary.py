@@ -13,7 +13,7 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
         f"; dropped: {', '.join(dropped)}" if dropped else ""
     )
     parts = (f"{name} {sum(n.values()):,}" for name, n in summary.class_counts.items())
-    yield f"split: {', '.join(parts)}; {summary.duplicate_groups:,} near-duplicate groups kept whole"
+    yield f"split: {', '.join(parts)}; {summary.duplicate_groups:,} groups of like texts kept whole"
     if summary.label_noise is not None:
         yield (
             f"label noise: {summary.label_noise:.1%} of the texts that stand more than once have"

@@ -10,6 +10,7 @@ import torch
 from ray import tune
 
 from training.config import ModelConfig, TrainingConfig
+from training.errors import InputError
 from training.finetune import FineTuned, Task, finetune
 from training.metrics import Evaluation
 from training.model import TokenizerFacts
@@ -23,27 +24,37 @@ TRIAL_ID = "trial_id"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """One train/validation split of the pool."""
+
+    train: Integers
+    """Positions in the pool, int64 [rows]."""
+    validation: Integers
+    """Positions in the pool, int64 [rows]."""
+    evaluate_at: tuple[int, ...]
+    """Training rows seen at which to evaluate; the last is the budget."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchData:
     """What all trials share; put in the object store once and read there without a copy."""
 
     pool: LabelledTokens
     """Every row that is not a test row."""
-    splits: Sequence[tuple[Integers, Integers]]
-    """Train and validation rows (int64 positions in the pool): of the search, then of each
-    replicate."""
+    draws: Sequence[Draw]
+    """Of the search, then of each replicate."""
     model: ModelConfig
     tokenizer: TokenizerFacts
     labels: tuple[str, ...]
-    evaluate_at: tuple[int, ...]
     stop_early_after: int
     num_threads: int
 
     def task(self, replicate: int) -> Task:
         """The rows of the search (0) or of a replicate."""
-        train, validation = self.splits[replicate]
+        draw = self.draws[replicate]
         return Task(
-            train=self.pool.take(train),
-            validation=self.pool.take(validation),
+            train=self.pool.take(draw.train),
+            validation=self.pool.take(draw.validation),
             model=self.model,
             tokenizer=self.tokenizer,
             labels=self.labels,
@@ -67,27 +78,28 @@ def run_trial(config: dict[str, Any], data: SearchData) -> None:
     retry. Between the first and the last line nothing of the trial stays behind in the worker.
     """
     torch.set_num_threads(data.num_threads)
+    _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
     try:
         tuned = finetune(
             data.task(config["replicate"]),
             TrainingConfig.model_validate(config["training"]),
-            evaluate_at=data.evaluate_at,
+            evaluate_at=data.draws[config["replicate"]].evaluate_at,
             on_evaluation=_report,
             stop_early_after=data.stop_early_after if config["stops_early"] else None,
         )
         ending = _ending(tuned)
         del tuned
-    except Exception as error:  # noqa: BLE001 - whatever it is, the trial has failed, not Ray
+    except Exception as error:  # whatever it is, the trial has failed, not Ray
         ending = Ending(status="failed", error=describe_error(error))
     finally:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free_memory()
     tune.report({ENDING: json.dumps(asdict(ending))})
 
 
 def describe_error(error: BaseException) -> str:
-    """The type and first line of an error, with the place in the code that raised it."""
+    """One line: what a user can cause as it stands, else with its type and place in the code."""
+    if isinstance(error, InputError):
+        return "; ".join(error.problems)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -100,6 +112,12 @@ def _ending(tuned: FineTuned) -> Ending:
     return Ending(
         status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds
     )
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _report(evaluation: Evaluation) -> None:

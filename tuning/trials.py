@@ -1,7 +1,7 @@
 """One trial of a search: what it is given, what it has shown, how it ended."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ class Trial:
     stopped_by: StoppedBy = ""
     fixed_rows_loss: float | None = None
     seconds: float | None = None
-    """Of the whole trial, once it has ended; else of its last evaluation."""
+    """Of the whole trial, or up to its last evaluation if it was stopped; None while it runs."""
 
     @property
     def curve(self) -> Curve:
@@ -79,6 +79,11 @@ class Trial:
 def trial_name(number: int) -> str:
     """`t0000`, `t0001`, ... in order of creation."""
     return f"t{number:04d}"
+
+
+def in_order(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials in order of creation."""
+    return sorted(trials, key=lambda trial: int(trial.trial_id[1:]))
 
 
 def evaluation_row(trial_id: str, evaluation: Evaluation) -> dict[str, Any]:

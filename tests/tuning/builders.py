@@ -1,0 +1,64 @@
+"""Configurations, evaluations and trials as the tests of a search need them."""
+
+from typing import Any
+
+from training.metrics import Evaluation
+from tuning.config import Configuration
+from tuning.space import Parameters, default_point, with_parameters
+from tuning.start import build
+from tuning.trials import Source, Trial, trial_name
+
+SPACE = {"learning_rate": {"log_uniform": ["1e-4", "1e-2"]}, "batch_size": {"choice": ["16", "32"]}}
+
+
+def configuration(**sections: dict[str, Any]) -> Configuration:
+    """The sample's base with a small space, ASHA, four evaluations an epoch; 3 epochs."""
+    values: dict[str, dict[str, Any]] = {
+        "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 0},
+        "search": {"space": SPACE, "trials": 6, "grace_epochs": 0.5},
+    }
+    for section, fields in sections.items():
+        values[section] = {**values.get(section, {}), **fields}
+    return build(values)
+
+
+def evaluation(examples: int, f1_macro: float, **changes: Any) -> Evaluation:
+    fields: dict[str, Any] = {
+        "examples": examples,
+        "epoch": examples / 1000,
+        "seconds": examples / 100,
+        "learning_rate": 1e-3,
+        "train_loss": 1.0,
+        "eval_loss": 1.1,
+        "f1_macro": f1_macro,
+        "accuracy": 0.5,
+        "collapsed": False,
+    }
+    return Evaluation(**(fields | changes))
+
+
+def trial(
+    number: int,
+    *scores: tuple[int, float],
+    config: Configuration | None = None,
+    source: Source | None = None,
+    parameters: Parameters | None = None,
+    **changes: Any,
+) -> Trial:
+    """A trial with its evaluations; number 0 is the default."""
+    config = config or configuration()
+    parameters = parameters or default_point(config.search.space, config.training)
+    fields: dict[str, Any] = {
+        "trial_id": trial_name(number),
+        "source": source or ("search" if number else "default"),
+        "parameters": parameters,
+        "training": with_parameters(config.training, parameters),
+        "split_seed": config.data.split_seed,
+        "evaluations": [evaluation(examples, score) for examples, score in scores],
+    }
+    return Trial(**(fields | changes))
+
+
+def completed(number: int, score: float, **changes: Any) -> Trial:
+    """A trial that reached a budget of 3,000 rows with a score."""
+    return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)

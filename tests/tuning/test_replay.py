@@ -1,0 +1,186 @@
+"""Curves of real fine-tuning runs that a study recorded, fed to the conductor as one search."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.tuning.builders import configuration, evaluation
+from training.schedule import schedule_of
+from tuning.conductor import Conductor, search_phase
+from tuning.config import Configuration
+from tuning.proposers import FixedProposer
+from tuning.rungs import is_judged_at, plan_evaluations
+from tuning.space import Parameters
+from tuning.trials import Trial
+
+CURVES = Path(__file__).parents[2] / ".." / "shared" / "data" / "study-curves.csv"
+pytestmark = pytest.mark.skipif(not CURVES.exists(), reason="the study's curves are not here")
+
+BATCH_SIZE = 16
+NUM_ROWS = 1044 * BATCH_SIZE  # the study's 1,044 steps an epoch
+FIRST_RUNG = NUM_ROWS // 2  # step 522: the first evaluation there is that of step 600
+
+# Steps of warm-up, from the slopes of each run's recorded learning rate; 199 stands for those
+# whose rate has begun to fall at their first evaluation, step 200.
+WARMUP = {
+    "trial_13": 199,
+    "trial_14": 368,
+    "trial_15": 199,
+    "trial_16": 347,
+    "trial_17": 239,
+    "trial_18": 199,
+    "trial_19": 345,
+    "trial_20": 421,
+    "trial_21": 463,
+}
+
+
+class Recorded(FixedProposer):
+    """Proposes the warm-ups of recorded runs, in a given order."""
+
+    def __init__(self, config: Configuration, warmups: Sequence[int]) -> None:
+        super().__init__(config.search, config.training)
+        self._warmups = warmups
+
+    def propose(self, trial_id: str, number: int) -> Parameters:
+        return {"warmup_steps": self._warmups[number - 1]}
+
+
+def curve_of(run: str) -> pd.DataFrame:
+    table = pd.read_csv(CURVES)
+    return table[table["run"] == run].sort_values("step")
+
+
+def replay(
+    runs: Sequence[str], *, warmups: dict[str, int] = WARMUP, together: bool = True, **search: Any
+) -> tuple[Conductor, dict[str, Trial]]:
+    """Run recorded curves as trials beside a default that shows nothing.
+
+    Args:
+        runs: names, in the order in which the trials begin.
+        warmups: steps of warm-up of each.
+        together: all at once, in the order of their training rows; else one after the other.
+        **search: fields of the search.
+
+    Returns:
+        The conductor, and each run's trial.
+    """
+    config = configuration(
+        training={"batch_size": BATCH_SIZE, "epochs": 3},
+        search={
+            "space": {"warmup_steps": {"integer": ["0", "500"]}},
+            "trials": len(runs) + 1,
+            **search,
+        },
+    )
+    phase = search_phase(
+        config,
+        plan_evaluations(NUM_ROWS, 3, config.search),
+        NUM_ROWS,
+        Recorded(config, [warmups[run] for run in runs]),
+        lambda: len(runs) + 1,
+    )
+    begun = [phase.next_trial() for _ in range(len(runs) + 1)]
+    trials = {
+        run: trial for run, trial in zip(runs, begun[1:], strict=True) if isinstance(trial, Trial)
+    }
+    shown = [
+        (row.epoch, number, run, row.f1_macro)
+        for number, run in enumerate(runs)
+        for row in curve_of(run).itertuples()
+        if row.epoch <= 3
+    ]
+    for epoch, _, run, score in sorted(shown) if together else shown:
+        trial = trials[run]
+        if trial.status == "running":
+            phase.report(trial.trial_id, evaluation(round(epoch * NUM_ROWS), score))
+    return phase, trials
+
+
+def stopped_at(trials: dict[str, Trial]) -> dict[str, float]:
+    """Epochs at which the scheduler stopped trials."""
+    return {
+        run: round(trial.evaluations[-1].examples / NUM_ROWS, 2)
+        for run, trial in trials.items()
+        if trial.stopped_by == "scheduler"
+    }
+
+
+def test_the_best_run_which_sat_at_the_constant_score_until_step_600_is_not_stopped() -> None:
+    _, trials = replay(list(WARMUP))
+    assert curve_of("trial_13")["f1_macro"].iloc[2] == 0.16304
+    assert trials["trial_13"].stopped_by == ""
+    assert trials["trial_13"].curve[-1][1] == pytest.approx(0.50369)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("first", list(WARMUP))
+def test_whoever_comes_first_none_of_the_nine_is_stopped_since_the_judged_ones_are_equal(
+    first: str, together: bool
+) -> None:
+    order = [first, *(run for run in WARMUP if run != first)]
+    _, trials = replay(order, together=together)
+    assert stopped_at(trials) == {}
+
+
+@pytest.mark.parametrize("first", list(WARMUP))
+def test_the_median_too_leaves_the_best_run_alone_and_stops_nobody_at_the_first_rung(
+    first: str,
+) -> None:
+    order = [first, *(run for run in WARMUP if run != first)]
+    _, trials = replay(order, together=False, scheduler="median")
+    assert "trial_13" not in stopped_at(trials)
+    assert all(epoch > 0.75 for epoch in stopped_at(trials).values())
+
+
+def test_a_run_is_judged_at_the_first_rung_only_if_its_warmup_ended_before_two_thirds_of_it() -> (
+    None
+):
+    phase, trials = replay(list(WARMUP))
+    judged = {
+        run
+        for run, trial in trials.items()
+        if is_judged_at(FIRST_RUNG, trial.training, schedule_of(trial.training, NUM_ROWS))
+    }
+    assert phase.plan.rungs[0] == FIRST_RUNG
+    assert set(WARMUP) - judged == {"trial_14", "trial_20", "trial_21"}
+
+
+def test_without_the_warmup_rule_a_lucky_run_would_have_ended_the_best_one_at_its_first_rung() -> (
+    None
+):
+    # trial_20's 0.1673 at step 600, in its warm-up's wake, is above the constant 0.16304.
+    order = ["trial_20", "trial_13"]
+    _, unjudged = replay(order)
+    assert stopped_at(unjudged) == {}
+    _, judged = replay(order, warmups={**WARMUP, "trial_20": 0})
+    assert stopped_at(judged) == {"trial_13": 0.57}  # step 600
+
+
+def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_the_arithmetic_says() -> None:
+    # At the rung of 0.5 epochs, in order of arrival: trial_13 and trial_15 0.163, IndoBERT 0.245,
+    # mBERT 0.395, IndoRoBERTa 0.350 (second of five, of which one goes on), XLM-R 0.307 (third of
+    # six, of which two do). At 1.5 epochs each of the three that come is the best so far.
+    others = ["bert-base-multilingual", "indoroberta", "xlm-roberta-base", "indobert-base-uncased"]
+    runs = [*others, "trial_15", "trial_13"]
+    _, trials = replay(runs, warmups={**dict.fromkeys(others, 0), **WARMUP})
+    assert stopped_at(trials) == {"indoroberta": 0.73, "xlm-roberta-base": 0.73}
+
+
+@pytest.mark.parametrize("pair", list(itertools.permutations(["trial_15", "trial_18"])))
+def test_equal_scores_survive_in_either_order(pair: tuple[str, str]) -> None:
+    _, trials = replay(pair, together=False)
+    assert stopped_at(trials) == {}
+
+
+def test_a_run_that_sits_still_is_stopped_at_the_rung_that_one_which_learns_has_passed() -> None:
+    runs = ["bert-base-multilingual", "trial_15"]
+    warmups = {"bert-base-multilingual": 0, **WARMUP}
+    _, trials = replay(runs, warmups=warmups, together=False)
+    assert stopped_at(trials) == {"trial_15": 0.57}
+    _, trials = replay(runs, warmups=warmups, together=False, scheduler="none")
+    assert stopped_at(trials) == {}

@@ -1,0 +1,333 @@
+"""Whole searches with a real Ray: what they write, that they repeat, stop, go on, and fail."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.tuning.test_bad_input import SMALL, table
+from training.config import DataConfig, ModelConfig, TrainingConfig
+from training.options import read_yaml, validate
+from training.schedule import schedule_of
+from tuning.config import Configuration
+from tuning.rungs import plan_evaluations
+from tuning.start import read_command
+
+ROOT = Path(__file__).parents[2]
+# Under the median the first two trials always reach the end, so there is one to confirm.
+IN_TURN = [
+    *("--config", "ci", "--trials", "4", "--search.max_concurrent", "1", "--search.seed", "2"),
+    *("--training.epochs", "2", "--training.learning_rate", "1e-3", "--training.batch_size", "16"),
+    *("--search.scheduler", "median", "--search.grace_epochs", "1"),
+    *("--search.space", "{learning_rate: {log_uniform: [1e-3, 4e-3]}, batch_size: {choice: [8]}}"),
+    *("--search.evaluations_per_epoch", "4"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run's directory, read anew each time."""
+
+    directory: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "search.json").read_text())
+        return found
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        return pd.read_csv(self.directory / "trials.csv", index_col="trial_id")
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        return pd.read_csv(self.directory / "curves.csv")
+
+    def rows(self, *sources: str) -> pd.DataFrame:
+        return self.trials[self.trials["source"].isin(sources)]
+
+
+def command(directory: Path, name: str, *arguments: str) -> list[str]:
+    place = ["--output.directory", str(directory), "--name", name]
+    return [sys.executable, "-m", "tuning.search", *arguments, *place]
+
+
+def search(
+    directory: Path, name: str, *arguments: str
+) -> tuple[subprocess.CompletedProcess[str], Run]:
+    ended = subprocess.run(
+        command(directory, name, *arguments), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return ended, Run(directory=directory / name)
+
+
+Whole = tuple[subprocess.CompletedProcess[str], Run]
+
+
+@dataclass
+class Started:
+    """A search in a session of its own, whose output is read as it comes."""
+
+    process: subprocess.Popen[str]
+
+    def wait_for(self, pattern: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if re.match(pattern, line):
+                return
+        raise AssertionError(f"the search ended without a line {pattern!r}")
+
+    def ended(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out, err
+
+    def processes(self) -> list[str]:
+        """Command lines of what still runs in its session."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                session = (path / "stat").read_text().rpartition(") ")[2].split()[3]
+                line = (path / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if session == str(self.process.pid) and line:
+                found.append(line)
+        return found
+
+
+def start(directory: Path, name: str, *arguments: str) -> Started:
+    return Started(
+        subprocess.Popen(
+            command(directory, name, *arguments),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> Whole:
+    """A small search from beginning to end, one trial at a time."""
+    return search(place, "whole", *IN_TURN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """A search ended by Ctrl-C in its second trial, as it was then."""
+
+    code: int
+    told: str
+    status: str
+    trials: pd.DataFrame
+    processes_before: int
+    processes_after: list[str]
+
+
+@pytest.fixture(scope="module")
+def interrupted(place: Path) -> Interrupted:
+    """The same search as `whole`, interrupted."""
+    started = start(place, "interrupted", *IN_TURN)
+    started.wait_for("t0001 begins")
+    before = len(started.processes())
+    os.killpg(started.process.pid, signal.SIGINT)
+    code, out, err = started.ended()
+    deadline = time.monotonic() + 20
+    while started.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    run = Run(directory=place / "interrupted")
+    return Interrupted(
+        code=code,
+        told=out + err,
+        status=run.record["status"],
+        trials=run.trials,
+        processes_before=before,
+        processes_after=started.processes(),
+    )
+
+
+def configuration_of(run: Run) -> Configuration:
+    return read_command(["--config", str(run.directory / "config.yaml")])[2]
+
+
+def test_a_search_ends_well_and_says_what_comes_next(
+    whole: Whole,
+) -> None:
+    ended, run = whole
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    last = ended.stdout.splitlines()[-1]
+    assert last == f"Next: python -m evaluation.final --run {run.directory}"
+
+
+def test_a_search_writes_every_file_that_scripts_rely_on(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    for name in ("config.yaml", "search.json", "trials.csv", "curves.csv", "splits.csv"):
+        assert (run.directory / name).stat().st_size > 0, name
+    for name in ("best.yaml", "report.html", "logs/search.log"):
+        assert (run.directory / name).stat().st_size > 0, name
+    events = {path.parent.name for path in run.directory.glob("logs/tensorboard/*/events*")}
+    assert events == set(run.trials.index)
+    assert not (run.directory / ".ray").exists()
+
+
+def test_the_record_says_what_was_done(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    record, trials = run.record, run.trials
+    assert record["status"] == "completed"
+    assert record["repeatable"] is True
+    assert record["command"].startswith("python -m tuning.search --config ci")
+    counts = record["trials"]
+    assert counts["requested"] == 4
+    assert counts["completed"] + counts["stopped_early"] + counts["failed"] == 4
+    assert record["examples_trained"] == {
+        "search": run.rows("default", "search")["examples"].sum(),
+        "confirmation": run.rows("confirm")["examples"].sum(),
+    }
+    assert record["default"]["trial_id"] == "t0000"
+    assert record["best"]["trial_id"] in trials.index
+    assert len(record["confirmation"]["replicates"]) == 2
+    for candidate in record["confirmation"]["candidates"]:
+        assert candidate["mean"] == pytest.approx(sum(candidate["f1_macro"]) / 2)
+
+
+def test_trial_0_comes_first_and_runs_to_the_end(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    trials = run.trials
+    assert list(trials.index) == [f"t{number:04d}" for number in range(len(trials))]
+    first = trials.iloc[0]
+    assert (first["source"], first["epochs"]) == ("default", 2.0)
+    assert set(trials["source"].iloc[1:4]) == {"search"}
+    assert set(trials["source"].iloc[4:]) == {"confirm"}
+    assert set(run.rows("confirm")["epochs"]) == {2.0}
+
+
+def test_evaluations_fall_at_the_first_step_at_or_after_each_point_of_the_plan(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    configuration = configuration_of(run)
+    num_rows = sum(run.record["data"]["class_counts"]["train"].values())
+    plan = plan_evaluations(num_rows, 2, configuration.search)
+    curves = run.curves.groupby("trial_id")["examples"]
+    for trial_id, trial in run.rows("default", "search").iterrows():
+        schedule = schedule_of(
+            configuration.training.model_copy(update={"batch_size": int(trial["batch_size"])}),
+            num_rows,
+        )
+        due = [schedule.examples_after(schedule.step_at(point)) for point in plan.points]
+        shown = curves.get_group(trial_id).tolist()
+        assert shown == due[: len(shown)]
+        if trial["status"] == "completed":
+            assert shown[-1] == plan.budget
+        if trial["stopped_by"] == "scheduler":
+            assert plan.rungs_between(shown[-2], shown[-1])
+
+
+def test_the_winner_s_file_holds_data_model_and_training(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    best = read_yaml(run.directory / "best.yaml")
+    assert set(best) == {"data", "model", "training"}
+    validate(DataConfig, best["data"], where="best.yaml")
+    validate(ModelConfig, best["model"], where="best.yaml")
+    training = validate(TrainingConfig, best["training"], where="best.yaml")
+    parameters = run.record["best"]["parameters"]
+    assert {name: getattr(training, name) for name in parameters} == parameters
+
+
+def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_process(
+    whole: Whole, place: Path
+) -> None:
+    _, first = whole
+    ended, second = search(place, "again", "--config", str(first.directory / "config.yaml"))
+    assert ended.returncode == 0, ended.stderr
+    for name in ("trials.csv", "curves.csv"):
+        pair = [(r.directory / name).read_text().splitlines() for r in (first, second)]
+        tables = [pd.read_csv(r.directory / name, dtype=str) for r in (first, second)]
+        assert len(pair[0]) == len(pair[1])
+        pd.testing.assert_frame_equal(*(t.drop(columns="seconds") for t in tables))
+    assert (first.directory / "splits.csv").read_text() == (
+        second.directory / "splits.csv"
+    ).read_text()
+
+
+def test_ctrl_c_ends_a_search_with_exit_code_130_and_what_is_known_on_disk(
+    interrupted: Interrupted,
+) -> None:
+    assert interrupted.code == 130, interrupted.told
+    assert "Traceback" not in interrupted.told
+    assert "--resume --name interrupted" in interrupted.told
+    assert interrupted.status == "interrupted"
+    assert list(interrupted.trials["status"]) == ["completed", "running"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the list of processes")
+def test_ctrl_c_leaves_no_process_of_the_search_behind(interrupted: Interrupted) -> None:
+    assert interrupted.processes_before > 2
+    assert interrupted.processes_after == []
+
+
+def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
+    interrupted: Interrupted, whole: Whole, place: Path
+) -> None:
+    ended, run = search(place, "interrupted", "--resume")
+    assert ended.returncode == 0, ended.stderr
+    assert run.record["status"] == "completed"
+    assert "t0000 begins" not in ended.stdout  # it had ended
+    assert run.trials.loc["t0000", "seconds"] == interrupted.trials.loc["t0000", "seconds"]
+    columns = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examples"]
+    pd.testing.assert_frame_equal(run.trials[columns], whole[1].trials[columns])
+    assert not run.curves.duplicated(["trial_id", "examples"]).any()
+
+
+def test_trials_that_fail_alike_end_the_search_soon_with_one_line_and_exit_code_4(
+    place: Path, tmp_path: Path, small_bert: Path
+) -> None:
+    # Loaded and checked at the start, the model is gone when the workers look for it.
+    model = Path(shutil.copytree(small_bert, tmp_path / "model"))
+    mine = ["--data", table(tmp_path), "--model", str(model), *SMALL, "--trials", "9"]
+    started = start(place, "failing", *mine, "--search.confirm_replicates", "0")
+    started.wait_for("run ")
+    shutil.rmtree(model)
+    code, out, err = started.ended()
+    assert code == 4, out + err
+    (line,) = err.splitlines()
+    assert line.startswith("error: the first trials all failed with the same error: model.name is")
+    run = Run(directory=place / "failing")
+    assert run.record["status"] == "aborted"
+    assert (run.trials["status"] == "failed").sum() == 3
+    assert len(run.trials) < 9
+
+
+def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(place: Path) -> None:
+    ended, run = search(place, "late", *IN_TURN, "--search.time_budget_s", "1")
+    assert ended.returncode == 4
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: no trial reached the full budget with a score")
+    assert run.record["status"] == "aborted"
+    assert run.record["best"] is None

@@ -1,0 +1,158 @@
+import math
+
+import pytest
+
+from tests.tuning.builders import completed, trial
+from tuning.selection import (
+    Confirmed,
+    candidates,
+    compare,
+    leader,
+    paired_difference,
+    ranking,
+    winner,
+)
+
+DEFAULT = {"learning_rate": 1e-3}
+A, B = {"learning_rate": 2e-3}, {"learning_rate": 3e-3}
+
+
+def confirmed(parameters: dict[str, float], *scores: float, first: int = 1) -> Confirmed:
+    return Confirmed(parameters=parameters, scores=dict(enumerate(scores, start=first)))
+
+
+def test_only_trials_at_the_full_budget_are_ranked_best_first() -> None:
+    trials = [
+        completed(0, 0.5),
+        trial(1, (500, 0.9), status="stopped"),
+        completed(2, 0.7),
+        trial(3, (3000, 0.9), status="collapsed"),
+        trial(4, (3000, 0.9), status="diverged"),
+        trial(5, (500, 0.9)),
+    ]
+    assert [t.trial_id for t in ranking(trials)] == ["t0002", "t0000"]
+
+
+def test_of_equal_scores_the_older_trial_comes_first() -> None:
+    trials = [completed(number, 0.5) for number in (10_000, 9_999, 3)]
+    assert [t.trial_id for t in ranking(trials)] == ["t0003", "t9999", "t10000"]
+
+
+def test_a_peak_before_the_end_does_not_rank() -> None:
+    peaked = trial(1, (1500, 0.9), (3000, 0.4), status="completed")
+    assert ranking([peaked, completed(0, 0.5)])[0].trial_id == "t0000"
+
+
+def test_the_default_is_confirmed_however_it_fared() -> None:
+    trials = [
+        trial(0, status="failed", parameters=DEFAULT),
+        completed(1, 0.6, parameters=A),
+        completed(2, 0.7, parameters=B),
+    ]
+    assert candidates(trials, 1) == [DEFAULT, B]
+    assert candidates(trials, 5) == [DEFAULT, B, A]
+
+
+def test_a_configuration_drawn_twice_is_confirmed_once() -> None:
+    trials = [
+        completed(0, 0.5, parameters=DEFAULT),
+        *(completed(number, 0.7, parameters=A) for number in (1, 2)),
+        completed(3, 0.6, parameters=B),
+        completed(4, 0.9, parameters=dict(DEFAULT)),
+    ]
+    assert candidates(trials, 2) == [DEFAULT, A, B]
+
+
+def test_the_standard_error_counts_the_rows_that_draws_share() -> None:
+    # Differences 0.02, 0.04, 0.06: mean 0.04, variance 0.0004; Nadeau and Bengio with k = 3 and
+    # n_validation / n_train = 0.25 give 0.0004 (1/3 + 1/4).
+    paired = paired_difference([0.52, 0.64, 0.76], [0.50, 0.60, 0.70], validation_share=0.25)
+    assert paired.difference == pytest.approx(0.04)
+    assert paired.standard_error == pytest.approx(math.sqrt(0.0004 * (1 / 3 + 0.25)))
+    # t = 0.04 / 0.015275 = 2.6186 with two degrees of freedom.
+    assert paired.probability_of_lead == pytest.approx(0.93995, abs=1e-4)
+    assert not paired.is_distinguishable
+
+
+def test_a_lead_is_told_apart_at_95_percent() -> None:
+    far = paired_difference([0.60, 0.61, 0.62], [0.50, 0.50, 0.50], validation_share=0.25)
+    assert far.is_distinguishable
+    assert far.is_settled
+
+
+def test_a_difference_that_is_surely_negligible_is_settled_too() -> None:
+    same = paired_difference([0.5001, 0.5, 0.5, 0.5], [0.5] * 4, validation_share=0.25)
+    assert not same.is_distinguishable
+    assert same.excludes_a_difference
+    assert same.is_settled
+
+
+def test_scores_equal_to_the_digit_are_settled_and_have_no_lead() -> None:
+    same = paired_difference([0.5, 0.6], [0.5, 0.6], validation_share=0.25)
+    assert (same.difference, same.standard_error, same.probability_of_lead) == (0.0, 0.0, 0.5)
+    assert same.is_settled
+
+
+def test_a_noisy_difference_is_not_settled() -> None:
+    noisy = paired_difference([0.5, 0.7], [0.55, 0.6], validation_share=0.25)
+    assert not noisy.is_settled
+
+
+def test_only_replicates_that_both_have_are_compared() -> None:
+    paired = compare(
+        Confirmed(parameters=A, scores={1: 0.6, 3: 0.8, 4: 0.1}),
+        Confirmed(parameters=DEFAULT, scores={1: 0.5, 2: 0.9, 3: 0.6}),
+        validation_share=0.25,
+    )
+    assert paired is not None
+    assert paired.difference == pytest.approx(0.15)
+    assert paired.num_replicates == 2
+
+
+def test_one_shared_replicate_is_too_few_to_compare() -> None:
+    one = Confirmed(parameters=A, scores={1: 0.9})
+    assert compare(one, confirmed(DEFAULT, 0.5, 0.5), validation_share=0.25) is None
+
+
+def test_the_default_stays_while_the_leader_is_within_one_standard_error() -> None:
+    default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
+    noisy = confirmed(A, 0.60, 0.55, 0.74)  # differences 0.1, -0.05, 0.04: mean 0.03
+    paired = compare(noisy, default, validation_share=0.25)
+    assert paired is not None
+    assert 0 < paired.difference < paired.standard_error
+    assert winner([default, noisy], validation_share=0.25) is default
+
+
+def test_the_leader_wins_by_more_than_one_standard_error() -> None:
+    default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
+    better = confirmed(A, 0.52, 0.64, 0.76)
+    assert winner([default, better], validation_share=0.25) is better
+
+
+def test_a_leader_equal_to_the_default_does_not_win() -> None:
+    default = confirmed(DEFAULT, 0.5, 0.5)
+    assert winner([default, confirmed(A, 0.5, 0.5)], validation_share=0.25) is default
+
+
+def test_without_scores_of_the_default_the_best_challenger_wins() -> None:
+    default = Confirmed(parameters=DEFAULT, scores={})
+    best = confirmed(B, 0.6, 0.6)
+    assert winner([default, confirmed(A, 0.5, 0.5), best], validation_share=0.25) is best
+
+
+def test_without_a_challenger_the_default_wins() -> None:
+    default = confirmed(DEFAULT, 0.5, 0.5)
+    lost = Confirmed(parameters=A, scores={})
+    assert winner([default, lost], validation_share=0.25) is default
+
+
+def test_a_harder_replicate_that_only_some_have_seen_does_not_change_the_leader() -> None:
+    default = confirmed(DEFAULT, 0.50, 0.50, 0.30)
+    ahead = confirmed(A, 0.60, 0.60, 0.40)  # leads by 0.10 on each; mean 0.533
+    behind = confirmed(B, 0.55, 0.55)  # leads by 0.05; mean 0.55
+    assert leader([default, ahead, behind]) is ahead
+
+
+def test_the_standard_error_of_one_replicate_is_unknown() -> None:
+    assert confirmed(A, 0.5).standard_error is None
+    assert confirmed(A, 0.4, 0.6).standard_error == pytest.approx(0.1)

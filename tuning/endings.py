@@ -1,0 +1,30 @@
+"""How a search ends other than well."""
+
+import shlex
+from pathlib import Path
+
+from training.errors import InputError
+
+
+class SearchAbortedError(Exception):
+    """The trials fail alike, or none has a score; the message is one line for the user."""
+
+
+class SearchInterruptedError(Exception):
+    """A signal ended the search; the run goes on by `resume_command`."""
+
+    def __init__(self, directory: Path, exit_code: int) -> None:
+        """Take the run's directory and the exit code of the signal that came."""
+        super().__init__("interrupted")
+        self.exit_code = exit_code
+        place = ["--name", directory.name, "--output.directory", str(directory.parent)]
+        self.resume_command = shlex.join(["python", "-m", "tuning.search", "--resume", *place])
+
+
+def no_room(cpus: float, gpus: float) -> InputError:
+    """The error that no machine at hand will ever hold a trial."""
+    return InputError(
+        f"cluster: a trial needs {cpus:g} CPU cores and {gpus:g} GPUs, but this machine does not"
+        " have them; lower cluster.cpus_per_trial or cluster.gpus_per_trial, or give the address"
+        " of a cluster"
+    )

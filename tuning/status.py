@@ -1,0 +1,90 @@
+"""`python -m tuning.status`: what a search is doing, told from the run's own files."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.errors import RunError
+from results.run import Run, open_run
+from training.command import DONE, run_command
+from training.options import OptionParser
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+_NUM_LOG_LINES = 5
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(
+        prog="python -m tuning.status",
+        description="Say what a search is doing, from another terminal or after its end.",
+    )
+    parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument(
+        "--follow", action="store_true", help="say it again whenever it changes, until the end"
+    )
+    options = parser.parse(arguments)
+    run = open_run(Path(options.run))
+    told = ""
+    while True:
+        told = _tell("\n".join(describe(run)), told)
+        if not (options.follow and run.is_held()):
+            return DONE
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def describe(run: Run) -> Iterator[str]:
+    """Status, trials by state, the best so far and its lead, the last lines of the log.
+
+    Raises:
+        RunError: the run has no readable record.
+    """
+    record = run.read_record()
+    yield f"run       {run.directory}"
+    yield f"status    {_status(run, record)}, {record['seconds']:.0f} s"
+    rows = run.read_trials()
+    for source, name in (("default search", "trials"), ("confirm", "confirm")):
+        states = Counter(row["status"] for row in rows if row["source"] in source.split())
+        counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+        asked = f" of {record['trials']['requested']}" if name == "trials" else ""
+        if counts:
+            yield f"{name:<9} {sum(states.values())}{asked} begun: {counts}"
+    yield from _describe_best(record)
+    if run.log.exists():
+        lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        yield from (f"log       {line}" for line in lines[-_NUM_LOG_LINES:])
+
+
+def _status(run: Run, record: Mapping[str, Any]) -> str:
+    if record["status"] == "running" and not run.is_held():
+        return "running when its process was lost (tuning.search --resume goes on)"
+    return str(record["status"])
+
+
+def _describe_best(record: Mapping[str, Any]) -> Iterator[str]:
+    best, default = record["best"], record["default"]
+    if best is None:
+        yield "best      no trial has a score at the full budget yet"
+        return
+    values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())
+    yield f"best      {best['trial_id']} ({values}): macro-F1 {best['f1_macro']:.4f}"
+    if default is None or default["f1_macro"] is None:
+        yield "default   has no score yet"
+        return
+    if best["trial_id"] == default["trial_id"]:
+        yield "default   nothing better has been found"
+        return
+    lead = (best["f1_macro"] - default["f1_macro"]) * 100
+    yield f"default   macro-F1 {default['f1_macro']:.4f}; the best leads by {lead:+.2f} points"
+
+
+def _tell(text: str, told: str) -> str:
+    if text != told:
+        print(text + ("\n" if told else ""), flush=True)
+    return text
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main, bad_input=(RunError,)))
