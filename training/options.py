@@ -147,9 +147,7 @@ class OptionParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         """Take what `argparse.ArgumentParser` takes; abbreviations are not accepted."""
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
-        )
+        super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> Never:
         """Print the problem and the way to the help, and exit with code 2."""

@@ -25,6 +25,11 @@ from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import extreme_points, with_parameters
 from tuning.trainable import Draw, SearchData
 
+_SHARES = {
+    "training": "a share such as 0.1",
+    "search.space": "shares such as {uniform: [0.0, 0.3]}",
+}
+
 MOST_UNKNOWN = 0.2
 """Share of unknown word pieces in the training text above which learning is pointless."""
 
@@ -101,7 +106,7 @@ def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
             yield (
                 f"{where}.warmup_steps: a warm-up of {warmup} steps, but batch size"
                 f" {training.batch_size} makes only {schedule.total_steps} steps of {num_rows:,}"
-                " training rows; give a share such as 0.1, fewer steps, or smaller batches"
+                f" training rows; give {_SHARES[where]}, fewer steps, or smaller batches"
             )
             return
 

@@ -38,6 +38,7 @@ def make_parser() -> OptionParser:
     """The options of `python -m tuning.search`."""
     parser = OptionParser(
         prog="python -m tuning.search",
+        usage="%(prog)s [--OPTION VALUE ...]",
         description="Search hyperparameters of a fine-tuned text classifier with Ray Tune. With no"
         " option it runs the bundled sample.",
     )
