@@ -196,7 +196,7 @@ def create_run(directory: Path, name: str) -> Run:
         directory.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except OSError as error:
-        if path.exists():
+        if isinstance(error, FileExistsError) and path.exists():
             raise _taken(directory, name) from error
         raise _not_writable(directory, error) from error
     return Run(path.absolute())

@@ -77,12 +77,7 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
 def describe_plan(
     configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal
 ) -> Iterator[str]:
-    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk.
-
-    Raises:
-        InputError: this machine does not hold a trial.
-    """
-    slots = _num_slots_here(configuration)
+    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk."""
     yield from _describe_data(configuration, preparation)
     yield (
         f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
@@ -93,10 +88,10 @@ def describe_plan(
     search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
     confirmed = most_confirmations(search)
-    where = "on this machine"
+    where = f"{num_slots_here(configuration)} at once on this machine"
     if address := configuration.cluster.address:
         where += f"; Ray at {address} is not asked"
-    yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
+    yield f"trials      {requested} ({search.algorithm}), {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
     yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
     expected = expected_epochs(configuration.training.epochs, search) * num_rows
@@ -148,7 +143,12 @@ def _largest_batch(configuration: Configuration) -> int:
     return max(configuration.training.batch_size, searched.batch_size)
 
 
-def _num_slots_here(configuration: Configuration) -> int:
+def num_slots_here(configuration: Configuration) -> int:
+    """Trials that this machine holds at once.
+
+    Raises:
+        InputError: none, and there is no cluster to hold one.
+    """
     cluster, cards = configuration.cluster, torch.cuda.device_count()
     cpus = cluster.cpus_per_trial or 1.0
     by_cpu = int((os.cpu_count() or 1) / cpus)

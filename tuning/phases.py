@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,9 +66,13 @@ class Phases:
             )
         if self.recorder.record()["best"] is None:
             raise SearchAbortedError(
-                "no trial reached the full budget with a score; see the errors in"
+                f"no trial reached the full budget with a score ({self._count_endings()}); see"
                 f" {self.run.trials}, and try lower learning rates or a longer time budget"
             )
+
+    def _count_endings(self) -> str:
+        counts = Counter(trial.status for trial in self.recorder.trials)
+        return ", ".join(f"{count} {status}" for status, count in counts.items())
 
     def confirm(self) -> None:
         """Run the confirmation, if the configuration asks for one.
