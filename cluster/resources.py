@@ -17,11 +17,6 @@ class Resources:
         """The mapping that Ray takes."""
         return {"cpu": self.cpus, "gpu": self.gpus}
 
-    @property
-    def num_threads(self) -> int:
-        """Threads a trial computes with."""
-        return max(1, int(self.cpus))
-
 
 def resources_of_a_trial(cpus: float | None, gpus: float | None) -> Resources:
     """The asked resources; by default one core, and one GPU where the cluster has any."""
@@ -36,14 +31,12 @@ def num_slots(resources: Resources) -> int:
     return sum(_fits(node, resources) for node in _nodes())
 
 
-def describe_cluster() -> dict[str, float]:
-    """Nodes, CPU cores and GPUs of the cluster."""
+def describe_cluster() -> str:
+    """Nodes, CPU cores and GPUs of the cluster in one line."""
     total = _total()
-    return {
-        "nodes": len(_nodes()),
-        "cpus": total.get("CPU", 0.0),
-        "gpus": total.get("GPU", 0.0),
-    }
+    return (
+        f"{len(_nodes())} node(s), {total.get('CPU', 0):g} CPU cores, {total.get('GPU', 0):g} GPUs"
+    )
 
 
 def _total() -> dict[str, float]:

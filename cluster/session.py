@@ -2,12 +2,15 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 
 from cluster.errors import ClusterError
+
+_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -25,11 +28,17 @@ def ray_session(address: str | None) -> Iterator[str | None]:
     """
     _quiet_defaults()
     try:
+        _check_answers(address)
         context = ray.init(
             address=address or "local", log_to_driver=False, logging_level=logging.ERROR
         )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
+        if address is None:
+            raise ClusterError(
+                f"Ray could not be started on this machine ({reason}); free memory and disk, or"
+                " give the address of a cluster"
+            ) from error
         raise ClusterError(
             f"cluster.address is {address!r}, but no Ray could be reached there ({reason}); check"
             " `ray status` on that host, or leave the address out"
@@ -38,6 +47,13 @@ def ray_session(address: str | None) -> Iterator[str | None]:
         yield context.dashboard_url or None
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray itself tries a dead address for minutes, with a dozen lines of its own."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S).close()
 
 
 def _quiet_defaults() -> None:

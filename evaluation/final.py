@@ -1,5 +1,6 @@
 """`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from evaluation.retrain import RetrainError
 from evaluation.winner import load_winner
 from results.errors import RunError
 from results.log import log_to_file, log_to_terminal, quiet_libraries
-from results.run import open_run
+from results.run import Run, open_run
 from training.command import DONE, GATE_NOT_MET, SEARCH_ABORTED, run_command
 from training.options import OptionParser
 
@@ -25,6 +26,11 @@ def main(arguments: Sequence[str]) -> int:
     log_to_terminal()
     quiet_libraries()
     run = open_run(Path(options.run))
+    with run.held():
+        return _conclude(run, options)
+
+
+def _conclude(run: Run, options: argparse.Namespace) -> int:
     lock = TestLock(run)
     directory = lock.next_directory(options.reopen_test)
     winner = load_winner(run)
@@ -81,13 +87,10 @@ def _parser() -> OptionParser:
 
 
 def _scores_side_by_side(report: Mapping[str, Any]) -> str:
-    scores = report["search"]
-    confirmed = scores["confirmed_f1_macro"]
+    score, confirmed = (report["search"][f"{kind}_f1_macro"] for kind in ("search", "confirmed"))
+    searched = "none" if score is None else f"{score:.4f} (selected on)"
     middle = "not confirmed" if confirmed is None else f"confirmed {confirmed:.4f} (selected on)"
-    return (
-        f"Macro-F1 of the winner: search {scores['search_f1_macro']:.4f} (selected on), {middle},"
-        f" test {report['f1_macro']:.4f}"
-    )
+    return f"Macro-F1 of the winner: search {searched}, {middle}, test {report['f1_macro']:.4f}"
 
 
 if __name__ == "__main__":

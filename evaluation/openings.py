@@ -37,7 +37,7 @@ class TestLock:
     @property
     def path(self) -> Path:
         """The file that lists the openings."""
-        return self.run.directory / "test_openings.json"
+        return self.run.test_openings
 
     def openings(self) -> list[Opening]:
         """All openings so far.

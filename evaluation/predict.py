@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from evaluation.classifier import Classifier, load
 from evaluation.rows import (
     InputRow,
@@ -122,4 +124,4 @@ def _why_unusable(text: object) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    raise SystemExit(run_command(main, environment=(torch.OutOfMemoryError,)))

@@ -36,10 +36,14 @@ class Winner:
         """Loss on the fixed training rows at the end of each full training of the winner."""
         return list(self.record["best"]["fixed_rows_loss"])
 
-    def search_curve(self) -> list[dict[str, str]]:
-        """The winner's evaluations in the search: rows of `curves.csv`."""
+    def search_curve(self) -> list[dict[str, float]]:
+        """The winner's evaluations in the search: the numbers of `curves.csv`."""
         trial_id = self.record["best"]["trial_id"]
-        return [row for row in self.run.read_curves() if row["trial_id"] == trial_id]
+        return [
+            {name: float(row[name]) for name in row if name not in ("trial_id", "collapsed")}
+            for row in self.run.read_curves()
+            if row["trial_id"] == trial_id
+        ]
 
 
 def load_winner(run: Run) -> Winner:

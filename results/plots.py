@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -59,8 +60,9 @@ def plot_confusion_matrix(
     right.set_title("Share of the true class")
     labels = [_wrapped(name) for name in names]
     for axes in (left, right):
-        axes.set_xticks(range(len(names)), labels, rotation=90 if len(names) > 10 else 0)
-        axes.set_yticks(range(len(names)), labels)
+        centres = np.arange(len(names)) + 0.5
+        axes.set_xticks(centres, labels, rotation=90 if len(names) > 10 else 0)
+        axes.set_yticks(centres, labels, rotation=0)
         axes.set_xlabel("Predicted")
     left.set_ylabel("True")
     _save(figure, path)
@@ -114,13 +116,18 @@ def _draw_cells(
     axes: Axes, shares: NDArray[np.float64], texts: list[list[str]], size: float
 ) -> None:
     """Shade a matrix of shares 0 to 1 and write each text in its cell, `size` in points."""
-    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.65 else "black"
-        axes.text(
-            column, row, texts[row][column], ha="center", va="center", color=colour, fontsize=size
-        )
-    axes.spines[:].set_visible(False)
+    seaborn.heatmap(
+        shares,
+        annot=np.array(texts),
+        fmt="",
+        annot_kws={"fontsize": size},
+        cmap="Blues",
+        vmin=0.0,
+        vmax=1.0,
+        cbar=False,
+        square=True,
+        ax=axes,
+    )
     axes.tick_params(length=0, labelleft=True)
 
 

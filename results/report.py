@@ -176,7 +176,7 @@ def _interval(bounds: Sequence[float]) -> str:
 
 def _shortened(cell: str) -> str:
     try:
-        return f"{float(cell):.5g}"
+        return cell if cell.isdecimal() else f"{float(cell):.5g}"
     except ValueError:
         return cell
 

@@ -69,6 +69,11 @@ class Run:
         return self.directory / "report.html"
 
     @property
+    def test_openings(self) -> Path:
+        """Every time that the test rows were opened, JSON; not there before the first."""
+        return self.directory / "test_openings.json"
+
+    @property
     def tokenizer(self) -> Path:
         """The tokenizer that the search learnt, a directory; only for the model `tiny`."""
         return self.directory / "tokenizer"

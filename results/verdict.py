@@ -27,7 +27,7 @@ def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
         return
     lead = confirmation["winner_beats_default"]
     if lead is None:
-        yield "not confirmed: no configuration but the default has scores on fresh draws"
+        yield "not confirmed: too few fresh draws ended for a comparison with the default"
         return
     num = len(confirmation["replicates"])
     clear = "distinguishable" if lead["distinguishable"] else "not distinguishable"

@@ -40,6 +40,7 @@ class Confirmation:
     def confirm(self) -> None:
         """Train all candidates on the first replicates, then race leader against default."""
         search = self.configuration.search
+        self._close_others()
         if len(self.chosen) < 2:
             return
         first = range(1, search.confirm_replicates + 1)
@@ -72,6 +73,20 @@ class Confirmation:
         if ahead is None:
             return None
         return compare(ahead, confirmed[0], validation_share=self.validation_share)
+
+    def is_undecided(self) -> bool:
+        """Whether there is nothing to go by: no score, or cut off before there was a comparison."""
+        ours = [trial for trial in self.trials if trial.source == "confirm"]
+        is_cut = any(t.status == "running" or t.stopped_by == "end of search" for t in ours)
+        has_scores = any(trial.final_f1_macro is not None for trial in ours)
+        return not has_scores or (is_cut and self.lead() is None)
+
+    def _close_others(self) -> None:
+        """Close what an earlier start left running for configurations no longer chosen."""
+        for trial in self.trials:
+            is_left = trial.source == "confirm" and trial.status == "running"
+            if is_left and trial.parameters not in self.chosen:
+                trial.status, trial.stopped_by = "stopped", "end of search"
 
     def _is_settled(self) -> bool:
         paired = self.lead()

@@ -1,22 +1,22 @@
 """The rehearsal of a search: data, model, two real steps, the plan; nothing is started."""
 
-import os
 import resource
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.finetune import Task, finetune
+from training.finetune import finetune
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
-from tuning.endings import no_room
 from tuning.preparation import Preparation
 from tuning.proposers import num_requested
+from tuning.room import num_slots_here
 from tuning.rungs import expected_epochs
 from tuning.space import with_parameters
 
@@ -54,17 +54,12 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
     # The longest rows alone may lack a class, so they are not weighted.
     changes = {"batch_size": largest, "epochs": 1, "warmup_steps": 0, "class_weights": "none"}
     torch.set_num_threads(preparation.search_data.num_threads)
-    tuned = finetune(
-        Task(
-            train=rows,
-            validation=None,
-            model=task.model,
-            tokenizer=task.tokenizer,
-            labels=task.labels,
-        ),
-        configuration.training.model_copy(update=changes),
-        evaluate_at=(),
-    )
+    with _told_as_memory_error():
+        tuned = finetune(
+            replace(task, train=rows, validation=None),
+            configuration.training.model_copy(update=changes),
+            evaluate_at=(),
+        )
     return Rehearsal(
         batch_size=largest,
         longest_row=int(rows.tokens.lengths.max()),
@@ -94,7 +89,7 @@ def describe_plan(
     yield f"trials      {requested} ({search.algorithm}), {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
     yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
-    expected = expected_epochs(configuration.training.epochs, search) * num_rows
+    expected = expected_epochs(configuration.training.epochs, search, requested) * num_rows
     yield (
         f"rows        at most {requested * plan.budget:,} trained by the search"
         f" (about {expected:,.0f} if scores say nothing),"
@@ -143,20 +138,15 @@ def _largest_batch(configuration: Configuration) -> int:
     return max(configuration.training.batch_size, searched.batch_size)
 
 
-def num_slots_here(configuration: Configuration) -> int:
-    """Trials that this machine holds at once.
-
-    Raises:
-        InputError: none, and there is no cluster to hold one.
-    """
-    cluster, cards = configuration.cluster, torch.cuda.device_count()
-    cpus = cluster.cpus_per_trial or 1.0
-    by_cpu = int((os.cpu_count() or 1) / cpus)
-    gpus = (1.0 if cards else 0.0) if cluster.gpus_per_trial is None else cluster.gpus_per_trial
-    slots = min(by_cpu, cards * int(1 / gpus)) if gpus else by_cpu
-    if not slots and cluster.address is None:
-        raise no_room(cpus, gpus)
-    return min(slots, configuration.search.max_concurrent or slots)
+@contextmanager
+def _told_as_memory_error() -> Iterator[None]:
+    """Torch raises RuntimeErrors where memory is out, on the CPU without a class of their own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise MemoryError from error
+        raise
 
 
 def _peak_memory() -> int:

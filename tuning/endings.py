@@ -3,8 +3,6 @@
 import shlex
 from pathlib import Path
 
-from training.errors import InputError
-
 
 class SearchAbortedError(Exception):
     """The trials fail alike, or none has a score; the message is one line for the user."""
@@ -19,12 +17,3 @@ class SearchInterruptedError(Exception):
         self.exit_code = exit_code
         place = ["--name", directory.name, "--output.directory", str(directory.parent)]
         self.resume_command = shlex.join(["python", "-m", "tuning.search", "--resume", *place])
-
-
-def no_room(cpus: float, gpus: float) -> InputError:
-    """The error that no machine at hand will ever hold a trial."""
-    return InputError(
-        f"cluster: a trial needs {cpus:g} CPU cores and {gpus:g} GPUs, but this machine does not"
-        " have them; lower cluster.cpus_per_trial or cluster.gpus_per_trial, or give the address"
-        " of a cluster"
-    )

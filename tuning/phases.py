@@ -20,8 +20,8 @@ from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.preparation import Preparation
 from tuning.proposers import make_proposer
 from tuning.ray_adapters import run_with_ray
+from tuning.record import count_examples
 from tuning.recorder import Recorder
-from tuning.rungs import expected_epochs
 from tuning.signals import StopSignal
 from tuning.trainable import run_trial
 from tuning.trials import Trial
@@ -57,7 +57,16 @@ class Phases:
             known=[trial for trial in self.known if trial.source != "confirm"],
             num_others=sum(trial.source == "confirm" for trial in self.known),
         )
-        conductor.deadline = self._deadline(with_confirmation=True)
+        conductor.deadline = self._ends
+        pace = Pace(began=time.monotonic(), rows_before=self._rows_seen())
+
+        def evaluated(trial: Trial) -> None:
+            self.recorder.evaluated(trial)
+            if self._ends is not None:
+                needed = pace.seconds_for(self._rows_to_confirm(), self._rows_seen())
+                conductor.deadline = deadline_of_search(pace.began, self._ends, needed)
+
+        conductor.on_evaluation = evaluated
         self._run(conductor, "search")
         if conductor.aborted_by:
             raise SearchAbortedError(
@@ -100,8 +109,23 @@ class Phases:
             proposer=make_proposer(self.configuration.search, self.configuration.training),
             num_slots=lambda: num_slots(self.resources),
             waiting=list(trials),
-            deadline=self._deadline(with_confirmation=False),
+            deadline=self._ends,
+            on_evaluation=self.recorder.evaluated,
         )
+
+    @property
+    def _ends(self) -> float | None:
+        """When the time budget is spent, on the clock of `time.monotonic`."""
+        budget = self.configuration.search.time_budget_s
+        return None if budget is None else self.started + budget
+
+    def _rows_seen(self) -> int:
+        return count_examples(self.recorder.trials)["search"]
+
+    def _rows_to_confirm(self) -> int:
+        search = self.configuration.search
+        trainings = (search.confirm_top + 1) * search.confirm_replicates
+        return trainings * self.preparation.plan.budget
 
     @cached_property
     def _trainable(self) -> Any:
@@ -109,7 +133,6 @@ class Phases:
         return tune.with_parameters(run_trial, data=self.preparation.search_data)
 
     def _run(self, conductor: Conductor, phase: str) -> None:
-        conductor.on_evaluation = self.recorder.evaluated
         conductor.on_change = self.recorder.changed
         self.signal.on_stop = conductor.interrupt
         self._raise_if_interrupted()
@@ -144,17 +167,35 @@ class Phases:
         if self.signal.received is not None:
             raise SearchInterruptedError(self.run.directory, self.signal.exit_code)
 
-    def _deadline(self, *, with_confirmation: bool) -> float | None:
-        budget = self.configuration.search.time_budget_s
-        if budget is None:
-            return None
-        reserve = share_of_confirmation(self.configuration) if with_confirmation else 0.0
-        return self.started + budget * (1 - reserve)
+
+@dataclass(kw_only=True)
+class Pace:
+    """How fast a phase gets through training rows, its workers' start told apart."""
+
+    began: float
+    """On the clock of `time.monotonic`."""
+    rows_before: int
+    """Training rows seen before it began."""
+    start_up: float | None = None
+    """Seconds up to the first evaluation."""
+
+    def seconds_for(self, rows: int, rows_seen: int) -> float:
+        """Seconds that a phase of `rows` would take, as this one has gone since it began."""
+        elapsed = time.monotonic() - self.began
+        self.start_up = elapsed if self.start_up is None else self.start_up
+        return self.start_up + rows * elapsed / max(rows_seen - self.rows_before, 1)
 
 
-def share_of_confirmation(configuration: Configuration) -> float:
-    """Share of the training rows of a whole search that its confirmation is expected to see."""
-    search = configuration.search
-    epochs = configuration.training.epochs
-    confirmed = (search.confirm_top + 1) * search.confirm_replicates * epochs
-    return confirmed / (confirmed + expected_epochs(epochs, search))
+def deadline_of_search(began: float, ends: float, needed: float) -> float:
+    """When a search must end so that its confirmation ends in time.
+
+    Args:
+        began: when the first trial began, in seconds on any clock.
+        ends: when the time budget is spent, on the same clock.
+        needed: seconds that the confirmation takes.
+
+    Returns:
+        A moment not earlier than halfway between `began` and `ends`: a confirmation that would
+        take longer does not fit in any case.
+    """
+    return ends - min(needed, (ends - began) / 2)

@@ -63,29 +63,29 @@ def choose(trials: Sequence[Trial], confirmation: Confirmation | None) -> Parame
     ranked = ranking([trial for trial in trials if trial.source != "confirm"])
     if not ranked:
         return None
-    if confirmation is not None:
-        confirmed = confirmation.scores()
-        if any(candidate.scores for candidate in confirmed):
-            return winner(confirmed, validation_share=confirmation.validation_share).parameters
-    return ranked[0].parameters
+    if confirmation is None or confirmation.is_undecided():
+        return ranked[0].parameters
+    share = confirmation.validation_share
+    return winner(confirmation.scores(), validation_share=share).parameters
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     """`confirmation` of the record: every score, mean, standard error and the comparison."""
     configuration, paired = confirmation.configuration, confirmation.lead()
     ahead = leader(confirmation.scores())
+    replicates = range(1, confirmation.num_replicates + 1)
     return {
         "replicates": [
             {
                 "seed": fresh_seed(configuration.training.seed, replicate),
                 "split_seed": split_seed(configuration, replicate),
             }
-            for replicate in range(1, confirmation.num_replicates + 1)
+            for replicate in replicates
         ],
         "candidates": [
             {
                 "parameters": candidate.parameters,
-                "f1_macro": [candidate.scores[k] for k in sorted(candidate.scores)],
+                "f1_macro": [candidate.scores.get(k) for k in replicates],
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
             }

@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -120,11 +119,6 @@ def describe_parameters(trial: Trial) -> str:
     values = ", ".join(f"{name} {value:.4g}" for name, value in trial.parameters.items())
     kind = {"default": " (the default)", "search": "", "confirm": f" (replicate {trial.replicate})"}
     return values + kind[trial.source]
-
-
-def ended(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials that are not running."""
-    return [trial for trial in trials if trial.status != "running"]
 
 
 def _describe_end(trial: Trial) -> str:

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cluster.resources import Resources, num_slots, resources_of_a_trial
+from cluster.resources import Resources, describe_cluster, num_slots, resources_of_a_trial
 from cluster.session import ray_session
 from results.environment import describe_environment, hash_model
+from results.errors import RunError
 from results.files import write_text
 from results.log import log_to_file
 from results.report import write_report
@@ -20,13 +21,14 @@ from results.verdict import describe_result
 from training.config import TINY
 from training.options import to_yaml
 from tuning.config import Configuration
-from tuning.endings import SearchAbortedError, no_room
+from tuning.endings import SearchAbortedError
 from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested
 from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import recall_trials
+from tuning.room import no_room, num_slots_here
 from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, write_configuration
 from tuning.summary import describe_data
@@ -57,6 +59,7 @@ def run_search(
         SearchInterruptedError: a signal ended the search; exit code in it.
     """
     started = time.monotonic()
+    num_slots_here(configuration)
     with ExitStack() as stack:
         if resume is not None:
             stack.enter_context(resume.held())
@@ -88,7 +91,9 @@ def _prepare_run(
     configuration: Configuration, resume: Run | None, label: str
 ) -> tuple[Run, Preparation]:
     if resume is not None:
+        _check_test_is_closed(resume)
         preparation = prepare_only(configuration, resume.tokenizer)
+        _check_same_data(resume, preparation)
         write_configuration(resume, configuration)
         return resume, preparation
     check_new_run(Path(configuration.output.directory), configuration.output.name)
@@ -101,6 +106,25 @@ def _prepare_run(
             shutil.copytree(learnt, run.tokenizer)
     write_text(run.splits, preparation.data.assignment.to_csv(index=False, lineterminator="\n"))
     return run, preparation
+
+
+def _check_test_is_closed(run: Run) -> None:
+    if run.test_openings.exists():
+        raise RunError(
+            f"--resume: the test rows of {run.directory} were opened, but a search must not go on"
+            " after that; start a new run under another --name"
+        )
+
+
+def _check_same_data(run: Run, preparation: Preparation) -> None:
+    if not run.record.exists():
+        return  # it was killed before it had one
+    before, found = run.read_record()["data"]["sha256"], preparation.data.summary.sha256
+    if before != found:
+        raise RunError(
+            f"--resume: data {preparation.data.summary.path} has SHA-256 {found[:12]}..., but the"
+            f" run began with {before[:12]}...; restore the file, or start a new run"
+        )
 
 
 def _make_recorder(
@@ -125,6 +149,7 @@ def _make_recorder(
     if run.record.exists():
         before = run.read_record()
         recorder.started_at = before["started_at"]
+        recorder.facts["command"] = before["command"]  # the one that repeats the run
         recorder.seconds_before = before["seconds"]
     recorder.write()
     return recorder
@@ -137,7 +162,7 @@ def _describe_environment(configuration: Configuration) -> dict[str, Any]:
         "model": {
             "name": model.name,
             "revision": model.revision,
-            "sha256": hash_model(Path(model.name)),
+            "sha256": None if model.name == TINY else hash_model(Path(model.name)),
         },
     }
 
@@ -163,6 +188,7 @@ def _search_and_confirm(
             if dashboard:
                 logger.info("Ray dashboard http://%s", dashboard)
             resources = _resources(configuration)
+            logger.info("%s, %d trials at once", describe_cluster(), num_slots(resources))
             recorder.facts["repeatable"] = is_repeatable(configuration, has_gpu=resources.gpus > 0)
             phases = Phases(
                 configuration=configuration,

@@ -96,7 +96,7 @@ def goes_on(score: float, scores: Iterable[float], search: SearchConfig) -> bool
     return score >= ranked[(len(ranked) - 1) // 2]
 
 
-def expected_epochs(epochs: int, search: SearchConfig) -> float:
+def expected_epochs(epochs: int, search: SearchConfig, num_trials: int) -> float:
     """Passes over the training rows that a search is expected to make if scores say nothing.
 
     Trial 0 runs to the end; each rung lets one in `reduction_factor` of the others pass under
@@ -111,7 +111,7 @@ def expected_epochs(epochs: int, search: SearchConfig) -> float:
     for level in (*plan.rungs, plan.budget):
         seen += alive * (level - before)
         alive, before = alive * passing, level
-    return epochs + (search.trials - 1) * seen / rows
+    return epochs + (num_trials - 1) * seen / rows
 
 
 def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:

@@ -18,6 +18,9 @@ from tuning.trials import Trial, in_order
 CONFIDENCE = 0.95
 """Probability of a lead above which leader and default are told apart."""
 
+_FEWEST_SHARED = 2
+"""Replicates that challenger and default must share: a standard error needs two."""
+
 NEGLIGIBLE = 0.005
 """Difference of macro-F1 that is not worth another replicate once it is excluded."""
 
@@ -124,7 +127,7 @@ def compare(
 ) -> PairedDifference | None:
     """The paired difference over shared replicates; None if fewer than two are shared."""
     shared = sorted(challenger.scores.keys() & default.scores.keys())
-    if len(shared) < 2:
+    if len(shared) < _FEWEST_SHARED:
         return None
     return paired_difference(
         [challenger.scores[k] for k in shared],
@@ -137,10 +140,21 @@ def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
     """The challenger (any but the first, the default) that is furthest ahead of the default.
 
     Candidates may have seen different replicates, and some are harder than others: each is held
-    against the default's scores on its own. Without scores of the default the best mean leads.
+    against the default's scores on its own. One that failed on draws where another did not is
+    not judged by one lucky rest: two shared replicates are asked for, where any has them. Without
+    scores of the default the best mean leads.
     """
+    default = confirmed[0]
     scored = [candidate for candidate in confirmed[1:] if candidate.scores]
-    return max(scored, key=lambda candidate: _lead(candidate, confirmed[0]), default=None)
+    if default.scores:
+        most = max((_num_shared(candidate, default) for candidate in scored), default=0)
+        fewest = min(most, _FEWEST_SHARED)
+        scored = [c for c in scored if _num_shared(c, default) >= fewest]
+    return max(scored, key=lambda candidate: _lead(candidate, default), default=None)
+
+
+def _num_shared(candidate: Confirmed, default: Confirmed) -> int:
+    return len(candidate.scores.keys() & default.scores.keys())
 
 
 def _lead(candidate: Confirmed, default: Confirmed) -> float:

@@ -207,7 +207,7 @@ def _absolute(configuration: Configuration) -> Configuration:
     data, model = configuration.data, configuration.model
     if data.path != SAMPLE:
         data = data.model_copy(update={"path": _absolute_path(data.path)})
-    if model.name != TINY and Path(model.name).expanduser().is_dir():
+    if model.name != TINY and Path(os.path.expanduser(model.name)).is_dir():  # noqa: PTH111
         model = model.model_copy(update={"name": _absolute_path(model.name)})
     cluster = configuration.cluster
     if cluster.storage_path is not None and "://" not in cluster.storage_path:
@@ -217,7 +217,8 @@ def _absolute(configuration: Configuration) -> Configuration:
 
 
 def _absolute_path(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    # Not Path's: it raises for an unknown user, where this leaves the name to be looked for.
+    return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -54,15 +54,14 @@ class Trial:
         """The trial's row of `trials.csv`."""
         last = self.evaluations[-1] if self.evaluations else None
         finite = [score for _, score in self.curve]
-        shown = last is not None and self.status not in ("failed", "diverged")
-        assert last is not None or not shown
+        shown = None if self.status in ("failed", "diverged") else last
         return {
             "trial_id": self.trial_id,
             "status": self.status,
             "source": self.source,
             **self.parameters,
-            "f1_macro": last.f1_macro if shown and last else "",
-            "accuracy": last.accuracy if shown and last else "",
+            "f1_macro": shown.f1_macro if shown else "",
+            "accuracy": shown.accuracy if shown else "",
             "peak_f1_macro": max(finite) if finite else "",
             "examples": last.examples if last else 0,
             "epochs": last.epoch if last else 0,

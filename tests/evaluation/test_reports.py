@@ -9,8 +9,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from evaluation.reports import TestResult, write_model, write_reports
 from evaluation.winner import WinningConfiguration
 from training.config import DataConfig, ModelConfig, TrainingConfig
-from training.texts import LabelledTexts
 from training.options import read_yaml, validate
+from training.texts import LabelledTexts
 
 NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
 

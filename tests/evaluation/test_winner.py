@@ -30,7 +30,12 @@ def test_the_winner_has_its_values_its_data_and_its_curve(run_directory):
     assert sorted(winner.data.test_rows.tolist()) == [
         int(row["row"]) for row in rows if row["split"] == "test"
     ]
-    assert {row["trial_id"] for row in winner.search_curve()} == {best["trial_id"]}
+    curve = [
+        row for row in read_csv(run_directory / "curves.csv") if row["trial_id"] == best["trial_id"]
+    ]
+    assert [row["f1_macro"] for row in winner.search_curve()] == [
+        float(row["f1_macro"]) for row in curve
+    ]
     assert winner.losses_seen == best["fixed_rows_loss"] != []
 
 

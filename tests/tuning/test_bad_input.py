@@ -165,6 +165,10 @@ CASES: dict[str, tuple[Place, list[str]]] = {
         ["search.space.warmup_steps", "9000 steps"],
     ),
     "client address": (lambda _: ["--address", "ray://x:1"], ["address is", "HOST:PORT"]),
+    "more cores than there are": (
+        lambda _: ["--cluster.cpus_per_trial", "4000"],
+        ["cluster: a trial needs 4000 CPU cores"],
+    ),
     # --- the run
     "name leaves the directory": (lambda _: ["--name", "../x"], ["output.name is '../x'"]),
     "name empty": (lambda _: ["--output.name="], ["output.name is ''"]),

@@ -136,7 +136,7 @@ def test_a_candidate_that_fails_its_confirmations_does_not_win() -> None:
     confirmation, trials = confirm(Runner(score), confirm_top=2, confirm_replicates=2)
     assert choose(trials, confirmation) == B
     failed = describe_confirmation(confirmation)["candidates"][1]
-    assert (failed["f1_macro"], failed["mean"]) == ([], None)
+    assert (failed["f1_macro"], failed["mean"]) == ([None, None], None)
 
 
 def test_confirmations_of_an_earlier_start_are_not_trained_again() -> None:
@@ -158,6 +158,14 @@ def test_an_interrupted_confirmation_is_trained_again_under_its_id() -> None:
     again = Runner(clear_lead)
     confirm(again, more=cut_off, confirm_top=1, confirm_replicates=2)
     assert [t.trial_id for t in again.ran] == ["t0005"]
+
+
+def test_what_an_earlier_start_left_running_for_another_candidate_is_closed() -> None:
+    left = trial(4, source="confirm", parameters={**A, "batch_size": 32}, replicate=1)
+    runner = Runner(clear_lead)
+    confirm(runner, more=[left], confirm_top=1, confirm_replicates=2)
+    assert (left.status, left.stopped_by) == ("stopped", "end of search")
+    assert left not in runner.ran
 
 
 def test_there_is_nothing_to_confirm_if_the_default_alone_has_a_score() -> None:

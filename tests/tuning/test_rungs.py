@@ -131,10 +131,10 @@ def test_the_median_keeps_the_upper_half(score: float, others: list[float], surv
 
 
 def test_without_a_scheduler_every_trial_is_expected_to_run_to_the_end() -> None:
-    assert expected_epochs(3, search(scheduler="none", trials=5)) == pytest.approx(15)
+    assert expected_epochs(3, search(scheduler="none"), 5) == pytest.approx(15)
 
 
 def test_asha_is_expected_to_spend_less_than_full_trainings_but_one() -> None:
     # Trial 0 runs 3 epochs; each other one 0.5, a third of them 1.5 and a ninth 3.
     expected = 3 + 5 * (0.5 + 1 / 3 * 1.0 + 1 / 9 * 1.5)
-    assert expected_epochs(3, search(trials=6)) == pytest.approx(expected)
+    assert expected_epochs(3, search(), 6) == pytest.approx(expected)

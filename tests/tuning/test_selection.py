@@ -156,3 +156,10 @@ def test_a_harder_replicate_that_only_some_have_seen_does_not_change_the_leader(
 def test_the_standard_error_of_one_replicate_is_unknown() -> None:
     assert confirmed(A, 0.5).standard_error is None
     assert confirmed(A, 0.4, 0.6).standard_error == pytest.approx(0.1)
+
+
+def test_one_draw_that_did_not_fail_does_not_lead_a_challenger_with_all_of_them() -> None:
+    default = confirmed(DEFAULT, 0.5, 0.5, 0.5)
+    lucky, steady = confirmed(A, 0.7), confirmed(B, 0.6, 0.61, 0.6)
+    assert leader([default, lucky, steady]) is steady
+    assert winner([default, lucky, steady], validation_share=0.25) is steady

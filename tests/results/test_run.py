@@ -1,0 +1,182 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from results.errors import RunError
+from results.run import Run, check_new_run, create_run, newest_unfinished, open_run
+
+EVALUATION = {
+    **{"trial_id": "t0000", "examples": 100, "epoch": 0.1, "seconds": 1.5, "train_loss": 1.0},
+    **{"eval_loss": 1.1, "f1_macro": 0.1 + 0.2, "accuracy": 0.5, "learning_rate": 1e-3},
+    "collapsed": False,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create_run(tmp_path / "runs", "first")
+
+
+def test_a_run_s_files_lie_where_scripts_look_for_them(run: Run) -> None:
+    place = run.directory
+    names = {
+        run.config: "config.yaml",
+        run.record: "search.json",
+        run.trials: "trials.csv",
+        run.curves: "curves.csv",
+        run.splits: "splits.csv",
+        run.best: "best.yaml",
+        run.report: "report.html",
+        run.log: "logs/search.log",
+        run.tensorboard: "logs/tensorboard",
+    }
+    assert {path: str(path.relative_to(place)) for path in names} == names
+
+
+def test_a_new_run_needs_a_new_directory(run: Run) -> None:
+    for make in (create_run, check_new_run):
+        with pytest.raises(RunError, match="holds a run of that name"):
+            make(run.directory.parent, "first")
+
+
+@pytest.mark.parametrize("below", ["", "runs", "a/b/c"])
+def test_a_file_in_the_way_of_the_directory_is_told(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("x")
+    for make in (create_run, check_new_run):
+        with pytest.raises(RunError, match=r"output.directory is .* cannot be written"):
+            make(tmp_path / "file" / below, "first")
+
+
+def test_a_name_that_the_file_system_does_not_take_is_told(tmp_path: Path) -> None:
+    for make in (create_run, check_new_run):
+        with pytest.raises(RunError, match="cannot be written"):
+            make(tmp_path, "x" * 300)
+
+
+def test_a_check_makes_nothing(tmp_path: Path) -> None:
+    check_new_run(tmp_path / "a" / "b", "first")
+    check_new_run(tmp_path / "a" / "b", None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such directory"):
+        open_run(tmp_path / "none")
+
+
+def test_paths_of_a_run_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = create_run(Path("runs"), "first")
+    assert made.directory == tmp_path / "runs" / "first"
+    assert open_run(Path("runs/first")) == made
+
+
+def test_the_newest_run_that_is_not_completed_is_found(tmp_path: Path) -> None:
+    for name, status, at in (
+        ("a", "running", "2026-01-02T00:00:00"),
+        ("b", "aborted", "2026-01-01T00:00:00"),
+        ("c", "completed", "2026-01-03T00:00:00"),
+    ):
+        create_run(tmp_path, name).write_record({"status": status, "started_at": at})
+    create_run(tmp_path, "torn").record.write_text("{")
+    assert newest_unfinished(tmp_path).directory.name == "a"
+    with pytest.raises(RunError, match="no unfinished run"):
+        newest_unfinished(tmp_path / "none")
+
+
+def test_a_record_is_read_as_it_was_written(run: Run) -> None:
+    run.write_record({"status": "running", "name": "Ujaran · ꦲ", "none": None})
+    assert run.read_record() == {
+        **{"schema_version": 1, "status": "running", "name": "Ujaran · ꦲ", "none": None}
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "schema_version None"),
+        ('{"schema_version": 99}', "schema_version 99"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_told_in_one_line(
+    run: Run, content: str, problem: str
+) -> None:
+    run.record.write_text(content)
+    with pytest.raises(RunError) as refused:
+        run.read_record()
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_directory_without_a_record_is_no_search_s(run: Run) -> None:
+    with pytest.raises(RunError, match="no search wrote it"):
+        run.read_record()
+
+
+def test_no_number_that_is_none_enters_a_record(run: Run) -> None:
+    run.write_record({"status": "running"})
+    with pytest.raises(ValueError, match="JSON"):
+        run.write_record({"loss": float("nan")})
+    assert json.loads(run.record.read_text())["status"] == "running"
+
+
+def test_evaluations_are_appended_below_one_header_and_keep_every_digit(run: Run) -> None:
+    for examples in (100, 200):
+        run.append_evaluation({**EVALUATION, "examples": examples})
+    assert len(run.curves.read_text().splitlines()) == 3
+    assert [row["examples"] for row in run.read_curves()] == ["100", "200"]
+    assert float(run.read_curves()[0]["f1_macro"]) == 0.1 + 0.2
+
+
+def test_a_torn_last_line_is_cut_off_and_the_next_one_stands_whole(run: Run) -> None:
+    run.append_evaluation(EVALUATION)
+    with run.curves.open("a") as file:
+        file.write("t0001,10")
+    assert len(run.read_curves()) == 1
+    run.append_evaluation({**EVALUATION, "trial_id": "t0002"})
+    assert [row["trial_id"] for row in run.read_curves()] == ["t0000", "t0002"]
+
+
+def test_trials_are_replaced_whole_with_the_searched_fields_between(run: Run) -> None:
+    rows = [{"trial_id": "t0000", "status": "failed", "batch_size": 8, "error": 'a "b", c\nd'}]
+    run.write_trials(["batch_size"], rows)
+    run.write_trials(["batch_size"], rows)
+    (row,) = run.read_trials()
+    assert list(row)[:5] == ["trial_id", "status", "source", "batch_size", "f1_macro"]
+    assert (row["batch_size"], row["error"], row["f1_macro"]) == ("8", 'a "b", c\nd', "")
+
+
+def test_a_table_without_its_columns_is_told(run: Run) -> None:
+    run.trials.write_text("trial_id,status\nt0000,failed\n")
+    with pytest.raises(RunError, match="column source is missing"):
+        run.read_trials()
+    run.trials.write_bytes(b"trial_id\n\xff\n")
+    with pytest.raises(RunError, match="cannot be read"):
+        run.read_trials()
+
+
+def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
+    code = (
+        "import sys; from pathlib import Path; from results.run import open_run\n"
+        "run = open_run(Path(sys.argv[1]))\n"
+        "print(run.is_held())\n"
+        "with run.held(): print('held')\n"
+    )
+    command = [sys.executable, "-c", code, os.fspath(run.directory)]
+    with run.held():
+        assert run.is_held()
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert other.stdout == "True\n"
+    assert "another process is writing it" in other.stderr
+    other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert other.stdout == "False\nheld\n"
+
+
+def test_a_run_that_nobody_has_held_is_not_held(run: Run) -> None:
+    assert not run.is_held()
+    assert list(run.directory.iterdir()) == []

@@ -1,0 +1,89 @@
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import ClusterError
+from results.errors import RunError
+from results.log import PACKAGES
+from tests.tuning.test_bad_input import SMALL, table
+from training.command import run_command
+from tuning.search import main
+
+
+@pytest.fixture
+def dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Rehearse in this process; give exit code, output and errors."""
+    kept = {name: logging.getLogger(name).__dict__.copy() for name in PACKAGES}
+
+    def rehearse(*arguments: str) -> tuple[int, str, str]:
+        place = ["--output.directory", str(tmp_path / "runs")]
+        monkeypatch.setattr(sys, "argv", ["search", "--dry-run", *arguments, *place])
+        code = run_command(main, bad_input=(RunError,), environment=(ClusterError,))
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    yield rehearse
+    for name, attributes in kept.items():
+        logging.getLogger(name).__dict__.update(attributes)
+
+
+def line(out: str, name: str) -> str:
+    (found,) = [text for text in out.splitlines() if text.startswith(f"{name} ")]
+    return found
+
+
+def test_a_rehearsal_prints_the_plan_and_starts_nothing(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]]
+) -> None:
+    code, out, err = dry_run(
+        *("--config", "ci", "--training.epochs", "4", "--search.trials", "5"),
+        *("--search.grace_epochs", "1", "--search.confirm_replicates", "2"),
+        *("--search.confirm_top", "1", "--search.confirm_max_replicates", "3"),
+    )
+    assert (code, err) == (0, "")
+    assert not (tmp_path / "runs").exists()
+    num_train = int(out.split("train ")[1].split(":")[0].replace(",", ""))
+    assert line(out, "trials").startswith("trials      5 (random), ")
+    rungs = f"{num_train:,}, {3 * num_train:,} training rows seen (asha); budget {4 * num_train:,}"
+    assert line(out, "rungs").endswith(rungs)
+    rows = line(out, "rows")
+    assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
+    assert f"at most {6 * 4 * num_train:,} by the confirmation" in rows
+    assert "unknown pieces" in line(out, "tokens")
+    assert "s a step, peak memory" in line(out, "model")
+    assert "MiB at the peak" in line(out, "disk")
+    assert out.endswith("Next: the same command without --dry-run\n")
+
+
+def test_a_rehearsal_takes_the_largest_searched_batch_of_the_longest_rows(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]], small_bert: Path
+) -> None:
+    data = table(tmp_path, {"text": "pasar " * 40}, each=40)
+    space = ["--search.space", "{batch_size: {choice: [4, 32]}}"]
+    code, out, err = dry_run("--data", data, "--model", str(small_bert), *SMALL, *space)
+    assert (code, err) == (0, "")
+    assert "batch size 32 x 16 pieces" in line(out, "model")
+    assert "of the rows truncated at 16" in line(out, "tokens")
+
+
+def test_a_trial_that_this_machine_does_not_hold_is_refused(
+    dry_run: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, out, err = dry_run("--cluster.cpus_per_trial", "4000")
+    assert (code, out) == (2, "")
+    (told,) = err.splitlines()
+    assert told.startswith("error: cluster: a trial needs 4000 CPU cores")
+
+
+def test_what_a_search_would_refuse_its_rehearsal_refuses_too(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]]
+) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    for arguments in (["--name", "mine"], ["--data", "none.csv"], ["--trials", "0"]):
+        code, out, err = dry_run(*arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tuning.builders import configuration
+from training.errors import InputError
+from training.schedule import schedule_of
+from tuning.confirmation import split_seed
+from tuning.preparation import Preparation, check_warmups
+from tuning.run_search import prepare_only
+
+CONFIG = configuration(
+    search={"confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 3}
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    return prepare_only(CONFIG, tmp_path_factory.mktemp("prepared") / "tokenizer")
+
+
+def test_there_is_a_draw_for_the_search_and_for_each_replicate(prepared: Preparation) -> None:
+    assert len(prepared.search_data.draws) == 1 + 3
+    without = configuration(search={"confirm_replicates": 0})
+    assert without.search.confirm_replicates == 0
+
+
+def test_every_draw_parts_the_same_rows_anew(prepared: Preparation) -> None:
+    num_rows = len(prepared.search_data.pool)
+    parts = []
+    for draw in prepared.search_data.draws:
+        everything = np.concatenate([draw.train, draw.validation])
+        assert sorted(everything.tolist()) == list(range(num_rows))
+        parts.append(frozenset(draw.validation.tolist()))
+    assert len(set(parts)) == len(parts)
+
+
+def test_a_replicate_s_rows_are_those_of_its_split_seed(prepared: Preparation) -> None:
+    train, _ = prepared.data.redraw(split_seed(CONFIG, 2))
+    draw = prepared.search_data.draws[2]
+    labels = prepared.search_data.pool.labels
+    assert labels[draw.train].tolist() == train.labels.tolist()
+
+
+def test_the_last_evaluation_of_every_draw_is_that_of_its_own_last_step(
+    prepared: Preparation,
+) -> None:
+    for draw in prepared.search_data.draws:
+        schedule = schedule_of(CONFIG.training, len(draw.train))
+        assert schedule.step_at(draw.evaluate_at[-1]) == schedule.total_steps
+
+
+def test_labels_follow_their_texts_into_the_pool(prepared: Preparation) -> None:
+    draw, data = prepared.search_data.draws[0], prepared.data
+    pool = prepared.search_data.pool
+    assert pool.labels[draw.train].tolist() == data.train.labels.tolist()
+    assert pool.labels[draw.validation].tolist() == data.validation.labels.tolist()
+    assert not set(data.test_rows) & {*data.train.rows, *data.validation.rows}
+
+
+def test_early_stopping_waits_for_the_first_rung(prepared: Preparation) -> None:
+    assert prepared.search_data.stop_early_after == prepared.plan.rungs[0]
+
+
+def test_the_tokenizer_of_tiny_is_learnt_once_and_kept(tmp_path: Path) -> None:
+    place = tmp_path / "tokenizer"
+    first = prepare_only(CONFIG, place)
+    written = {path.name: path.stat().st_mtime_ns for path in place.iterdir()}
+    second = prepare_only(CONFIG, place)
+    assert {path.name: path.stat().st_mtime_ns for path in place.iterdir()} == written
+    pools = (first.search_data.pool.tokens, second.search_data.pool.tokens)
+    assert np.array_equal(pools[0].ids, pools[1].ids)
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "space", "refused"),
+    [
+        (186, {"batch_size": {"choice": ["16"]}}, False),  # 3 epochs of 1,000 rows: 189 steps
+        (189, {"batch_size": {"choice": ["16"]}}, True),
+        (100, {"batch_size": {"choice": ["16", "32"]}}, True),  # 96 steps
+        (0.9, {"batch_size": {"choice": ["16", "32"]}}, False),
+        (0, {"warmup_steps": {"integer": ["0", "188"]}}, False),
+        (0, {"warmup_steps": {"integer": ["0", "189"]}}, True),
+        (0, {"warmup_steps": {"choice": ["95", "96"]}, "batch_size": {"choice": ["32"]}}, True),
+    ],
+)
+def test_a_warmup_that_some_combination_could_not_end_is_told(
+    warmup_steps: float, space: dict[str, dict[str, list[str]]], refused: bool
+) -> None:
+    config = configuration(
+        training={"warmup_steps": warmup_steps, "epochs": 3, "batch_size": 16},
+        search={"space": space},
+    )
+    assert bool(list(check_warmups(config, 1000))) is refused
+
+
+def test_a_draw_without_a_class_is_told_before_anything_starts(tmp_path: Path) -> None:
+    from tests.tuning.test_bad_input import table
+
+    data = table(tmp_path, *[{"text": ""}] * 18)  # two rows of the first class are left
+    config = configuration(data={"path": data})
+    with pytest.raises(InputError, match="Bukan Ujaran Kebencian"):
+        prepare_only(config, tmp_path / "tokenizer")

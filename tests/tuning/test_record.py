@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.tuning.builders import completed, configuration, evaluation, trial
+from tuning.confirmation import Confirmation
+from tuning.record import (
+    choose,
+    count_trials,
+    describe_candidate,
+    is_repeatable,
+    winning_configuration,
+)
+from tuning.trials import Trial
+
+A = {"learning_rate": 2e-3, "batch_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("search", "has_gpu", "expected"),
+    [
+        ({"max_concurrent": 1}, False, True),
+        ({"max_concurrent": 1, "algorithm": "tpe"}, False, True),
+        ({"max_concurrent": 1}, True, False),
+        ({"max_concurrent": 1, "time_budget_s": 60}, False, False),
+        ({"max_concurrent": 2}, False, False),
+        ({}, False, False),
+        ({"scheduler": "none"}, False, True),
+        ({"scheduler": "none", "max_concurrent": 8}, False, True),
+        ({"scheduler": "none", "algorithm": "tpe"}, False, False),
+        ({"scheduler": "median"}, False, False),
+    ],
+)
+def test_a_search_repeats_in_turn_or_where_nothing_depends_on_who_came_first(
+    search: dict[str, Any], has_gpu: bool, expected: bool
+) -> None:
+    assert is_repeatable(configuration(search=search), has_gpu=has_gpu) is expected
+
+
+def test_confirmations_are_no_trials_of_the_search() -> None:
+    trials = [
+        completed(0, 0.5),
+        trial(1, (3000, 0.2), status="collapsed"),
+        trial(2, (500, 0.2), status="stopped"),
+        trial(3, status="failed"),
+        trial(4, (500, 0.2), status="diverged"),
+        trial(5, (500, 0.2)),
+        completed(6, 0.9, source="confirm"),
+    ]
+    assert count_trials(trials, 9) == {
+        **{"requested": 9, "completed": 2, "stopped_early": 1, "failed": 2}
+    }
+
+
+def test_without_a_confirmation_the_best_at_the_full_budget_wins() -> None:
+    assert choose([completed(0, 0.5), completed(1, 0.6, parameters=A)], None) == A
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({}, A),
+        ({("default", 1): 0.5}, A),
+        ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.6}, A),
+        # Both have two replicates: what they say counts.
+        ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.4, ("A", 2): 0.4}, None),
+    ],
+)
+def test_a_confirmation_cut_off_before_it_says_anything_leaves_the_search_s_best(
+    scores: dict[tuple[str, int], float], expected: dict[str, float] | None
+) -> None:
+    default = trial(0).parameters
+    trials = [completed(0, 0.5), completed(1, 0.7, parameters=A)]
+
+    def run(wanted: Sequence[Trial]) -> None:
+        for one in wanted:
+            score = scores.get(("default" if one.parameters == default else "A", one.replicate))
+            if score is None:
+                one.status, one.stopped_by = "stopped", "end of search"
+            else:
+                one.status, one.evaluations = "completed", [evaluation(3000, score)]
+
+    search = {"confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 2}
+    confirmation = Confirmation(
+        configuration=configuration(search=search), trials=trials, validation_share=0.25, run=run
+    )
+    confirmation.confirm()
+    assert choose(trials, confirmation) == (expected or default)
+
+
+def test_nobody_wins_if_every_trial_collapsed_or_failed() -> None:
+    trials = [trial(0, (3000, 0.16), status="collapsed"), trial(1, status="failed")]
+    assert choose(trials, None) is None
+
+
+def test_a_default_that_failed_is_described_without_scores() -> None:
+    described = describe_candidate([trial(0, status="failed")], trial(0).parameters, [])
+    assert (described["search_f1_macro"], described["f1_macro"], described["epochs"]) == (
+        *(None, None, 0),
+    )
+
+
+def test_the_winner_s_configuration_has_its_values_in_place() -> None:
+    config = configuration()
+    winning = winning_configuration(config, A)
+    assert set(winning) == {"data", "model", "training"}
+    assert winning["training"]["learning_rate"] == 2e-3
+    assert winning["training"]["seed"] == config.training.seed

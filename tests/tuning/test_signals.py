@@ -1,0 +1,52 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuning.endings import SearchInterruptedError
+from tuning.signals import stop_signals
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_asks_for_the_end_and_is_kept(number: int, code: int) -> None:
+    asked = []
+    before = signal.getsignal(number)
+    with stop_signals() as stop:
+        stop.on_stop = lambda: asked.append(True)
+        os.kill(os.getpid(), number)
+        assert (stop.received, stop.exit_code, asked) == (number, code, [True])
+    assert signal.getsignal(number) is before
+
+
+def test_a_handler_put_in_place_by_another_library_is_taken_back() -> None:
+    with stop_signals() as stop:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    code = (
+        "import os, signal\n"
+        "from tuning.signals import stop_signals\n"
+        "with stop_signals():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('never said', flush=True)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "still here\n", "")
+
+
+def test_the_way_to_go_on_is_ready_for_a_shell() -> None:
+    interrupted = SearchInterruptedError(Path("/data/my runs/first"), 130)
+    assert interrupted.resume_command == (
+        "python -m tuning.search --resume --name first --output.directory '/data/my runs'"
+    )

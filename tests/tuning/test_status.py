@@ -1,0 +1,127 @@
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from results.errors import RunError
+from results.run import Run, create_run
+from tests.tuning.builders import configuration, trial
+from tuning.recorder import Recorder
+from tuning.status import describe, main
+from tuning.trials import Trial
+
+OTHER = {"learning_rate": 0.002, "batch_size": 32}
+
+
+def recorded(directory: Path, trials: list[Trial], status: str = "running") -> Run:
+    run = create_run(directory, "run")
+    recorder = Recorder(
+        run=run, configuration=configuration(), facts={}, requested=6, trials=trials, status=status
+    )
+    recorder.write()
+    return run
+
+
+def lines(run: Run) -> dict[str, str]:
+    return {line.split()[0]: line for line in describe(run)}
+
+
+def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
+    tmp_path: Path,
+) -> None:
+    run = recorded(
+        tmp_path,
+        [
+            trial(0, (3000, 0.50), status="completed"),
+            trial(1, (3000, 0.60), status="completed", parameters=OTHER),
+            trial(2, (500, 0.90), status="stopped"),
+            trial(3, (250, 0.10)),
+            trial(4, source="confirm", parameters=OTHER),
+        ],
+    )
+    with run.held():
+        told = lines(run)
+    assert told["status"].startswith("status    running, ")
+    assert told["trials"] == "trials    4 of 6 begun: 2 completed, 1 running, 1 stopped"
+    assert told["confirm"] == "confirm   1 begun: 1 running"
+    assert told["best"] == "best      t0001 (learning_rate 0.002, batch_size 32): macro-F1 0.6000"
+    assert told["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
+
+
+def test_a_search_whose_process_is_gone_is_told_from_a_running_one(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [trial(0)])
+    assert "its process was lost" in lines(run)["status"]
+    with run.held():
+        assert "lost" not in lines(run)["status"]
+
+
+def test_before_the_first_full_budget_there_is_no_best(tmp_path: Path) -> None:
+    told = lines(recorded(tmp_path, [trial(0, (500, 0.5))]))
+    assert told["best"] == "best      no trial has a score at the full budget yet"
+
+
+def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None:
+    alone = recorded(tmp_path / "a", [trial(0, (3000, 0.5), status="completed")])
+    assert lines(alone)["default"] == "default   nothing better has been found"
+    failed = recorded(
+        tmp_path / "b",
+        [trial(0, status="failed"), trial(1, (3000, 0.6), status="completed", parameters=OTHER)],
+    )
+    assert lines(failed)["default"] == "default   has no score yet"
+
+
+def test_the_last_lines_of_the_log_are_shown(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [])
+    run.log.parent.mkdir()
+    run.log.write_text("".join(f"line {number}\n" for number in range(9)))
+    shown = [line for line in describe(run) if line.startswith("log")]
+    assert shown == [f"log       line {number}" for number in range(4, 9)]
+
+
+def test_status_changes_no_file_of_the_run(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [trial(0)])
+    before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
+    list(describe(run))
+    assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no search wrote it"):
+        main(["--run", str(tmp_path)])
+    with pytest.raises(RunError, match="no such directory"):
+        main(["--run", str(tmp_path / "none")])
+
+
+def test_following_ends_with_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = recorded(tmp_path, [trial(0)])
+    with run.held():
+        follower = threading.Thread(target=main, args=(["--run", str(run.directory), "--follow"],))
+        follower.start()
+        time.sleep(0.3)
+        assert follower.is_alive()
+        run.write_record({**run.read_record(), "status": "completed"})
+    follower.join(timeout=10)
+    assert not follower.is_alive()
+    told = capsys.readouterr().out
+    assert told.count("status    running") == 1
+    assert told.count("status    completed") == 1
+
+
+def test_the_command_needs_no_ray_and_answers_at_once(tmp_path: Path) -> None:
+    run = recorded(tmp_path, [trial(0)])
+    code = (
+        "import sys; from tuning.status import main;"
+        "main(['--run', sys.argv[1]]);"
+        "assert not {'ray', 'torch', 'transformers'} & set(sys.modules), 'too much is loaded'"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(run.directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "trials    1 of 6 begun" in ended.stdout
