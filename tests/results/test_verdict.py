@@ -67,7 +67,7 @@ def test_a_default_that_stays_is_said_to_stay():
 
 def test_a_confirmation_without_a_challenger_says_so():
     lines = _lines(confirmation={"replicates": [], "winner_beats_default": None})
-    assert lines[-1].startswith("not confirmed: no configuration but the default")
+    assert lines[-1].startswith("not confirmed: too few fresh draws ended")
 
 
 def test_a_default_without_a_score_has_none():
