@@ -1,5 +1,6 @@
 """Runs a prepared search on Ray: the search itself, then the confirmation."""
 
+import logging
 import shutil
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from tuning.recorder import Recorder
 from tuning.signals import StopSignal
 from tuning.trainable import run_trial
 from tuning.trials import Trial
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -161,6 +164,8 @@ class Phases:
         if conductor.broken_by is not None:
             raise conductor.broken_by
         self._raise_if_interrupted()
+        if conductor.aborted_by:
+            logger.warning("the first trials of the %s failed: %s", phase, conductor.aborted_by)
         conductor.cut_short()
 
     def _raise_if_interrupted(self) -> None:

@@ -1,7 +1,9 @@
-"""Whether there is room for a trial."""
+"""Whether there is room for a trial, and for Ray's own state of it."""
 
 import os
+import uuid
 
+import fsspec
 import torch
 
 from training.errors import InputError
@@ -22,6 +24,29 @@ def num_slots_here(configuration: Configuration) -> int:
     if not slots and cluster.address is None:
         raise no_room(cpus, gpus)
     return min(slots, configuration.search.max_concurrent or slots)
+
+
+def check_storage(configuration: Configuration) -> None:
+    """Write a small file where Ray shall keep its state, and remove it.
+
+    Raises:
+        InputError: `cluster.storage_path` cannot be written.
+    """
+    place = configuration.cluster.storage_path
+    if place is None:
+        return
+    name = f"{place.rstrip('/')}/.write-test-{uuid.uuid4().hex}"
+    try:
+        files, path = fsspec.core.url_to_fs(name)
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        files.pipe_file(path, b"")
+        files.rm_file(path)
+    except Exception as error:  # each kind of storage has exceptions of its own
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"cluster.storage_path is {place!r}, but it cannot be written"
+            f" ({type(error).__name__}: {reason}); give a directory, or a URI that fsspec opens"
+        ) from error
 
 
 def no_room(cpus: float, gpus: float) -> InputError:

@@ -28,7 +28,7 @@ from tuning.proposers import num_requested
 from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import recall_trials
-from tuning.room import no_room, num_slots_here
+from tuning.room import check_storage, no_room, num_slots_here
 from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, write_configuration
 from tuning.summary import describe_data
@@ -60,6 +60,7 @@ def run_search(
     """
     started = time.monotonic()
     num_slots_here(configuration)
+    check_storage(configuration)
     with ExitStack() as stack:
         if resume is not None:
             stack.enter_context(resume.held())

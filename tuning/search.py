@@ -49,11 +49,12 @@ def main(arguments: Sequence[str]) -> int:
 def _dry_run(configuration: Configuration) -> int:
     from results.run import check_new_run
     from tuning.dry_run import describe_plan, rehearse
-    from tuning.room import num_slots_here
+    from tuning.room import check_storage, num_slots_here
     from tuning.run_search import prepare_only
 
     check_new_run(Path(configuration.output.directory), configuration.output.name)
     num_slots_here(configuration)
+    check_storage(configuration)
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_only(configuration, Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)

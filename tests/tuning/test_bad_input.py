@@ -169,6 +169,14 @@ CASES: dict[str, tuple[Place, list[str]]] = {
         lambda _: ["--cluster.cpus_per_trial", "4000"],
         ["cluster: a trial needs 4000 CPU cores"],
     ),
+    "storage that is a file": (
+        lambda place: ["--cluster.storage_path", file(place, b"x", "taken")],
+        ["cluster.storage_path is", "cannot be written"],
+    ),
+    "storage of an unknown kind": (
+        lambda _: ["--cluster.storage_path", "nosuch://x"],
+        ["cluster.storage_path is 'nosuch://x'"],
+    ),
     # --- the run
     "name leaves the directory": (lambda _: ["--name", "../x"], ["output.name is '../x'"]),
     "name empty": (lambda _: ["--output.name="], ["output.name is ''"]),
