@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import pstdev
 
 import numpy as np
@@ -33,16 +32,6 @@ class RetrainError(Exception):
             f" trials did ({'; '.join(problems)}); the test stays closed: search with lower"
             " learning rates or a longer warm-up"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One retrain and whether it may go on to the test."""
-
-    training: TrainingConfig
-    tuned: FineTuned
-    problem: str
-    """Why it may not; empty if it may."""
 
 
 def retrain(
