@@ -5,7 +5,7 @@ from typing import Any
 
 
 def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
-    """The winner, its lead over the default, and what that lead is worth."""
+    """The winner, its lead over the default, what that lead is worth, and where to look next."""
     best, default, trials = record["best"], record["default"], record["trials"]
     yield (
         f"{trials['completed']} trials completed, {trials['stopped_early']} stopped early,"
@@ -18,6 +18,38 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
         f" {_score(default['search_f1_macro'])}"
     )
     yield from _describe_confirmation(record)
+    yield from map(_describe_edge, best["at_edge"])
+
+
+def confirmation_verdict(comparison: Mapping[str, Any] | None) -> str:
+    """What the confirmation says, in one sentence.
+
+    Args:
+        comparison: `winner_beats_default` of the record's confirmation: differences in macro-F1.
+    """
+    if comparison is None:
+        return "not confirmed: too few fresh draws ended for a comparison with the default"
+    lead, needed = comparison["difference"], comparison["needed"]
+    if not comparison["replaces_default"]:
+        standing = (
+            f"leads by {_points(lead)}, but only a lead above {_points(needed)} replaces it"
+            if lead > 0
+            else f"is {_points(-lead)} behind"
+        )
+        return (
+            "the search found nothing better than the default, which stays: on fresh draws the"
+            f" best challenger {standing}"
+        )
+    surely = (
+        "the two are distinguishable"
+        if comparison["distinguishable"]
+        else "the two are not yet distinguishable"
+    )
+    return (
+        f"the winner beats the default: on fresh draws it leads by {_points(lead)}, and a lead"
+        f" above {_points(needed)} replaces it; {surely} (the lead is real with probability"
+        f" {comparison['probability_of_lead']:.3f})"
+    )
 
 
 def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
@@ -26,19 +58,43 @@ def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
         yield "not confirmed: the winner's score is the best of many and therefore too high"
         return
     lead = confirmation["winner_beats_default"]
-    if lead is None:
-        yield "not confirmed: too few fresh draws ended for a comparison with the default"
-        return
-    num = len(confirmation["replicates"])
-    clear = "distinguishable" if lead["distinguishable"] else "not distinguishable"
-    yield (
-        f"confirmed on {num} fresh draws (selected on these): winner"
-        f" {_score(record['best']['f1_macro'])}, default {_score(record['default']['f1_macro'])};"
-        f" best challenger {lead['difference'] * 100:+.2f} points, standard error"
-        f" {lead['standard_error'] * 100:.2f}: {clear} from the default"
+    if lead is not None:
+        best, default = record["best"], record["default"]
+        yield (
+            f"confirmed on {len(confirmation['replicates'])} fresh draws (selected on these):"
+            f" winner {_score(best['f1_macro'])}, default {_score(default['f1_macro'])}; best"
+            f" challenger {lead['difference'] * 100:+.2f} points, standard error"
+            f" {lead['standard_error'] * 100:.2f}"
+        )
+    yield confirmation["verdict"]
+    if lead is not None:
+        yield (
+            "these draws tell apart four times in five what differs by"
+            f" {_points(confirmation['smallest_detectable_difference'])}"
+            + _describe_correlation(confirmation["score_correlation"])
+        )
+
+
+def _describe_correlation(correlation: float | None) -> str:
+    if correlation is None:
+        return ""
+    return f"; scores of one draw correlate by {correlation:.2f} between configurations"
+
+
+def _describe_edge(edge: Mapping[str, Any]) -> str:
+    searched, beyond = (
+        " ".join(f"{kind} {values}" for kind, values in edge[key].items())
+        for key in ("searched", "try_next")
     )
-    if record["best"]["trial_id"] == record["default"]["trial_id"]:
-        yield "the search found nothing better than the default, which stays"
+    return (
+        f"{edge['parameter']} {edge['value']:.4g} is at the {edge['bound']} end of what was"
+        f" searched ({searched}): better values may lie beyond; try {beyond} next"
+    )
+
+
+def _points(difference: float) -> str:
+    """A difference of macro-F1 in points, hundredths of 1."""
+    return f"{difference * 100:.2f} points"
 
 
 def _score(value: float | None) -> str:

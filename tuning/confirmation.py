@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tuning.config import Configuration, SearchConfig
-from tuning.selection import Confirmed, PairedDifference, candidates, compare, leader
+from tuning.paired import PairedDifference
+from tuning.selection import Confirmed, candidates, compare, leader
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, trial_name
 
@@ -52,27 +53,11 @@ class Confirmation:
 
     def scores(self) -> list[Confirmed]:
         """Each candidate's macro-F1 by replicate, the default first."""
-        return [
-            Confirmed(
-                parameters=parameters,
-                scores={
-                    trial.replicate: trial.final_f1_macro
-                    for trial in self.trials
-                    if trial.source == "confirm"
-                    and trial.parameters == parameters
-                    and trial.final_f1_macro is not None
-                },
-            )
-            for parameters in self.chosen
-        ]
+        return [self._confirmed(parameters) for parameters in self.chosen]
 
     def lead(self) -> PairedDifference | None:
         """The leader against the default; None while there is nothing to compare."""
-        confirmed = self.scores()
-        ahead = leader(confirmed) if confirmed else None
-        if ahead is None:
-            return None
-        return compare(ahead, confirmed[0], validation_share=self.validation_share)
+        return compare(self.scores(), validation_share=self.validation_share)
 
     def is_undecided(self) -> bool:
         """Whether there is nothing to go by: no score, or cut off before there was a comparison."""
@@ -80,6 +65,14 @@ class Confirmation:
         is_cut = any(t.status == "running" or t.stopped_by == "end of search" for t in ours)
         has_scores = any(trial.final_f1_macro is not None for trial in ours)
         return not has_scores or (is_cut and self.lead() is None)
+
+    def _confirmed(self, parameters: Parameters) -> Confirmed:
+        ours = [t for t in self.trials if t.source == "confirm" and t.parameters == parameters]
+        return Confirmed(
+            parameters=parameters,
+            scores={t.replicate: t.final_f1_macro for t in ours if t.final_f1_macro is not None},
+            has_collapsed=any(trial.status == "collapsed" for trial in ours),
+        )
 
     def _close_others(self) -> None:
         """Close what an earlier start left running for configurations no longer chosen."""

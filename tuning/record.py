@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.verdict import confirmation_verdict
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, fresh_seed, split_seed
+from tuning.paired import MARGIN, PairedDifference, score_correlation
 from tuning.selection import Confirmed, leader, ranking, winner
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial
@@ -72,8 +74,10 @@ def choose(trials: Sequence[Trial], confirmation: Confirmation | None) -> Parame
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     """`confirmation` of the record: every score, mean, standard error and the comparison."""
     configuration, paired = confirmation.configuration, confirmation.lead()
-    ahead = leader(confirmation.scores())
+    confirmed = confirmation.scores()
+    ahead = leader(confirmed)
     replicates = range(1, confirmation.num_replicates + 1)
+    comparison = None if paired is None or ahead is None else _describe_lead(ahead, paired)
     return {
         "replicates": [
             {
@@ -89,16 +93,30 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
             }
-            for candidate in confirmation.scores()
+            for candidate in confirmed
         ],
-        "winner_beats_default": None
-        if paired is None or ahead is None
-        else {
-            "leader": ahead.parameters,
-            "difference": paired.difference,
-            "standard_error": paired.standard_error,
-            "distinguishable": paired.is_distinguishable,
-        },
+        "score_correlation": score_correlation(
+            [
+                [candidate.scores[k] for candidate in confirmed]
+                for k in replicates
+                if all(k in candidate.scores for candidate in confirmed)
+            ]
+        ),
+        "smallest_detectable_difference": paired and paired.smallest_detectable,
+        "winner_beats_default": comparison,
+        "verdict": confirmation_verdict(comparison),
+    }
+
+
+def _describe_lead(ahead: Confirmed, paired: PairedDifference) -> dict[str, Any]:
+    return {
+        "leader": ahead.parameters,
+        "difference": paired.difference,
+        "standard_error": paired.standard_error,
+        "needed": MARGIN * paired.standard_error,
+        "replaces_default": paired.is_clear,
+        "probability_of_lead": paired.probability_of_lead,
+        "distinguishable": paired.is_distinguishable,
     }
 
 

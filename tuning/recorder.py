@@ -11,6 +11,7 @@ from results.run import Run
 from results.tensorboard import CurveWriter
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
+from tuning.edge import at_edge
 from tuning.record import (
     choose,
     count_examples,
@@ -98,6 +99,9 @@ class Recorder:
             and {
                 **describe_candidate(self.trials, best, scores),
                 "fixed_rows_loss": fixed_rows_losses(self.trials, best),
+                "at_edge": at_edge(
+                    self.configuration.search.space, self.configuration.training, best
+                ),
             },
             "default": default and describe_candidate(self.trials, default, scores),
             "confirmation": self.confirmation and describe_confirmation(self.confirmation),

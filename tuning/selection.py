@@ -1,28 +1,17 @@
-"""Who wins: the best of the full budget, then a confirmation on fresh draws.
-
-The standard error of a paired difference over re-drawn splits counts the rows that the draws
-share: s^2 (1/k + n_validation/n_train) (Nadeau and Bengio 2003, Inference for the Generalization
-Error, section 3).
-"""
+"""Who wins: the best of the full budget, then a confirmation on fresh draws."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from tuning.paired import PairedDifference, paired_difference
 from tuning.space import Parameters
 from tuning.trials import Trial, in_order
 
-CONFIDENCE = 0.95
-"""Probability of a lead above which leader and default are told apart."""
-
 _FEWEST_SHARED = 2
 """Replicates that challenger and default must share: a standard error needs two."""
-
-NEGLIGIBLE = 0.005
-"""Difference of macro-F1 that is not worth another replicate once it is excluded."""
 
 
 def ranking(trials: Iterable[Trial]) -> list[Trial]:
@@ -47,68 +36,13 @@ def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedDifference:
-    """Challenger less default over replicates that both have seen."""
-
-    difference: float
-    """Mean difference of macro-F1."""
-    standard_error: float
-    num_replicates: int
-
-    @property
-    def probability_of_lead(self) -> float:
-        """Probability that the sign of the difference is right (Student's t)."""
-        if self.standard_error == 0:
-            return 1.0 if self.difference else 0.5
-        t = abs(self.difference) / self.standard_error
-        return float(stats.t.cdf(t, self.num_replicates - 1))
-
-    @property
-    def is_distinguishable(self) -> bool:
-        """Whether the leader leads with probability above `CONFIDENCE`."""
-        return self.probability_of_lead > CONFIDENCE
-
-    @property
-    def excludes_a_difference(self) -> bool:
-        """Whether a difference of `NEGLIGIBLE` either way is outside the 95 % interval."""
-        if self.num_replicates < 2:
-            return False
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.num_replicates - 1))
-        return abs(self.difference) + reach * self.standard_error < NEGLIGIBLE
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether another replicate would change nothing that matters."""
-        return self.is_distinguishable or self.excludes_a_difference
-
-
-def paired_difference(
-    challenger: Sequence[float], default: Sequence[float], *, validation_share: float
-) -> PairedDifference:
-    """Compare two configurations, replicate by replicate.
-
-    Args:
-        challenger: macro-F1 of each replicate, at least two.
-        default: the same replicates of the default.
-        validation_share: validation rows over training rows.
-    """
-    differences = np.subtract(challenger, default)
-    num = len(differences)
-    assert num >= 2, "a standard error needs two replicates"
-    variance = float(differences.var(ddof=1)) * (1 / num + validation_share)
-    return PairedDifference(
-        difference=float(differences.mean()),
-        standard_error=math.sqrt(variance),
-        num_replicates=num,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Confirmed:
     """A candidate and its macro-F1 by replicate number; failed replicates are missing."""
 
     parameters: Parameters
     scores: Mapping[int, float]
+    has_collapsed: bool = False
+    """Whether it gave every row one class on some replicate."""
 
     @property
     def mean(self) -> float:
@@ -120,20 +54,6 @@ class Confirmed:
         """Of the mean over seeds and splits, uncorrected; None for a single replicate."""
         values = list(self.scores.values())
         return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def compare(
-    challenger: Confirmed, default: Confirmed, *, validation_share: float
-) -> PairedDifference | None:
-    """The paired difference over shared replicates; None if fewer than two are shared."""
-    shared = sorted(challenger.scores.keys() & default.scores.keys())
-    if len(shared) < _FEWEST_SHARED:
-        return None
-    return paired_difference(
-        [challenger.scores[k] for k in shared],
-        [default.scores[k] for k in shared],
-        validation_share=validation_share,
-    )
 
 
 def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
@@ -153,24 +73,64 @@ def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
     return max(scored, key=lambda candidate: _lead(candidate, default), default=None)
 
 
-def _num_shared(candidate: Confirmed, default: Confirmed) -> int:
-    return len(candidate.scores.keys() & default.scores.keys())
+def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> PairedDifference | None:
+    """The leader against the default, which comes first.
 
+    Challengers that collapsed on a draw tell nothing of how much scores vary, and are left out of
+    the variance.
 
-def _lead(candidate: Confirmed, default: Confirmed) -> float:
-    shared = candidate.scores.keys() & default.scores.keys()
-    if not shared:
-        return candidate.mean - (default.mean if default.scores else 0.0)
-    return float(np.mean([candidate.scores[k] - default.scores[k] for k in sorted(shared)]))
+    Args:
+        confirmed: the default, then the others.
+        validation_share: validation rows over training rows.
+
+    Returns:
+        The paired difference over shared replicates; None if fewer than two are shared.
+    """
+    default, ahead = confirmed[0], leader(confirmed)
+    if ahead is None or _num_shared(ahead, default) < _FEWEST_SHARED:
+        return None
+    others = [
+        float(np.var(_differences(other, default), ddof=1))
+        for other in confirmed[1:]
+        if other is not ahead
+        and not other.has_collapsed
+        and _num_shared(other, default) >= _FEWEST_SHARED
+    ]
+    shared = _shared(ahead, default)
+    return paired_difference(
+        [ahead.scores[k] for k in shared],
+        [default.scores[k] for k in shared],
+        validation_share=validation_share,
+        other_variances=others,
+    )
 
 
 def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confirmed:
-    """The leader if it leads the default by more than one standard error, else the default."""
+    """The leader if its lead over the default is clear, else the default."""
     default, challenger = confirmed[0], leader(confirmed)
     if challenger is None:
         return default
     if not default.scores:
         return challenger
-    paired = compare(challenger, default, validation_share=validation_share)
-    clear = paired is not None and paired.difference > paired.standard_error
-    return challenger if clear else default
+    paired = compare(confirmed, validation_share=validation_share)
+    return challenger if paired is not None and paired.is_clear else default
+
+
+def _shared(one: Confirmed, other: Confirmed) -> list[int]:
+    """Replicates that both have scores of."""
+    return sorted(one.scores.keys() & other.scores.keys())
+
+
+def _num_shared(one: Confirmed, other: Confirmed) -> int:
+    return len(_shared(one, other))
+
+
+def _differences(candidate: Confirmed, default: Confirmed) -> list[float]:
+    return [candidate.scores[k] - default.scores[k] for k in _shared(candidate, default)]
+
+
+def _lead(candidate: Confirmed, default: Confirmed) -> float:
+    differences = _differences(candidate, default)
+    if not differences:
+        return candidate.mean - (default.mean if default.scores else 0.0)
+    return float(np.mean(differences))

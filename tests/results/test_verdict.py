@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 
-from results.verdict import describe_result
+from results.verdict import confirmation_verdict, describe_result
 
 
 def _record(**changes):
-    best = {"trial_id": "t0003", "search_f1_macro": 0.7123, "f1_macro": 0.7012}
+    best = {"trial_id": "t0003", "search_f1_macro": 0.7123, "f1_macro": 0.7012, "at_edge": []}
     default = {"trial_id": "t0000", "search_f1_macro": 0.6, "f1_macro": 0.61}
     parameters = {"learning_rate": 0.00031234, "batch_size": 16}
     return {
@@ -17,14 +19,25 @@ def _record(**changes):
     }
 
 
-def _confirmation(difference=0.0912, distinguishable=True):
+def _comparison(**changes: Any) -> dict[str, Any]:
+    return {
+        "difference": 0.0912,
+        "standard_error": 0.0123,
+        "needed": 0.01845,
+        "replaces_default": True,
+        "probability_of_lead": 0.998,
+        "distinguishable": True,
+        **changes,
+    }
+
+
+def _confirmation(comparison):
     return {
         "replicates": [{}, {}, {}],
-        "winner_beats_default": {
-            "difference": difference,
-            "standard_error": 0.0123,
-            "distinguishable": distinguishable,
-        },
+        "winner_beats_default": comparison,
+        "verdict": confirmation_verdict(comparison),
+        "smallest_detectable_difference": comparison and 0.0345,
+        "score_correlation": 0.62,
     }
 
 
@@ -47,28 +60,59 @@ def test_without_confirmation_the_score_is_called_too_high():
     assert _lines()[-1].startswith("not confirmed: the winner's score is the best of many")
 
 
+def test_with_confirmation_the_lead_has_its_error_and_a_plain_verdict():
+    scores, verdict, resolution = _lines(confirmation=_confirmation(_comparison()))[2:]
+    assert "confirmed on 3 fresh draws (selected on these): winner 0.7012, default 0.6100" in scores
+    assert "+9.12 points, standard error 1.23" in scores
+    assert verdict == (
+        "the winner beats the default: on fresh draws it leads by 9.12 points, and a lead above"
+        " 1.85 points replaces it; the two are distinguishable (the lead is real with probability"
+        " 0.998)"
+    )
+    assert "four times in five what differs by 3.45 points" in resolution
+    assert resolution.endswith("correlate by 0.62 between configurations")
+
+
+def test_a_clear_lead_that_may_still_be_luck_is_said_to_be():
+    verdict = confirmation_verdict(_comparison(distinguishable=False, probability_of_lead=0.93))
+    assert (
+        "the two are not yet distinguishable (the lead is real with probability 0.930)" in verdict
+    )
+
+
 @pytest.mark.parametrize(
-    ("distinguishable", "words"),
-    [(True, ": distinguishable from"), (False, ": not distinguishable from")],
+    ("difference", "words"),
+    [
+        (0.01, "leads by 1.00 points, but only a lead above 1.85 points replaces it"),
+        (-0.01, "is 1.00 points behind"),
+    ],
 )
-def test_with_confirmation_the_lead_has_its_error_and_a_plain_word(distinguishable, words):
-    (line,) = _lines(confirmation=_confirmation(distinguishable=distinguishable))[2:]
-    assert "confirmed on 3 fresh draws (selected on these): winner 0.7012, default 0.6100" in line
-    assert "+9.12 points, standard error 1.23" in line
-    assert words in line
-
-
-def test_a_default_that_stays_is_said_to_stay():
-    default = _record()["default"]
-    lines = _lines(best=default, confirmation=_confirmation(-0.01, False))
-    assert lines[-1] == "the search found nothing better than the default, which stays"
-    assert "-1.00 points" in lines[-2]
+def test_a_default_that_stays_is_said_to_stay_and_why(difference, words):
+    verdict = confirmation_verdict(_comparison(difference=difference, replaces_default=False))
+    assert verdict == (
+        "the search found nothing better than the default, which stays: on fresh draws the best"
+        f" challenger {words}"
+    )
 
 
 def test_a_confirmation_without_a_challenger_says_so():
-    lines = _lines(confirmation={"replicates": [], "winner_beats_default": None})
+    lines = _lines(confirmation=_confirmation(None))
     assert lines[-1].startswith("not confirmed: too few fresh draws ended")
 
 
 def test_a_default_without_a_score_has_none():
     assert _lines(default=_record()["default"] | {"search_f1_macro": None})[1].endswith("none")
+
+
+def test_a_winner_at_the_edge_of_the_space_is_told_with_the_range_to_try_next():
+    edge = {
+        "parameter": "batch_size",
+        "value": 32,
+        "bound": "high",
+        "searched": {"choice": [8, 16, 32]},
+        "try_next": {"choice": [8, 16, 32, 64]},
+    }
+    assert _lines(best={**_record()["best"], "at_edge": [edge]})[-1] == (
+        "batch_size 32 is at the high end of what was searched (choice [8, 16, 32]): better values"
+        " may lie beyond; try choice [8, 16, 32, 64] next"
+    )

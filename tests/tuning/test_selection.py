@@ -1,14 +1,12 @@
-import math
-
 import pytest
 
 from tests.tuning.builders import completed, trial
+from tuning.paired import MARGIN
 from tuning.selection import (
     Confirmed,
     candidates,
     compare,
     leader,
-    paired_difference,
     ranking,
     winner,
 )
@@ -63,70 +61,52 @@ def test_a_configuration_drawn_twice_is_confirmed_once() -> None:
     assert candidates(trials, 2) == [DEFAULT, A, B]
 
 
-def test_the_standard_error_counts_the_rows_that_draws_share() -> None:
-    # Differences 0.02, 0.04, 0.06: mean 0.04, variance 0.0004; Nadeau and Bengio with k = 3 and
-    # n_validation / n_train = 0.25 give 0.0004 (1/3 + 1/4).
-    paired = paired_difference([0.52, 0.64, 0.76], [0.50, 0.60, 0.70], validation_share=0.25)
-    assert paired.difference == pytest.approx(0.04)
-    assert paired.standard_error == pytest.approx(math.sqrt(0.0004 * (1 / 3 + 0.25)))
-    # t = 0.04 / 0.015275 = 2.6186 with two degrees of freedom.
-    assert paired.probability_of_lead == pytest.approx(0.93995, abs=1e-4)
-    assert not paired.is_distinguishable
-
-
-def test_a_lead_is_told_apart_at_95_percent() -> None:
-    far = paired_difference([0.60, 0.61, 0.62], [0.50, 0.50, 0.50], validation_share=0.25)
-    assert far.is_distinguishable
-    assert far.is_settled
-
-
-def test_a_difference_that_is_surely_negligible_is_settled_too() -> None:
-    same = paired_difference([0.5001, 0.5, 0.5, 0.5], [0.5] * 4, validation_share=0.25)
-    assert not same.is_distinguishable
-    assert same.excludes_a_difference
-    assert same.is_settled
-
-
-def test_scores_equal_to_the_digit_are_settled_and_have_no_lead() -> None:
-    same = paired_difference([0.5, 0.6], [0.5, 0.6], validation_share=0.25)
-    assert (same.difference, same.standard_error, same.probability_of_lead) == (0.0, 0.0, 0.5)
-    assert same.is_settled
-
-
-def test_a_noisy_difference_is_not_settled() -> None:
-    noisy = paired_difference([0.5, 0.7], [0.55, 0.6], validation_share=0.25)
-    assert not noisy.is_settled
-
-
 def test_only_replicates_that_both_have_are_compared() -> None:
     paired = compare(
-        Confirmed(parameters=A, scores={1: 0.6, 3: 0.8, 4: 0.1}),
-        Confirmed(parameters=DEFAULT, scores={1: 0.5, 2: 0.9, 3: 0.6}),
+        [
+            Confirmed(parameters=DEFAULT, scores={1: 0.5, 2: 0.9, 3: 0.6}),
+            Confirmed(parameters=A, scores={1: 0.6, 3: 0.8, 4: 0.1}),
+        ],
         validation_share=0.25,
     )
     assert paired is not None
     assert paired.difference == pytest.approx(0.15)
-    assert paired.num_replicates == 2
+    assert paired.degrees_of_freedom == 1
 
 
 def test_one_shared_replicate_is_too_few_to_compare() -> None:
     one = Confirmed(parameters=A, scores={1: 0.9})
-    assert compare(one, confirmed(DEFAULT, 0.5, 0.5), validation_share=0.25) is None
+    assert compare([confirmed(DEFAULT, 0.5, 0.5), one], validation_share=0.25) is None
 
 
-def test_the_default_stays_while_the_leader_is_within_one_standard_error() -> None:
+def test_the_default_stays_while_the_leader_is_within_the_margin() -> None:
     default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
-    noisy = confirmed(A, 0.60, 0.55, 0.74)  # differences 0.1, -0.05, 0.04: mean 0.03
-    paired = compare(noisy, default, validation_share=0.25)
+    noisy = confirmed(A, 0.60, 0.55, 0.83)  # differences 0.1, -0.05, 0.13: mean 0.06
+    paired = compare([default, noisy], validation_share=0.05)
     assert paired is not None
-    assert 0 < paired.difference < paired.standard_error
-    assert winner([default, noisy], validation_share=0.25) is default
+    assert paired.standard_error < paired.difference < MARGIN * paired.standard_error
+    assert winner([default, noisy], validation_share=0.05) is default
 
 
-def test_the_leader_wins_by_more_than_one_standard_error() -> None:
+def test_the_leader_wins_by_more_than_the_margin() -> None:
     default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
     better = confirmed(A, 0.52, 0.64, 0.76)
     assert winner([default, better], validation_share=0.25) is better
+
+
+def test_a_lucky_agreement_of_three_draws_is_tempered_by_the_other_challengers() -> None:
+    default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
+    even = confirmed(A, 0.51, 0.61, 0.71)  # differences that agree to the digit
+    assert winner([default, even], validation_share=0.25) is even
+    noisy = confirmed(B, 0.45, 0.64, 0.67)  # differences -0.05, 0.04, -0.03
+    assert winner([default, even, noisy], validation_share=0.25) is default
+
+
+def test_a_challenger_that_collapsed_on_a_draw_does_not_hide_a_clear_lead() -> None:
+    default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
+    better = confirmed(A, 0.52, 0.64, 0.76)
+    wild = Confirmed(parameters=B, scores={1: 0.52, 2: 0.16, 3: 0.71}, has_collapsed=True)
+    assert winner([default, better, wild], validation_share=0.25) is better
 
 
 def test_a_leader_equal_to_the_default_does_not_win() -> None:

@@ -1,0 +1,88 @@
+from typing import Any
+
+import pytest
+
+from training.config import TrainingConfig
+from tuning.edge import at_edge
+from tuning.space import Domain, Value
+
+TRAINING = TrainingConfig(learning_rate=2e-5, warmup_steps=0.1)
+
+
+def edges(field: str, domain: dict[str, Any], value: Value) -> list[dict[str, Any]]:
+    return at_edge({field: Domain.model_validate(domain)}, TRAINING, {field: value})
+
+
+RATES, GRID = {"log_uniform": [1e-5, 5e-5]}, {"choice": [1e-5, 2e-5, 3e-5]}
+SIZES = {"choice": [8, 16, 32]}
+
+
+@pytest.mark.parametrize(
+    ("field", "domain", "value", "bound", "try_next"),
+    [
+        # The next range is centred on the end: half of the width, on the domain's own scale.
+        ("learning_rate", RATES, 4.8e-5, "high", {"log_uniform": [2.2e-5, 1.1e-4]}),
+        ("learning_rate", RATES, 1.1e-5, "low", {"log_uniform": [4.5e-6, 2.2e-5]}),
+        ("weight_decay", {"uniform": [0.1, 0.3]}, 0.29, "high", {"uniform": [0.2, 0.4]}),
+        ("batch_size", {"integer": [10, 30]}, 29, "high", {"integer": [20, 40]}),
+        # A choice goes on by the ratio of its last two.
+        ("batch_size", SIZES, 32, "high", {"choice": [8, 16, 32, 64]}),
+        ("batch_size", SIZES, 8, "low", {"choice": [4, 8, 16, 32]}),
+        ("learning_rate", GRID, 3e-5, "high", {"choice": [1e-5, 2e-5, 3e-5, 4.5e-5]}),
+    ],
+)
+def test_a_winner_at_an_end_is_told_with_a_range_beyond_it(
+    field: str, domain: dict[str, Any], value: Value, bound: str, try_next: dict[str, Any]
+) -> None:
+    (edge,) = edges(field, domain, value)
+    assert (edge["parameter"], edge["value"], edge["bound"]) == (field, value, bound)
+    assert edge["try_next"] == try_next
+    assert {field: edge["searched"]} == {field: {k: list(v) for k, v in domain.items()}}
+
+
+@pytest.mark.parametrize(
+    ("field", "domain", "value"),
+    [
+        ("learning_rate", {"log_uniform": [1e-5, 5e-5]}, 2e-5),
+        ("batch_size", {"choice": [8, 16, 32]}, 16),
+        ("batch_size", {"choice": [16]}, 16),
+        ("weight_decay", {"uniform": [0.1, 0.3]}, 0.2),
+    ],
+)
+def test_a_winner_well_inside_is_at_no_edge(
+    field: str, domain: dict[str, Any], value: Value
+) -> None:
+    assert edges(field, domain, value) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "domain", "value"),
+    [
+        ("warmup_steps", {"uniform": [0.0, 0.3]}, 0.01),
+        ("weight_decay", {"uniform": [0.5, 1.0]}, 0.99),
+        ("batch_size", {"choice": [1, 2]}, 1),
+        ("weight_decay", {"choice": [0.0, 0.1]}, 0.0),
+    ],
+)
+def test_an_end_beyond_which_the_field_allows_nothing_is_no_edge(
+    field: str, domain: dict[str, Any], value: Value
+) -> None:
+    assert edges(field, domain, value) == []
+
+
+def test_a_range_is_moved_by_less_where_the_field_ends() -> None:
+    (edge,) = edges("weight_decay", {"uniform": [0.1, 0.9]}, 0.88)
+    assert edge["try_next"] == {"uniform": [0.2, 1.0]}
+
+
+@pytest.mark.parametrize(("value", "bound"), [(5e-6, "low"), (0.0, "low"), (0.4, "high")])
+def test_a_default_outside_the_space_is_at_its_nearer_end(value: float, bound: str) -> None:
+    domain = {"log_uniform": [0.05, 0.2]}
+    (edge,) = edges("warmup_steps", domain, value)
+    assert edge["bound"] == bound
+
+
+def test_every_suggestion_is_a_space_that_a_search_takes() -> None:
+    (edge,) = edges("learning_rate", {"log_uniform": [1e-5, 5e-5]}, 5e-5)
+    again = Domain.model_validate(edge["try_next"])
+    assert again.bounds[0] < 5e-5 < again.bounds[1]

@@ -1,0 +1,146 @@
+"""Thousands of searches whose truth is known: how often is the result worse than not searching?
+
+A configuration's true quality is normal with the cell's spread; the default sits at the cell's
+quantile. A measured score adds the luck of the seed and, in cells that have it, a deviation of
+this configuration on these validation rows. The search looks once, on one split; a replicate
+draws seed and split anew. Splits re-drawn from one pool share rows, so a part of the deviation,
+n_validation / n, is the same on every split: no confirmation can see through that part. All
+numbers are points of macro-F1. Who is confirmed, how often and who wins is decided by the
+product's own `Confirmation`.
+"""
+
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.tuning.builders import configuration, evaluation
+from tuning.config import Configuration
+from tuning.confirmation import Confirmation
+from tuning.record import choose
+from tuning.trials import Trial, trial_name
+
+FEW_ROWS, MANY_ROWS = 1 / 4, 1 / 9
+"""Validation rows over training rows, as the configuration has them."""
+NUM_TRIALS = 24
+SEED_DEVIATION = 0.6
+WORSE = -0.3
+"""A returned configuration this far from the default is a search that did harm."""
+SEARCH = {"confirm_top": 3, "confirm_replicates": 3, "confirm_max_replicates": 5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One kind of search."""
+
+    spread: float
+    quantile: float
+    deviation: float
+    validation_share: float
+    """Validation rows over training rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """One search: the quality of each configuration, and how it is measured."""
+
+    cell: Cell
+    quality: np.ndarray
+    lasting: np.ndarray
+    """Part of the deviation that every split has, in standard deviations."""
+    generator: np.random.Generator
+
+    def measure(self, number: int) -> float:
+        """Score of configuration `number` on a fresh seed and split, as macro-F1."""
+        shared = self.cell.validation_share / (1 + self.cell.validation_share)
+        passing = self.generator.normal()
+        rows = np.sqrt(shared) * self.lasting[number] + np.sqrt(1 - shared) * passing
+        luck = SEED_DEVIATION * self.generator.normal()
+        return 0.7 + (self.quality[number] + self.cell.deviation * rows + luck) / 100
+
+
+def draw_truth(cell: Cell, generator: np.random.Generator) -> Truth:
+    quality = generator.normal(0, cell.spread, NUM_TRIALS)
+    quality[0] = stats.norm.ppf(cell.quantile) * cell.spread
+    lasting = generator.normal(0, 1, NUM_TRIALS)
+    return Truth(cell=cell, quality=quality, lasting=lasting, generator=generator)
+
+
+def search(truth: Truth, config: Configuration) -> tuple[int, int]:
+    """What is returned, and what the best score of the search would have returned."""
+    trials = [_trial(config, number) for number in range(NUM_TRIALS)]
+    numbers = {trial.parameters["learning_rate"]: n for n, trial in enumerate(trials)}
+
+    def run(wanted: Sequence[Trial]) -> None:
+        for trial in wanted:
+            score = truth.measure(numbers[trial.parameters["learning_rate"]])
+            trial.status, trial.evaluations = "completed", [evaluation(3000, score)]
+
+    run(trials)
+    naive = max(range(NUM_TRIALS), key=lambda number: trials[number].final_f1_macro or 0.0)
+    confirmation = Confirmation(
+        configuration=config,
+        trials=trials,
+        validation_share=truth.cell.validation_share,
+        run=run,
+    )
+    confirmation.confirm()
+    chosen = choose(confirmation.trials, confirmation)
+    assert chosen is not None
+    return numbers[chosen["learning_rate"]], naive
+
+
+def _trial(config: Configuration, number: int) -> Trial:
+    return Trial(
+        trial_id=trial_name(number),
+        source="search" if number else "default",
+        parameters={"learning_rate": 1e-4 * (1 + number)},
+        training=config.training,
+        split_seed=0,
+    )
+
+
+def simulate(cell: Cell, num_draws: int, seed: int) -> np.ndarray:
+    """Gain over the default in points, float64 [draws, 2]: confirmed, and best of the search."""
+    generator, config = np.random.default_rng(seed), configuration(search=SEARCH)
+    gains = []
+    for _ in range(num_draws):
+        truth = draw_truth(cell, generator)
+        gains.append([truth.quality[n] - truth.quality[0] for n in search(truth, config)])
+    return np.array(gains)
+
+
+HARDEST = (0.4, 0.95, 0.5)  # hardly anything to gain, and much noise
+EASIER = [
+    cell for cell in itertools.product((0.4, 0.8), (0.7, 0.95), (0.0, 0.5)) if cell != HARDEST
+]
+CELLS = [
+    *((*cell, FEW_ROWS, 2_000) for cell in EASIER),
+    *((*HARDEST, share, 12_000) for share in (FEW_ROWS, MANY_ROWS)),
+]
+
+
+@pytest.mark.parametrize(
+    ("spread", "quantile", "deviation", "validation_share", "num_draws"), CELLS
+)
+def test_a_search_returns_something_clearly_worse_than_its_default_in_under_2_percent(
+    spread: float, quantile: float, deviation: float, validation_share: float, num_draws: int
+) -> None:
+    cell = Cell(
+        spread=spread, quantile=quantile, deviation=deviation, validation_share=validation_share
+    )
+    confirmed, naive = simulate(cell, num_draws, seed=20).T
+    worse, naively_worse = (float(np.mean(gains < WORSE)) for gains in (confirmed, naive))
+    print(
+        f"\nspread {spread} default at {quantile:.0%} rows {deviation} share"
+        f" {validation_share:.2f}: worse {worse:.2%}, mean gain {confirmed.mean():+.3f};"
+        f" best score wins: worse {naively_worse:.2%}, mean gain {naive.mean():+.3f}",
+        file=sys.stderr,
+    )
+    assert worse < 0.02
+    assert worse < naively_worse
+    assert confirmed.mean() > -0.02
