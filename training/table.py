@@ -85,18 +85,21 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_is_utf8(path: Path, raw: bytes) -> None:
-    """A NUL byte is no text: either the encoding is a wide one or the file is no table."""
+    """A NUL byte in the first line: either the encoding is a wide one or the file is no table.
+
+    Further down it is an odd character of some text, and no reason to refuse the others.
+    """
     for mark, encoding in _WIDE_BYTE_ORDER_MARKS:
         if raw.startswith(mark):
             raise _encoding_error(path, encoding, 0, raw[0])
-    nul = raw.find(b"\0")
+    nul = raw.partition(b"\n")[0].find(b"\0")
     if nul >= 0:
         wide = _wide_encoding(raw)
         if wide:
             raise _encoding_error(path, wide, nul, 0)
         raise InputError(
-            f"{path}: not a table: byte {nul} is NUL, which no text holds; give a CSV, JSON Lines"
-            " (.jsonl) or Parquet (.parquet) file"
+            f"{path}: not a table: byte {nul} is NUL, which no first line of text holds; give a CSV,"
+            " JSON Lines (.jsonl) or Parquet (.parquet) file"
         )
     try:
         raw.decode("utf-8")

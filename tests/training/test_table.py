@@ -116,7 +116,7 @@ def test_a_header_without_records_is_an_error(tmp_path: Path) -> None:
     [
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "not a table"),
         (b"PK\x03\x04\xff\xfe\x01\x02", "not a table"),
-        (b"text,label\na\x00b,c\n", "byte 12 is NUL"),
+        (b"text\x00,label\nab,c\n", "byte 4 is NUL"),
         (b"text,label\na,b\nc,d,e\n", "Expected 2 fields in line 3, saw 3"),
         (b"text,label\na,b,c\nd,e,f\n", "more cells than the header"),
         (b'text,label\n"a,b\nc,d\n', "EOF inside string"),
@@ -124,6 +124,12 @@ def test_a_header_without_records_is_an_error(tmp_path: Path) -> None:
 )
 def test_what_is_not_a_table_is_an_error(tmp_path: Path, content: bytes, shown: str) -> None:
     assert shown in refusal(written(tmp_path, "a.csv", content))
+
+
+def test_a_nul_byte_in_a_text_is_a_character_like_any_other(tmp_path: Path) -> None:
+    table = read_table(written(tmp_path, "a.csv", b'text,label\n"a\x00b",c\n\x00,d\ne,f\n'))
+    assert table["text"].tolist() == ["a\0b", "\0", "e"]
+    assert table["label"].tolist() == ["c", "d", "f"]
 
 
 @pytest.mark.parametrize(
