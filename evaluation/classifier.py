@@ -1,22 +1,28 @@
-"""A model directory that `evaluation.final` wrote, loaded to classify texts."""
+"""A model directory that `evaluation.final` wrote, loaded to classify texts by one of two ways."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from scipy.special import softmax
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from evaluation.artefacts import CONFIGURATION_FILE
+from evaluation.onnx_export import ONNX_FILE
 from evaluation.winner import WinningConfiguration
+from training.batches import pad
 from training.config import ModelConfig
 from training.errors import InputError
 from training.inference import log_probabilities
@@ -24,7 +30,15 @@ from training.model import facts_of, load_tokenizer
 from training.options import read_yaml, validate
 from training.tokens import encode
 
+Backend = Literal["torch", "onnx"]
+Probabilities = npt.NDArray[np.float64]
+
+PLAIN_TEXT = "a"
+"""A text that every model classifies, or it classifies none."""
+
 _BATCH_SIZE = 32
+_FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
+_WEIGHTS: dict[Backend, str] = {"torch": "model.safetensors", "onnx": ONNX_FILE}
 
 # What the libraries raise for files that are torn, or are of something else.
 _UNLOADABLE = (
@@ -33,58 +47,128 @@ _UNLOADABLE = (
 )
 
 
+class Classifier(Protocol):
+    """What gives texts the probabilities of their classes."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Label names in the order of their codes."""
+
+    @property
+    def text_column(self) -> str:
+        """The column that held the text in training."""
+
+    def probabilities(self, texts: Sequence[str]) -> Probabilities:
+        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Classifier:
-    """A model directory that `evaluation.final` wrote, loaded."""
+class TorchClassifier:
+    """A classifier that PyTorch runs, on a GPU if there is one."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+    names: Sequence[str]
     text_column: str
 
-    @property
-    def names(self) -> list[str]:
-        """Label names in the order of their codes."""
-        names: dict[Any, str] = self.model.config.id2label or {}
-        return [names[code] for code in range(len(names))]
-
-    def probabilities(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Probability of each class, float64 [texts, num_labels]."""
+    def probabilities(self, texts: Sequence[str]) -> Probabilities:
+        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
-        pad = facts_of(self.tokenizer).pad_token_id
+        padding = facts_of(self.tokenizer).pad_token_id
         return np.exp(
-            log_probabilities(self.model, tokens, batch_size=_BATCH_SIZE, pad_token_id=pad)
+            log_probabilities(self.model, tokens, batch_size=_BATCH_SIZE, pad_token_id=padding)
         )
 
 
-def load(directory: Path) -> Classifier:
+@dataclass(frozen=True, kw_only=True)
+class OnnxClassifier:
+    """A classifier that ONNX Runtime runs on the CPU; it needs no weights but `model.onnx`."""
+
+    session: onnxruntime.InferenceSession
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    names: Sequence[str]
+    text_column: str
+
+    def probabilities(self, texts: Sequence[str]) -> Probabilities:
+        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
+        tokens = encode(self.tokenizer, texts, max_length=self.max_length)
+        padding = facts_of(self.tokenizer).pad_token_id
+        result = np.empty((len(texts), len(self.names)))
+        order = np.argsort(-tokens.lengths, kind="stable")  # like lengths pad each other little
+        for start in range(0, len(order), _BATCH_SIZE):
+            rows = order[start : start + _BATCH_SIZE]
+            result[rows] = self._run(pad(tokens, rows, pad_token_id=padding))
+        return result
+
+    def _run(self, batch: dict[str, torch.Tensor]) -> Probabilities:
+        single_text = {"token_type_ids": torch.zeros_like(batch["input_ids"])}
+        values = single_text | batch
+        feed = {node.name: values[node.name].numpy() for node in self.session.get_inputs()}
+        (logits,) = self.session.run(["logits"], feed)
+        probabilities: Probabilities = softmax(logits.astype(np.float64), axis=-1)
+        return probabilities
+
+
+def load(directory: Path, backend: Backend = "torch") -> Classifier:
     """Load a model directory.
 
+    Args:
+        directory: `final/model`.
+        backend: `torch` reads model.safetensors, `onnx` reads model.onnx instead.
+
     Raises:
-        InputError: it is not a directory with model.safetensors, tokenizer and configurations.
+        InputError: it is not a directory with weights, tokenizer and configurations, or the
+            model cannot classify a text.
     """
+    _check_files(directory, backend)
+    path = directory / CONFIGURATION_FILE
+    settings = validate(WinningConfiguration, read_yaml(path), where=str(path))
+    shared: dict[str, Any] = {
+        "names": _label_names(directory),
+        "tokenizer": load_tokenizer(ModelConfig(name=str(directory)), tiny=directory),
+        "max_length": settings.model.max_length,
+        "text_column": settings.data.text_column,
+    }
+    classifier: Classifier
+    if backend == "onnx":
+        classifier = OnnxClassifier(session=_open_session(directory), **shared)
+    else:
+        classifier = TorchClassifier(model=_load_model(directory), **shared)
+    try:
+        classifier.probabilities([PLAIN_TEXT])
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of no common class: torch, onnxruntime, tokenizers
+        raise _cannot_load(directory, f"it cannot classify a text: {error}") from error
+    return classifier
+
+
+def _check_files(directory: Path, backend: Backend) -> None:
     if not directory.is_dir():
         raise InputError(
             f"--model is {str(directory)!r}, but there is no such directory; give the final/model"
             " that evaluation.final wrote"
         )
-    for name in ("training_config.yaml", "config.json", "model.safetensors", "tokenizer.json"):
+    for name in (CONFIGURATION_FILE, "config.json", _WEIGHTS[backend], "tokenizer.json"):
         if not (directory / name).is_file():
+            hint = "; or choose --backend torch" if name == ONNX_FILE else ""
             raise InputError(
                 f"--model is {str(directory)!r}, but it has no {name}; give the final/model that"
-                " evaluation.final wrote, whole"
+                f" evaluation.final wrote, whole{hint}"
             )
-    path = directory / "training_config.yaml"
-    settings = validate(WinningConfiguration, read_yaml(path), where=str(path))
-    model = _load_model(directory)
-    if torch.cuda.is_available():
-        model.to("cuda")  # type: ignore[arg-type]  # wrapped by the library
-    return Classifier(
-        model=model,
-        tokenizer=load_tokenizer(ModelConfig(name=str(directory)), tiny=directory),
-        max_length=settings.model.max_length,
-        text_column=settings.data.text_column,
-    )
+
+
+def _label_names(directory: Path) -> list[str]:
+    try:
+        config = AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+        names: dict[Any, str] = config.id2label or {}
+        return [names[code] for code in range(len(names))]
+    except _UNLOADABLE as error:
+        raise _cannot_load(directory, str(error)) from error
 
 
 def _load_model(directory: Path) -> PreTrainedModel:
@@ -103,7 +187,24 @@ def _load_model(directory: Path) -> PreTrainedModel:
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
         raise _cannot_load(directory, f"model.safetensors lacks {missing}")
+    if torch.cuda.is_available():
+        model.to("cuda")  # type: ignore[arg-type]  # wrapped by the library
     return model
+
+
+def _open_session(directory: Path) -> onnxruntime.InferenceSession:
+    onnxruntime.set_default_logger_severity(_FATAL)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = torch.get_num_threads()  # one setting for both: OMP_NUM_THREADS
+    # Patterns are kept for every shape that occurs: they would grow with the rows.
+    options.enable_mem_pattern = False
+    try:
+        return onnxruntime.InferenceSession(
+            directory / ONNX_FILE, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's share no class
+        raise _cannot_load(directory, f"{ONNX_FILE}: {error}") from error
 
 
 def _cannot_load(directory: Path, reason: str) -> InputError:

@@ -1,33 +1,39 @@
 """The final evaluation: retrain, one look at the test rows, the files of `final/`."""
 
 import logging
+import shutil
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.baseline import fit_predict
+from evaluation.artefacts import Weights, write_model
 from evaluation.gates import GateKind
 from evaluation.model_card import model_card
+from evaluation.onnx_export import OnnxExportError
 from evaluation.openings import TestLock
-from evaluation.reports import TestResult, Weights, write_model, write_reports
-from evaluation.retrain import RetrainError, retrain
+from evaluation.readiness import check_artefacts
+from evaluation.reports import REPORT_FILE, write_reports
+from evaluation.retrain import loss_limit
+from evaluation.retrained import Retrained, retrain_and_record
+from evaluation.stages import Stage, check_data, check_training
 from evaluation.tables import build_report
+from evaluation.tested import Tested, open_and_answer
 from evaluation.winner import Winner
-from results.files import write_json, write_text
+from evaluation.written import check_evaluation
+from results.files import read_csv, write_json, write_text
 from results.report import write_report
-from results.tensorboard import CurveWriter
-from training.config import TINY, TrainingConfig
-from training.data import open_test
-from training.finetune import FineTuned
-from training.inference import log_probabilities
-from training.metrics import Evaluation
-from training.model import facts_of, load_tokenizer
-from training.tokens import encode
+from training.config import TINY
+from training.model import load_tokenizer
+from training.table import sha256_of
 
 logger = logging.getLogger(__name__)
+
+NUM_READINESS_ROWS = 200
+"""Test rows on which what ships is held against what was evaluated."""
 
 
 def evaluate_winner(
@@ -40,6 +46,9 @@ def evaluate_winner(
     reopen_reason: str | None,
 ) -> dict[str, Any]:
     """Retrain, save the model, open the test rows, and write all reports.
+
+    Killed at any moment, it goes on when it is called again: the retrain from its checkpoint, and
+    an opening whose numbers were being written in its place, with the same model.
 
     Args:
         winner: of the search.
@@ -54,128 +63,108 @@ def evaluate_winner(
 
     Raises:
         RetrainError: no retrain passed the guard; the test stays closed.
-        RunError: another process opened the test.
+        RunError: another process opened the test, or it was opened for another model.
         InputError: the model or the data cannot be loaded, or the data changed meanwhile.
+        OSError: a file cannot be written.
     """
     configuration = winner.configuration
     if configuration.model.name == TINY:
         torch.set_num_threads(1)  # a step is too short to be shared: waiting costs more
     tokenizer = load_tokenizer(configuration.model, tiny=winner.run.tokenizer)
-    history: list[Evaluation] = []
-    tuned, training = _retrain(winner, tokenizer, directory, history)
-    trained = configuration.model_copy(update={"training": training})
-    write_model(directory / "model", tuned.model, tokenizer, trained, weights)
-    lock.open(directory, reopen_reason)
-    result = _open_test(winner, tuned, tokenizer)
+    checkpoint = directory / ".retrain"
+    retrained = retrain_and_record(winner, tokenizer, directory, checkpoint)
+    _write_model(winner, tokenizer, retrained, directory / "model", weights)
+    sha256 = sha256_of(directory / "model" / "model.safetensors")
+    lock.open(directory, reopen_reason, model_sha256=sha256)
+    tested = open_and_answer(winner, retrained.tuned.model, tokenizer)
     report = build_report(
-        labels=result.test.labels,
-        predictions=result.predictions,
-        probabilities=result.probabilities,
-        baseline_predictions=result.baseline_predictions,
-        groups=result.test.groups,
+        answers=tested.answers,
+        low_confidence=tested.low_confidence,
         names=configuration.data.labels,
         gates_kind=gates,
         test_openings=lock.as_report(),
         seed=configuration.training.seed,
     )
     report["search"] = _search_scores(winner)
-    curve = [{"epoch": point.epoch, "loss": point.train_loss} for point in history]
-    # From here on there are numbers, so the opening counts.
-    lock.close()
-    write_text(directory / "model" / "README.md", model_card(winner, report))
-    write_reports(
-        directory / "reports",
-        result,
-        report,
-        configuration.data.labels,
-        (winner.search_curve(), curve),
-    )
-    write_report(winner.run, winner.record, test=report, reports=directory / "reports")
+    lock.mark("seen")  # from here on there are numbers, so the opening counts
+    _write_all(winner, tested, retrained, report, directory)
+    lock.mark("complete")
+    shutil.rmtree(checkpoint, ignore_errors=True)
     return report
 
 
-def _retrain(
+def _write_all(
+    winner: Winner, tested: Tested, retrained: Retrained, report: dict[str, Any], directory: Path
+) -> None:
+    """Write reports, then what the stage gates say of them, then what quotes both."""
+    reports = directory / "reports"
+    write_reports(
+        reports,
+        tested,
+        report,
+        winner.configuration.data.labels,
+        search_curve=winner.search_curve(),
+        final_curve=[{"epoch": p.epoch, "loss": p.train_loss} for p in retrained.history],
+    )
+    report["stages"] = _check_stages(winner, tested, retrained, report, directory)
+    write_json(reports / REPORT_FILE, report)
+    write_text(directory / "model" / "README.md", model_card(winner, report))
+    write_report(winner.run, winner.record, test=report, reports=reports)
+
+
+def _check_stages(
+    winner: Winner, tested: Tested, retrained: Retrained, report: dict[str, Any], directory: Path
+) -> dict[str, Stage]:
+    config, data, test = winner.configuration.data, winner.data, tested.answers.data
+    splits = read_csv(winner.run.splits)
+    by_length = np.argsort([len(text) for text in test.texts], kind="stable")
+    spread = np.linspace(0, len(by_length) - 1, min(NUM_READINESS_ROWS, len(by_length)))
+    shown = by_length[spread.astype(np.int64)]
+    return {
+        "data": check_data(data, test, splits, config),
+        "training": check_training(
+            retrained.tuned,
+            retrained.history,
+            retrained.training,
+            num_rows=winner.num_final_rows,
+            loss_limit=loss_limit(winner.losses_seen),
+        ),
+        "evaluation": check_evaluation(directory / "reports", report, splits, config.labels),
+        "readiness": check_artefacts(
+            directory / "model",
+            [test.texts[place] for place in shown],
+            tested.answers.probabilities[shown],
+        ),
+    }
+
+
+def _write_model(
     winner: Winner,
     tokenizer: PreTrainedTokenizerBase,
+    retrained: Retrained,
     directory: Path,
-    history: list[Evaluation],
-) -> tuple[FineTuned, TrainingConfig]:
-    """Retrain, and write the curves and `training_metrics.json` while at it."""
-    path = directory / "reports" / "training_metrics.json"
-    writer = CurveWriter(directory / "logs" / "tensorboard_logs")
-
-    def take(evaluation: Evaluation) -> None:
-        if history and evaluation.examples <= history[-1].examples:
-            history.clear()  # the next attempt begins
-        history.append(evaluation)
-        scalars = {"train_loss": evaluation.train_loss, "fixed_rows_loss": evaluation.eval_loss}
-        writer.write({**scalars, "learning_rate": evaluation.learning_rate}, evaluation.examples)
-        logger.info(
-            "epoch %.2f: training loss %.4f, learning rate %.2e",
-            evaluation.epoch,
-            evaluation.train_loss,
-            evaluation.learning_rate,
-        )
-
+    weights: Weights,
+) -> None:
+    trained = winner.configuration.model_copy(update={"training": retrained.training})
     try:
-        tuned, training, problems = retrain(winner, tokenizer, on_evaluation=take)
-    except RetrainError as error:
-        write_json(path, {"rejected_attempts": error.problems})
-        raise
-    finally:
-        writer.close()
-    metrics = {
-        "history": [
-            {
-                "epoch": point.epoch,
-                "examples": point.examples,
-                "loss": point.train_loss,
-                "fixed_rows_loss": point.eval_loss,
-                "learning_rate": point.learning_rate,
-            }
-            for point in history
-        ],
-        "search_history": winner.search_curve(),
-        "seconds": tuned.seconds,
-        "parameters": training.model_dump(mode="json"),
-        "rows": len(winner.data.train.labels) + len(winner.data.validation.labels),
-        "fixed_rows_loss": tuned.fixed_rows_loss,
-        "fixed_rows_loss_in_search": winner.losses_seen,
-        "rejected_attempts": problems,
-    }
-    write_json(path, metrics)
-    return tuned, training
-
-
-def _open_test(winner: Winner, tuned: FineTuned, tokenizer: PreTrainedTokenizerBase) -> TestResult:
-    configuration, data = winner.configuration, winner.data
-    test = open_test(configuration.data, sha256=data.summary.sha256)
-    log_p = log_probabilities(
-        tuned.model,
-        encode(tokenizer, test.texts, max_length=configuration.model.max_length),
-        batch_size=configuration.training.eval_batch_size,
-        pad_token_id=facts_of(tokenizer).pad_token_id,
-    )
-    baseline = fit_predict(
-        [*data.train.texts, *data.validation.texts],
-        np.concatenate([data.train.labels, data.validation.labels]),
-        test.texts,
-        seed=configuration.training.seed,
-    )
-    return TestResult(test=test, probabilities=np.exp(log_p), baseline_predictions=baseline)
+        write_model(directory, retrained.tuned.model, tokenizer, trained, weights)
+    except OnnxExportError as error:
+        logger.warning("%s", error)  # the readiness stage counts it as unmet
 
 
 def _search_scores(winner: Winner) -> dict[str, Any]:
     """What the search said of the winner, to hold beside the test."""
-    best, confirmation = winner.record["best"], winner.record["confirmation"]
-    means = [
-        candidate["mean"]
-        for candidate in (confirmation or {}).get("candidates", [])
+    best, confirmation = winner.record["best"], winner.record["confirmation"] or {}
+    scores = [
+        [score for score in candidate["f1_macro"] if score is not None]
+        for candidate in confirmation.get("candidates", [])
         if candidate["parameters"] == best["parameters"]
     ]
+    confirmed = scores[0] if scores else []
     return {
         "trial_id": best["trial_id"],
         "search_f1_macro": best["search_f1_macro"],
-        "confirmed_f1_macro": next(iter(means), None),
+        "confirmed_f1_macro": sum(confirmed) / len(confirmed) if confirmed else None,
+        "confirmed_deviation": stdev(confirmed) if len(confirmed) > 1 else None,
         "note": "both were selected on; only the test score is unbiased",
     }

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from evaluation.evaluate import evaluate_winner
-from evaluation.gates import unmet
+from evaluation.gates import all_unmet
 from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
 from evaluation.winner import load_winner
@@ -47,13 +47,14 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
     except RetrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return SEARCH_ABORTED
-    missed = unmet(report["gates"])
+    missed = all_unmet(options.gates, report)
     print(report["summary"])
     print(_scores_side_by_side(report))
     print(f"Model {directory / 'model'}\nReport {run.report}")
     if missed:
         print(
-            f"Gates not met: {', '.join(missed)}. Next: search on, or label more of these classes"
+            f"Gates not met: {'; '.join(missed)}. Next: see the report; then search on, or label"
+            " more rows of the weakest classes"
         )
         return GATE_NOT_MET
     print(

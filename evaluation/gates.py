@@ -1,7 +1,9 @@
-"""Quality gates: what the study asks of a model before it is used."""
+"""Gates: what the study asks of a model before it is used, and what every stage must hold."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
+
+from evaluation.stages import unmet_stages
 
 GateKind = Literal["minimum", "optimal", "none"]
 
@@ -36,6 +38,18 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
 def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names of the gates that are not met, in their order."""
     return [name for name, gate in gates.items() if not gate["met"]]
+
+
+def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
+    """What the exit code must tell: quality gates, then stage gates, that are not met.
+
+    Args:
+        kind: which gates were asked for; `none` asks for neither.
+        report: content of evaluation_report.json, with `gates` and `stages`.
+    """
+    if kind == "none":
+        return []
+    return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
 
 
 def _gate(threshold: float, value: float) -> dict[str, Any]:

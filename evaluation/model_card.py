@@ -1,62 +1,229 @@
 """The model card: README.md of the model directory, with the Hub's metadata block."""
 
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from evaluation.card_metadata import card_metadata, data_name, has_study_labels
+from evaluation.markdown import cell, command, plain, table
 from evaluation.winner import Winner
-from training.config import TINY
+from training.config import SAMPLE, TINY
 from training.options import to_yaml
 
+_STUDY_TITLE = "Severity of hate speech in Javanese text"
 
-def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
-    """The card as Markdown."""
-    configuration, data = winner.configuration, winner.record["data"]
-    metadata: dict[str, Any] = {
-        "language": ["jv", "id"],
-        "pipeline_tag": "text-classification",
-        "library_name": "transformers",
-        "metrics": ["f1", "accuracy"],
-    }
-    if configuration.model.name != TINY and not Path(configuration.model.name).is_dir():
-        metadata["base_model"] = configuration.model.name  # the Hub takes its own ids alone
-    low, high = report["confidence_intervals"]["f1_macro"]
-    low_accuracy, high_accuracy = report["confidence_intervals"]["accuracy"]
-    per_class = "\n".join(
-        f"| {_cell(name)} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} |"
-        f" {row['support']} |"
-        for name, row in report["per_class"].items()
-    )
-    return f"""---
-{to_yaml(metadata)}---
-# Severity of hate speech in Javanese text
+_OVERALL = {
+    "f1_macro": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "matthews_correlation": "Matthews correlation",
+    "kappa_linear": "kappa, linear weights",
+    "kappa_quadratic": "kappa, quadratic weights",
+}
 
-{report["summary"]}
+_USE = """\
+Made to sort texts so that people look at the right ones first: every decision about a text, and
+above all about its author, stays with a human who sees the context. Not for judging people, and
+not for deleting or punishing without review.
 
-| metric | test | 95 % interval |
-|---|---|---|
-| macro-F1 | {report["f1_macro"]:.4f} | {low:.4f} to {high:.4f} |
-| accuracy | {report["accuracy"]:.4f} | {low_accuracy:.4f} to {high_accuracy:.4f} |
+- False positives are to be expected on reclaimed words, quotations, reports about hate speech,
+  irony, and names of groups that were often insulted in the training rows.
+- It knows the language, places and time of its training rows only. Words of abuse change: measure
+  it again on fresh, human-labelled rows from where it is used, and from time to time after that.
+- Classes are taken to be ordered as listed under "Per class"; training did not tell it so, and it
+  may confuse distant ones. Errors by distance are in `error_analysis.json` of the evaluation.
+- Probabilities were not recalibrated after training: see "Calibration" before setting a threshold.
+- Rare classes have few test rows: read their intervals, not their values.
+"""
 
-| class | precision | recall | F1 | test rows |
-|---|---|---|---|---|
-{per_class}
+_HOW_TO_USE = """\
+```python
+from transformers import pipeline
 
-## Data
-{data["kept"]} of {data["rows"]} rows were kept; SHA-256 of the input file
-{data["sha256"]}. The test rows were opened {len(report["test_openings"])} time(s). Labels of the
-study come from a machine: scores are agreement with that labeller, not truth.
+classify = pipeline("text-classification", model="DIR", truncation=True)
+classify(["a text", "another"], top_k=None)
+```
+From the project that made it, a file at a time, every row answered:
+```bash
+python -m evaluation.predict --model DIR --input new.csv --output out.csv
+```
+`model.onnx`, where it is there, gives the same probabilities without PyTorch:
+```python
+import numpy as np, onnxruntime
+from transformers import AutoTokenizer
 
-## Use and limits
-Made to study and to triage; not to judge people without a human. It knows the language of its
-training rows only, and its probabilities were not corrected after training.
-
-## How to reproduce
-`training_config.yaml` holds data, model and training values. The search was:
-`{winner.record["command"]}`
+tokenizer = AutoTokenizer.from_pretrained("DIR")
+session = onnxruntime.InferenceSession("DIR/model.onnx")
+batch = tokenizer(["a text"], return_tensors="np", padding=True, truncation=True)
+wanted = {node.name for node in session.get_inputs()}
+feed = {name: ids.astype(np.int64) for name, ids in batch.items() if name in wanted}
+(logits,) = session.run(["logits"], feed)
+```
 """
 
 
-def _cell(text: str) -> str:
-    return escape(" ".join(text.splitlines()), quote=False).replace("|", "\\|")
+def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        winner: of the search.
+        report: content of evaluation_report.json.
+    """
+    sections = {
+        "Test scores": _scores(report),
+        "Per class": _per_class(report),
+        "Search, confirmation and test": _three_scores(report),
+        "Calibration": _calibration(report),
+        "Data": _data(winner, report),
+        "Intended use and limits": _USE,
+        "How to use": _HOW_TO_USE,
+        "How to reproduce": _reproduce(winner, report),
+    }
+    body = "\n".join(f"## {title}\n{content}" for title, content in sections.items())
+    return (
+        f"---\n{to_yaml(card_metadata(winner, report))}---\n{_opening(winner)}\n"
+        f"{plain(report['summary'])}\n\n{body}"
+    )
+
+
+def _opening(winner: Winner) -> str:
+    """Title and what it is; no language or task is claimed that the labels do not tell."""
+    configuration = winner.configuration
+    labels = configuration.data.labels
+    study = has_study_labels(configuration)
+    title = _STUDY_TITLE if study else f"Text classifier of {len(labels)} classes"
+    names = ", ".join(plain(label) for label in labels)
+    lines = (
+        f"# {title}\n\n{_encoder(configuration.model.name)}, fine-tuned to give a text one of"
+        f" {len(labels)} classes: {names}. Its hyperparameters were chosen by a search. It reads"
+        f" at most {configuration.model.max_length} word pieces of a text.\n"
+    )
+    if configuration.data.path == SAMPLE:
+        lines += "\nTrained on the bundled sample of made-up texts: a demonstration, not for use.\n"
+    return lines
+
+
+def _encoder(name: str) -> str:
+    if name == TINY:
+        return "A small BERT with random initial weights"
+    return plain(Path(name).name if Path(name).is_dir() else name)
+
+
+def _scores(report: Mapping[str, Any]) -> str:
+    against = report["baseline"]
+    rows = [
+        [name, report[key], _interval(report, key), against[key]] for key, name in _OVERALL.items()
+    ]
+    deviation = report["search"].get("confirmed_deviation")
+    between = (
+        "How far another seed or training split moves macro-F1 was not measured."
+        if deviation is None
+        else "Another seed and training split change macro-F1 too: the standard deviation between"
+        f" the confirmation's trainings is {deviation:.4f}."
+    )
+    method = report["method"]
+    return (
+        f"{table(['metric', 'test', '95 % interval', 'baseline'], rows)}\n"
+        f"The baseline is {plain(against['name'])}, fitted on the same rows. An interval covers"
+        f" {plain(method['intervals_cover'])}. {between}\n"
+    )
+
+
+def _per_class(report: Mapping[str, Any]) -> str:
+    against = report["baseline"]["per_class"]
+    rows = [
+        [
+            *(name, row["precision"], row["recall"], row["f1"]),
+            *(_interval(report, f"f1 of {name}"), against[name]["f1"], row["support"]),
+        ]
+        for name, row in report["per_class"].items()
+    ]
+    header = ["class", "precision", "recall", "F1", "95 % interval of F1", "F1 of the baseline"]
+    return table([*header, "test rows"], rows)
+
+
+def _three_scores(report: Mapping[str, Any]) -> str:
+    search = report["search"]
+    rows = [
+        ["search", _or_none(search["search_f1_macro"]), "validation rows; the best of many"],
+        ["confirmed mean", _or_none(search["confirmed_f1_macro"]), "fresh draws; selected on"],
+        ["test", report["f1_macro"], "rows that chose nothing; the one to quote"],
+    ]
+    return (
+        f"{table(['score', 'macro-F1', 'on'], rows)}\n"
+        "What the first two are above the third is optimism of choosing by them, beside chance.\n"
+    )
+
+
+def _calibration(report: Mapping[str, Any]) -> str:
+    found = report["calibration"]
+    rows = [
+        ["expected calibration error", found["expected_calibration_error"]],
+        ["Brier score (0 to 2)", found["brier_score"]],
+        ["negative log-likelihood, nats a row", found["negative_log_likelihood"]],
+    ]
+    return table(["calibration on the test rows", "value"], rows)
+
+
+def _data(winner: Winner, report: Mapping[str, Any]) -> str:
+    data, config = winner.record["data"], winner.configuration.data
+    dropped = ", ".join(f"{plain(why)} {n:,}" for why, n in data["dropped"].items() if n)
+    counts = [
+        [label, *(by_label[label] for by_label in data["class_counts"].values())]
+        for label in config.labels
+    ]
+    confidence = (
+        f" Rows whose {plain(config.confidence_column)} is below {config.min_confidence:g} were"
+        " dropped, so the test rows are easier than all rows."
+        if config.confidence_column
+        else ""
+    )
+    return (
+        f"From {plain(data_name(winner.configuration))}: {data['rows']:,} rows,"
+        f" {data['kept']:,} kept, {data['rows'] - data['kept']:,} dropped"
+        f" ({dropped or 'for no reason'}). Near-duplicates never stand in two splits.\n\n"
+        f"{table(['class', *data['class_counts']], counts)}\n"
+        f"Labels are the column {plain(config.label_column)}.{confidence}\n"
+        f"{_low_confidence(report)}"
+        "A score is agreement with whoever labelled the rows. The study's labels come from a"
+        " machine: scores against such labels are agreement with the labeller, not truth.\n"
+    )
+
+
+def _low_confidence(report: Mapping[str, Any]) -> str:
+    low = report.get("low_confidence")
+    if not low:
+        return ""
+    return (
+        f"On {low['rows']:,} such rows, apart from the test: macro-F1 {low['f1_macro']:.4f},"
+        f" accuracy {low['accuracy']:.4f}.\n"
+    )
+
+
+def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
+    record, configuration = winner.record, winner.configuration
+    environment = record["environment"]
+    versions = {"Python": environment["python"], **environment["packages"]}
+    seeds = [
+        ["split of the data", str(configuration.data.split_seed)],
+        ["training", str(configuration.training.seed)],
+        ["intervals and test", str(report["method"]["seed"])],
+    ]
+    return (
+        f"{command(record['command'])}then `python -m evaluation.final --run` on its directory."
+        " `training_config.yaml` holds the values that this model was trained with.\n\n"
+        f"- SHA-256 of the data: {plain(record['data']['sha256'])}\n"
+        f"- Commit: {plain(environment['commit'] or 'not known')}\n"
+        f"- The test rows were opened {len(report['test_openings'])} time(s).\n\n"
+        f"{table(['seed of', 'value'], seeds)}\n"
+        f"{table(['package', 'version'], [[name, str(n)] for name, n in versions.items()])}"
+    )
+
+
+def _interval(report: Mapping[str, Any], metric: str) -> str:
+    ends = report["confidence_intervals"].get(metric)
+    return f"{cell(ends[0])} to {cell(ends[1])}" if ends else ""
+
+
+def _or_none(score: float | None) -> float | str:
+    return "none" if score is None else score

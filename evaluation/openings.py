@@ -1,16 +1,20 @@
 """The lock on the test rows: each opening is written down before a row is read."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from results.errors import RunError
 from results.files import write_json
 from results.run import Run
 
 FIRST_REASON = "first opening"
+
+State = Literal["opened", "seen", "complete"]
+"""`opened`: rows were read, no number is written; `seen`: numbers may be written; `complete`: all
+files are written. Only the first may be given up, and only the last is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,9 @@ class Opening:
     reason: str
     directory: str
     """Where its results are, in the run."""
-    reported: bool
-    """Whether a test number was written; until then the opening may be continued."""
+    model_sha256: str
+    """Of the weights that met the test rows."""
+    state: State
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,9 @@ class TestLock:
             ) from error
 
     def next_directory(self, reopen_reason: str | None) -> Path:
-        """Where the next opening's results go: `final`, then `final-2`, ...
+        """Where the results go: `final`, then `final-2`, ...; that of an unfinished opening again.
+
+        An opening that was broken off goes on in its place: without a reason, or with its own.
 
         Raises:
             RunError: the test was opened before and no reason for another time is given, or the
@@ -67,45 +74,62 @@ class TestLock:
                 f"--reopen-test is {reopen_reason!r}, but must be a reason, which is written down;"
                 ' give --reopen-test "REASON"'
             )
-        reported = [opening for opening in self.openings() if opening.reported]
-        if reported and reopen_reason is None:
-            first = reported[0]
+        counted = [opening for opening in self.openings() if opening.state != "opened"]
+        if counted and counted[-1].state == "seen" and reopen_reason in (None, counted[-1].reason):
+            return self.run.directory / counted[-1].directory
+        if counted and reopen_reason is None:
+            first = counted[0]
             raise RunError(
                 f"run {self.run.directory}: its test rows were opened at {first.at}, but may be"
                 " opened once, since every look makes the next result less honest; see"
                 f' {first.directory}/, or give --reopen-test "REASON"'
             )
-        number = len(reported) + 1
+        number = len(counted) + 1
         return self.run.directory / ("final" if number == 1 else f"final-{number}")
 
-    def open(self, directory: Path, reopen_reason: str | None) -> None:
-        """Write down that the test rows are opened now.
+    def open(self, directory: Path, reopen_reason: str | None, *, model_sha256: str) -> None:
+        """Write down that the test rows are opened now, or go on with an unfinished opening.
 
         Raises:
-            RunError: another process has opened them in the meantime.
+            RunError: another process has opened them in the meantime, or an opening that was
+                broken off would go on with another model.
         """
         if self.next_directory(reopen_reason) != directory:
             raise RunError(
                 f"run {self.run.directory}: its test rows were opened by another process while"
                 f" this one trained for {directory.name}/; start again to open them once more"
             )
+        # One that was broken off before any number is replaced: it showed nothing.
+        before = [opening for opening in self.openings() if opening.state != "opened"]
+        if before and before[-1].directory == directory.name:
+            self._check_same_model(before[-1], model_sha256)
+            return
         opening = Opening(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             reason=reopen_reason or FIRST_REASON,
             directory=directory.name,
-            reported=False,
+            model_sha256=model_sha256,
+            state="opened",
         )
-        # An opening that was broken off before any number is replaced: it showed nothing.
-        self._write([*(o for o in self.openings() if o.reported), opening])
+        self._write([*before, opening])
 
-    def close(self) -> None:
-        """Write down that the numbers of the last opening are there."""
+    def mark(self, state: State) -> None:
+        """Write down how far the last opening has come."""
         *before, last = self.openings()
-        self._write([*before, Opening(**{**asdict(last), "reported": True})])
+        self._write([*before, replace(last, state=state)])
 
     def as_report(self) -> list[dict[str, Any]]:
         """`test_openings` of the evaluation report."""
         return [{"at": opening.at, "reason": opening.reason} for opening in self.openings()]
+
+    def _check_same_model(self, opening: Opening, model_sha256: str) -> None:
+        if opening.model_sha256 != model_sha256:
+            raise RunError(
+                f"run {self.run.directory}: {opening.directory}/ was broken off while its results"
+                f" were written, with weights of SHA-256 {opening.model_sha256[:12]}..., but they"
+                f" are {model_sha256[:12]}... now, which would be another look at the test rows;"
+                ' give --reopen-test "REASON"'
+            )
 
     def _write(self, openings: list[Opening]) -> None:
         write_json(self.path, [asdict(opening) for opening in openings])

@@ -1,118 +1,63 @@
-"""Writes what a final evaluation leaves: the model directory and the reports."""
+"""Writes what a final evaluation says: tables, analysis, pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import Any
 
 from evaluation.error_analysis import analyse_errors
-from evaluation.tables import classification_text, write_misclassified, write_predictions
-from evaluation.winner import WinningConfiguration
+from evaluation.tables import (
+    classification_text,
+    write_low_confidence,
+    write_misclassified,
+    write_predictions,
+)
+from evaluation.tested import Tested
 from results.files import write_json, write_text
 from results.plots import plot_confusion_matrix, plot_training_curves
-from training.options import to_yaml
-from training.texts import LabelledTexts
+from results.score_plots import plot_class_f1, plot_reliability
 
-Weights = Literal["safetensors", "bin"]
+REPORT_FILE = "evaluation_report.json"
 
-
-@dataclass(frozen=True, kw_only=True)
-class TestResult:
-    """What the model and the baseline said of the test rows."""
-
-    __test__ = False  # the name is about test rows, not for pytest
-
-    test: LabelledTexts
-    probabilities: npt.NDArray[np.float64]
-    """[rows, num_labels]."""
-    baseline_predictions: npt.NDArray[np.int64]
-    """[rows]."""
-
-    @property
-    def predictions(self) -> npt.NDArray[np.int64]:
-        """The most probable class of each row, int64 [rows]."""
-        predictions: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
-        return predictions
+Curve = Sequence[Mapping[str, Any]]
 
 
 def write_reports(
     directory: Path,
-    result: TestResult,
+    tested: Tested,
     report: Mapping[str, Any],
     names: Sequence[str],
-    curves: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
+    *,
+    search_curve: Curve,
+    final_curve: Curve,
 ) -> None:
-    """Write `evaluation_report.json`, then tables and pictures.
+    """Write `evaluation_report.json`, then tables, analysis and pictures.
 
     Args:
         directory: `final/reports`.
-        result: of the test rows.
+        tested: answers on the test rows.
         report: content of `evaluation_report.json`.
         names: label names in the order of their codes.
-        curves: the winner's in the search, and the retrain's.
+        search_curve: the winner's evaluations in the search.
+        final_curve: those of the retrain.
+
+    Raises:
+        OSError: a file cannot be written.
     """
-    test, predictions = result.test, result.predictions
-    write_json(directory / "evaluation_report.json", report)
-    write_predictions(
-        directory / "predictions.csv",
-        rows=test.rows,
-        labels=test.labels,
-        predictions=predictions,
-        baseline_predictions=result.baseline_predictions,
-        groups=test.groups,
-        probabilities=result.probabilities,
-        names=names,
-    )
-    write_misclassified(
-        directory / "misclassified.csv",
-        rows=test.rows,
-        texts=test.texts,
-        labels=test.labels,
-        predictions=predictions,
-        probabilities=result.probabilities,
-        names=names,
-    )
-    analysis = analyse_errors(
-        texts=test.texts,
-        labels=test.labels,
-        predictions=predictions,
-        probabilities=result.probabilities,
-        names=names,
-    )
+    answers = tested.answers
+    write_json(directory / REPORT_FILE, report)
+    write_predictions(directory / "predictions.csv", answers, names)
+    write_misclassified(directory / "misclassified.csv", answers, names)
+    if tested.low_confidence is not None:
+        write_low_confidence(
+            directory / "low_confidence.csv", tested.low_confidence, tested.low_confidences, names
+        )
+    analysis = analyse_errors(answers, names, tested.facts)
     write_json(directory / "error_analysis.json", analysis)
-    text = classification_text(test.labels, predictions, names)
+    text = classification_text(answers.data.labels, answers.predictions, names)
     write_text(directory / "classification_report.txt", text)
     plot_confusion_matrix(directory / "confusion_matrix.png", report["confusion_matrix"], names)
     plot_training_curves(
-        directory / "training_curves.png", search_curve=curves[0], final_curve=curves[1]
+        directory / "training_curves.png", search_curve=search_curve, final_curve=final_curve
     )
-
-
-def write_model(
-    directory: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    configuration: WinningConfiguration,
-    weights: Weights,
-) -> None:
-    """Write a directory that `transformers.pipeline("text-classification")` opens.
-
-    Args:
-        directory: `final/model`, made if it is not there.
-        model: float32, on any device.
-        tokenizer: saved with `max_length` as its longest input.
-        configuration: what the model was trained with, saved as `training_config.yaml`.
-        weights: `safetensors`, or also `bin` for `pytorch_model.bin`.
-    """
-    tokenizer.model_max_length = configuration.model.max_length
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    if weights == "bin":
-        weights_on_cpu = {name: value.cpu() for name, value in model.state_dict().items()}
-        torch.save(weights_on_cpu, directory / "pytorch_model.bin")
-    write_text(directory / "training_config.yaml", to_yaml(configuration.model_dump(mode="json")))
+    plot_reliability(directory / "reliability.png", report["calibration"])
+    plot_class_f1(directory / "class_f1.png", names, report)

@@ -1,13 +1,19 @@
 """The winner trained on train + validation, guarded before the test is opened."""
 
+import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import pstdev
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.winner import Winner
+from results.files import write_json
 from training.config import TrainingConfig
 from training.finetune import FineTuned, Task, finetune
 from training.metrics import Evaluation
@@ -39,16 +45,21 @@ def retrain(
     tokenizer: PreTrainedTokenizerBase,
     *,
     on_evaluation: Callable[[Evaluation], None],
+    checkpoint: Path,
 ) -> tuple[FineTuned, TrainingConfig, list[str]]:
     """Train the winner on train + validation; on a bad draw try the next seed.
 
     Same epochs, the warm-up the same share of all steps, the schedule over the larger set, class
-    weights of all its rows. The guard looks at training rows alone.
+    weights of all its rows. The guard looks at training rows alone. A retrain that was
+    killed goes on where it was, in the attempt that it was in.
 
     Args:
         winner: of the search.
         tokenizer: of the search.
-        on_evaluation: called with each evaluation, made on the fixed training rows.
+        on_evaluation: called with each evaluation, made on the fixed training rows; after a break
+            first with those of the attempt before it.
+        checkpoint: directory for what a killed retrain goes on from, the caller's to remove when
+            all is written.
 
     Returns:
         The model, the values it was trained with, and what was wrong with earlier attempts.
@@ -56,25 +67,67 @@ def retrain(
     Raises:
         RetrainError: no attempt passed the guard.
         InputError: the model cannot be loaded.
+        OSError: `checkpoint` cannot be written.
     """
     task = _task(winner, tokenizer)
     limit = loss_limit(winner.losses_seen)
-    problems: list[str] = []
-    for attempt in range(MOST_ATTEMPTS):
+    rejected = _Rejected(checkpoint / "rejected.json", _about(winner, len(task.train), limit))
+    problems = rejected.read()
+    for attempt in range(len(problems), MOST_ATTEMPTS):
         training = final_training(winner, len(task.train), attempt)
+        directory = checkpoint / f"seed-{training.seed}"
         logger.info("retraining on %s rows, seed %s", f"{len(task.train):,}", training.seed)
         tuned = finetune(
             task,
             training,
             evaluate_at=_evaluate_at(len(task.train), training.epochs),
             on_evaluation=on_evaluation,
+            checkpoint=directory,
         )
         problem = guard(tuned, limit)
         if not problem:
             return tuned, training, problems
         problems.append(f"seed {training.seed}: {problem}")
         logger.warning("the retrain is not used: %s", problems[-1])
+        rejected.write(problems)
+        shutil.rmtree(directory)
     raise RetrainError(winner, problems)
+
+
+@dataclass(frozen=True)
+class _Rejected:
+    """What was wrong with the attempts so far, kept over a kill."""
+
+    path: Path
+    about: dict[str, Any]
+    """What the guard's verdicts follow from; those on anything else do not count."""
+
+    def read(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        try:
+            content = json.loads(self.path.read_text("utf-8"))
+            if content["about"] == self.about:
+                return [str(problem) for problem in content["problems"]]
+            reason = "it is about another retrain"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"it cannot be read: {error}"
+        logger.warning(
+            "%s is not used (%s); the retrain begins with its first seed", self.path, reason
+        )
+        return []
+
+    def write(self, problems: Sequence[str]) -> None:
+        write_json(self.path, {"about": self.about, "problems": list(problems)})
+
+
+def _about(winner: Winner, num_rows: int, limit: float) -> dict[str, Any]:
+    return {
+        "data": winner.data.summary.sha256,
+        "rows": num_rows,
+        "configuration": winner.configuration.model_dump(mode="json"),
+        "limit": limit,
+    }
 
 
 def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfig:

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from evaluation.confusion import balanced_accuracies, kappas, matthews_correlations
+
 NUM_BINS = 15
 """Equal-mass bins of the expected calibration error."""
 
@@ -16,10 +18,8 @@ def score(
 ) -> dict[str, Any]:
     """Scores of predictions against labels; a class that is in neither keeps its place.
 
-    A quotient 0/0 counts as 0, so that `f1_macro` averages over every name. Balanced accuracy
-    is the mean recall of the classes that have rows (Brodersen et al. 2010), the Matthews
-    correlation is the one for several classes (Gorodkin 2004), and kappa is Cohen's, weighted
-    by the distance (linear) or squared distance (quadratic) between two codes (Cohen 1968).
+    A quotient 0/0 counts as 0, so that `f1_macro` averages over every name; the others are
+    those of `evaluation.confusion`.
 
     Args:
         labels: int64 [n], true codes, n at least 1.
@@ -40,10 +40,11 @@ def score(
     return {
         "accuracy": float(matrix.trace() / matrix.sum()),
         "f1_macro": float(f1.mean()),
-        "balanced_accuracy": float(recall[support > 0].mean()),
-        "matthews_correlation": _matthews_correlation(matrix),
-        "kappa_linear": _kappa(matrix, np.abs(codes[:, None] - codes)),
-        "kappa_quadratic": _kappa(matrix, (codes[:, None] - codes) ** 2),
+        # scikit-learn's own warn where one class alone is there.
+        "balanced_accuracy": float(balanced_accuracies(matrix)),
+        "matthews_correlation": float(matthews_correlations(matrix)),
+        "kappa_linear": float(kappas(matrix, "linear")),
+        "kappa_quadratic": float(kappas(matrix, "quadratic")),
         "per_class": {
             name: {
                 "precision": float(precision[code]),
@@ -116,19 +117,3 @@ def equal_mass_bins(values: NDArray[Any], num_bins: int) -> list[NDArray[np.int6
     starts = [part[0] for part in np.array_split(np.arange(len(values)), num_bins) if len(part)]
     bin_of = np.searchsorted(ordered[starts[1:]], values, side="right")
     return [np.flatnonzero(bin_of == number) for number in np.unique(bin_of)]
-
-
-def _matthews_correlation(matrix: NDArray[np.int64]) -> float:
-    # This and kappa are written out because scikit-learn's warn when one class alone is there.
-    counts = matrix.astype(np.float64)
-    total, true, predicted = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
-    covariance = counts.trace() * total - true @ predicted
-    scale = np.sqrt((total**2 - true @ true) * (total**2 - predicted @ predicted))
-    return float(covariance / scale) if scale > 0 else 0.0
-
-
-def _kappa(matrix: NDArray[np.int64], weights: NDArray[np.int64]) -> float:
-    """Cohen's kappa of a confusion matrix, `weights` being the cost of each of its cells."""
-    by_chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / matrix.sum()
-    expected = (weights * by_chance).sum()
-    return float(1 - (weights * matrix).sum() / expected) if expected > 0 else 0.0

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import classification_report
 
 from evaluation import baseline, uncertainty
-from evaluation.error_analysis import most_confident_errors
 from evaluation.gates import GateKind, check_gates
+from evaluation.labelled_answers import Answers
+from evaluation.low_confidence import report_low_confidence
 from evaluation.scores import NUM_BINS, calibration, score
 from results.files import write_text
 
@@ -30,64 +31,50 @@ _MAX_CELL_CHARACTERS = 32_000
 _INTERVALS_COVER = (
     "which test rows were drawn, near-duplicates together; not another seed or training split"
 )
+_RELIABILITY = (
+    "in a bin whose accuracy is below its confidence the model is too sure of itself; the expected"
+    " calibration error is the mean of these distances over the rows"
+)
 _LABELS_ARE = (
     "a score is agreement with whoever labelled the rows; where that was a machine, it is not truth"
 )
 
 
-def write_predictions(
-    path: Path,
-    *,
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    predictions: NDArray[np.int64],
-    baseline_predictions: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    names: Sequence[str],
-) -> None:
+def write_predictions(path: Path, answers: Answers, names: Sequence[str]) -> None:
     """Write predictions.csv: a line a test row, names for codes, probabilities unrounded.
 
     Args:
         path: the file, replaced whole.
-        rows: int64 [n], numbers of the input's records, from 0.
-        labels: int64 [n], true codes.
-        predictions: int64 [n], predicted codes.
-        baseline_predictions: int64 [n], codes that the baseline predicts.
-        groups: int64 [n], near-duplicate groups.
-        probabilities: float64 [n, num_labels].
+        answers: on the test rows.
         names: [num_labels], names in the order of the codes.
 
     Raises:
         OSError: the file cannot be written.
     """
-    columns = zip(
-        rows.tolist(),
-        (names[code] for code in labels),
-        (names[code] for code in predictions),
-        (names[code] for code in baseline_predictions),
-        groups.tolist(),
-        probabilities.tolist(),
-        strict=True,
-    )
-    header = ["row", "label", "prediction", "baseline_prediction", "group"]
-    _write_table(
-        path,
-        header + [f"p_{name}" for name in names],
-        ([*cells, *chances] for *cells, chances in columns),
-    )
+    _write_table(path, _prediction_header(names), _prediction_lines(answers, names))
 
 
-def write_misclassified(
-    path: Path,
-    *,
-    rows: NDArray[np.int64],
-    texts: Sequence[str],
-    labels: NDArray[np.int64],
-    predictions: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    names: Sequence[str],
+def write_low_confidence(
+    path: Path, answers: Answers, confidences: NDArray[np.float64], names: Sequence[str]
 ) -> None:
+    """Write low_confidence.csv: the columns of predictions.csv and the labeller's `confidence`.
+
+    Args:
+        path: the file, replaced whole.
+        answers: on the rows that the confidence filter took from the test part.
+        confidences: float64 [n], the labeller's; a cell stays empty where it is NaN.
+        names: [num_labels], names in the order of the codes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    cells = ("" if np.isnan(confidence) else float(confidence) for confidence in confidences)
+    lines = zip(_prediction_lines(answers, names), cells, strict=True)
+    header = [*_prediction_header(names), "confidence"]
+    _write_table(path, header, ([*line, cell] for line, cell in lines))
+
+
+def write_misclassified(path: Path, answers: Answers, names: Sequence[str]) -> None:
     """Write misclassified.csv: the wrong rows, most confident first, safe in a spreadsheet.
 
     Columns: `row`, `label`, `prediction`, `confidence` (probability of the prediction),
@@ -96,26 +83,23 @@ def write_misclassified(
 
     Args:
         path: the file, replaced whole.
-        rows: int64 [n], numbers of the input's records, from 0.
-        texts: [n], as they stand in the input.
-        labels: int64 [n], true codes.
-        predictions: int64 [n], predicted codes.
-        probabilities: float64 [n, num_labels].
+        answers: on the test rows.
         names: [num_labels], names in the order of the codes.
 
     Raises:
         OSError: the file cannot be written.
     """
+    data = answers.data
     lines = [
         [
-            int(rows[index]),
-            spreadsheet_cell(names[labels[index]]),
-            spreadsheet_cell(names[predictions[index]]),
-            float(probabilities[index, predictions[index]]),
-            float(probabilities[index, labels[index]]),
-            spreadsheet_cell(texts[index]),
+            int(data.rows[place]),
+            spreadsheet_cell(names[data.labels[place]]),
+            spreadsheet_cell(names[answers.predictions[place]]),
+            float(answers.confidence[place]),
+            float(answers.probabilities[place, data.labels[place]]),
+            spreadsheet_cell(data.texts[place]),
         ]
-        for index in most_confident_errors(labels, predictions, probabilities)
+        for place in answers.most_confident_errors().tolist()
     ]
     header = ["row", "label", "prediction", "confidence", "label_probability", "text"]
     _write_table(path, header, lines)
@@ -132,11 +116,8 @@ def spreadsheet_cell(text: str) -> str:
 
 def build_report(
     *,
-    labels: NDArray[np.int64],
-    predictions: NDArray[np.int64],
-    probabilities: NDArray[np.float64],
-    baseline_predictions: NDArray[np.int64],
-    groups: NDArray[np.int64],
+    answers: Answers,
+    low_confidence: Answers | None,
     names: Sequence[str],
     gates_kind: GateKind,
     test_openings: list[dict[str, Any]],
@@ -145,38 +126,52 @@ def build_report(
     """The content of evaluation_report.json.
 
     Args:
-        labels: int64 [n], true codes, n at least 1.
-        predictions: int64 [n], predicted codes.
-        probabilities: float64 [n, num_labels].
-        baseline_predictions: int64 [n], codes that the baseline predicts.
-        groups: int64 [n], near-duplicate groups.
+        answers: on the test rows, at least one.
+        low_confidence: on the rows that the confidence filter took from the test part;
+            None: there is no such row.
         names: [num_labels], names in the order of the codes.
         gates_kind: which quality gates are checked.
         test_openings: [{at, reason}], every time that the test rows were opened.
         seed: seed of the bootstrap and of the randomisation.
 
     Returns:
-        `summary` (a sentence), the keys of `scores.score`, `confidence_intervals`,
-        `calibration`, `baseline` {name, the keys of `scores.score`, difference {accuracy,
-        f1_macro: model minus baseline}, p_value {accuracy, f1_macro}}, `gates`,
-        `test_openings`, `method`. All of it can be written as JSON.
+        `summary` (a sentence), the keys of `scores.score`, `confidence_intervals`, `baseline`
+        {name, the keys of `scores.score`, confidence_intervals, difference {accuracy, f1_macro:
+        model minus baseline}, p_value {accuracy, f1_macro}}, `calibration`, `low_confidence`
+        (as `report_low_confidence`), `gates`, `test_openings`, `method`. All of it can be
+        written as JSON.
     """
-    scores = score(labels, predictions, names)
-    intervals = uncertainty.bootstrap_intervals(labels, predictions, groups, names, seed=seed)
+    labels, groups = answers.data.labels, answers.data.groups
+    report = _scores(answers, answers.predictions, names, seed)
     tests = uncertainty.paired_randomisation(
-        labels, predictions, baseline_predictions, groups, len(names), seed=seed
+        labels, answers.predictions, answers.baseline_predictions, groups, len(names), seed=seed
     )
-    against = {"name": baseline.NAME, **score(labels, baseline_predictions, names)}
-    for key in ("difference", "p_value"):
-        against[key] = {metric: test[key] for metric, test in tests.items()}
-    report = {**scores, "confidence_intervals": intervals, "baseline": against}
+    report["baseline"] = {
+        "name": baseline.NAME,
+        **_scores(answers, answers.baseline_predictions, names, seed),
+        "difference": {metric: test["difference"] for metric, test in tests.items()},
+        "p_value": {metric: test["p_value"] for metric, test in tests.items()},
+    }
     return {
         "summary": summary_sentence(report),
         **report,
-        "calibration": calibration(labels, probabilities),
+        "calibration": calibration(labels, answers.probabilities),
+        "low_confidence": report_low_confidence(low_confidence, names, seed=seed),
         "gates": check_gates(gates_kind, report),
         "test_openings": test_openings,
         "method": _method(len(labels), len(np.unique(groups)), seed),
+    }
+
+
+def _scores(
+    answers: Answers, predictions: NDArray[np.int64], names: Sequence[str], seed: int
+) -> dict[str, Any]:
+    labels, groups = answers.data.labels, answers.data.groups
+    return {
+        **score(labels, predictions, names),
+        "confidence_intervals": uncertainty.bootstrap_intervals(
+            labels, predictions, groups, names, seed=seed
+        ),
     }
 
 
@@ -229,9 +224,30 @@ def _method(num_rows: int, num_groups: int, seed: int) -> dict[str, Any]:
         "draws": uncertainty.NUM_DRAWS,
         "calibration": "equal-mass bins of the highest probability",
         "bins": NUM_BINS,
+        "reliability": _RELIABILITY,
         "labels": _LABELS_ARE,
         "seed": seed,
     }
+
+
+def _prediction_header(names: Sequence[str]) -> list[str]:
+    fixed = ["row", "label", "prediction", "baseline_prediction", "group"]
+    return fixed + [f"p_{name}" for name in names]
+
+
+def _prediction_lines(answers: Answers, names: Sequence[str]) -> Iterator[list[object]]:
+    data = answers.data
+    columns = zip(
+        data.rows.tolist(),
+        (names[code] for code in data.labels),
+        (names[code] for code in answers.predictions),
+        (names[code] for code in answers.baseline_predictions),
+        data.groups.tolist(),
+        answers.probabilities.tolist(),
+        strict=True,
+    )
+    for *cells, chances in columns:
+        yield [*cells, *chances]
 
 
 def _write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

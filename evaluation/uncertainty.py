@@ -11,6 +11,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.confusion import (
+    accuracies,
+    balanced_accuracies,
+    f1_of_classes,
+    kappas,
+    matthews_correlations,
+)
+
 NUM_RESAMPLES = 10_000
 """Resamples of the bootstrap."""
 
@@ -52,13 +60,21 @@ def bootstrap_intervals(
         level: share of the bootstrap distribution between the two ends.
 
     Returns:
-        {`accuracy`, `f1_macro`, `f1 of NAME` for each class: [low, high]}.
+        {`accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`, `kappa_linear`,
+        `kappa_quadratic`, `f1 of NAME` for each class: [low, high]}.
     """
     matrices = group_confusions(labels, predictions, groups, len(names))
     rng = np.random.default_rng(seed)
     drawn = np.concatenate(list(_resampled_confusions(matrices, num_resamples, rng)))
     f1 = f1_of_classes(drawn)
-    samples = {"accuracy": accuracies(drawn), "f1_macro": f1.mean(axis=-1)}
+    samples = {
+        "accuracy": accuracies(drawn),
+        "f1_macro": f1.mean(axis=-1),
+        "balanced_accuracy": balanced_accuracies(drawn),
+        "matthews_correlation": matthews_correlations(drawn),
+        "kappa_linear": kappas(drawn, "linear"),
+        "kappa_quadratic": kappas(drawn, "quadratic"),
+    }
     samples |= {f"f1 of {name}": f1[:, code] for code, name in enumerate(names)}
     ends = [(1 - level) / 2, (1 + level) / 2]
     return {metric: np.quantile(values, ends).tolist() for metric, values in samples.items()}
@@ -128,19 +144,6 @@ def group_confusions(
     cell = (group * num_labels + labels) * num_labels + predictions
     counts = np.bincount(cell, minlength=len(numbers) * num_labels**2)
     return counts.reshape(len(numbers), num_labels, num_labels)
-
-
-def accuracies(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Accuracy of each confusion matrix: float64 [...] of int64 [..., k, k]."""
-    right = np.trace(matrices, axis1=-2, axis2=-1)
-    return np.asarray(right / matrices.sum(axis=(-2, -1)), dtype=np.float64)
-
-
-def f1_of_classes(matrices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """F1 of each class: float64 [..., k] of int64 [..., k, k]; 0 for a class in neither."""
-    right = np.diagonal(matrices, axis1=-2, axis2=-1)
-    rows = matrices.sum(axis=-1) + matrices.sum(axis=-2)
-    return np.asarray(2.0 * right / np.maximum(rows, 1), dtype=np.float64)
 
 
 def _resampled_confusions(

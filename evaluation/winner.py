@@ -32,6 +32,11 @@ class Winner:
     data: PreparedData
 
     @property
+    def num_final_rows(self) -> int:
+        """Rows that the winner is retrained on: train and validation."""
+        return len(self.data.train.labels) + len(self.data.validation.labels)
+
+    @property
     def losses_seen(self) -> list[float]:
         """Loss on the fixed training rows at the end of each full training of the winner."""
         return list(self.record["best"]["fixed_rows_loss"])

@@ -18,6 +18,8 @@ PACKAGES = (
     "scikit-learn",
     "pandas",
     "numpy",
+    "onnx",
+    "onnxruntime",
 )
 
 

@@ -1,9 +1,6 @@
-"""Pictures of a run, drawn without a screen and without matplotlib's global state."""
+"""Pictures of a run: which classes are taken for which, and how training went."""
 
-import io
 import math
-import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +8,17 @@ from typing import Any
 import numpy as np
 import seaborn
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from results.files import write_bytes
+from results.drawing import BLUE, GREEN, ORANGE, class_labels, plain, save
 
-DOTS_PER_INCH = 300
+# Above this many classes the labels below stand upright.
+_MOST_LEVEL = 6
 
-# Okabe and Ito 2008: told apart under every common colour blindness.
-_BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
-
-# A class name is broken into lines of about this many characters.
-_LABEL_CHARACTERS = 13
+# Inches of one half of the confusion matrix: a cell each, but never more than a page holds.
+_CELL, _SMALLEST, _LARGEST = 1.3, 4.2, 12.0
 
 
 def plot_confusion_matrix(
@@ -45,27 +39,37 @@ def plot_confusion_matrix(
     Raises:
         OSError: the file cannot be written.
     """
+    save(draw_confusion_matrix(matrix, names, title), path)
+
+
+def draw_confusion_matrix(
+    matrix: Sequence[Sequence[int]], names: Sequence[str], title: str
+) -> Figure:
+    """The figure of `plot_confusion_matrix`."""
     counts = np.asarray(matrix, dtype=np.int64)
     assert counts.shape == (len(names), len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(4.2, 1.3 * len(names)), 9.0)
+    upright = len(names) > _MOST_LEVEL
+    side = min(max(_SMALLEST, (0.75 if upright else _CELL) * len(names)), _LARGEST)
     figure = Figure(figsize=(2 * side + 2.2, side + 0.8), layout="constrained")
-    figure.suptitle(_plain(title))
+    figure.suptitle(plain(title))
     left, right = figure.subplots(1, 2, sharey=True)
-    size = min(12.0, 12 * side / len(names))
+    size = min(12.0, 72 * side / len(names) / 3.4)  # points; five digits fit
     as_counts = [[f"{n:,}" for n in row] for row in counts]
     _draw_cells(left, counts / max(counts.max(), 1), as_counts, size)
     _draw_cells(right, shares, [[f"{share:.0%}" for share in row] for row in shares], size)
     left.set_title("Rows")
     right.set_title("Share of the true class")
-    labels = [_wrapped(name) for name in names]
+    labels = class_labels(names, width=26 if upright else 13, lines=4 if upright else 6)
+    rows = max(label.count("\n") + 1 for label in labels)
+    fitting = min(10.0, 72 * side / len(names) / (1.5 * rows))  # points
     for axes in (left, right):
         centres = np.arange(len(names)) + 0.5
-        axes.set_xticks(centres, labels, rotation=90 if len(names) > 10 else 0)
-        axes.set_yticks(centres, labels, rotation=0)
+        axes.set_xticks(centres, labels, rotation=90 if upright else 0, fontsize=fitting)
+        axes.set_yticks(centres, labels, rotation=0, fontsize=fitting)
         axes.set_xlabel("Predicted")
     left.set_ylabel("True")
-    _save(figure, path)
+    return figure
 
 
 def plot_training_curves(
@@ -90,10 +94,10 @@ def plot_training_curves(
     """
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     losses, scores = figure.subplots(1, 2)
-    _draw_curve(losses, final_curve, "loss", "train, final training", _GREEN, "-", "")
-    _draw_curve(losses, search_curve, "train_loss", "train, search", _BLUE, "--", "o")
-    _draw_curve(losses, search_curve, "eval_loss", "validation, search", _ORANGE, "-", "s")
-    _draw_curve(scores, search_curve, "f1_macro", "validation, search", _ORANGE, "-", "s")
+    _draw_curve(losses, final_curve, "loss", "train, final training", GREEN, "-", "")
+    _draw_curve(losses, search_curve, "train_loss", "train, search", BLUE, "--", "o")
+    _draw_curve(losses, search_curve, "eval_loss", "validation, search", ORANGE, "-", "s")
+    _draw_curve(scores, search_curve, "f1_macro", "validation, search", ORANGE, "-", "s")
     for axes, title, unit in (
         (losses, "Loss", "Class-weighted cross-entropy"),
         (scores, "Score of the winner in the search", "Macro-F1"),
@@ -103,13 +107,13 @@ def plot_training_curves(
         axes.set_ylabel(unit)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         if axes.lines:
             axes.legend(frameon=False)
         else:
             axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center")
     losses.set_ylim(bottom=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_cells(
@@ -156,23 +160,3 @@ def _number(value: object) -> float:
         return math.nan
     number = float(str(value))
     return number if math.isfinite(number) else math.nan
-
-
-def _wrapped(name: str) -> str:
-    whole = name.replace(" - ", " -\u00a0")  # a dash stays with the word that follows it
-    return _plain("\n".join(textwrap.wrap(whole, _LABEL_CHARACTERS)) or name)
-
-
-def _plain(text: str) -> str:
-    # matplotlib reads what stands between two dollar signs as a formula.
-    return text.replace("$", r"\$")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    picture = io.BytesIO()
-    with warnings.catch_warnings():
-        # Scripts that the built-in font lacks are drawn as boxes; nobody could act on it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasAgg(figure)  # the one canvas that needs no screen
-        figure.savefig(picture, format="png", dpi=DOTS_PER_INCH)
-    write_bytes(path, picture.getvalue())

@@ -18,7 +18,7 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
         f" {_score(default['search_f1_macro'])}"
     )
     yield from _describe_confirmation(record)
-    yield from map(_describe_edge, best["at_edge"])
+    yield from map(_describe_edge, best.get("at_edge", ()))
 
 
 def confirmation_verdict(comparison: Mapping[str, Any] | None) -> str:
@@ -66,19 +66,23 @@ def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
             f" challenger {lead['difference'] * 100:+.2f} points, standard error"
             f" {lead['standard_error'] * 100:.2f}"
         )
-    yield confirmation["verdict"]
-    if lead is not None:
-        yield (
-            "these draws tell apart four times in five what differs by"
-            f" {_points(confirmation['smallest_detectable_difference'])}"
-            + _describe_correlation(confirmation["score_correlation"])
-        )
+    if "verdict" in confirmation:  # not in the records of older versions
+        yield confirmation["verdict"]
+        if lead is not None:
+            yield _describe_resolution(confirmation)
 
 
-def _describe_correlation(correlation: float | None) -> str:
+def _describe_resolution(confirmation: Mapping[str, Any]) -> str:
+    smallest = confirmation["smallest_detectable_difference"]
+    correlation = confirmation["score_correlation"]
+    resolution = (
+        f"these draws tell apart four times in five what differs by {_points(smallest)}"
+        if smallest < 1
+        else "these draws are too few to tell any difference apart"
+    )
     if correlation is None:
-        return ""
-    return f"; scores of one draw correlate by {correlation:.2f} between configurations"
+        return resolution
+    return f"{resolution}; scores of one draw correlate by {correlation:.2f} between configurations"
 
 
 def _describe_edge(edge: Mapping[str, Any]) -> str:

@@ -8,24 +8,27 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from training.config import DataConfig
+from training.duplicates import (
+    CONFLICTING_LABELS,
+    DUPLICATE,
+    DUPLICATE_OF_ANOTHER_SPLIT,
+    without_duplicates,
+)
 from training.errors import InputError
 from training.folding import fold, identity
 from training.splits import SPLITS
 from training.table import nearest
+from training.texts import Row
 
 NO_TEXT_OR_LABEL = "no text or label"
 ERROR = "error"
 LOW_CONFIDENCE = "low confidence"
-DUPLICATE = "duplicate"
-CONFLICTING_LABELS = "conflicting labels"
-DUPLICATE_OF_ANOTHER_SPLIT = "duplicate of another split"
 GROUP_OF_ANOTHER_SPLIT = "in a group of another split"
 REASONS = (NO_TEXT_OR_LABEL, ERROR, LOW_CONFIDENCE, DUPLICATE, CONFLICTING_LABELS)
 """In the order in which they are judged."""
@@ -40,22 +43,6 @@ _SHOWN = 5
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """A usable row: `row` is its record number, `label` the place in `data.labels`."""
-
-    row: int
-    text: str
-    folded: str
-    identity: bytes
-    label: int
-    confidence: float
-    key: str | None
-    """Value of the group column."""
-    split: str | None
-    """Value of the split column, as one of `SPLITS`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CleanTable:
     """Usable rows, in the order of their identities, no two alike; and what became of the rest."""
@@ -63,6 +50,8 @@ class CleanTable:
     rows: list[Row]
     reasons: list[str]
     """Why each input row was dropped, or an empty string."""
+    low_confidence: list[Row]
+    """Rows dropped for low confidence that are usable otherwise, likewise ordered, no two alike."""
     label_noise: float | None
     """Share of the texts standing more than once whose labels disagree; None: no such text."""
 
@@ -104,20 +93,29 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
 
     numbers = {label: number for number, label in enumerate(config.labels)}
     keys = _cells(table, config.group_column)
-    rows = [
-        Row(
-            row=row,
-            text=texts[row],
-            folded=(folded := fold(texts[row])),
-            identity=identity(folded or texts[row]),
-            label=numbers[labels[row]],
-            confidence=float(confidences[row]),
-            key=keys[row].strip() or None,
-            split=splits[row],
-        )
-        for row in np.flatnonzero(used).tolist()
+
+    def rows_where(mask: Mask) -> list[Row]:
+        return [
+            Row(
+                row=row,
+                text=texts[row],
+                folded=(folded := fold(texts[row])),
+                identity=identity(folded or texts[row]),
+                label=numbers[labels[row]],
+                confidence=float(confidences[row]),
+                key=keys[row].strip() or None,
+                split=splits[row],
+            )
+            for row in np.flatnonzero(mask).tolist()
+        ]
+
+    # A row of low confidence may hold anything in its label and its split.
+    readable = [
+        label in numbers and (config.split_column is None or split is not None)
+        for label, split in zip(labels, splits, strict=True)
     ]
-    kept, repeated, noise = _without_duplicates(rows)
+    low, _, _ = without_duplicates(rows_where((reasons == LOW_CONFIDENCE) & readable))
+    kept, repeated, noise = without_duplicates(rows_where(used))
     for row, reason in repeated.items():
         reasons[row] = reason
     if not kept:
@@ -127,7 +125,7 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
             f"{config.path}: no row is left of {len(table)} (dropped: {dropped}), but every class"
             " needs some; lower data.min_confidence, or set a filter's column to null"
         )
-    return CleanTable(rows=kept, reasons=reasons.tolist(), label_noise=noise)
+    return CleanTable(rows=kept, reasons=reasons.tolist(), low_confidence=low, label_noise=noise)
 
 
 def _missing_columns(table: pd.DataFrame, config: DataConfig) -> list[str]:
@@ -252,28 +250,3 @@ def shorten(text: str, length: int = 60) -> str:
     """The text in one line of at most `length` characters."""
     line = " ".join(text.split()) if len(text.split()) > 1 else text
     return line if len(line) <= length else line[: length - 3] + "..."
-
-
-def _without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], dict[int, str], float | None]:
-    """Rows kept, by identity; the reasons of those dropped; the label noise."""
-    kept: list[Row] = []
-    reasons: dict[int, str] = {}
-    num_repeated = num_conflicting = 0
-    for _, standing in groupby(sorted(rows, key=_preference), key=lambda row: row.identity):
-        first, *others = standing
-        num_repeated += bool(others)
-        if any(other.label != first.label for other in others):
-            num_conflicting += 1
-            reasons |= {row.row: CONFLICTING_LABELS for row in (first, *others)}
-            continue
-        kept.append(first)
-        for other in others:
-            same = other.split == first.split
-            reasons[other.row] = DUPLICATE if same else DUPLICATE_OF_ANOTHER_SPLIT
-    return kept, reasons, num_conflicting / num_repeated if num_repeated else None
-
-
-def _preference(row: Row) -> tuple[bytes, int, float, str, str, int]:
-    """Order in which the first of equal texts is kept; the record number comes last."""
-    split = SPLITS.index(row.split) if row.split else 0
-    return row.identity, -split, -row.confidence, row.text, row.key or "", row.row

@@ -17,16 +17,16 @@ from training.cleaning import (
     REASONS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
-    Row,
     clean,
 )
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
 from training.folding import identity_of_text
 from training.groups import group_rows
+from training.low_confidence import beside_test
 from training.splits import SPLITS, draw_split, in_last_split
 from training.table import read_table, sha256_of
-from training.texts import LabelledTexts
+from training.texts import LabelledTexts, OpenedTest, Row
 
 _SMALL_DATA = 20_000
 
@@ -102,7 +102,10 @@ class PreparedData:
 class _Divided:
     """All kept rows, those of the test included: never leaves this module."""
 
+    rows: list[Row]
     everything: LabelledTexts
+    """Of `rows`."""
+    low_confidence: list[Row]
     splits: npt.NDArray[np.str_]
     reasons: list[str]
     label_noise: float | None
@@ -152,20 +155,38 @@ def prepare(config: DataConfig) -> PreparedData:
     )
 
 
-def open_test(config: DataConfig, *, sha256: str) -> LabelledTexts:
+def open_test(config: DataConfig, *, sha256: str) -> OpenedTest:
     """The test rows' texts and labels. Only evaluation may call this, once a run.
+
+    Beside them come the rows that the confidence filter took from the test part, chosen as
+    `training.low_confidence.beside_test` says: a test of confident labels alone is an easier one.
 
     Raises:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
     """
-    test = _divide(config).part("test")
+    divided = _divide(config)
     found = sha256_of(_file(config))
     if found != sha256:
         raise InputError(
             f"data {config.path}: its SHA-256 is {found[:12]}..., but was {sha256[:12]}... when the"
             " winner was retrained; nothing was tested: restore the file and run the command again"
         )
-    return test
+    is_test = divided.splits == "test"
+    low, groups = beside_test(
+        divided.low_confidence, divided.rows, divided.everything.groups, is_test, config
+    )
+    return OpenedTest(
+        test=divided.part("test"),
+        confidences=_confidences(divided.rows)[is_test],
+        low_confidence=LabelledTexts.of_rows(low, groups),
+        low_confidences=_confidences(low),
+    )
+
+
+def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
+    """The labeller's confidence of each row, float64 [n], NaN where there is none."""
+    values = np.array([row.confidence for row in rows], dtype=np.float64)
+    return np.where(np.isinf(values), np.nan, values)
 
 
 def _file(config: DataConfig) -> Path:
@@ -181,16 +202,13 @@ def _divide(config: DataConfig) -> _Divided:
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
         rows, groups, reasons = _without_straddling(table, groups)
-    everything = LabelledTexts(
-        rows=np.array([row.row for row in rows], dtype=np.int64),
-        texts=[row.text for row in rows],
-        labels=np.array([row.label for row in rows], dtype=np.int64),
-        groups=groups,
-    )
+    everything = LabelledTexts.of_rows(rows, groups)
     splits, share = _assign(everything, rows, config)
     _check_every_class(everything.labels, splits, config)
     return _Divided(
+        rows=rows,
         everything=everything,
+        low_confidence=table.low_confidence,
         splits=splits,
         reasons=reasons,
         label_noise=table.label_noise,

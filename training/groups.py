@@ -9,9 +9,10 @@ from datasketch import MinHash
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from training.cleaning import Row, shorten
+from training.cleaning import shorten
 from training.config import DataConfig
 from training.errors import InputError
+from training.texts import Row
 
 Indices = npt.NDArray[np.int64]
 
@@ -137,7 +138,7 @@ def _renumber(component: Indices, folded: Sequence[str], keys: Sequence[str | No
 
 def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:
     """Verified pairs, int64 [p, 2], enough to join every component, of distinct texts."""
-    grams, codes = _ngrams(texts)
+    grams, codes = character_ngrams(texts)
     signatures = _signatures(grams, codes, seed)
     num_bands, num_rows = _banding(threshold)
     links = np.empty((0, 2), dtype=np.int64)
@@ -154,8 +155,15 @@ def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:
     return links
 
 
-def _ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
-    """Sets of character 3-grams of " text ": bool-like int32 [texts, grams], and their codes."""
+def character_ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
+    """Sets of character 3-grams of " text ": what near-duplicates are found by.
+
+    Args:
+        texts: folded; an empty one has no 3-gram.
+
+    Returns:
+        int32 [texts, grams] of zeros and ones, and the code of each 3-gram, int64 [grams].
+    """
     padded = [f" {text} " for text in texts]
     joined = "".join(padded).encode("utf-32-le", "surrogatepass")
     points = np.frombuffer(joined, dtype=np.uint32).astype(np.int64)

@@ -98,8 +98,8 @@ def _check_is_utf8(path: Path, raw: bytes) -> None:
         if wide:
             raise _encoding_error(path, wide, nul, 0)
         raise InputError(
-            f"{path}: not a table: byte {nul} is NUL, which no first line of text holds; give a CSV,"
-            " JSON Lines (.jsonl) or Parquet (.parquet) file"
+            f"{path}: not a table: byte {nul} is NUL, which no first line of text holds; give a"
+            " CSV, JSON Lines (.jsonl) or Parquet (.parquet) file"
         )
     try:
         raw.decode("utf-8")

@@ -1,6 +1,6 @@
 """Texts as word pieces: tokenised once, flattened in one array, read without a copy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,30 @@ def describe_tokens(
         pieces_per_word=num_pieces / max(num_words, 1),
         truncated_share=num_truncated / max(len(texts), 1),
     )
+
+
+def unknown_shares(
+    tokens: TokenTable, *, unknown_id: int, special_ids: Collection[int]
+) -> npt.NDArray[np.float64]:
+    """Share of unknown pieces among each row's pieces, special tokens left out.
+
+    Args:
+        tokens: of any rows.
+        unknown_id: of the unknown token, which counts as a piece also where `special_ids` has it.
+        special_ids: of the tokens that stand for no part of a text.
+
+    Returns:
+        float64 [rows], 0 to 1; 0 for a row without pieces.
+    """
+    is_unknown = tokens.ids == unknown_id
+    is_piece = is_unknown | ~np.isin(tokens.ids, list(special_ids))
+    ends = tokens.offsets + tokens.lengths
+
+    def count(chosen: npt.NDArray[np.bool_]) -> Integers:
+        before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
+        return np.asarray(before[ends] - before[tokens.offsets], dtype=np.int64)
+
+    return np.asarray(count(is_unknown) / np.maximum(count(is_piece), 1), dtype=np.float64)
 
 
 def _encodable(text: str) -> str:

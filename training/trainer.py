@@ -1,13 +1,19 @@
 """The Trainer of Hugging Face with class weights, our order of rows and no output of its own."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.trainer import TRAINER_STATE_NAME
 
 from training.batches import Batch, EpochDataLoader, training_loader
+from training.checkpoint import generator_states, restore_generators
 from training.config import TrainingConfig
 from training.schedule import Schedule, num_warmup_steps
 from training.tokens import LabelledTokens
@@ -40,6 +46,7 @@ class WeightedTrainer(Trainer):
         self.class_weights = class_weights.to(args.device)
         self._interval_loss = torch.zeros((), device=args.device)
         self._interval_steps = 0
+        self._snapshot: dict[str, Any] = {}
 
     def get_train_dataloader(self) -> EpochDataLoader:
         """Batches of rows of like length, in an order of seed and epoch alone."""
@@ -92,6 +99,56 @@ class WeightedTrainer(Trainer):
         self._interval_loss.zero_()
         self._interval_steps = 0
         return float("nan") if loss is None else loss
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the rest of the training depends on, between two steps; nothing is copied."""
+        assert isinstance(self.model, torch.nn.Module)
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        return {
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.lr_scheduler.state_dict(),
+            "generators": generator_states(self.args.device),
+            "state": asdict(self.state),
+            "interval_loss": self._interval_loss,
+            "interval_steps": self._interval_steps,
+        }
+
+    def go_on(self, snapshot: dict[str, Any]) -> None:
+        """Train on from where `snapshot` was taken; it is emptied, so that its memory is free.
+
+        On CPU the weights at the end are, to the last bit, those of a training without a break.
+        """
+        self._snapshot = snapshot
+        self._interval_loss.copy_(snapshot["interval_loss"])
+        self._interval_steps = snapshot["interval_steps"]
+        assert self.args.output_dir is not None
+        state = Path(self.args.output_dir) / TRAINER_STATE_NAME
+        state.write_text(json.dumps(snapshot["state"]), encoding="utf-8")
+        self.train(resume_from_checkpoint=self.args.output_dir)
+
+    # The Trainer's resume calls the next three when each is due, and would read files there.
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self.load_weights(self._snapshot)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            assert self.optimizer is not None
+            assert self.lr_scheduler is not None
+            self.optimizer.load_state_dict(self._snapshot["optimizer"])
+            self.lr_scheduler.load_state_dict(self._snapshot["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            restore_generators(self._snapshot["generators"], self.args.device)
+            self._snapshot.clear()  # this one is called last
+
+    def load_weights(self, snapshot: Mapping[str, Any]) -> None:
+        """Set the model to what it was when `snapshot` was taken."""
+        assert isinstance(self.model, torch.nn.Module)
+        self.model.load_state_dict(snapshot["weights"])
 
 
 def training_arguments(

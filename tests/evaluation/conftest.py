@@ -14,11 +14,13 @@ import pytest
 from evaluation import final, predict
 from results.errors import RunError
 from results.log import PACKAGES
+from tests.evaluation.attacks import attacking_texts
 from training.command import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "training" / "sample" / "sample.csv"
 NUM_RECORDS = 1000
+NUM_ATTACKS = 3  # of each kind in each class: some of each are test rows
 
 # Long enough for the tiny model to leave the constant answer, short enough for a test.
 SEARCH = (
@@ -52,9 +54,16 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first records of the bundled sample."""
+    """The first records of the bundled sample, and in each class texts that attack."""
     with SAMPLE.open(encoding="utf-8", newline="") as file:
         records = list(csv.reader(file))[: NUM_RECORDS + 1]
+    text, label, confidence = map(records[0].index, ("text", "final_label", "confidence_score"))
+    for number, name in enumerate(sorted({record[label] for record in records[1:]} - {""})):
+        for kind in range(NUM_ATTACKS):
+            for attack in attacking_texts(NUM_ATTACKS * number + kind):
+                record = [""] * len(records[0])
+                record[text], record[label], record[confidence] = attack, name, "0.9"
+                records.append(record)
     path = tmp_path_factory.mktemp("data") / "rows.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(records)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from evaluation.classifier import load
 from training.errors import InputError
 
+BACKENDS = ("torch", "onnx")
 PARTS = ("training_config.yaml", "config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -23,8 +24,9 @@ def test_a_loaded_model_gives_the_probabilities_of_the_final_evaluation(finished
     assert classifier.text_column == "text"
 
 
-def test_the_order_of_the_texts_is_kept_whatever_their_lengths(finished_final):
-    classifier = load(finished_final.model)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_order_of_the_texts_is_kept_whatever_their_lengths(finished_final, backend):
+    classifier = load(finished_final.model, backend)
     texts = ["kowe bodho", "x", "aku seneng guyon " * 90, "", "\U0001f621"] * 20
     together = classifier.probabilities(texts)
     alone = np.concatenate([classifier.probabilities([text]) for text in texts[:5]])
@@ -32,23 +34,56 @@ def test_the_order_of_the_texts_is_kept_whatever_their_lengths(finished_final):
     np.testing.assert_allclose(together[5:10], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_directory_without_a_part_is_refused_by_its_name(model_directory, part):
+@pytest.mark.parametrize(
+    ("backend", "part"), [*(("torch", part) for part in PARTS), ("onnx", "model.onnx")]
+)
+def test_a_directory_without_a_part_is_refused_by_its_name(model_directory, backend, part):
     (model_directory / part).unlink()
     with pytest.raises(InputError, match=f"has no {part}") as caught:
-        load(model_directory)
+        load(model_directory, backend)
     assert len(caught.value.problems) == 1
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("backend", "part"), [*(("torch", part) for part in PARTS), ("onnx", "model.onnx")]
+)
 @pytest.mark.parametrize("content", [b"", b"{", b"\x00\xff\x00", b"[1]", b"null", b"data: 5"])
 def test_a_part_that_is_torn_or_something_else_is_refused_in_one_line(
-    model_directory, part, content
+    model_directory, backend, part, content
 ):
     (model_directory / part).write_bytes(content)
     with pytest.raises(InputError) as caught:
-        load(model_directory)
+        load(model_directory, backend)
     assert all("\n" not in problem for problem in caught.value.problems)
+
+
+def test_onnx_needs_no_weights_of_pytorch(model_directory, data_file):
+    texts = [*pd.read_csv(data_file)["text"].dropna(), "x", "kowe " * 20_000, "\x00", "\ud83d"]
+    expected = load(model_directory).probabilities(texts)
+    (model_directory / "model.safetensors").unlink()
+    classifier = load(model_directory, "onnx")
+    found = classifier.probabilities(texts)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert len(classifier.names) == found.shape[1]
+
+
+def test_an_onnx_file_cut_short_is_refused(model_directory):
+    path = model_directory / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="no model can be loaded"):
+        load(model_directory, "onnx")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_that_classifies_nothing_is_refused_before_any_row(model_directory, backend):
+    path = model_directory / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    tokenizer["post_processor"]["special_tokens"]["[CLS]"]["ids"] = [10**6]  # beyond the embedding
+    path.write_text(json.dumps(tokenizer), encoding="utf-8")
+    with pytest.raises(InputError, match="cannot classify a text"):
+        load(model_directory, backend)
 
 
 def test_weights_cut_short_are_refused(model_directory):
@@ -106,7 +141,8 @@ def test_pickled_weights_are_refused_and_nothing_in_them_is_run(model_directory,
     assert not made.exists()
 
 
-def test_code_in_the_directory_is_not_run(model_directory, tmp_path):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_code_in_the_directory_is_not_run(model_directory, tmp_path, backend):
     made = tmp_path / "made-by-the-code"
     (model_directory / "modeling_own.py").write_text(f"open({str(made)!r}, 'w')")
     config = json.loads((model_directory / "config.json").read_text("utf-8"))
@@ -116,5 +152,5 @@ def test_code_in_the_directory_is_not_run(model_directory, tmp_path):
     }
     (model_directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError):
-        load(model_directory)
+        load(model_directory, backend)
     assert not made.exists()

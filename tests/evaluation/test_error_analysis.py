@@ -3,29 +3,31 @@ import json
 import numpy as np
 import pytest
 
-from evaluation.error_analysis import NUM_MOST_CONFIDENT, analyse_errors, error_rate_by_quarter
+from evaluation.error_analysis import (
+    NUM_MOST_CONFIDENT,
+    RowFacts,
+    analyse_errors,
+    error_rate_by_quarter,
+)
+from tests.evaluation.rows import NOT_MEASURED, answers_of, sure_of
 
 NAMES = ["none", "mild", "moderate", "severe"]
+LABELS, PREDICTIONS = [0, 0, 3, 2], [0, 1, 0, 3]
 
 
-def _probabilities(predictions, confidence):
-    rows = np.repeat((1 - np.asarray(confidence))[:, None] / 3, 4, axis=1)
-    rows[np.arange(len(rows)), predictions] = confidence
-    return rows
+def _answers(confidence=(0.99, 0.5, 0.9, 0.7), **data):
+    return answers_of(LABELS, sure_of(PREDICTIONS, confidence, 4), **data)
 
 
-def test_mistakes_come_most_confident_first_without_their_text():
-    labels, predictions = np.array([0, 0, 3, 2]), np.array([0, 1, 0, 3])
-    found = analyse_errors(
-        texts=["rahasia"] * 4,
-        labels=labels,
-        predictions=predictions,
-        probabilities=_probabilities(predictions, [0.99, 0.5, 0.9, 0.7]),
-        names=NAMES,
-    )
-    assert [row["index"] for row in found["most_confident"]] == [2, 3, 1]
+def test_mistakes_come_most_confident_first_with_their_record_and_without_their_text():
+    answers = _answers(texts=["rahasia"] * 4, rows=np.array([7, 5, 30, 2]))
+    found = analyse_errors(answers, NAMES, NOT_MEASURED)
+    assert [(row["index"], row["row"]) for row in found["most_confident"]] == [
+        *((2, 30), (3, 2), (1, 5))
+    ]
     assert found["most_confident"][0] == {
         "index": 2,
+        "row": 30,
         "label": "severe",
         "prediction": "none",
         "confidence": pytest.approx(0.9),
@@ -33,40 +35,90 @@ def test_mistakes_come_most_confident_first_without_their_text():
     assert "rahasia" not in json.dumps(found, allow_nan=False)
 
 
-def test_errors_are_split_into_neighbouring_and_distant_severities():
-    labels, predictions = np.array([0, 0, 3, 2]), np.array([0, 1, 0, 3])
-    found = analyse_errors(
-        texts=[""] * 4,
-        labels=labels,
-        predictions=predictions,
-        probabilities=_probabilities(predictions, [0.9] * 4),
-        names=NAMES,
-    )
+def test_errors_are_split_by_how_many_severities_they_are_off():
+    found = analyse_errors(_answers(), NAMES, NOT_MEASURED)
     assert (found["rows"], found["errors"], found["error_rate"]) == (4, 3, 0.75)
-    assert found["by_distance"]["neighbouring"] == {"errors": 2, "share_of_errors": 2 / 3}
-    assert found["by_distance"]["distant"]["errors"] == 1
-    assert found["by_distance"]["too_severe"]["errors"] == 2
-    assert found["by_distance"]["too_mild"]["errors"] == 1
+    by_distance = found["by_distance"]
+    assert by_distance["neighbouring"] == {"errors": 2, "share_of_errors": 2 / 3}
+    assert by_distance["distant"]["errors"] == 1
+    assert by_distance["too_severe"]["errors"] == 2
+    assert by_distance["too_mild"]["errors"] == 1
+    assert by_distance["mean_absolute_distance"] == (1 + 3 + 1) / 4
+    keys = ("distance", "rows", "too_severe", "too_mild")
+    assert [tuple(row[key] for key in keys) for row in by_distance["distribution"]] == [
+        *((0, 1, 0, 0), (1, 2, 2, 0), (2, 0, 0, 0), (3, 1, 0, 1))
+    ]
+    assert "Of 3 errors 2 (66.7 %) are one severity off" in found["findings"][0]
 
 
 def test_quarters_hold_every_row_once_and_equal_values_together():
-    values = np.array([1, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7])
-    wrong = values > 4
-    quarters = error_rate_by_quarter(values, wrong)
+    values = np.array([1, 1, 1, 1, 1, 1, 2, 3, 4, 5, 6, 7], dtype=np.float64)
+    quarters = error_rate_by_quarter(values, values > 4)
     assert sum(row["rows"] for row in quarters) == 12
-    assert quarters[0] == {"low": 1, "high": 1, "rows": 6, "errors": 0, "error_rate": 0.0}
-    assert quarters[-1] == {"low": 5, "high": 7, "rows": 3, "errors": 3, "error_rate": 1.0}
+    # Wilson's interval of 0 of 6 and 3 of 3, z being 1.96.
+    square = 1.959964**2
+    first = {"low": 1, "high": 1, "rows": 6, "errors": 0, "error_rate": 0.0}
+    assert quarters[0] == {**first, "interval": pytest.approx([0.0, square / (6 + square)])}
+    last = {"low": 5, "high": 7, "rows": 3, "errors": 3, "error_rate": 1.0}
+    assert quarters[-1] == {**last, "interval": pytest.approx([3 / (3 + square), 1.0])}
+
+
+def test_a_lowest_value_of_most_rows_is_told_from_all_others():
+    values = np.array([0.0] * 90 + [0.1, 0.2] * 5)
+    quarters = error_rate_by_quarter(values, values > 0.15)
+    assert [(row["low"], row["high"], row["rows"], row["errors"]) for row in quarters] == [
+        *((0.0, 0.0, 90, 0), (0.1, 0.2, 10, 5))
+    ]
 
 
 def test_no_errors_and_a_long_list_of_errors_are_both_described():
     labels = np.zeros(200, dtype=np.int64)
     for predictions, count in ((labels, 0), (labels + 1, NUM_MOST_CONFIDENT)):
-        found = analyse_errors(
-            texts=["x" * 100_000] * 200,
-            labels=labels,
-            predictions=predictions,
-            probabilities=_probabilities(predictions, [0.6] * 200),
-            names=NAMES,
+        answers = answers_of(
+            labels, sure_of(predictions, [0.6] * 200, 4), texts=["x" * 100_000] * 199 + [""]
         )
+        found = analyse_errors(answers, NAMES, NOT_MEASURED)
         assert len(found["most_confident"]) == count
-        assert found["by_characters"][0]["high"] == 100_000
+        assert found["by_characters"][-1]["high"] == 100_000
+        assert (found["findings"] == ["No row is wrong."]) == (count == 0)
+
+
+def test_what_is_the_same_for_every_row_or_unknown_is_null_with_a_reason():
+    facts = RowFacts(
+        label_confidences=np.full(4, np.nan),
+        unknown_shares=None,
+        similarities=np.full(4, 0.25),
+        fills_max_length=np.zeros(4, dtype=np.bool_),
+    )
+    found = analyse_errors(_answers(), NAMES, facts)
+    assert found["not_analysed"] == {
+        "by_characters": "it is 3 in every row",
+        "by_label_confidence": "no row has a value",
+        "by_unknown_share": "not measured",
+        "by_similarity": "it is 0.25 in every row",
+        "by_max_length": "no row fills it",
+    }
+    assert all(found[name] is None for name in found["not_analysed"])
+    assert len(found["findings"]) == 1
+
+
+def test_each_quantity_is_analysed_over_the_rows_that_have_it():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    confidences = rng.uniform(0.7, 1.0, 400)
+    wrong = confidences < 0.8
+    confidences[:8] = np.nan
+    facts = RowFacts(
+        label_confidences=confidences,
+        unknown_shares=rng.random(400),
+        similarities=rng.random(400),
+        fills_max_length=wrong,
+    )
+    answers = answers_of(labels, sure_of(np.where(wrong, (labels + 1) % 4, labels), [0.9] * 400, 4))
+    found = analyse_errors(answers, NAMES, facts)
+    assert [row["rows"] for row in found["by_label_confidence"]] == [98] * 4
+    assert found["by_label_confidence"][0]["error_rate"] == 1.0
+    assert [row["rows"] for row in found["by_similarity"]] == [100] * 4
+    assert found["by_max_length"]["filled"]["error_rate"] == 1.0
+    assert found["by_max_length"]["shorter"]["errors"] == 0
+    assert json.loads(json.dumps(found, allow_nan=False)) == found

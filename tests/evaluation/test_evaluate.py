@@ -42,7 +42,7 @@ def test_the_opening_is_on_disk_before_a_test_row_is_read_and_may_then_be_contin
     with pytest.raises(InputError, match="no such file"):
         _evaluate(winner, lock, directory)
     (opening,) = _openings(run_directory)
-    assert opening["reported"] is False
+    assert opening["state"] == "opened"
     assert (directory / "model" / "model.safetensors").is_file()
     assert not (directory / "reports" / "evaluation_report.json").exists()
     assert not (directory / "model" / "README.md").exists()  # the card has test numbers
@@ -50,7 +50,7 @@ def test_the_opening_is_on_disk_before_a_test_row_is_read_and_may_then_be_contin
     own_data.write_bytes(content)
     assert run_final(["--run", run_directory, "--gates", "none"]) == 0
     (opening,) = _openings(run_directory)
-    assert (opening["directory"], opening["reported"]) == ("final", True)
+    assert (opening["directory"], opening["state"]) == ("final", "complete")
     assert (directory / "reports" / "evaluation_report.json").is_file()
     assert not (run_directory / "final-2").exists()
 
@@ -65,7 +65,7 @@ def test_test_rows_that_change_while_the_winner_is_retrained_are_not_reported(
     table.to_csv(own_data, index=False)
     with pytest.raises(InputError, match="when the winner was retrained; nothing was tested"):
         _evaluate(winner, TestLock(run), run_directory / "final")
-    assert _openings(run_directory)[0]["reported"] is False
+    assert _openings(run_directory)[0]["state"] == "opened"
     assert not (run_directory / "final" / "reports" / "evaluation_report.json").exists()
 
 

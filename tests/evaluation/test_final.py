@@ -17,6 +17,7 @@ from sklearn.metrics import (
 from transformers import pipeline
 
 from evaluation.winner import WinningConfiguration
+from tests.evaluation.attacks import FORMULA, SCRIPT
 from tests.evaluation.conftest import read_csv
 from training.folding import fold
 from training.options import read_yaml, validate
@@ -46,12 +47,13 @@ def test_all_files_are_there(finished_final):
     expected = {
         "model": {
             *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
-            *("training_config.yaml", "README.md", "pytorch_model.bin"),
+            *("training_config.yaml", "README.md", "pytorch_model.bin", "model.onnx"),
         },
         "reports": {
             *("training_metrics.json", "evaluation_report.json", "classification_report.txt"),
             *("confusion_matrix.png", "training_curves.png", "predictions.csv"),
-            *("misclassified.csv", "error_analysis.json"),
+            *("misclassified.csv", "error_analysis.json", "low_confidence.csv"),
+            *("reliability.png", "class_f1.png"),
         },
         "logs": {"training.log", "tensorboard_logs"},
     }
@@ -96,7 +98,8 @@ def test_an_outsider_recomputes_every_score_from_the_predictions_alone(
 def test_the_report_has_every_key_that_scripts_read(report, labels):
     assert {
         *("accuracy", "f1_macro", "per_class", "confusion_matrix", "confidence_intervals"),
-        *("baseline", "gates", "test_openings", "method"),
+        *("baseline", "gates", "test_openings", "method", "search", "stages", "calibration"),
+        "low_confidence",
     } <= report.keys()
     for metric in ("accuracy", "f1_macro"):
         low, high = report["confidence_intervals"][metric]
@@ -107,6 +110,15 @@ def test_the_report_has_every_key_that_scripts_read(report, labels):
     (opening,) = report["test_openings"]
     assert list(opening) == ["at", "reason"]
     assert set(report["per_class"]) == set(labels)
+
+
+def test_every_stage_gate_is_met_and_says_what_it_checks(report):
+    assert list(report["stages"]) == ["data", "training", "evaluation", "readiness"]
+    for stage, checks in report["stages"].items():
+        assert checks, stage
+        for name, found in checks.items():
+            assert found["met"], (stage, name, found)
+            assert found["rule"]
 
 
 def test_the_probabilities_are_whole_and_their_highest_is_the_prediction(predictions, labels):
@@ -158,7 +170,9 @@ def test_the_training_metrics_tell_the_whole_retrain(finished_final):
 def test_the_model_opens_as_a_pipeline_and_says_what_the_predictions_say(
     finished_final, predictions, labels, data_file
 ):
-    classify = pipeline("text-classification", model=str(finished_final.model), top_k=None)
+    classify = pipeline(
+        "text-classification", model=str(finished_final.model), top_k=None, truncation=True
+    )
     texts = pd.read_csv(data_file)["text"]
     first = predictions.head(20)
     for number, (row, told) in enumerate(zip(first["row"], first["prediction"], strict=True)):
@@ -186,7 +200,7 @@ def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report
     page = (finished_final.directory / "report.html").read_text("utf-8")
     assert f"{report['f1_macro']:.4f}" in page
     assert report["test_openings"][0]["at"] in page
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/") == 4
     assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
 
 
@@ -195,7 +209,7 @@ def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason
 ):
     assert run_final(["--run", run_directory]) == 3
     out = capsys.readouterr().out
-    assert "Gates not met: accuracy, f1_macro" in out
+    assert "Gates not met: accuracy; f1_macro; " in out
     final = run_directory / "final"
     other = finished_final.directory / "final"
     names = {path.name for path in (other / "reports").iterdir()}
@@ -262,6 +276,24 @@ def test_the_help_explains_every_option(run_final, capsys):
     told = capsys.readouterr().out
     for option in ("--run", "--gates", "--weights", "--reopen-test"):
         assert re.search(rf"{option} .*\n? +[a-z]", told), option
+
+
+def test_texts_that_attack_are_tested_like_any_other_and_run_nowhere(
+    finished_final, predictions, data_file
+):
+    texts = pd.read_csv(data_file)["text"]
+    tested = texts[predictions["row"]].fillna("")
+    for sign in (re.escape(SCRIPT), re.escape(FORMULA), "\0", "\u202e", "^[\U0001f600-\U0001f64f]+$"):
+        assert any(re.search(sign, text) for text in tested), sign
+    assert tested.str.len().max() == 100_000
+    for path in finished_final.directory.rglob("*"):
+        if path.suffix in (".html", ".md", ".json", ".yaml", ".txt", ".log", ".csv"):
+            content = path.read_text("utf-8")
+            assert path.name == "misclassified.csv" or SCRIPT not in content, path
+            assert "\0" not in content, path
+    for row in read_csv(finished_final.reports / "misclassified.csv"):
+        assert row["text"][:1] not in ("=", "+", "-", "@", "\t", "\r", "\n")
+        assert len(row["text"]) <= 32_100
 
 
 def test_the_mistakes_listed_are_the_wrong_predictions(finished_final, predictions):

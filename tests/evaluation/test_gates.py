@@ -1,6 +1,7 @@
 import pytest
 
-from evaluation.gates import check_gates, unmet
+from evaluation.gates import all_unmet, check_gates, unmet
+from evaluation.stages import check, unmet_stages
 
 
 def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1):
@@ -35,3 +36,15 @@ def test_one_weak_class_alone_is_named():
 def test_no_gates_are_checked_when_none_are_asked_for():
     assert check_gates("none", _report(0.1, 0.1, 0.1)) == {}
     assert unmet({}) == []
+
+
+def test_unmet_checks_are_named_by_stage_and_count_unless_no_gates_are_asked_for():
+    stages = {
+        "data": {"no text in two splits": check(False, "1 of 9", "0"), "else": check(True, 1, "")},
+        "readiness": {"artefacts load": {"met": False, "value": "no", "rule": "they do"}},
+    }
+    named = ["data: no text in two splits", "readiness: artefacts load"]
+    assert unmet_stages(stages) == named
+    report = {"gates": {"accuracy": {"met": False}}, "stages": stages}
+    assert all_unmet("minimum", report) == ["accuracy", *named]
+    assert all_unmet("none", report) == []

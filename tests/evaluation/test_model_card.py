@@ -1,13 +1,19 @@
 import json
+import shlex
+import subprocess
 from dataclasses import replace
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
+from evaluation.markdown import command, plain, table
 from evaluation.model_card import model_card
 from evaluation.winner import load_winner
 from results.run import open_run
-from training.config import ModelConfig
+from training.config import SAMPLE, ModelConfig
+
+EVIL = "<img src=x>|a\n---\n[x](http://y) `*_\u202e\x00"
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +27,14 @@ def report(finished_final):
 
 
 def _metadata(card):
-    assert card.startswith("---\n")
-    return yaml.safe_load(card.split("---\n")[1])
+    """What the Hub's own library reads of the card; it raises for a block that is not valid."""
+    return ModelCard(card).data.to_dict()
 
 
-def _of_model(winner, name):
-    model = ModelConfig(name=name)
-    return replace(winner, configuration=winner.configuration.model_copy(update={"model": model}))
+def _with(winner, section, **values):
+    """The winner under another configuration."""
+    changed = getattr(winner.configuration, section).model_copy(update=values)
+    return replace(winner, configuration=winner.configuration.model_copy(update={section: changed}))
 
 
 def test_the_card_beside_the_model_is_the_one_of_the_report(finished_final, winner, report):
@@ -37,25 +44,160 @@ def test_the_card_beside_the_model_is_the_one_of_the_report(finished_final, winn
 def test_the_card_has_the_scores_their_intervals_and_the_counts(winner, report):
     card = model_card(winner, report)
     low, high = report["confidence_intervals"]["f1_macro"]
-    assert f"| macro-F1 | {report['f1_macro']:.4f} | {low:.4f} to {high:.4f} |" in card
+    against = report["baseline"]
+    overall = f"| macro-F1 | {report['f1_macro']:.4f} | {low:.4f} to {high:.4f} |"
+    assert f"{overall} {against['f1_macro']:.4f} |" in card
     for name, row in report["per_class"].items():
-        assert f"| {name} | {row['precision']:.3f} | {row['recall']:.3f} |" in card
-    assert winner.record["data"]["sha256"] in card
-    assert winner.record["command"] in card
-    assert "opened 1 time(s)" in card
-    assert _metadata(card)["pipeline_tag"] == "text-classification"
+        assert f"| {name} | {row['precision']:.4f} | {row['recall']:.4f} |" in card
+        assert f"| {against['per_class'][name]['f1']:.4f} | {row['support']} |" in card
+    data = winner.record["data"]
+    for text in (
+        *(data["sha256"], winner.record["command"], "opened 1 time(s)", plain(report["summary"])),
+        *(f"{data['rows']:,} rows, {data['kept']:,} kept", "agreement with the labeller"),
+        f"{report['calibration']['expected_calibration_error']:.4f}",
+        f"| torch | {winner.record['environment']['packages']['torch']} |",
+    ):
+        assert text in card, text
+    for reason, count in data["dropped"].items():
+        assert not count or f"{reason} {count:,}" in card
+
+
+def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_intervals(winner, report):
+    report["search"] |= {
+        "search_f1_macro": 0.8111,
+        "confirmed_f1_macro": 0.7222,
+        "confirmed_deviation": 0.0123,
+    }
+    card = model_card(winner, report)
+    assert "| search | 0.8111 |" in card
+    assert "| confirmed mean | 0.7222 | fresh draws; selected on |" in card
+    assert f"| test | {report['f1_macro']:.4f} |" in card
+    assert "the standard deviation between the confirmation's trainings is 0.0123" in card
+    report["search"] |= {"confirmed_f1_macro": None, "confirmed_deviation": None}
+    card = model_card(winner, report)
+    assert "| confirmed mean | none |" in card
+    assert "was not measured" in card
+
+
+def test_the_metadata_are_the_scores_as_the_hub_reads_them(winner, report):
+    data = ModelCard(model_card(winner, report)).data
+    assert data.pipeline_tag == "text-classification"
+    assert data.library_name == "transformers"
+    assert data.metrics == ["f1", "accuracy", "matthews_correlation"]
+    f1, accuracy, correlation = data.eval_results
+    low, high = report["confidence_intervals"]["f1_macro"]
+    assert (f1.metric_type, f1.metric_value) == ("f1", report["f1_macro"])
+    assert f1.metric_name == f"Macro-F1 (95 % interval {low:.4f} to {high:.4f})"
+    assert f1.metric_args == {"average": "macro"}
+    assert (accuracy.metric_type, accuracy.metric_value) == ("accuracy", report["accuracy"])
+    assert correlation.metric_value == report["matthews_correlation"]
+    assert {result.task_type for result in data.eval_results} == {"text-classification"}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+def test_language_and_task_are_claimed_for_the_studys_labels_alone(winner, report):
+    card = model_card(winner, report)
+    assert "\n# Severity of hate speech in Javanese text\n" in card
+    assert _metadata(card)["language"] == ["jv", "id"]
+
+    labels = ("spam", "no spam")
+    report["per_class"] = dict(zip(labels, report["per_class"].values(), strict=False))
+    report["baseline"]["per_class"] = report["per_class"]
+    counts = {split: dict.fromkeys(labels, 5) for split in ("train", "validation", "test")}
+    record = winner.record | {"data": winner.record["data"] | {"class_counts": counts}}
+    card = model_card(replace(_with(winner, "data", labels=labels), record=record), report)
+    assert "\n# Text classifier of 2 classes\n" in card
+    assert "avanese" not in card
+    assert "language" not in _metadata(card)
+    assert _metadata(card)["tags"] == ["severity-search"]
 
 
 def test_only_a_model_of_the_hub_is_named_as_the_base(winner, report, tmp_path):
+    def base(name):
+        return _metadata(
+            model_card(_with(winner, "model", **ModelConfig(name=name).model_dump()), report)
+        ).get("base_model")
+
     assert "base_model" not in _metadata(model_card(winner, report))
-    assert "base_model" not in _metadata(model_card(_of_model(winner, str(tmp_path)), report))
+    assert base(str(tmp_path)) is None
+    assert base("~/models/gone") is None
+    assert base("../models/gone") is None
     hub = "indobenchmark/indobert-base-p1"
-    assert _metadata(model_card(_of_model(winner, hub), report))["base_model"] == hub
+    assert base(hub) == hub
 
 
-def test_a_class_name_breaks_neither_table_nor_page(winner, report):
-    row = next(iter(report["per_class"].values()))
-    report["per_class"] = {"<img src=x>|a\nb": row}
+def test_no_folder_of_whoever_trained_is_told_as_the_name_of_data_or_model(
+    winner, report, tmp_path
+):
+    model = tmp_path / "my-bert"
+    model.mkdir()
+    changed = _with(_with(winner, "model", name=str(model)), "data", path="/home/me/rows.csv")
+    card = model_card(changed, report)
+    assert "/home/me" not in card
+    assert str(tmp_path) not in card
+    assert "From rows.csv:" in card
+    assert "\nmy-bert, fine-tuned" in card
+    assert ModelCard(card).data.eval_results[0].dataset_name == "rows.csv"
+
+
+def test_a_model_of_the_bundled_sample_is_said_to_be_a_demonstration(winner, report):
+    assert "not for use" not in model_card(winner, report)
+    card = model_card(_with(winner, "data", path=SAMPLE), report)
+    assert "made-up texts: a demonstration, not for use" in card
+
+
+def test_rows_of_low_confidence_are_told_apart(winner, report):
+    report["low_confidence"] = {"rows": 1234, "accuracy": 0.5, "f1_macro": 0.25}
     card = model_card(winner, report)
-    assert "| &lt;img src=x&gt;\\|a b |" in card
-    assert "<img" not in card
+    assert "On 1,234 such rows, apart from the test: macro-F1 0.2500, accuracy 0.5000." in card
+    report["low_confidence"] = None
+    assert "such rows, apart" not in model_card(winner, report)
+
+
+def test_text_from_data_and_options_breaks_neither_the_block_nor_a_table_nor_the_page(
+    winner, report
+):
+    row = next(iter(report["per_class"].values()))
+    report["per_class"] = report["baseline"]["per_class"] = {EVIL: row, "b": row}
+    report["summary"] = EVIL
+    counts = {split: {EVIL: 1, "b": 2} for split in ("train", "validation", "test")}
+    data = winner.record["data"] | {"class_counts": counts, "dropped": {EVIL: 3}}
+    shell = shlex.join(["python", "-m", "tuning.search", "--data", EVIL, "```"])
+    changed = _with(winner, "data", labels=(EVIL, "b"), path=EVIL, label_column=EVIL)
+    changed = replace(changed, record=winner.record | {"data": data, "command": shell})
+    card = model_card(changed, report)
+    assert "<" not in card
+    assert not {"\u202e", "\x00"} & set(card)
+    block = card.split("\n---\n")[0].removeprefix("---\n")
+    (index,) = yaml.safe_load(block)["model-index"]
+    assert (
+        index["results"][0]["dataset"]["name"]
+        == _metadata(card)["model-index"][0]["results"][0]["dataset"]["name"]
+    )
+    assert card.split("\n---\n")[1].startswith("# Text classifier of 2 classes\n")
+    shown = r"&lt;img src=x&gt;\|a --- \[x\](http://y) \`\*\_"
+    assert f"| {shown} | 0." in card
+    header = next(line for line in card.splitlines() if line.startswith("| class | precision"))
+    broken = next(line for line in card.splitlines() if line.startswith(f"| {shown} | 0."))
+    assert broken.replace(r"\|", "").count("|") == header.count("|")
+
+
+def test_numbers_and_texts_of_a_table_are_told_apart():
+    assert table(["a", "b|c"], [[1234, 0.5], ["x<y", ""]]).splitlines() == [
+        r"| a | b\|c |",
+        "| --- | --- |",
+        "| 1,234 | 0.5000 |",
+        "| x&lt;y |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "argument", ["a<b", "<script>", "it's <b>", "```", "$HOME `id`", "plain", "a\nb"]
+)
+def test_a_command_in_a_block_has_no_markup_and_still_means_the_same(argument):
+    fence, line, end = command(shlex.join(["printf", "%s", argument])).splitlines()
+    assert "<" not in line
+    assert end not in line
+    assert fence == f"{end}bash"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == argument

@@ -6,17 +6,25 @@ from evaluation.openings import FIRST_REASON, TestLock
 from results.errors import RunError
 from results.run import Run
 
+MODEL = "a" * 64
+
 
 @pytest.fixture
 def lock(tmp_path):
     return TestLock(Run(tmp_path))
 
 
-def _open_and_report(lock, reason=None):
+def _open(lock, reason=None, model=MODEL):
     directory = lock.next_directory(reason)
-    lock.open(directory, reason)
-    lock.close()
+    lock.open(directory, reason, model_sha256=model)
     return directory.name
+
+
+def _open_and_report(lock, reason=None):
+    name = _open(lock, reason)
+    lock.mark("seen")
+    lock.mark("complete")
+    return name
 
 
 def test_the_first_opening_needs_no_reason_and_goes_to_final(lock):
@@ -48,17 +56,45 @@ def test_an_empty_reason_is_none(lock, reason):
 
 
 def test_an_opening_broken_off_before_any_number_is_continued_in_its_place(lock):
-    lock.open(lock.next_directory(None), None)
-    directory = lock.next_directory(None)
-    assert directory.name == "final"
-    lock.open(directory, None)
-    assert len(lock.openings()) == 1
-    assert not lock.openings()[0].reported
+    _open(lock)
+    assert _open(lock, model="b" * 64) == "final"  # it showed nothing: any model may follow
+    (opening,) = lock.openings()
+    assert (opening.state, opening.model_sha256) == ("opened", "b" * 64)
 
 
-def test_a_reopening_broken_off_needs_its_reason_again_and_stays_in_its_directory(lock):
+def test_an_opening_broken_off_while_it_was_written_goes_on_and_stays_one(lock):
+    _open(lock)
+    lock.mark("seen")
+    (before,) = lock.openings()
+    assert _open(lock) == "final"
+    assert lock.openings() == [before]
+    lock.mark("complete")
+    with pytest.raises(RunError, match="may be opened once"):
+        lock.next_directory(None)
+
+
+def test_an_opening_broken_off_while_it_was_written_does_not_go_on_with_another_model(lock):
+    _open(lock)
+    lock.mark("seen")
+    with pytest.raises(RunError, match="another look at the test rows") as caught:
+        _open(lock, model="b" * 64)
+    assert "\n" not in str(caught.value)
+    assert _open(lock, "the checkpoint was lost", model="b" * 64) == "final-2"
+    assert [opening.state for opening in lock.openings()] == ["seen", "opened"]
+
+
+def test_a_reopening_broken_off_while_it_was_written_goes_on_under_its_reason(lock):
     _open_and_report(lock)
-    lock.open(lock.next_directory("why"), "why")
+    _open(lock, "why")
+    lock.mark("seen")
+    assert lock.next_directory("why").name == "final-2"
+    assert lock.next_directory(None).name == "final-2"
+    assert lock.next_directory("why not").name == "final-3"
+
+
+def test_a_reopening_broken_off_before_any_number_needs_its_reason_again(lock):
+    _open_and_report(lock)
+    _open(lock, "why")
     with pytest.raises(RunError, match="--reopen-test"):
         lock.next_directory(None)
     assert lock.next_directory("why").name == "final-2"
@@ -68,9 +104,9 @@ def test_of_two_processes_that_began_together_the_later_may_not_open(lock):
     directory = lock.next_directory(None)
     _open_and_report(lock)  # the other process
     with pytest.raises(RunError, match="were opened at"):
-        lock.open(directory, None)
+        lock.open(directory, None, model_sha256=MODEL)
     with pytest.raises(RunError, match="another process"):
-        lock.open(directory, "why")
+        lock.open(directory, "why", model_sha256=MODEL)
     assert len(lock.openings()) == 1
 
 
@@ -82,6 +118,6 @@ def test_a_file_of_openings_that_cannot_be_read_keeps_the_test_closed(lock, cont
 
 
 def test_an_opening_is_on_disk_when_it_is_made(lock):
-    lock.open(lock.next_directory(None), None)
+    _open(lock)
     (written,) = json.loads(lock.path.read_text("utf-8"))
-    assert written["reported"] is False
+    assert written["state"] == "opened"

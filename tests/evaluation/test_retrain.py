@@ -1,5 +1,6 @@
 """The retrain and its guard, on a real search."""
 
+import logging
 import math
 import re
 from dataclasses import replace
@@ -35,9 +36,10 @@ def num_rows(winner):
 
 
 @pytest.fixture(scope="module")
-def retrained(winner, tokenizer):
+def retrained(winner, tokenizer, tmp_path_factory):
     seen = []
-    return (*retrain(winner, tokenizer, on_evaluation=seen.append), seen)
+    directory = tmp_path_factory.mktemp("retrain")
+    return (*retrain(winner, tokenizer, on_evaluation=seen.append, checkpoint=directory), seen)
 
 
 def _with(winner, *, losses=None, **training):
@@ -135,10 +137,11 @@ def test_a_collapse_that_cleared_itself_is_no_fault(winner, retrained):
 
 
 def test_after_three_bad_seeds_it_gives_up_and_between_them_takes_the_first_good_one(
-    winner, tokenizer
+    winner, tokenizer, tmp_path
 ):
+    strict = _with(winner, losses=[1e-6])
     with pytest.raises(RetrainError, match="the test stays closed") as caught:
-        retrain(_with(winner, losses=[1e-6]), tokenizer, on_evaluation=lambda _: None)
+        retrain(strict, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "strict")
     problems = caught.value.problems
     assert [problem.split(":")[0] for problem in problems] == ["seed 42", "seed 43", "seed 44"]
     losses = [float(re.search(r"is (\d\.\d+), above", text).group(1)) for text in problems]
@@ -148,15 +151,115 @@ def test_after_three_bad_seeds_it_gives_up_and_between_them_takes_the_first_good
     between = (losses[first] + losses[first + 1]) / 2
     changed = _with(winner, losses=[between / 1.25], seed=42 + first)
     seen = []
-    tuned, training, rejected = retrain(changed, tokenizer, on_evaluation=seen.append)
+    tuned, training, rejected = retrain(
+        changed, tokenizer, on_evaluation=seen.append, checkpoint=tmp_path / "changed"
+    )
     assert training.seed == 43 + first
     assert len(rejected) == 1
     assert rejected[0].startswith(f"seed {42 + first}: its loss on the fixed rows is")
     assert tuned.fixed_rows_loss == pytest.approx(losses[first + 1], abs=1e-4)
 
 
-def test_a_learning_rate_that_diverges_or_collapses_never_reaches_the_test(winner, tokenizer):
+def test_a_learning_rate_that_diverges_or_collapses_never_reaches_the_test(
+    winner, tokenizer, tmp_path
+):
     bad = _with(winner, learning_rate=1.0, warmup_steps=0, epochs=1, max_grad_norm=1e9)
     with pytest.raises(RetrainError) as caught:
-        retrain(bad, tokenizer, on_evaluation=lambda _: None)
+        retrain(bad, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path)
     assert len(caught.value.problems) == 3
+
+
+class _BrokenOffError(Exception):
+    """The end of a retrain from outside."""
+
+
+def _break_at(number):
+    """Hears evaluations, and breaks the retrain off at that one."""
+    seen = []
+
+    def hear(evaluation):
+        seen.append(evaluation)
+        if len(seen) == number:
+            raise _BrokenOffError
+
+    return seen, hear
+
+
+def _untimed(evaluations):
+    return [replace(evaluation, seconds=0.0) for evaluation in evaluations]
+
+
+def _weights_equal(one, other):
+    ours, theirs = one.model.state_dict(), other.model.state_dict()
+    return all(ours[name].equal(theirs[name]) for name in ours)
+
+
+def _warnings(caplog):
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def test_a_retrain_that_was_broken_off_ends_as_one_without_a_break(
+    winner, tokenizer, retrained, tmp_path, caplog
+):
+    _, hear = _break_at(7)
+    with pytest.raises(_BrokenOffError):
+        retrain(winner, tokenizer, on_evaluation=hear, checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed-42"]
+    seen = []
+    tuned, training, problems = retrain(
+        winner, tokenizer, on_evaluation=seen.append, checkpoint=tmp_path
+    )
+    whole, its_training, _, its_seen = retrained
+    assert _untimed(seen) == _untimed(its_seen)
+    assert _weights_equal(tuned, whole)
+    assert tuned.fixed_rows_loss == whole.fixed_rows_loss
+    assert (training, problems) == (its_training, [])
+    assert _warnings(caplog) == []
+
+
+def test_attempts_that_the_guard_rejected_are_remembered_over_a_break(
+    winner, tokenizer, tmp_path, caplog
+):
+    strict = _with(winner, losses=[1e-6], epochs=1)
+    each = 4
+    with pytest.raises(RetrainError) as caught:
+        retrain(strict, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "whole")
+    broken = tmp_path / "broken"
+    expected = caught.value.problems
+    first, hear = _break_at(each + 2)  # in the second attempt
+    with pytest.raises(_BrokenOffError):
+        retrain(strict, tokenizer, on_evaluation=hear, checkpoint=broken)
+    assert sorted(path.name for path in broken.iterdir()) == ["rejected.json", "seed-43"]
+    second, hear = _break_at(each + 1)  # the rest of the second, and into the third
+    with pytest.raises(_BrokenOffError):
+        retrain(strict, tokenizer, on_evaluation=hear, checkpoint=broken)
+    assert _untimed(second[:2]) == _untimed(first[each:])
+    assert sorted(path.name for path in broken.iterdir()) == ["rejected.json", "seed-44"]
+    third = []
+    for _ in range(2):  # when all are rejected, asking again trains nothing
+        with pytest.raises(RetrainError) as caught:
+            retrain(strict, tokenizer, on_evaluation=third.append, checkpoint=broken)
+        assert caught.value.problems == expected
+        assert len(third) == each
+    assert [path.name for path in broken.iterdir()] == ["rejected.json"]
+    assert [line for line in _warnings(caplog) if "checkpoint" in line] == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"about": {"rows"', "[]", '{"about": {"rows": 1}, "problems": ["seed 42: one class"]}'],
+    ids=["torn", "of another shape", "of another retrain"],
+)
+def test_rejections_that_cannot_be_trusted_are_not_counted(
+    winner, tokenizer, retrained, tmp_path, caplog, content
+):
+    path = tmp_path / "rejected.json"
+    path.write_text(content, "utf-8")
+    tuned, training, problems = retrain(
+        winner, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path
+    )
+    assert (training, problems) == (retrained[1], [])
+    assert _weights_equal(tuned, retrained[0])
+    (line,) = _warnings(caplog)
+    assert str(path) in line
+    assert "begins with its first seed" in line

@@ -1,21 +1,27 @@
 import csv
 import io
 import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
 
 import pytest
 
-from evaluation.rows import RowWriter, format_of, read_rows
+from evaluation.rows import RowWriter, format_of, open_output, part_of, read_table
 from training.errors import InputError
 
 
 def _read(text, kind="csv"):
     # As the command opens a file: line breaks are left to the reader of rows.
-    return list(read_rows(io.StringIO(text, newline=""), kind))
+    return list(read_table(io.StringIO(text, newline=""), kind).rows)
 
 
-def _written(kind, *calls):
+def _written(kind, columns, *calls):
     file = io.StringIO(newline="")
-    writer = RowWriter(file, kind)
+    writer = RowWriter(file, kind, columns)
     for rows in calls:
         writer.write(rows)
     return file.getvalue()
@@ -82,8 +88,10 @@ def test_a_header_that_is_none_is_an_error(text, words):
         _read(text)
 
 
-def test_a_header_alone_has_no_rows():
-    assert _read("id,text\n") == []
+def test_a_header_alone_has_columns_and_no_rows():
+    table = read_table(io.StringIO("id,text\n", newline=""), "csv")
+    assert table.columns == ["id", "text"]
+    assert list(table.rows) == []
 
 
 def test_json_lines_keep_their_values():
@@ -110,19 +118,109 @@ def test_a_broken_json_line_comes_out_as_it_came_with_its_error(line, words):
 
 def test_a_written_table_is_read_back_as_it_was():
     rows = [{"t": 'a "b"\r\n,', "error": ""}, {"t": "\x00 \U0001f621 \u202e", "error": "e"}]
-    assert list(csv.DictReader(io.StringIO(_written("csv", rows), newline=""))) == rows
+    text = _written("csv", ["t", "error"], rows)
+    assert list(csv.DictReader(io.StringIO(text, newline=""))) == rows
 
 
-def test_a_table_has_the_columns_of_all_first_rows_and_names_what_has_none_later():
-    first = [{"line": "{", "error": "not JSON"}, {"a": 1, "b": None, "error": ""}]
-    text = _written("csv", first, [{"a": [True], "c": 2, "error": ""}])
-    header, broken, good, later = csv.reader(io.StringIO(text))
-    assert header == ["line", "error", "a", "b"]
-    assert broken == ["{", "not JSON", "", ""]
-    assert good == ["", "", "1", ""]
-    assert later == ["", "no column for c", "[true]", ""]
+def test_a_table_has_its_header_before_any_row():
+    assert _written("csv", ["a", "b"]) == "a,b\n"
+    assert _written("jsonl", ["a", "b"]) == ""
+
+
+def test_a_row_names_the_columns_that_the_header_lacks():
+    text = _written("csv", ["a", "error"], [{"a": [True], "c": 2, "error": "x"}])
+    assert list(csv.reader(io.StringIO(text)))[1] == ["[true]", "x; no column for c"]
+
+
+def test_rows_with_an_error_are_counted():
+    rows = [{"a": 1, "error": ""}, {"a": 1, "error": "x"}, {"a": 1, "b": 2, "error": ""}]
+    assert RowWriter(io.StringIO(), "csv", ["a", "error"]).write(rows) == 2
+    assert RowWriter(io.StringIO(), "jsonl", []).write(rows) == 1
 
 
 def test_json_lines_are_written_one_a_row():
     rows = [{"t": "a\nb", "n": 1.5, "error": ""}, {"u": None, "error": ""}]
-    assert [json.loads(line) for line in _written("jsonl", rows).splitlines()] == rows
+    assert [json.loads(line) for line in _written("jsonl", [], rows).splitlines()] == rows
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("what was there", encoding="utf-8")
+    with open_output(str(target)) as file:
+        file.write("new")
+        assert target.read_text("utf-8") == "what was there"
+    assert target.read_text("utf-8") == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_work_that_ends_too_soon_leaves_the_part_beside_the_old_file(tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("what was there", encoding="utf-8")
+
+    def write_and_fail():
+        with open_output(str(target)) as file:
+            file.write("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    assert target.read_text("utf-8") == "what was there"
+    assert part_of(str(target)) == tmp_path / "out.csv.part"
+    assert part_of(str(target)).read_text("utf-8") == "new"
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
+    target, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+    with open_output(str(link)) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert target.read_text("utf-8") == "new"
+
+
+def test_a_named_pipe_is_written_to_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text("utf-8")))
+    reader.start()
+    with open_output(str(pipe)) as file:
+        file.write("new")
+    reader.join(timeout=10)
+    assert got == ["new"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+INTERRUPTED_WHILE_IT_WRITES = """
+import sys
+from evaluation.rows import RowWriter
+rows = [{"t": "x" * 1000, "error": ""}] * 1000
+with open(sys.stdout.fileno(), "w", closefd=False) as file:
+    writer = RowWriter(file, "jsonl", [])
+    print("ready", file=sys.stderr, flush=True)
+    try:
+        while True:
+            writer.write(rows)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_ctrl_c_cuts_no_line(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with path.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED_WHILE_IT_WRITES], stdout=out, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"ready\n"
+        while path.stat().st_size < 5_000_000:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (0, b"")
+    text = path.read_text("utf-8")
+    assert text.endswith("\n")
+    lines = text.splitlines()
+    assert len(lines) % 1000 == 0
+    assert all(json.loads(line)["t"] == "x" * 1000 for line in lines[-1000:])

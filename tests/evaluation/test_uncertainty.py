@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
+from scipy.stats import kstest
 from sklearn.metrics import accuracy_score, f1_score
 
+from evaluation.confusion import accuracies, f1_of_classes
+from evaluation.scores import score
 from evaluation.uncertainty import (
     _chunks,
     _kinds,
     _sum_of_kinds,
-    accuracies,
     bootstrap_intervals,
-    f1_of_classes,
     group_confusions,
     paired_randomisation,
 )
@@ -71,9 +72,12 @@ def test_intervals_equal_a_slow_bootstrap_over_groups_up_to_chance():
 def test_intervals_name_each_metric_and_hold_the_score():
     labels, predictions, groups = _rows(5, 300)
     found = bootstrap_intervals(labels, predictions, groups, NAMES, seed=0)
-    assert list(found) == ["accuracy", "f1_macro", "f1 of none", "f1 of mild", "f1 of severe"]
-    low, high = found["f1_macro"]
-    assert low < f1_score(labels, predictions, average="macro") < high
+    scores = score(labels, predictions, NAMES)
+    of_all = [name for name in scores if name not in ("per_class", "confusion_matrix")]
+    assert list(found) == [*of_all, "f1 of none", "f1 of mild", "f1 of severe"]
+    for metric in of_all:
+        low, high = found[metric]
+        assert low < scores[metric] < high
     for code, name in enumerate(NAMES):
         low, high = found[f"f1 of {name}"]
         assert low < f1_score(labels, predictions, average=None)[code] < high
@@ -157,6 +161,54 @@ def test_under_the_hypothesis_small_p_values_are_as_rare_as_they_say():
         small += found["f1_macro"]["p_value"] <= 0.1
     # 30 are expected of 300; 52 is four standard deviations above.
     assert small <= 52
+
+
+# Of each class how its rows are answered, and how many groups of one to four rows it has.
+ANSWERED = np.array([[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
+NUM_GROUPS = np.array([90, 60, 40])
+
+
+def _rows_that_err_together(rng, num_systems: int):
+    """Labels, a prediction of each system and groups, in which all rows are answered alike."""
+    label = np.repeat(np.arange(3), NUM_GROUPS)
+    sizes = rng.integers(1, 5, len(label))
+    answers = [
+        np.repeat((rng.random(len(label))[:, None] > ANSWERED[label].cumsum(axis=1)).sum(1), sizes)
+        for _ in range(num_systems)
+    ]
+    return np.repeat(label, sizes), answers, np.repeat(np.arange(len(label)), sizes)
+
+
+def test_intervals_over_groups_cover_the_true_scores_as_often_as_they_say():
+    expected = (ANSWERED * NUM_GROUPS[:, None] * 1000).round().astype(np.int64)
+    truth = {"accuracy": accuracies(expected), "f1_macro": f1_of_classes(expected).mean()}
+    rng = np.random.default_rng(20)
+    num_draws, covered, covered_alone = 300, dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
+    for draw in range(num_draws):
+        labels, (predictions,), groups = _rows_that_err_together(rng, 1)
+        for counts, units in ((covered, groups), (covered_alone, np.arange(len(labels)))):
+            found = bootstrap_intervals(
+                labels, predictions, units, NAMES, num_resamples=400, seed=draw
+            )
+            for metric, value in truth.items():
+                counts[metric] += found[metric][0] <= value <= found[metric][1]
+    for metric in truth:
+        # 0.95 less what a percentile interval of this size is known to miss, and chance.
+        assert 0.90 <= covered[metric] / num_draws <= 0.985
+        assert covered_alone[metric] / num_draws < 0.85, "rows alone promise too much"
+
+
+def test_under_the_hypothesis_p_values_are_uniform_where_rows_err_together():
+    rng = np.random.default_rng(21)
+    num_draws, by_group, by_row = 300, [], []
+    for _ in range(num_draws):
+        labels, (a, b), groups = _rows_that_err_together(rng, 2)
+        for found, units in ((by_group, groups), (by_row, np.arange(len(labels)))):
+            test = paired_randomisation(labels, a, b, units, 3, num_draws=300, seed=0)
+            found.append(test["f1_macro"]["p_value"])
+    # The distance of Kolmogorov and Smirnov that chance passes once in a thousand times.
+    assert kstest(by_group, "uniform").statistic < 1.95 / np.sqrt(num_draws)
+    assert np.mean(np.array(by_row) <= 0.05) > 0.15, "rows alone find differences that are none"
 
 
 def test_draws_in_several_chunks_agree_with_draws_in_one():

@@ -1,10 +1,13 @@
-import struct
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
-from results.plots import plot_confusion_matrix, plot_training_curves
+from results.drawing import class_labels
+from results.plots import draw_confusion_matrix, plot_confusion_matrix, plot_training_curves
 
 LONG_NAMES = [
     "Bukan Ujaran Kebencian",
@@ -16,11 +19,9 @@ LONG_NAMES = [
 
 def _size_and_density(path: Path) -> tuple[int, int, int]:
     """Width and height in pixels and dots an inch of a PNG."""
-    content = path.read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    width, height = struct.unpack(">II", content[16:24])
-    at = content.index(b"pHYs") + 4
-    return width, height, round(struct.unpack(">I", content[at : at + 4])[0] * 0.0254)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return *picture.size, round(picture.info["dpi"][0])
 
 
 def _evaluations(num: int) -> list[dict[str, object]]:
@@ -47,6 +48,40 @@ def test_odd_names_and_a_class_without_rows_are_drawn(tmp_path, names):
     path = tmp_path / "matrix.png"
     plot_confusion_matrix(path, [[3, 1], [0, 0]], names)
     assert max(_size_and_density(path)[:2]) < 20_000
+
+
+def test_a_class_label_is_broken_into_lines_and_a_dash_stays_with_its_word():
+    labels = class_labels(LONG_NAMES, width=13, lines=6)
+    assert labels[1].splitlines() == ["Ujaran", "Kebencian", "-\u00a0Ringan"]
+    assert all(len(line) <= 13 for label in labels for line in label.splitlines())
+
+
+def test_a_label_of_too_many_lines_keeps_its_beginning_and_its_end():
+    (label,) = class_labels(["begin " + "word " * 50 + "end"], width=13, lines=4)
+    first, *_, dots, last = label.splitlines()
+    assert len(label.splitlines()) == 4
+    assert first.startswith("begin")
+    assert (dots, last.split()[-1]) == ("...", "end")
+
+
+def test_marks_that_turn_text_are_left_out_and_what_cannot_be_drawn_has_its_code():
+    names = ["\u202eabc\u202c", "\x00", "\ua98f\ua9ae", "$x$", "\U0001f621", "\ud800"]
+    labels = class_labels(names, width=20, lines=4)
+    assert labels == ["abc", "1:", "2: \ua98f\ua9ae", r"\$x\$", "\U0001f621", "5:"]
+
+
+@pytest.mark.parametrize("num_labels", [2, 4, 7, 12, 30])
+def test_no_label_of_the_confusion_matrix_is_cut_or_runs_into_the_next(num_labels):
+    names = [f"Ujaran Kebencian tingkat {n} - Sedang sekali" for n in range(num_labels)]
+    figure = draw_confusion_matrix([[1] * num_labels] * num_labels, names, "title")
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            assert len(labels) == num_labels
+            boxes = [label.get_window_extent() for label in labels]
+            assert all(figure.bbox.containsx(x) for box in boxes for x in box.intervalx)
+            assert all(figure.bbox.containsy(y) for box in boxes for y in box.intervaly)
+            assert not any(one.overlaps(two) for one, two in pairwise(boxes))
 
 
 def test_twelve_classes_fit(tmp_path):

@@ -73,6 +73,19 @@ def test_with_confirmation_the_lead_has_its_error_and_a_plain_verdict():
     assert resolution.endswith("correlate by 0.62 between configurations")
 
 
+def test_a_record_of_an_older_version_is_described_by_what_it_has():
+    best = {key: value for key, value in _record()["best"].items() if key != "at_edge"}
+    older = {"replicates": [{}, {}, {}], "winner_beats_default": _comparison()}
+    *_, last = _lines(best=best, confirmation=older)
+    assert last.startswith("confirmed on 3 fresh draws")
+
+
+def test_draws_that_are_too_few_are_said_to_be():
+    confirmation = {**_confirmation(_comparison()), "smallest_detectable_difference": 1.41}
+    *_, resolution = _lines(confirmation={**confirmation, "score_correlation": None})
+    assert resolution == "these draws are too few to tell any difference apart"
+
+
 def test_a_clear_lead_that_may_still_be_luck_is_said_to_be():
     verdict = confirmation_verdict(_comparison(distinguishable=False, probability_of_lead=0.93))
     assert (

@@ -55,7 +55,7 @@ def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> Non
     ]
     config = configured(tmp_path, table, group_column="thread")
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256)
+    test = open_test(config, sha256=prepared.summary.sha256).test
     parts = [prepared.train, prepared.validation, test]
     for first in range(3):
         for second in range(first):
@@ -73,7 +73,7 @@ def test_texts_and_labels_stand_at_their_row_numbers(tmp_path: Path) -> None:
     table = messy_table()
     config = configured(tmp_path, table)
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256)
+    test = open_test(config, sha256=prepared.summary.sha256).test
     for part in (prepared.train, prepared.validation, test):
         assert part.texts == table["text"].iloc[part.rows].tolist()
         assert [LABELS[label] for label in part.labels] == table["final_label"].iloc[
@@ -106,7 +106,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
             assert not isinstance(value, np.ndarray) or value.dtype == np.int64
 
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256)
+    test = open_test(config, sha256=prepared.summary.sha256).test
     walk(prepared)
     assert set(prepared.train.texts) <= strings
     assert not strings & set(test.texts)
@@ -240,7 +240,7 @@ def test_the_bundled_sample_can_be_prepared() -> None:
 def test_class_shares_of_real_tweets_are_within_a_point_and_no_text_leaks() -> None:
     config = DataConfig(path=str(TWEETS))
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256)
+    test = open_test(config, sha256=prepared.summary.sha256).test
     counts = {
         split: np.array(list(labels.values()))
         for split, labels in prepared.summary.class_counts.items()

@@ -4,7 +4,7 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from tests.training.toys import table_of_lengths, toy_rows
-from training.tokens import describe_tokens, encode, from_rows
+from training.tokens import describe_tokens, encode, from_rows, unknown_shares
 
 
 def test_rows_come_back_as_they_went_in() -> None:
@@ -70,3 +70,14 @@ def test_statistics_count_unknown_pieces_pieces_a_word_and_rows_cut_off(small_be
     assert found.pieces_per_word == 1
     assert found.truncated_share == 1 / 2  # three pieces and two special ones are five
     assert describe_tokens(tokenizer, ["aku kowe pasar"], max_length=5).truncated_share == 0
+
+
+def test_unknown_shares_leave_special_tokens_out_and_count_each_row_by_itself() -> None:
+    rows = [[2, 1, 7, 3], [2, 3], [2, 1, 1, 3], [7, 8, 1, 9], []]
+    table = from_rows([np.array(row, dtype=np.int32) for row in rows])
+    for special in ([2, 3], [0, 1, 2, 3]):
+        shares = unknown_shares(table, unknown_id=1, special_ids=special)
+        assert shares.tolist() == [0.5, 0.0, 1.0, 0.25, 0.0]
+    taken = unknown_shares(table.take(np.array([3, 0])), unknown_id=1, special_ids=[2, 3])
+    assert taken.tolist() == [0.25, 0.5]
+    assert unknown_shares(from_rows([]), unknown_id=1, special_ids=[2]).tolist() == []

@@ -187,3 +187,48 @@ def test_biases_and_layer_norms_have_no_weight_decay(tmp_path: Path) -> None:
 def test_nothing_is_saved_or_reported_by_the_trainer_itself(tmp_path: Path) -> None:
     _trainer(toy_rows(8), tmp_path, epochs=1, batch_size=8).train()
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(("accumulation", "step"), [(1, 2), (1, 3), (1, 8), (2, 1), (2, 4)])
+def test_a_training_goes_on_from_a_snapshot_with_the_rows_that_were_left(
+    tmp_path: Path, accumulation: int, step: int
+) -> None:
+    data = toy_rows(20)
+    data.tokens.ids[data.tokens.offsets] = np.arange(20)  # the first id of each row is its number
+    settings: dict[str, Any] = {"kind": _Recording, "epochs": 3, "batch_size": 8}
+
+    def fresh() -> _Recording:
+        trainer = _trainer(data, tmp_path, accumulation=accumulation, **settings)
+        assert isinstance(trainer, _Recording)
+        trainer.seen = []
+        return trainer
+
+    whole, kept = fresh(), _Snapshots(step)
+    kept.trainer = whole
+    whole.add_callback(kept)
+    whole.train()
+    assert whole.state.global_step == 9
+    rest = fresh()
+    rest.go_on(kept.found)
+    assert kept.found == {}  # its memory is free
+    assert rest.state.global_step == 9
+    assert rest.seen == whole.seen[kept.batches :]
+    assert rest.take_interval_loss() == whole.take_interval_loss()
+    for ours, theirs in zip(rest.model.parameters(), whole.model.parameters(), strict=True):  # type: ignore[union-attr]
+        assert ours.equal(theirs)
+
+
+class _Snapshots(TrainerCallback):
+    """Keeps a copy of the snapshot of one step."""
+
+    trainer: _Recording
+    found: dict[str, Any]
+    batches: int
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            self.found = copy.deepcopy(self.trainer.snapshot())
+            self.batches = len(self.trainer.seen)

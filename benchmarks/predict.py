@@ -1,0 +1,166 @@
+"""`python -m benchmarks.predict`: rows a second and peak memory of `evaluation.predict`.
+
+Each run is the real command in a process of its own, on rows of the bundled sample, repeated with
+a number put to each text so that no two are equal. Only light modules are imported here: a child
+process is charged with the memory of the parent that starts it.
+"""
+
+import csv
+import io
+import itertools
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from training.command import DONE, run_command
+from training.errors import InputError
+from training.options import OptionParser
+
+_BACKENDS = ("torch", "onnx")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy")
+_SEED = 42
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(prog="python -m benchmarks.predict", description=__doc__)
+    parser.add_argument("--model", required=True, metavar="DIR", help="a final/model directory")
+    parser.add_argument("--rows", default="10000,1000000", metavar="N,...", help="rows of each run")
+    parser.add_argument("--backend", default=",".join(_BACKENDS), metavar="NAME,...")
+    parser.add_argument(
+        "--output",
+        default="results/runs/benchmark-predict.json",
+        metavar="FILE",
+        help="where the figures are written as JSON",
+    )
+    options = parser.parse(arguments)
+    sizes, backends = _numbers(options.rows), _backends(options.backend)
+    figures = []
+    with tempfile.TemporaryDirectory() as directory:
+        for num_rows in sizes:
+            source = Path(directory) / f"{num_rows}.csv"
+            write_rows(source, num_rows)
+            for backend in backends:
+                figures.append(measure(Path(options.model), source, num_rows, backend))
+                print(_line(figures[-1]), flush=True)
+            source.unlink()
+    print(as_table(figures))
+    _write(Path(options.output), {"machine": _machine(), "runs": figures})
+    return DONE
+
+
+def write_rows(path: Path, num_rows: int) -> None:
+    """Write a CSV of `num_rows` rows of the bundled sample, no two texts alike.
+
+    A few words of each text change their places, and it gets the row's number, so that a cache of
+    texts shows as memory that grows.
+    """
+    sample = files("training.sample").joinpath("sample.csv").read_text("utf-8")
+    texts = [row["text"] for row in csv.DictReader(io.StringIO(sample)) if row["text"].strip()]
+    shuffler = random.Random(_SEED)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "text"])
+        for number, text in enumerate(itertools.islice(itertools.cycle(texts), num_rows)):
+            words = text.split()
+            first = shuffler.randrange(len(words))
+            writer.writerow([number, " ".join([*words[first:], *words[:first], str(number)])])
+
+
+def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str, Any]:
+    """Run the command on a file.
+
+    Returns:
+        `rows`, `backend`, `seconds` (start-up included), `rows_per_second` (the command's own
+        count: without start-up), `peak_mib` (largest resident set), `output_rows`.
+
+    Raises:
+        InputError: the command failed.
+    """
+    target = source.with_suffix(".out.csv")
+    command = [sys.executable, "-m", "evaluation.predict", "--backend", backend]
+    command += ["--model", str(model), "--input", str(source), "--output", str(target)]
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as messages:
+        process = subprocess.Popen(command, stderr=messages)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        messages.seek(0)
+        lines = messages.read().splitlines()
+    if process.returncode != DONE:
+        raise InputError(f"{' '.join(command)}: ended with {process.returncode}: {lines[-1:]}")
+    rate = int(lines[-1].rpartition(", ")[2].removesuffix(" rows/s").replace(",", ""))
+    with target.open(encoding="utf-8", newline="") as file:
+        output_rows = sum(1 for _ in csv.reader(file)) - 1
+    target.unlink()
+    return {
+        "rows": num_rows,
+        "backend": backend,
+        "seconds": round(seconds, 1),
+        "rows_per_second": rate,
+        "peak_mib": round(usage.ru_maxrss / 1024, 1),
+        "output_rows": output_rows,
+    }
+
+
+def as_table(figures: Iterable[Mapping[str, Any]]) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| rows | backend | rows/s | seconds | peak MiB |", "|---:|---|---:|---:|---:|"]
+    lines += [
+        f"| {run['rows']:,} | {run['backend']} | {run['rows_per_second']:,} | {run['seconds']:,} |"
+        f" {run['peak_mib']:,} |"
+        for run in figures
+    ]
+    return "\n".join(lines)
+
+
+def _line(run: Mapping[str, Any]) -> str:
+    return (
+        f"{run['rows']:,} rows, {run['backend']}: {run['rows_per_second']:,} rows/s,"
+        f" {run['peak_mib']:,} MiB"
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise InputError(f"--rows is {text!r}, but must be numbers above 0, such as 10000,1000000")
+    return [int(part) for part in parts]
+
+
+def _backends(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in _BACKENDS]
+    if unknown:
+        raise InputError(f"--backend has {unknown[0]!r}, but must be of {', '.join(_BACKENDS)}")
+    return names
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,218 @@
+"""Stage gates: whether data and training are what the numbers of a report take for granted.
+
+A check is {`met`: bool, `value`: number or text, `rule`: text}; a stage is {name: check}.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from training.config import DataConfig, TrainingConfig
+from training.data import PreparedData
+from training.finetune import FineTuned
+from training.folding import identity_of_text
+from training.metrics import Evaluation
+from training.schedule import schedule_of
+from training.texts import Indices, LabelledTexts
+
+Check = dict[str, Any]
+Stage = dict[str, Check]
+
+TOLERANCE = 0.01
+"""How far the share of a class that is held out may be from the configured one."""
+
+
+def check(met: bool, value: float | str, rule: str) -> Check:
+    """One check as a report holds it; a number that JSON cannot hold becomes text."""
+    holds = isinstance(value, str) or np.isfinite(value)
+    return {"met": bool(met), "value": value if holds else str(value), "rule": rule}
+
+
+def unmet_stages(stages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """The checks that are not met, as "data: no text in two splits", in their order."""
+    return [
+        f"{stage}: {name}"
+        for stage, checks in stages.items()
+        for name, found in checks.items()
+        if not found["met"]
+    ]
+
+
+def check_data(
+    data: PreparedData,
+    test: LabelledTexts,
+    splits: Sequence[Mapping[str, str]],
+    config: DataConfig,
+) -> Stage:
+    """Check the data stage.
+
+    Args:
+        data: train and validation rows, as prepared from the file.
+        test: the opened test rows.
+        splits: rows of the search's `splits.csv`, each with `row`, `split` and `reason`.
+        config: section `data`.
+    """
+    parts = {"train": data.train, "validation": data.validation, "test": test}
+    return {
+        "every input row accounted for": _every_row(data, splits),
+        "rows in the recorded split": _recorded_rows(parts, splits),
+        "labels are codes": _labels(parts, config.labels),
+        "class shares kept": _class_shares(data, test, config),
+        "no text in two splits": _apart(
+            ({identity_of_text(text) for text in part.texts} for part in parts.values()),
+            "folded texts",
+        ),
+        "no group in two splits": _apart(
+            (set(part.groups.tolist()) for part in parts.values()), "groups"
+        ),
+    }
+
+
+def check_training(
+    tuned: FineTuned,
+    history: Sequence[Evaluation],
+    training: TrainingConfig,
+    *,
+    num_rows: int,
+    loss_limit: float,
+) -> Stage:
+    """Check the training stage.
+
+    Args:
+        tuned: end of the final training.
+        history: its evaluations, made on the fixed training rows.
+        training: what it was trained with.
+        num_rows: rows trained on, train and validation together.
+        loss_limit: highest loss on the fixed rows that the retrain's guard accepts.
+    """
+    budget = schedule_of(training, num_rows).budget
+    losses = [loss for point in history for loss in (point.train_loss, point.eval_loss)]
+    not_finite = int(np.count_nonzero(~np.isfinite([*losses, tuned.fixed_rows_loss])))
+    fallen = len(history) > 1 and history[-1].train_loss < history[0].train_loss
+    trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
+    collapsed = bool(history) and history[-1].collapsed
+    within = tuned.fixed_rows_loss <= loss_limit  # false for a loss that is not a number
+    return {
+        "finished": check(
+            tuned.outcome == "completed" and tuned.examples == budget,
+            f"{tuned.outcome}, {tuned.examples:,} training rows seen",
+            f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs)",
+        ),
+        "every loss finite": check(
+            bool(history) and not not_finite,
+            f"{not_finite} not finite of {len(losses) + 1}",
+            "each recorded loss is a finite number",
+        ),
+        "loss fallen": check(
+            fallen,
+            trend or "no evaluation",
+            "the training loss of the last interval is below that of the first",
+        ),
+        "not collapsed": check(
+            bool(history) and not collapsed,
+            "one class for every row" if collapsed else "more than one class is predicted",
+            "at the end the fixed training rows are not all given one class",
+        ),
+        "loss on fixed rows within the guard's limit": check(
+            within,
+            tuned.fixed_rows_loss,
+            f"at most {loss_limit:.4f}, from the losses that the search's full trainings ended at",
+        ),
+    }
+
+
+def _every_row(data: PreparedData, splits: Sequence[Mapping[str, str]]) -> Check:
+    summary = data.summary
+    numbers = Counter(line["row"] for line in splits)
+    reasons = Counter(line["reason"] for line in splits if line["split"] == "dropped")
+    dropped = {reason: count for reason, count in summary.dropped.items() if count}
+    kept = len(splits) - reasons.total()
+    met = (
+        numbers == Counter(str(row) for row in range(summary.rows))
+        and kept == summary.kept
+        and reasons == dropped
+    )
+    return check(
+        met,
+        f"{len(splits):,} in splits.csv = {kept:,} kept + {reasons.total():,} dropped",
+        f"each of the file's {summary.rows:,} rows stands once in splits.csv; {summary.kept:,}"
+        f" kept + {sum(dropped.values()):,} dropped, as many for each reason",
+    )
+
+
+def _recorded_rows(
+    parts: Mapping[str, LabelledTexts], splits: Sequence[Mapping[str, str]]
+) -> Check:
+    recorded = {name: {line["row"] for line in splits if line["split"] == name} for name in parts}
+    loaded = {name: {str(row) for row in part.rows} for name, part in parts.items()}
+    num_wrong = sum(len(recorded[name] ^ loaded[name]) for name in parts)
+    return check(
+        num_wrong == 0,
+        f"{num_wrong} rows elsewhere",
+        "train, validation and test hold the rows that splits.csv gives them",
+    )
+
+
+def _labels(parts: Mapping[str, LabelledTexts], labels: Sequence[str]) -> Check:
+    codes = set(range(len(labels)))
+    found = {name: set(part.labels.tolist()) for name, part in parts.items()}
+    fewest, split, code = min(
+        (int(np.count_nonzero(part.labels == code)), name, code)
+        for name, part in parts.items()
+        for code in codes
+    )
+    return check(
+        all(there == codes for there in found.values()),
+        f"rarest: {fewest} rows of '{labels[code]}' in {split}",
+        f"labels are 0 to {len(labels) - 1}, and each stands in train, validation and test",
+    )
+
+
+def _class_shares(data: PreparedData, test: LabelledTexts, config: DataConfig) -> Check:
+    if config.split_column is not None:
+        return check(True, "fixed by the file", f"none where {config.split_column} fixes the split")
+    draws = (
+        ("test", [test], [test, data.train, data.validation], config.test_size),
+        ("validation", [data.validation], [data.train, data.validation], data.validation_share),
+    )
+    excess, distance, where = max(
+        (away - allowed, away, f"'{label}' in {name}")
+        for name, held, whole, share in draws
+        for code, label in enumerate(config.labels)
+        for away, allowed in [_distance(_groups_of(held, code), _groups_of(whole, code), share)]
+    )
+    return check(
+        excess <= 1e-12,
+        f"{distance * 100:.2f} points at {where}",
+        f"of each class {config.test_size:.0%} is in test and {data.validation_share:.0%} of the"
+        f" rest in validation, to {TOLERANCE * 100:.0f} point, or one row or the class's largest"
+        " group where that is more",
+    )
+
+
+def _groups_of(parts: Sequence[LabelledTexts], code: int) -> Indices:
+    """Group of each row of a class, int64 [rows of the class]."""
+    return np.concatenate([part.groups[part.labels == code] for part in parts])
+
+
+def _distance(held: Indices, whole: Indices, share: float) -> tuple[float, float]:
+    """How far the share of a class that is held out is from `share`, and how far it may be.
+
+    The draw itself keeps to a point, or to what whole rows and whole groups cost a small class.
+    """
+    if not len(whole):
+        return 1.0, 0.0
+    largest = int(np.unique(whole, return_counts=True)[1].max())
+    return abs(len(held) / len(whole) - share), max(TOLERANCE, largest / len(whole))
+
+
+def _apart(parts: Iterable[set[Any]], what: str) -> Check:
+    times = Counter(member for part in parts for member in part)
+    shared = sum(1 for count in times.values() if count > 1)
+    return check(
+        shared == 0,
+        f"{shared} of {len(times):,} {what}",
+        f"0 {what} stand in more than one of train, validation and test",
+    )

@@ -1,0 +1,229 @@
+"""The report's sections that the final evaluation fills; what a report lacks is left out."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.markup import heading, interval, number, paragraphs, picture, section, table
+
+_PICTURES = {
+    "class_f1.png": "F1 of each class with 95 % intervals, the model against the baseline",
+    "confusion_matrix.png": "Confusion matrix of the test rows, as counts and as shares of a row",
+    "training_curves.png": "Training curves: loss by epoch, and the winner's validation macro-F1",
+}
+_RELIABILITY = "Reliability: accuracy against confidence, with the rows of each bin"
+
+# Keys of a report's scores, as a reader knows them.
+_OVERALL = {
+    "f1_macro": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "matthews_correlation": "Matthews correlation",
+    "kappa_linear": "kappa, linear weights",
+    "kappa_quadratic": "kappa, quadratic weights",
+}
+_CALIBRATION = {
+    "expected_calibration_error": "expected calibration error",
+    "brier_score": "Brier score (0 to 2)",
+    "negative_log_likelihood": "negative log-likelihood, nats a row",
+}
+_MOST_CONFIDENT = 10
+
+
+def final_sections(test: Mapping[str, Any], reports: Path | None) -> str:
+    """All sections of an opened test, in their order.
+
+    Args:
+        test: content of `evaluation_report.json`.
+        reports: directory of its pictures and `error_analysis.json`; None: without them.
+    """
+    analysis = _read_analysis(reports)
+    parts = {
+        "Test": _scores(test) + _pictures(reports),
+        "Calibration": _calibration(test.get("calibration"), reports),
+        "Rows of low confidence": _low_confidence(test.get("low_confidence")),
+        "Error analysis": _errors(analysis),
+        "Gates": _gates(test),
+    }
+    return "".join(section(title, content) for title, content in parts.items() if content)
+
+
+def _scores(test: Mapping[str, Any]) -> str:
+    intervals, against, method = test["confidence_intervals"], test["baseline"], test["method"]
+    overall = [
+        [name, *_beside(key, test, intervals, against)]
+        for key, name in _OVERALL.items()
+        if key in test
+    ]
+    of_baseline = against.get("per_class", {})
+    classes = [
+        [
+            *(name, *(number(row[key]) for key in ("precision", "recall", "f1"))),
+            interval(intervals.get(f"f1 of {name}")),
+            number(of_baseline.get(name, {}).get("f1")),
+            row["support"],
+        ]
+        for name, row in test["per_class"].items()
+    ]
+    openings = [[opening["at"], opening["reason"]] for opening in test["test_openings"]]
+    header = ["class", "precision", "recall", "F1", "95 % interval", "F1 of the baseline", "rows"]
+    return (
+        paragraphs([f"The baseline is {against['name']}, fitted on the same rows."])
+        + table(["metric", "test", "95 % interval", "baseline", "its 95 % interval"], overall)
+        + paragraphs(_what_intervals_cover(test))
+        + table(header, classes)
+        + paragraphs([f"{method['labels']}."])
+        + table(["test rows opened at", "because"], openings)
+    )
+
+
+def _beside(
+    key: str, test: Mapping[str, Any], intervals: Mapping[str, Any], against: Mapping[str, Any]
+) -> list[str]:
+    """The model's value and interval, then the baseline's."""
+    of_baseline = against.get("confidence_intervals", {})
+    return [
+        *(number(test[key]), interval(intervals.get(key))),
+        *(number(against.get(key)), interval(of_baseline.get(key))),
+    ]
+
+
+def _what_intervals_cover(test: Mapping[str, Any]) -> Iterator[str]:
+    """The interval is one kind of doubt; the deviation between seeds, the other, beside it."""
+    yield f"Intervals cover {test['method']['intervals_cover']}."
+    deviation = test.get("search", {}).get("confirmed_deviation")
+    if deviation is None:
+        yield "How far another seed or training split moves macro-F1 was not measured."
+        return
+    low, high = test["confidence_intervals"]["f1_macro"]
+    yield (
+        "Another seed and training split move macro-F1 too: the confirmation's trainings of the"
+        f" winner have a standard deviation of {deviation * 100:.2f} points, beside an interval of"
+        f" {(high - low) * 100:.2f} points from end to end."
+    )
+
+
+def _pictures(reports: Path | None) -> str:
+    return "".join(picture(reports / name, text) for name, text in _PICTURES.items() if reports)
+
+
+def _calibration(found: Mapping[str, Any] | None, reports: Path | None) -> str:
+    if not found:
+        return ""
+    rows = [[name, number(found.get(key))] for key, name in _CALIBRATION.items()]
+    drawn = picture(reports / "reliability.png", _RELIABILITY) if reports else ""
+    return table(["calibration of the test rows", "value"], rows) + drawn
+
+
+def _low_confidence(low: Mapping[str, Any] | None) -> str:
+    """Rows that the confidence filter took from the test part, never mixed with the test."""
+    if not low:
+        return ""
+    intervals = low.get("confidence_intervals", {})
+    overall = [
+        [name, number(low[key]), interval(intervals.get(key))]
+        for key, name in _OVERALL.items()
+        if key in low
+    ]
+    classes = [
+        [name, number(row.get("f1")), interval(intervals.get(f"f1 of {name}")), row.get("support")]
+        for name, row in low.get("per_class", {}).items()
+    ]
+    note = low.get("note") or "The confidence filter took these rows; no test score counts them."
+    return (
+        paragraphs([f"{low['rows']:,} rows. {note}"])
+        + table(["metric", "these rows", "95 % interval"], overall)
+        + (table(["class", "F1", "95 % interval", "rows"], classes) if classes else "")
+    )
+
+
+def _read_analysis(reports: Path | None) -> Mapping[str, Any]:
+    """Content of `error_analysis.json`; empty where there is none that can be read."""
+    try:
+        found = json.loads((reports / "error_analysis.json").read_text("utf-8")) if reports else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _errors(analysis: Mapping[str, Any]) -> str:
+    if not analysis:
+        return ""
+    tables = "".join(
+        heading(f"Errors by {_words(key.removeprefix('by_'))}") + _rates(value)
+        for key, value in analysis.items()
+        if key.startswith("by_") and value
+    )
+    not_analysed = [
+        f"Errors by {_words(key.removeprefix('by_'))} are left out: {reason}."
+        for key, reason in analysis.get("not_analysed", {}).items()
+    ]
+    return (
+        paragraphs([f"{analysis['errors']:,} of {analysis['rows']:,} test rows are wrong."])
+        + paragraphs(analysis.get("findings", []))
+        + tables
+        + paragraphs(not_analysed)
+        + _most_confident(analysis.get("most_confident", []))
+    )
+
+
+def _rates(found: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> str:
+    """Bins, a line each; or parts under names, a line each, then the lists that are among them."""
+    if not isinstance(found, Mapping):
+        return _lines(found)
+    named = [
+        {"rows that are": _words(name), **part}
+        for name, part in found.items()
+        if isinstance(part, Mapping)
+    ]
+    lists = [part for part in found.values() if isinstance(part, list)]
+    return "".join(_lines(part) for part in (named, *lists) if part)
+
+
+def _lines(parts: Sequence[Mapping[str, Any]]) -> str:
+    """Records of the same keys as a table."""
+    header = list(parts[0])
+    rows = [[_figure(key, part.get(key)) for key in header] for part in parts]
+    return table([_words(key) for key in header], rows)
+
+
+def _figure(key: str, value: Any) -> Any:
+    """Rates, shares and their intervals in percent, counts as they are, other numbers short."""
+    if isinstance(value, list):
+        return " to ".join(f"{end:.1%}" for end in value)
+    if not isinstance(value, float):
+        return "" if value is None else value
+    return f"{value:.1%}" if "rate" in key or "share" in key else number(value)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _most_confident(mistakes: Sequence[Mapping[str, Any]]) -> str:
+    if not mistakes:
+        return ""
+    shown = mistakes[:_MOST_CONFIDENT]
+    rows = [{key: value for key, value in row.items() if key != "index"} for row in shown]
+    title = f"The {len(rows)} most confident mistakes; their texts are in misclassified.csv"
+    return heading(title) + _lines(rows)
+
+
+def _gates(test: Mapping[str, Any]) -> str:
+    gates = [
+        [name, number(gate["threshold"]), number(gate["value"]), _yes(gate["met"])]
+        for name, gate in test.get("gates", {}).items()
+    ]
+    stages = [
+        [stage, name, _yes(found["met"]), number(found["value"]), found["rule"]]
+        for stage, checks in test.get("stages", {}).items()
+        for name, found in checks.items()
+    ]
+    return (table(["quality gate", "above", "value", "met"], gates) if gates else "") + (
+        table(["stage", "check", "met", "found", "rule"], stages) if stages else ""
+    )
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "no"

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from evaluation.confusion import (
+    accuracies,
+    balanced_accuracies,
+    f1_of_classes,
+    kappas,
+    matthews_correlations,
+)
+
+
+def test_many_matrices_at_once_have_the_scores_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    rows = [(rng.integers(0, 4, 200), rng.integers(0, 4, 200)) for _ in range(6)]
+    matrices = np.stack([metrics.confusion_matrix(*pair) for pair in rows]).reshape(2, 3, 4, 4)
+    pairs = {
+        metrics.accuracy_score: accuracies(matrices),
+        metrics.balanced_accuracy_score: balanced_accuracies(matrices),
+        metrics.matthews_corrcoef: matthews_correlations(matrices),
+    }
+    for expected, found in pairs.items():
+        assert found.shape == (2, 3)
+        assert found.ravel() == pytest.approx([expected(*pair) for pair in rows], abs=1e-12)
+    for weights in ("linear", "quadratic"):
+        expected = [metrics.cohen_kappa_score(*pair, weights=weights) for pair in rows]
+        assert kappas(matrices, weights).ravel() == pytest.approx(expected, abs=1e-12)
+    expected = np.array([metrics.f1_score(*pair, average=None) for pair in rows])
+    assert f1_of_classes(matrices).reshape(6, 4) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_class_in_neither_and_a_matrix_of_one_class_are_numbers_without_a_warning():
+    one = np.diag([7, 0, 0])
+    assert f1_of_classes(one).tolist() == [1.0, 0.0, 0.0]
+    assert accuracies(one) == balanced_accuracies(one) == 1.0
+    assert matthews_correlations(one) == kappas(one, "linear") == 0.0

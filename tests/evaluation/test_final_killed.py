@@ -1,0 +1,82 @@
+"""`evaluation.final` really killed: what was learnt is kept, and the test is opened once."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.conftest import ROOT, run_module
+
+ARGUMENTS = ("--gates", "none", "--weights", "bin")
+
+
+def kill_when(run: Path, sign: Path, text: str = "") -> None:
+    """Start the command and kill it as soon as `sign` is there and holds `text`."""
+    command = [sys.executable, "-m", "evaluation.final", "--run", str(run), *ARGUMENTS]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        while not (sign.exists() and text in sign.read_text("utf-8")):
+            assert process.poll() is None, f"it ended before {sign.name} held {text!r}"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def go_on(run: Path) -> str:
+    """Run the command again to its end; what its log gained."""
+    log = run / "final" / "logs" / "training.log"
+    before = log.read_text("utf-8")
+    ended = run_module("evaluation.final", "--run", str(run), *ARGUMENTS)
+    assert ended.code == 0, ended.stdout + ended.stderr
+    return log.read_text("utf-8").removeprefix(before)
+
+
+def hashes(run: Path) -> dict[str, str]:
+    names = ("model/model.safetensors", "model/model.onnx", "reports/predictions.csv")
+    return {n: hashlib.sha256((run / "final" / n).read_bytes()).hexdigest() for n in names}
+
+
+def openings(run: Path) -> list[dict[str, str]]:
+    return list(json.loads((run / "test_openings.json").read_text("utf-8")))
+
+
+def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, finished_final):
+    log = run_directory / "final" / "logs" / "training.log"
+    kill_when(run_directory, log, "epoch 1.5")
+    assert not (run_directory / "test_openings.json").exists()
+    assert not (run_directory / "final" / "model").exists()
+    again = go_on(run_directory)
+    assert "going on" in again
+    assert hashes(run_directory) == hashes(finished_final.directory)
+    metrics = "final/reports/training_metrics.json"
+    broken, whole = (
+        json.loads((run / metrics).read_text("utf-8"))
+        for run in (run_directory, finished_final.directory)
+    )
+    assert broken["history"] == whole["history"]
+    (opening,) = openings(run_directory)
+    assert opening["state"] == "complete"
+    assert not (run_directory / "final" / ".retrain").exists()
+
+
+@pytest.mark.parametrize("sign", ["evaluation_report.json", "error_analysis.json"])
+def test_killed_while_its_results_are_written_it_writes_the_same_without_another_opening(
+    run_directory, finished_final, sign
+):
+    kill_when(run_directory, run_directory / "final" / "reports" / sign)
+    (before,) = openings(run_directory)
+    assert before["state"] == "seen"
+    go_on(run_directory)
+    assert openings(run_directory) == [{**before, "state": "complete"}]
+    assert hashes(run_directory) == hashes(finished_final.directory)
+    ended = run_module("evaluation.final", "--run", str(run_directory), *ARGUMENTS)
+    assert ended.code == 2
+    assert "may be opened once" in ended.stderr

@@ -1,0 +1,123 @@
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from evaluation.artefacts import write_model
+from evaluation.classifier import load
+from evaluation.readiness import check_artefacts
+from evaluation.winner import WinningConfiguration
+from training.config import DataConfig, ModelConfig, TrainingConfig
+
+TEXTS = [
+    *("aku kowe", "pasar " * 5, "sawah " * 100, "bodho", "\U0001f621", "=cmd|' /C calc'!A0"),
+    *("<script>alert(1)</script>", "a\x00b", "\u202ekowe\u202c", "\ud83d alone", "x" * 100_000),
+]
+CHECKS = [
+    *("files", "PyTorch loads", "pipeline opens", "pipeline truncates"),
+    *("ONNX is valid", "ONNX agrees"),
+]
+
+
+@pytest.fixture(scope="module")
+def shipped(small_bert, tmp_path_factory):
+    """A model directory, not to be changed."""
+    directory = tmp_path_factory.mktemp("final") / "model"
+    configuration = WinningConfiguration(
+        data=DataConfig(path="rows.csv", labels=("no", "yes")),
+        model=ModelConfig(name=str(small_bert), max_length=32),
+        training=TrainingConfig(learning_rate=3e-4),
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(
+        small_bert, id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1}
+    )
+    tokenizer = AutoTokenizer.from_pretrained(small_bert)
+    write_model(directory, model, tokenizer, configuration, "safetensors")
+    return directory
+
+
+@pytest.fixture
+def directory(shipped, tmp_path):
+    return shutil.copytree(shipped, tmp_path / "model")
+
+
+@pytest.fixture
+def probabilities(shipped):
+    return load(shipped).probabilities(TEXTS)
+
+
+def _unmet(checks):
+    assert list(checks) == CHECKS
+    json.dumps(checks, allow_nan=False)
+    for check in checks.values():
+        assert check.keys() == {"met", "value", "rule"}
+        assert "\n" not in str(check["value"])
+    return [name for name, check in checks.items() if not check["met"]]
+
+
+def test_what_is_written_is_ready(shipped, probabilities):
+    checks = check_artefacts(shipped, TEXTS, probabilities)
+    assert _unmet(checks) == []
+    for name in ("PyTorch loads", "pipeline opens", "pipeline truncates", "ONNX agrees"):
+        assert 0 <= checks[name]["value"] < 1e-5
+
+
+def test_without_onnx_the_rest_is_still_checked(directory, probabilities):
+    (directory / "model.onnx").unlink()
+    checks = check_artefacts(directory, TEXTS, probabilities)
+    assert _unmet(checks) == ["files", "ONNX is valid", "ONNX agrees"]
+    assert checks["files"]["value"] == "model.onnx missing"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+def test_a_torn_file_is_told_and_raises_nothing(directory, probabilities, name):
+    path = directory / name
+    path.write_bytes(path.read_bytes()[:-500])
+    unmet = _unmet(check_artefacts(directory, TEXTS, probabilities))
+    assert "ONNX agrees" in unmet
+    assert ("PyTorch loads" in unmet) == (name == "model.safetensors")
+
+
+def test_an_onnx_of_other_weights_does_not_agree(directory):
+    path = directory / "model.safetensors"
+    weights = load_file(path)
+    weights["classifier.bias"][1] += 1e-2
+    save_file(weights, path, metadata={"format": "pt"})
+    checks = check_artefacts(directory, TEXTS, load(directory).probabilities(TEXTS))
+    assert _unmet(checks) == ["ONNX agrees"]
+    assert checks["ONNX agrees"]["value"] > 1e-4
+
+
+def test_other_answers_than_the_evaluated_ones_are_seen(shipped, probabilities):
+    checks = check_artefacts(shipped, TEXTS, probabilities + 1e-3)
+    assert _unmet(checks) == ["PyTorch loads", "pipeline opens"]
+
+
+def test_other_label_names_are_seen_by_the_pipeline_and_by_us_alike(directory, probabilities):
+    path = directory / "config.json"
+    config = json.loads(path.read_text("utf-8")) | {"id2label": {"0": "same", "1": "same"}}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert "pipeline opens" in _unmet(check_artefacts(directory, TEXTS, probabilities))
+
+
+def test_numbers_that_are_none_are_not_ready(shipped, probabilities):
+    spoilt = probabilities.copy()
+    spoilt[0, 0] = math.nan
+    checks = check_artefacts(shipped, TEXTS, spoilt)
+    assert checks["PyTorch loads"] | {"rule": ""} == {
+        **{"met": False, "value": "a probability is not finite", "rule": ""}
+    }
+
+
+def test_nothing_to_compare_is_not_ready(shipped):
+    checks = check_artefacts(shipped, [], np.empty((0, 2)))
+    assert not checks["PyTorch loads"]["met"]
+    assert not checks["pipeline opens"]["met"]
+
+
+def test_a_directory_that_is_not_there_meets_nothing(tmp_path, probabilities):
+    assert _unmet(check_artefacts(tmp_path / "nowhere", TEXTS, probabilities)) == CHECKS
