@@ -283,7 +283,13 @@ def test_texts_that_attack_are_tested_like_any_other_and_run_nowhere(
 ):
     texts = pd.read_csv(data_file)["text"]
     tested = texts[predictions["row"]].fillna("")
-    for sign in (re.escape(SCRIPT), re.escape(FORMULA), "\0", "\u202e", "^[\U0001f600-\U0001f64f]+$"):
+    for sign in (
+        re.escape(SCRIPT),
+        re.escape(FORMULA),
+        "\0",
+        "\u202e",
+        "^[\U0001f600-\U0001f64f]+$",
+    ):
         assert any(re.search(sign, text) for text in tested), sign
     assert tested.str.len().max() == 100_000
     for path in finished_final.directory.rglob("*"):
