@@ -7,19 +7,11 @@ from typing import Any
 from evaluation.card_metadata import card_metadata, data_name, has_study_labels
 from evaluation.markdown import cell, command, plain, table
 from evaluation.winner import Winner
+from results.metric_names import OVERALL
 from training.config import SAMPLE, TINY
 from training.options import to_yaml
 
 _STUDY_TITLE = "Severity of hate speech in Javanese text"
-
-_OVERALL = {
-    "f1_macro": "macro-F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "matthews_correlation": "Matthews correlation",
-    "kappa_linear": "kappa, linear weights",
-    "kappa_quadratic": "kappa, quadratic weights",
-}
 
 _USE = """\
 Made to sort texts so that people look at the right ones first: every decision about a text, and
@@ -112,7 +104,7 @@ def _encoder(name: str) -> str:
 def _scores(report: Mapping[str, Any]) -> str:
     against = report["baseline"]
     rows = [
-        [name, report[key], _interval(report, key), against[key]] for key, name in _OVERALL.items()
+        [name, report[key], _interval(report, key), against[key]] for key, name in OVERALL.items()
     ]
     deviation = report["search"].get("confirmed_deviation")
     between = (

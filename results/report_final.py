@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from results.markup import heading, interval, number, paragraphs, picture, section, table
+from results.metric_names import CALIBRATION, OVERALL
 
 _PICTURES = {
     "class_f1.png": "F1 of each class with 95 % intervals, the model against the baseline",
@@ -14,20 +15,6 @@ _PICTURES = {
 }
 _RELIABILITY = "Reliability: accuracy against confidence, with the rows of each bin"
 
-# Keys of a report's scores, as a reader knows them.
-_OVERALL = {
-    "f1_macro": "macro-F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "matthews_correlation": "Matthews correlation",
-    "kappa_linear": "kappa, linear weights",
-    "kappa_quadratic": "kappa, quadratic weights",
-}
-_CALIBRATION = {
-    "expected_calibration_error": "expected calibration error",
-    "brier_score": "Brier score (0 to 2)",
-    "negative_log_likelihood": "negative log-likelihood, nats a row",
-}
 _MOST_CONFIDENT = 10
 
 
@@ -53,7 +40,7 @@ def _scores(test: Mapping[str, Any]) -> str:
     intervals, against, method = test["confidence_intervals"], test["baseline"], test["method"]
     overall = [
         [name, *_beside(key, test, intervals, against)]
-        for key, name in _OVERALL.items()
+        for key, name in OVERALL.items()
         if key in test
     ]
     of_baseline = against.get("per_class", {})
@@ -111,7 +98,7 @@ def _pictures(reports: Path | None) -> str:
 def _calibration(found: Mapping[str, Any] | None, reports: Path | None) -> str:
     if not found:
         return ""
-    rows = [[name, number(found.get(key))] for key, name in _CALIBRATION.items()]
+    rows = [[name, number(found.get(key))] for key, name in CALIBRATION.items()]
     drawn = picture(reports / "reliability.png", _RELIABILITY) if reports else ""
     return table(["calibration of the test rows", "value"], rows) + drawn
 
@@ -123,7 +110,7 @@ def _low_confidence(low: Mapping[str, Any] | None) -> str:
     intervals = low.get("confidence_intervals", {})
     overall = [
         [name, number(low[key]), interval(intervals.get(key))]
-        for key, name in _OVERALL.items()
+        for key, name in OVERALL.items()
         if key in low
     ]
     classes = [
