@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_LEVEL = 5e-5
+"""Difference of macro-F1 that rounds to nothing."""
+
 
 def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     """The winner, its lead over the default, what that lead is worth, and where to look next."""
@@ -21,34 +24,76 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     yield from map(_describe_edge, best.get("at_edge", ()))
 
 
-def confirmation_verdict(comparison: Mapping[str, Any] | None) -> str:
+def confirmation_verdict(
+    comparison: Mapping[str, Any] | None,
+    *,
+    default_stays: bool,
+    has_challengers: bool,
+    default_learnt: bool,
+    default_broken: int,
+    leader_broken: int,
+) -> str:
     """What the confirmation says, in one sentence.
 
     Args:
         comparison: `winner_beats_default` of the record's confirmation: differences in macro-F1.
+        default_stays: whether the default is the winner.
+        has_challengers: whether there was any other configuration to confirm.
+        default_learnt: whether the default has a score of a draw on which it learnt.
+        default_broken: draws on which the default collapsed or diverged.
+        leader_broken: the same of the best challenger.
     """
+    if not has_challengers:
+        return (
+            "not confirmed: no configuration but the default reached the full budget with a score"
+        )
+    if not default_learnt and not default_stays:
+        return (
+            "the winner replaces the default, which learnt on none of the fresh draws; there is"
+            " nothing to compare"
+        )
+    if default_broken and not leader_broken and not default_stays:
+        return (
+            f"the winner replaces the default, which collapsed or diverged on {default_broken} of"
+            f" the fresh draws; {_where_both_learnt(comparison)}"
+        )
+    if leader_broken and not default_broken:
+        return (
+            f"the default stays: the best challenger collapsed or diverged on {leader_broken} of"
+            f" the fresh draws; {_where_both_learnt(comparison)}"
+        )
     if comparison is None:
         return "not confirmed: too few fresh draws ended for a comparison with the default"
+    return _verdict_of_the_lead(comparison)
+
+
+def _where_both_learnt(comparison: Mapping[str, Any] | None) -> str:
+    if comparison is None:
+        return "the two share too few others to be compared"
+    return f"where both learnt the challenger {_standing(comparison['difference'])}"
+
+
+def _standing(lead: float) -> str:
+    if abs(lead) < _LEVEL:
+        return "is level with the default"
+    return f"leads by {_points(lead)}" if lead > 0 else f"is {_points(-lead)} behind"
+
+
+def _verdict_of_the_lead(comparison: Mapping[str, Any]) -> str:
     lead, needed = comparison["difference"], comparison["needed"]
     if not comparison["replaces_default"]:
-        standing = (
-            f"leads by {_points(lead)}, but only a lead above {_points(needed)} replaces it"
-            if lead > 0
-            else f"is {_points(-lead)} behind"
-        )
+        rule = f", but only a lead above {_points(needed)} replaces it" if lead >= _LEVEL else ""
         return (
             "the search found nothing better than the default, which stays: on fresh draws the"
-            f" best challenger {standing}"
+            f" best challenger {_standing(lead)}{rule}"
         )
-    surely = (
-        "the two are distinguishable"
-        if comparison["distinguishable"]
-        else "the two are not yet distinguishable"
-    )
+    surely = "are distinguishable"
+    if not comparison["distinguishable"]:
+        surely = "are not yet distinguishable"
     return (
         f"the winner beats the default: on fresh draws it leads by {_points(lead)}, and a lead"
-        f" above {_points(needed)} replaces it; {surely} (the lead is real with probability"
-        f" {comparison['probability_of_lead']:.3f})"
+        f" above {_points(needed)} replaces it; the two {surely} (the lead is real with"
+        f" probability {comparison['probability_of_lead']:.3f})"
     )
 
 
@@ -57,19 +102,19 @@ def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
     if confirmation is None:
         yield "not confirmed: the winner's score is the best of many and therefore too high"
         return
+    if "verdict" not in confirmation:
+        return  # the record of an older version
     lead = confirmation["winner_beats_default"]
     if lead is not None:
-        best, default = record["best"], record["default"]
         yield (
-            f"confirmed on {len(confirmation['replicates'])} fresh draws (selected on these):"
-            f" winner {_score(best['f1_macro'])}, default {_score(default['f1_macro'])}; best"
-            f" challenger {lead['difference'] * 100:+.2f} points, standard error"
+            f"confirmed on {lead['draws']} fresh draws (selected on these): default"
+            f" {_score(lead['default_mean'])}, best challenger {_score(lead['leader_mean'])}:"
+            f" {lead['difference'] * 100:+.2f} points, standard error"
             f" {lead['standard_error'] * 100:.2f}"
         )
-    if "verdict" in confirmation:  # not in the records of older versions
-        yield confirmation["verdict"]
-        if lead is not None:
-            yield _describe_resolution(confirmation)
+    yield confirmation["verdict"]
+    if lead is not None:
+        yield _describe_resolution(confirmation)
 
 
 def _describe_resolution(confirmation: Mapping[str, Any]) -> str:
@@ -90,9 +135,10 @@ def _describe_edge(edge: Mapping[str, Any]) -> str:
         " ".join(f"{kind} {values}" for kind, values in edge[key].items())
         for key in ("searched", "try_next")
     )
+    place = f"at the {edge['bound']} end of" if edge["inside"] else f"outside ({edge['bound']})"
     return (
-        f"{edge['parameter']} {edge['value']:.4g} is at the {edge['bound']} end of what was"
-        f" searched ({searched}): better values may lie beyond; try {beyond} next"
+        f"{edge['parameter']} {edge['value']:.4g} is {place} what was searched ({searched}): better"
+        f" values may lie beyond; try {beyond} next"
     )
 
 

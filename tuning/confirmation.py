@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tuning.config import Configuration, SearchConfig
-from tuning.paired import PairedDifference
-from tuning.selection import Confirmed, candidates, compare, leader
+from tuning.selection import Comparison, Confirmed, candidates, compare, leader
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, trial_name
 
@@ -45,17 +44,25 @@ class Confirmation:
         if len(self.chosen) < 2:
             return
         first = range(1, search.confirm_replicates + 1)
-        self._train(self.chosen, first)
-        while self.num_replicates < search.confirm_max_replicates and not self._is_settled():
+        is_whole = self._train(self.chosen, first)
+        while (
+            is_whole
+            and self.num_replicates < search.confirm_max_replicates
+            and not self._is_settled()
+        ):
             ahead = leader(self.scores())
             racing = [self.chosen[0]] + ([ahead.parameters] if ahead else [])
-            self._train(racing, [self.num_replicates + 1])
+            is_whole = self._train(racing, [self.num_replicates + 1])
 
     def scores(self) -> list[Confirmed]:
-        """Each candidate's macro-F1 by replicate, the default first."""
+        """Each candidate's macro-F1 by replicate, the default first.
+
+        Only replicates that were come to: a confirmation that is gone on with decides at each
+        point by what it decided by the first time.
+        """
         return [self._confirmed(parameters) for parameters in self.chosen]
 
-    def lead(self) -> PairedDifference | None:
+    def lead(self) -> Comparison | None:
         """The leader against the default; None while there is nothing to compare."""
         return compare(self.scores(), validation_share=self.validation_share)
 
@@ -67,11 +74,17 @@ class Confirmation:
         return not has_scores or (is_cut and self.lead() is None)
 
     def _confirmed(self, parameters: Parameters) -> Confirmed:
-        ours = [t for t in self.trials if t.source == "confirm" and t.parameters == parameters]
+        ours = [
+            trial
+            for trial in self.trials
+            if trial.source == "confirm"
+            and trial.parameters == parameters
+            and trial.replicate <= self.num_replicates
+        ]
         return Confirmed(
             parameters=parameters,
             scores={t.replicate: t.final_f1_macro for t in ours if t.final_f1_macro is not None},
-            has_collapsed=any(trial.status == "collapsed" for trial in ours),
+            broken=frozenset(t.replicate for t in ours if t.status in ("collapsed", "diverged")),
         )
 
     def _close_others(self) -> None:
@@ -82,13 +95,16 @@ class Confirmation:
                 trial.status, trial.stopped_by = "stopped", "end of search"
 
     def _is_settled(self) -> bool:
-        paired = self.lead()
-        return paired is None or paired.is_settled
+        found = self.lead()
+        return found is None or found.paired.is_settled
 
-    def _train(self, chosen: Sequence[Parameters], replicates: Sequence[int]) -> None:
+    def _train(self, chosen: Sequence[Parameters], replicates: Sequence[int]) -> bool:
+        """Train what is missing of these replicates; whether none was cut off."""
         wanted = [self._trial(p, k) for k in replicates for p in chosen]
         self.num_replicates = max(replicates)
-        self.run([trial for trial in wanted if trial.status == "running"])
+        if missing := [trial for trial in wanted if trial.status == "running"]:
+            self.run(missing)
+        return all(trial.stopped_by != "end of search" for trial in wanted)
 
     def _trial(self, parameters: Parameters, replicate: int) -> Trial:
         for trial in self.trials:

@@ -1,13 +1,14 @@
 """Whether a winner sits at the edge of what was searched, and where to look next."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
 from training.config import TrainingConfig
 from tuning.space import Domain, Parameters, Space, Value, with_parameters
+from tuning.warmups import unfinished_warmup
 
 NEAR = 0.1
 """Part of a domain's width, on its own scale, that counts as its edge."""
@@ -15,37 +16,44 @@ NEAR = 0.1
 _SHORTER_STEPS = 6
 
 
-def at_edge(space: Space, training: TrainingConfig, parameters: Parameters) -> list[dict[str, Any]]:
+def at_edge(
+    space: Space, training: TrainingConfig, parameters: Parameters, *, num_rows: int
+) -> list[dict[str, Any]]:
     """The searched fields whose winning value is at or beyond an end of its domain.
 
-    An end that is also the end of what the field allows is none: there is nothing to try beyond.
+    An end beyond which there is nothing to try is none: the field allows nothing, or the warm-up
+    would not end.
 
     Args:
         space: what was searched.
         training: the other fields, which a next value must fit.
         parameters: of the winner.
+        num_rows: training rows a pass.
 
     Returns:
-        [{`parameter`, `value`, `bound` (`low` or `high`), `searched` and `try_next` (domains as
-        they are written in a space)}], in the order of the space.
+        [{`parameter`, `value`, `bound` (`low` or `high`), `inside` (false: a default outside what
+        was searched), `searched` and `try_next` (domains as they are written in a space)}], in
+        the order of the space.
     """
-    return list(_edges(space, training, parameters))
-
-
-def _edges(
-    space: Space, training: TrainingConfig, parameters: Parameters
-) -> Iterator[dict[str, Any]]:
+    found = []
     for name, domain in space.items():
-        bound = _nearest_end(domain, parameters[name])
-        beyond = bound and _beyond(name, domain, bound, training)
-        if beyond:
-            yield {
+        value = parameters[name]
+        bound = _nearest_end(domain, value)
+        beyond = bound and _beyond(name, domain, bound, value, training)
+        if not beyond or unfinished_warmup({**space, name: beyond}, training, num_rows):
+            continue
+        low, high = domain.bounds
+        found.append(
+            {
                 "parameter": name,
-                "value": parameters[name],
+                "value": value,
                 "bound": bound,
+                "inside": low <= value <= high,
                 "searched": domain.model_dump(mode="json", exclude_none=True),
                 "try_next": beyond.model_dump(mode="json", exclude_none=True),
             }
+        )
+    return found
 
 
 def _nearest_end(domain: Domain, value: Value) -> str:
@@ -59,29 +67,37 @@ def _nearest_end(domain: Domain, value: Value) -> str:
     return "low" if place <= NEAR else "high" if place >= 1 - NEAR else ""
 
 
-def _beyond(name: str, domain: Domain, bound: str, training: TrainingConfig) -> Domain | None:
-    """A domain that reaches past the end; None where the field allows nothing there.
+def _beyond(
+    name: str, domain: Domain, bound: str, value: Value, training: TrainingConfig
+) -> Domain | None:
+    """A domain that reaches past the end and the value; None where the field allows none.
 
-    Ranges are moved by half of their width, or less where the field ends before; a choice gains
-    the value that goes on from its last two.
+    A range of the same width is put around the further of the two, or so that it reaches past it
+    by less than a half where the field ends before; a choice gains the value that goes on from
+    its last two.
     """
+    furthest = min if bound == "low" else max
+    past = furthest(*domain.bounds, value)
     for halvings in range(1, _SHORTER_STEPS):
-        moved = _moved(domain, bound, 0.5**halvings)
-        if moved is None or not _is_allowed(name, moved, training):
+        moved = _moved(domain, bound, past, 0.5**halvings)
+        if moved is None or not _is_allowed(name, (*domain.bounds, value), moved, training):
             continue
-        (low, high), (new_low, new_high) = domain.bounds, moved.bounds
-        if new_low < low if bound == "low" else new_high > high:
+        if furthest(*moved.bounds, past) != past:
             return moved
     return None
 
 
-def _moved(domain: Domain, bound: str, share: float) -> Domain | None:
-    low, high = domain.bounds
+def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | None:
+    """The domain moved so that it reaches past a value by a share of its width."""
     if domain.choice is not None:
-        new = _next_value(sorted(domain.choice, reverse=bound == "low"))
-        return None if new is None else Domain(choice=tuple(sorted((*domain.choice, new))))
-    by = share * _width(domain) * (-1 if bound == "low" else 1)
-    first, last = (_unscaled(domain, _scaled(domain, end) + by) for end in (low, high))
+        values = sorted({*domain.choice, past}, reverse=bound == "low")
+        new = _next_value(values)
+        return None if new is None else Domain(choice=tuple(sorted((*values, new))))
+    width, sign = _width(domain), -1 if bound == "low" else 1
+    outer = _scaled(domain, past) + sign * share * width
+    if math.isinf(outer):
+        return None  # no logarithm reaches 0
+    first, last = sorted(_unscaled(domain, end) for end in (outer, outer - sign * width))
     if domain.integer is not None:
         whole = (round(first), round(last))
         return Domain(integer=whole) if whole[0] < whole[1] else None
@@ -99,9 +115,15 @@ def _next_value(rising: list[Value]) -> Value | None:
     return None if new in rising else new
 
 
-def _is_allowed(name: str, domain: Domain, training: TrainingConfig) -> bool:
+def _is_allowed(
+    name: str, known: Iterable[Value], domain: Domain, training: TrainingConfig
+) -> bool:
+    """Whether the field takes every value, and all mean the same as those that are known."""
+    values = domain.choice or domain.bounds
+    if name == "warmup_steps" and len({value < 1 for value in (*known, *values)}) > 1:
+        return False  # below 1 it is a share, from 1 on a number of steps
     try:
-        for value in domain.choice or domain.bounds:
+        for value in values:
             with_parameters(training, {name: value})
     except ValidationError:
         return False

@@ -22,8 +22,8 @@ from training.tokens import (
 from tuning.config import Configuration
 from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_evaluations
-from tuning.space import extreme_points, with_parameters
 from tuning.trainable import Draw, SearchData
+from tuning.warmups import unfinished_warmup
 
 _SHARES = {
     "training": "a share such as 0.1",
@@ -96,17 +96,15 @@ def prepare_search(
 
 def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
     """A line if trial 0, or some searched combination, would not end its warm-up."""
-    candidates = [("training", configuration.training)]
-    for point in extreme_points(configuration.search.space):
-        candidates.append(("search.space", with_parameters(configuration.training, point)))
-    for where, training in candidates:
-        schedule = schedule_of(training, num_rows)
-        warmup = num_warmup_steps(training, schedule)
-        if warmup >= schedule.total_steps:
+    for where, space in (("training", {}), ("search.space", configuration.search.space)):
+        training = unfinished_warmup(space, configuration.training, num_rows)
+        if training is not None:
+            schedule = schedule_of(training, num_rows)
             yield (
-                f"{where}.warmup_steps: a warm-up of {warmup} steps, but batch size"
-                f" {training.batch_size} makes only {schedule.total_steps} steps of {num_rows:,}"
-                f" training rows; give {_SHARES[where]}, fewer steps, or smaller batches"
+                f"{where}.warmup_steps: a warm-up of {num_warmup_steps(training, schedule)} steps,"
+                f" but batch size {training.batch_size} makes only {schedule.total_steps} steps of"
+                f" {num_rows:,} training rows; give {_SHARES[where]}, fewer steps, or smaller"
+                " batches"
             )
             return
 

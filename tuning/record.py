@@ -6,8 +6,8 @@ from typing import Any
 from results.verdict import confirmation_verdict
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, fresh_seed, split_seed
-from tuning.paired import MARGIN, PairedDifference, score_correlation
-from tuning.selection import Confirmed, leader, ranking, winner
+from tuning.paired import score_correlation
+from tuning.selection import Comparison, Confirmed, leader, ranking, winner
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial
 
@@ -73,11 +73,10 @@ def choose(trials: Sequence[Trial], confirmation: Confirmation | None) -> Parame
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     """`confirmation` of the record: every score, mean, standard error and the comparison."""
-    configuration, paired = confirmation.configuration, confirmation.lead()
+    configuration, found = confirmation.configuration, confirmation.lead()
     confirmed = confirmation.scores()
-    ahead = leader(confirmed)
     replicates = range(1, confirmation.num_replicates + 1)
-    comparison = None if paired is None or ahead is None else _describe_lead(ahead, paired)
+    comparison = found and _describe_comparison(found)
     return {
         "replicates": [
             {
@@ -92,6 +91,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 "f1_macro": [candidate.scores.get(k) for k in replicates],
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
+                "collapsed_or_diverged": len(candidate.broken),
             }
             for candidate in confirmed
         ],
@@ -99,24 +99,42 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
             [
                 [candidate.scores[k] for candidate in confirmed]
                 for k in replicates
-                if all(k in candidate.scores for candidate in confirmed)
+                if all(k in candidate.sound for candidate in confirmed)
             ]
         ),
-        "smallest_detectable_difference": paired and paired.smallest_detectable,
+        "smallest_detectable_difference": found and found.paired.smallest_detectable,
         "winner_beats_default": comparison,
-        "verdict": confirmation_verdict(comparison),
+        "verdict": confirmation_verdict(comparison, **_standing(confirmation)),
     }
 
 
-def _describe_lead(ahead: Confirmed, paired: PairedDifference) -> dict[str, Any]:
+def _describe_comparison(found: Comparison) -> dict[str, Any]:
+    means, paired = found.means, found.paired
     return {
-        "leader": ahead.parameters,
+        "leader": found.leader.parameters,
+        "draws": len(found.shared),
+        "leader_mean": means[0],
+        "default_mean": means[1],
         "difference": paired.difference,
         "standard_error": paired.standard_error,
-        "needed": MARGIN * paired.standard_error,
+        "needed": paired.needed,
         "replaces_default": paired.is_clear,
         "probability_of_lead": paired.probability_of_lead,
         "distinguishable": paired.is_distinguishable,
+    }
+
+
+def _standing(confirmation: Confirmation) -> dict[str, Any]:
+    """What else the verdict depends on."""
+    default, *others = confirmed = confirmation.scores()
+    ahead = leader(confirmed)
+    chosen = winner(confirmed, validation_share=confirmation.validation_share)
+    return {
+        "default_stays": chosen is default,
+        "has_challengers": bool(others),
+        "default_learnt": bool(default.sound),
+        "default_broken": len(default.broken),
+        "leader_broken": len(ahead.broken) if ahead else 0,
     }
 
 

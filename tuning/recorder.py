@@ -100,7 +100,10 @@ class Recorder:
                 **describe_candidate(self.trials, best, scores),
                 "fixed_rows_loss": fixed_rows_losses(self.trials, best),
                 "at_edge": at_edge(
-                    self.configuration.search.space, self.configuration.training, best
+                    self.configuration.search.space,
+                    self.configuration.training,
+                    best,
+                    num_rows=sum(self.facts["data"]["class_counts"]["train"].values()),
                 ),
             },
             "default": default and describe_candidate(self.trials, default, scores),

@@ -41,8 +41,8 @@ class Confirmed:
 
     parameters: Parameters
     scores: Mapping[int, float]
-    has_collapsed: bool = False
-    """Whether it gave every row one class on some replicate."""
+    broken: frozenset[int] = frozenset()
+    """Replicates on which it collapsed (one class for every row) or diverged."""
 
     @property
     def mean(self) -> float:
@@ -55,74 +55,101 @@ class Confirmed:
         values = list(self.scores.values())
         return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
+    @property
+    def sound(self) -> Mapping[int, float]:
+        """Scores of the replicates on which it learnt."""
+        return {k: score for k, score in self.scores.items() if k not in self.broken}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The leader against the default, over the replicates on which both learnt."""
+
+    leader: Confirmed
+    default: Confirmed
+    shared: Sequence[int]
+    paired: PairedDifference
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Mean macro-F1 of leader and default over the shared replicates."""
+        leader, default = (
+            float(np.mean([one.scores[k] for k in self.shared]))
+            for one in (self.leader, self.default)
+        )
+        return leader, default
+
 
 def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
     """The challenger (any but the first, the default) that is furthest ahead of the default.
 
     Candidates may have seen different replicates, and some are harder than others: each is held
     against the default's scores on its own. One that failed on draws where another did not is
-    not judged by one lucky rest: two shared replicates are asked for, where any has them. Without
-    scores of the default the best mean leads.
+    not judged by one lucky rest: two shared replicates are asked for, where any has them. One that
+    collapsed or diverged on some replicate leads only where all did. Without scores of the
+    default the best mean leads.
     """
-    default = confirmed[0]
-    scored = [candidate for candidate in confirmed[1:] if candidate.scores]
-    if default.scores:
-        most = max((_num_shared(candidate, default) for candidate in scored), default=0)
+    default, scored = confirmed[0], [c for c in confirmed[1:] if c.sound]
+    scored = [c for c in scored if not c.broken] or scored
+    if default.sound:
+        most = max((len(_shared(candidate, default)) for candidate in scored), default=0)
         fewest = min(most, _FEWEST_SHARED)
-        scored = [c for c in scored if _num_shared(c, default) >= fewest]
+        scored = [c for c in scored if len(_shared(c, default)) >= fewest]
     return max(scored, key=lambda candidate: _lead(candidate, default), default=None)
 
 
-def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> PairedDifference | None:
+def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> Comparison | None:
     """The leader against the default, which comes first.
-
-    Challengers that collapsed on a draw tell nothing of how much scores vary, and are left out of
-    the variance.
 
     Args:
         confirmed: the default, then the others.
         validation_share: validation rows over training rows.
 
     Returns:
-        The paired difference over shared replicates; None if fewer than two are shared.
+        The comparison over shared replicates; None if fewer than two are shared.
     """
     default, ahead = confirmed[0], leader(confirmed)
-    if ahead is None or _num_shared(ahead, default) < _FEWEST_SHARED:
+    shared = [] if ahead is None else _shared(ahead, default)
+    if ahead is None or len(shared) < _FEWEST_SHARED:
         return None
-    others = [
-        float(np.var(_differences(other, default), ddof=1))
-        for other in confirmed[1:]
-        if other is not ahead
-        and not other.has_collapsed
-        and _num_shared(other, default) >= _FEWEST_SHARED
-    ]
-    shared = _shared(ahead, default)
-    return paired_difference(
-        [ahead.scores[k] for k in shared],
-        [default.scores[k] for k in shared],
-        validation_share=validation_share,
-        other_variances=others,
+    others = [_differences(other, default) for other in confirmed[1:] if other is not ahead]
+    return Comparison(
+        leader=ahead,
+        default=default,
+        shared=shared,
+        paired=paired_difference(
+            [ahead.scores[k] for k in shared],
+            [default.scores[k] for k in shared],
+            validation_share=validation_share,
+            other_variances=[float(np.var(d, ddof=1)) for d in others if len(d) >= _FEWEST_SHARED],
+        ),
     )
 
 
 def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confirmed:
-    """The leader if its lead over the default is clear, else the default."""
+    """The leader if it replaces the default, else the default.
+
+    It does where its lead is clear. A configuration that collapsed or diverged on some replicate
+    is not relied on: as the default it gives way to a leader that did not, unless that one is
+    clearly worse; as the leader it never replaces a default that did not.
+    """
     default, challenger = confirmed[0], leader(confirmed)
     if challenger is None:
         return default
-    if not default.scores:
+    if not default.sound:
         return challenger
-    paired = compare(confirmed, validation_share=validation_share)
-    return challenger if paired is not None and paired.is_clear else default
+    if challenger.broken and not default.broken:
+        return default
+    found = compare(confirmed, validation_share=validation_share)
+    if default.broken and not challenger.broken:
+        is_worse = found is not None and found.paired.difference < -found.paired.needed
+        return default if is_worse else challenger
+    return challenger if found is not None and found.paired.is_clear else default
 
 
 def _shared(one: Confirmed, other: Confirmed) -> list[int]:
-    """Replicates that both have scores of."""
-    return sorted(one.scores.keys() & other.scores.keys())
-
-
-def _num_shared(one: Confirmed, other: Confirmed) -> int:
-    return len(_shared(one, other))
+    """Replicates on which both learnt."""
+    return sorted(one.sound.keys() & other.sound.keys())
 
 
 def _differences(candidate: Confirmed, default: Confirmed) -> list[float]:

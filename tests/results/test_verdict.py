@@ -22,6 +22,9 @@ def _record(**changes):
 def _comparison(**changes: Any) -> dict[str, Any]:
     return {
         "difference": 0.0912,
+        "draws": 3,
+        "leader_mean": 0.7012,
+        "default_mean": 0.61,
         "standard_error": 0.0123,
         "needed": 0.01845,
         "replaces_default": True,
@@ -31,11 +34,23 @@ def _comparison(**changes: Any) -> dict[str, Any]:
     }
 
 
+def _verdict(comparison, **changes):
+    standing = {
+        "default_stays": False,
+        "has_challengers": True,
+        "default_learnt": True,
+        "default_broken": 0,
+        "leader_broken": 0,
+    }
+    verdict = confirmation_verdict(comparison, **(standing | changes))
+    assert "\n" not in verdict
+    return verdict
+
+
 def _confirmation(comparison):
     return {
-        "replicates": [{}, {}, {}],
         "winner_beats_default": comparison,
-        "verdict": confirmation_verdict(comparison),
+        "verdict": _verdict(comparison),
         "smallest_detectable_difference": comparison and 0.0345,
         "score_correlation": 0.62,
     }
@@ -62,8 +77,10 @@ def test_without_confirmation_the_score_is_called_too_high():
 
 def test_with_confirmation_the_lead_has_its_error_and_a_plain_verdict():
     scores, verdict, resolution = _lines(confirmation=_confirmation(_comparison()))[2:]
-    assert "confirmed on 3 fresh draws (selected on these): winner 0.7012, default 0.6100" in scores
-    assert "+9.12 points, standard error 1.23" in scores
+    assert scores == (
+        "confirmed on 3 fresh draws (selected on these): default 0.6100, best challenger 0.7012:"
+        " +9.12 points, standard error 1.23"
+    )
     assert verdict == (
         "the winner beats the default: on fresh draws it leads by 9.12 points, and a lead above"
         " 1.85 points replaces it; the two are distinguishable (the lead is real with probability"
@@ -75,9 +92,8 @@ def test_with_confirmation_the_lead_has_its_error_and_a_plain_verdict():
 
 def test_a_record_of_an_older_version_is_described_by_what_it_has():
     best = {key: value for key, value in _record()["best"].items() if key != "at_edge"}
-    older = {"replicates": [{}, {}, {}], "winner_beats_default": _comparison()}
-    *_, last = _lines(best=best, confirmation=older)
-    assert last.startswith("confirmed on 3 fresh draws")
+    older = {"replicates": [{}, {}, {}], "winner_beats_default": {"difference": 0.1}}
+    assert len(_lines(best=best, confirmation=older)) == 2
 
 
 def test_draws_that_are_too_few_are_said_to_be():
@@ -87,7 +103,7 @@ def test_draws_that_are_too_few_are_said_to_be():
 
 
 def test_a_clear_lead_that_may_still_be_luck_is_said_to_be():
-    verdict = confirmation_verdict(_comparison(distinguishable=False, probability_of_lead=0.93))
+    verdict = _verdict(_comparison(distinguishable=False, probability_of_lead=0.93))
     assert (
         "the two are not yet distinguishable (the lead is real with probability 0.930)" in verdict
     )
@@ -98,34 +114,57 @@ def test_a_clear_lead_that_may_still_be_luck_is_said_to_be():
     [
         (0.01, "leads by 1.00 points, but only a lead above 1.85 points replaces it"),
         (-0.01, "is 1.00 points behind"),
+        (-1e-12, "is level with the default"),
     ],
 )
 def test_a_default_that_stays_is_said_to_stay_and_why(difference, words):
-    verdict = confirmation_verdict(_comparison(difference=difference, replaces_default=False))
+    verdict = _verdict(_comparison(difference=difference, replaces_default=False))
     assert verdict == (
         "the search found nothing better than the default, which stays: on fresh draws the best"
         f" challenger {words}"
     )
 
 
-def test_a_confirmation_without_a_challenger_says_so():
-    lines = _lines(confirmation=_confirmation(None))
-    assert lines[-1].startswith("not confirmed: too few fresh draws ended")
+@pytest.mark.parametrize(
+    ("comparison", "standing", "words"),
+    [
+        (None, {}, "not confirmed: too few fresh draws ended for a comparison with the default"),
+        (None, {"has_challengers": False}, "not confirmed: no configuration but the default"),
+        (None, {"default_learnt": False}, "replaces the default, which learnt on none of the"),
+        (
+            *(_comparison(), {"default_broken": 1}),
+            "collapsed or diverged on 1 of the fresh draws; where both learnt the challenger leads"
+            " by 9.12 points",
+        ),
+        (None, {"default_broken": 2}, "the two share too few others to be compared"),
+        (
+            *(_comparison(), {"leader_broken": 1, "default_stays": True}),
+            "the default stays: the best challenger collapsed or diverged on 1 of the fresh draws",
+        ),
+    ],
+)
+def test_what_kept_two_from_being_compared_is_said(comparison, standing, words):
+    assert words in _verdict(comparison, **standing)
 
 
 def test_a_default_without_a_score_has_none():
     assert _lines(default=_record()["default"] | {"search_f1_macro": None})[1].endswith("none")
 
 
-def test_a_winner_at_the_edge_of_the_space_is_told_with_the_range_to_try_next():
+@pytest.mark.parametrize(
+    ("value", "inside", "place"),
+    [(32, True, "at the high end of"), (64, False, "outside (high)")],
+)
+def test_a_winner_at_the_edge_of_the_space_is_told_with_the_range_to_try_next(value, inside, place):
     edge = {
         "parameter": "batch_size",
-        "value": 32,
+        "value": value,
         "bound": "high",
+        "inside": inside,
         "searched": {"choice": [8, 16, 32]},
         "try_next": {"choice": [8, 16, 32, 64]},
     }
     assert _lines(best={**_record()["best"], "at_edge": [edge]})[-1] == (
-        "batch_size 32 is at the high end of what was searched (choice [8, 16, 32]): better values"
-        " may lie beyond; try choice [8, 16, 32, 64] next"
+        f"batch_size {value} is {place} what was searched (choice [8, 16, 32]): better values may"
+        " lie beyond; try choice [8, 16, 32, 64] next"
     )

@@ -104,7 +104,7 @@ def test_the_race_ends_when_leader_and_default_are_told_apart() -> None:
     assert len(runner.ran) == 6
     lead = confirmation.lead()
     assert lead is not None
-    assert lead.is_distinguishable
+    assert lead.paired.is_distinguishable
 
 
 def test_an_undecided_race_of_leader_and_default_ends_at_the_most_replicates() -> None:

@@ -10,7 +10,8 @@ TRAINING = TrainingConfig(learning_rate=2e-5, warmup_steps=0.1)
 
 
 def edges(field: str, domain: dict[str, Any], value: Value) -> list[dict[str, Any]]:
-    return at_edge({field: Domain.model_validate(domain)}, TRAINING, {field: value})
+    space = {field: Domain.model_validate(domain)}
+    return at_edge(space, TRAINING, {field: value}, num_rows=10_000)
 
 
 RATES, GRID = {"log_uniform": [1e-5, 5e-5]}, {"choice": [1e-5, 2e-5, 3e-5]}
@@ -75,11 +76,45 @@ def test_a_range_is_moved_by_less_where_the_field_ends() -> None:
     assert edge["try_next"] == {"uniform": [0.2, 1.0]}
 
 
-@pytest.mark.parametrize(("value", "bound"), [(5e-6, "low"), (0.0, "low"), (0.4, "high")])
-def test_a_default_outside_the_space_is_at_its_nearer_end(value: float, bound: str) -> None:
-    domain = {"log_uniform": [0.05, 0.2]}
-    (edge,) = edges("warmup_steps", domain, value)
-    assert edge["bound"] == bound
+@pytest.mark.parametrize(
+    ("field", "domain", "value", "bound"),
+    [
+        ("learning_rate", RATES, 2e-4, "high"),
+        ("learning_rate", RATES, 2e-6, "low"),
+        ("batch_size", SIZES, 256, "high"),
+        ("weight_decay", {"uniform": [0.1, 0.2]}, 0.4, "high"),
+    ],
+)
+def test_a_default_outside_the_space_is_told_with_a_range_around_it(
+    field: str, domain: dict[str, Any], value: Value, bound: str
+) -> None:
+    (edge,) = edges(field, domain, value)
+    assert (edge["bound"], edge["inside"]) == (bound, False)
+    low, high = Domain.model_validate(edge["try_next"]).bounds
+    assert low < value < high or (field == "batch_size" and high > value)
+
+
+@pytest.mark.parametrize(
+    ("domain", "value"),
+    [
+        ({"choice": [0.25, 0.5]}, 0.5),  # 1.0 would be one step
+        ({"choice": [0.1, 100]}, 100),
+        ({"uniform": [0.0, 0.1]}, 500),  # a default in steps, a space in shares
+        ({"log_uniform": [0.05, 0.2]}, 0.0),
+    ],
+)
+def test_shares_and_steps_of_warm_up_are_never_mixed(domain: dict[str, Any], value: Value) -> None:
+    assert edges("warmup_steps", domain, value) == []
+
+
+def test_nothing_is_told_to_try_whose_warm_up_would_not_end() -> None:
+    domain = {"integer": [100, 1000]}
+    (edge,) = edges("warmup_steps", domain, 980)  # 1,875 steps at batch size 16
+    assert edge["try_next"] == {"integer": [550, 1450]}
+    space = {"warmup_steps": Domain.model_validate(domain), "batch_size": Domain(choice=(16, 32))}
+    best = {"warmup_steps": 980, "batch_size": 16}
+    told = at_edge(space, TRAINING, best, num_rows=13_000)  # 1,221 steps at batch size 32
+    assert [edge["parameter"] for edge in told] == ["batch_size"]
 
 
 def test_every_suggestion_is_a_space_that_a_search_takes() -> None:

@@ -77,6 +77,9 @@ def test_the_correlation_of_the_textbook_example_is_found_again() -> None:
     assert score_correlation(ratings) == pytest.approx(0.7148, abs=1e-4)
 
 
-@pytest.mark.parametrize("scores", [[], [[0.5, 0.6]], [[0.5], [0.6]], [[0.5, 0.5], [0.5, 0.5]]])
-def test_too_few_scores_have_no_correlation(scores: list[list[float]]) -> None:
+EQUAL = [[[v] * c] * r for v in (0.61, 0.7, 0.1) for c in (2, 3, 7) for r in (2, 3, 5)]
+
+
+@pytest.mark.parametrize("scores", [[], [[0.5, 0.6]], [[0.5], [0.6]], *EQUAL])
+def test_too_few_scores_or_equal_ones_have_no_correlation(scores: list[list[float]]) -> None:
     assert score_correlation(scores) is None

@@ -1,7 +1,6 @@
 import pytest
 
 from tests.tuning.builders import completed, trial
-from tuning.paired import MARGIN
 from tuning.selection import (
     Confirmed,
     candidates,
@@ -62,16 +61,14 @@ def test_a_configuration_drawn_twice_is_confirmed_once() -> None:
 
 
 def test_only_replicates_that_both_have_are_compared() -> None:
-    paired = compare(
-        [
-            Confirmed(parameters=DEFAULT, scores={1: 0.5, 2: 0.9, 3: 0.6}),
-            Confirmed(parameters=A, scores={1: 0.6, 3: 0.8, 4: 0.1}),
-        ],
-        validation_share=0.25,
-    )
-    assert paired is not None
-    assert paired.difference == pytest.approx(0.15)
-    assert paired.degrees_of_freedom == 1
+    default = Confirmed(parameters=DEFAULT, scores={1: 0.5, 2: 0.9, 3: 0.6})
+    challenger = Confirmed(parameters=A, scores={1: 0.6, 3: 0.8, 4: 0.1})
+    found = compare([default, challenger], validation_share=0.25)
+    assert found is not None
+    assert found.shared == [1, 3]
+    assert found.means == pytest.approx((0.7, 0.55))
+    assert found.paired.difference == pytest.approx(0.15)
+    assert found.paired.degrees_of_freedom == 1
 
 
 def test_one_shared_replicate_is_too_few_to_compare() -> None:
@@ -79,19 +76,30 @@ def test_one_shared_replicate_is_too_few_to_compare() -> None:
     assert compare([confirmed(DEFAULT, 0.5, 0.5), one], validation_share=0.25) is None
 
 
-def test_the_default_stays_while_the_leader_is_within_the_margin() -> None:
+def test_the_default_stays_while_the_lead_is_not_clear() -> None:
     default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
     noisy = confirmed(A, 0.60, 0.55, 0.83)  # differences 0.1, -0.05, 0.13: mean 0.06
-    paired = compare([default, noisy], validation_share=0.05)
-    assert paired is not None
-    assert paired.standard_error < paired.difference < MARGIN * paired.standard_error
+    found = compare([default, noisy], validation_share=0.05)
+    assert found is not None
+    assert found.paired.standard_error < found.paired.difference < found.paired.needed
     assert winner([default, noisy], validation_share=0.05) is default
 
 
-def test_the_leader_wins_by_more_than_the_margin() -> None:
+def test_the_leader_wins_by_a_clear_lead() -> None:
     default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
-    better = confirmed(A, 0.52, 0.64, 0.76)
+    better = confirmed(A, 0.53, 0.64, 0.75)
     assert winner([default, better], validation_share=0.25) is better
+
+
+def test_the_fewer_the_draws_the_more_standard_errors_a_lead_must_have() -> None:
+    default, better = confirmed(DEFAULT, 0.5, 0.6, 0.7), confirmed(A, 0.53, 0.64, 0.75)
+    two = [confirmed(DEFAULT, 0.5, 0.6), confirmed(A, 0.53, 0.64)]
+    needed = []
+    for candidates_ in (two, [default, better], [default, better, confirmed(B, 0.5, 0.5, 0.5)]):
+        found = compare(candidates_, validation_share=0.25)
+        assert found is not None
+        needed.append(found.paired.needed / found.paired.standard_error)
+    assert needed == pytest.approx([3.895, 2.189, 1.723], abs=1e-3)  # Student's t at 0.92
 
 
 def test_a_lucky_agreement_of_three_draws_is_tempered_by_the_other_challengers() -> None:
@@ -102,11 +110,29 @@ def test_a_lucky_agreement_of_three_draws_is_tempered_by_the_other_challengers()
     assert winner([default, even, noisy], validation_share=0.25) is default
 
 
-def test_a_challenger_that_collapsed_on_a_draw_does_not_hide_a_clear_lead() -> None:
-    default = confirmed(DEFAULT, 0.50, 0.60, 0.70)
-    better = confirmed(A, 0.52, 0.64, 0.76)
-    wild = Confirmed(parameters=B, scores={1: 0.52, 2: 0.16, 3: 0.71}, has_collapsed=True)
+def broken(parameters: dict[str, float], on: int, *scores: float) -> Confirmed:
+    """A candidate that collapsed on replicate `on`."""
+    scored = confirmed(parameters, *scores)
+    return Confirmed(parameters=parameters, scores=scored.scores, broken=frozenset({on}))
+
+
+def test_a_challenger_that_collapsed_on_a_draw_neither_wins_nor_hides_a_clear_lead() -> None:
+    default, better = confirmed(DEFAULT, 0.50, 0.60, 0.70), confirmed(A, 0.53, 0.64, 0.75)
+    wild = broken(B, 2, 0.72, 0.16, 0.91)
     assert winner([default, better, wild], validation_share=0.25) is better
+    assert winner([default, wild], validation_share=0.25) is default
+
+
+def test_a_default_that_collapsed_on_a_draw_gives_way_to_one_that_did_not() -> None:
+    default, steady = broken(DEFAULT, 2, 0.70, 0.16, 0.70), confirmed(A, 0.71, 0.72, 0.71)
+    assert winner([default, steady], validation_share=0.25) is steady
+    diverged = Confirmed(parameters=DEFAULT, scores={1: 0.7}, broken=frozenset({2, 3}))
+    assert winner([diverged, steady], validation_share=0.25) is steady
+
+
+def test_a_default_that_collapsed_on_a_draw_stays_before_one_that_is_clearly_worse() -> None:
+    default, worse = broken(DEFAULT, 2, 0.70, 0.16, 0.70), confirmed(A, 0.50, 0.51, 0.50)
+    assert winner([default, worse], validation_share=0.25) is default
 
 
 def test_a_leader_equal_to_the_default_does_not_win() -> None:

@@ -1,0 +1,16 @@
+"""Keys of a report's scores, and their names as a reader knows them."""
+
+OVERALL = {
+    "f1_macro": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "matthews_correlation": "Matthews correlation",
+    "kappa_linear": "kappa, linear weights",
+    "kappa_quadratic": "kappa, quadratic weights",
+}
+
+CALIBRATION = {
+    "expected_calibration_error": "expected calibration error",
+    "brier_score": "Brier score (0 to 2)",
+    "negative_log_likelihood": "negative log-likelihood, nats a row",
+}
