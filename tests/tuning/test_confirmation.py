@@ -200,3 +200,59 @@ def test_most_confirmations_are_all_candidates_and_then_a_race_of_two() -> None:
     assert most_confirmations(configuration(search=search).search) == 4 * 3 + 2 * 2
     search["confirm_replicates"] = 0
     assert most_confirmations(configuration(search=search).search) == 0
+
+
+def test_a_race_that_is_gone_on_with_ends_as_the_unbroken_one() -> None:
+    search = {"confirm_top": 2, "confirm_replicates": 2, "confirm_max_replicates": 5}
+
+    def drifting(parameters: Parameters, replicate: int) -> float:
+        """Another leader with each replicate; never clear."""
+        ahead = A if replicate % 2 else B
+        return 0.5 + NOISE[replicate] + (0.03 if parameters == ahead else 0.0)
+
+    whole, trials = confirm(Runner(drifting), **search)
+    expected = [(t.trial_id, t.parameters, t.replicate) for t in trials]
+    assert whole.num_replicates > 2
+    for known in range(5, len(trials)):
+        again, resumed = confirm(Runner(drifting), more=list(trials[4:known]), **search)
+        assert [(t.trial_id, t.parameters, t.replicate) for t in resumed] == expected
+        assert again.lead() == whole.lead()
+        assert describe_confirmation(again) == describe_confirmation(whole)
+
+
+def test_nothing_further_is_begun_once_the_time_budget_cut_a_draw() -> None:
+    rounds: list[int] = []
+
+    def run(trials: Sequence[Trial]) -> None:
+        rounds.append(len(trials))
+        Runner(no_lead)(trials[:-1])
+        trials[-1].status, trials[-1].stopped_by = "stopped", "end of search"
+
+    config = configuration(search={"confirm_top": 1, "confirm_replicates": 3})
+    searched = [
+        completed(0, 0.5, config=config, parameters=DEFAULT),
+        completed(1, 0.7, config=config, parameters=A),
+    ]
+    confirmation = Confirmation(
+        configuration=config, trials=searched, validation_share=0.25, run=run
+    )
+    confirmation.confirm()
+    assert rounds == [6]
+    record = describe_confirmation(confirmation)
+    assert len(record["replicates"]) == 3
+    assert record["winner_beats_default"]["draws"] == 2
+    done = Confirmation(configuration=config, trials=searched, validation_share=0.25, run=run)
+    done.confirm()  # gone on with: nothing is left to train, so nothing is started
+    assert rounds == [6]
+
+
+def test_a_replicate_on_which_the_default_collapsed_is_recorded_and_not_compared() -> None:
+    confirmation, trials = confirm(Runner(clear_lead), confirm_top=1, confirm_replicates=3)
+    cut = next(t for t in trials if t.replicate == 2 and t.parameters == DEFAULT)
+    cut.status, cut.evaluations = "collapsed", [evaluation(3000, 0.16, collapsed=True)]
+    record = describe_confirmation(confirmation)
+    assert record["candidates"][0]["f1_macro"][1] == 0.16
+    assert record["candidates"][0]["collapsed_or_diverged"] == 1
+    assert record["winner_beats_default"]["draws"] == 2
+    assert "collapsed or diverged on 1 of the fresh draws" in record["verdict"]
+    assert choose(trials, confirmation) == A
