@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.artefacts import Weights, write_model
+from evaluation.earlier import describe_earlier, earlier_openings
 from evaluation.gates import GateKind
 from evaluation.model_card import model_card
 from evaluation.onnx_export import OnnxExportError
@@ -31,6 +32,9 @@ from training.model import load_tokenizer
 from training.table import sha256_of
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT = ".retrain"
+"""Directory beside the results for what a killed retrain goes on from."""
 
 NUM_READINESS_ROWS = 200
 """Test rows on which what ships is held against what was evaluated."""
@@ -71,11 +75,13 @@ def evaluate_winner(
     if configuration.model.name == TINY:
         torch.set_num_threads(1)  # a step is too short to be shared: waiting costs more
     tokenizer = load_tokenizer(configuration.model, tiny=winner.run.tokenizer)
-    checkpoint = directory / ".retrain"
-    retrained = retrain_and_record(winner, tokenizer, directory, checkpoint)
-    _write_model(winner, tokenizer, retrained, directory / "model", weights)
-    sha256 = sha256_of(directory / "model" / "model.safetensors")
+    retrained = retrain_and_record(winner, tokenizer, directory, directory / CHECKPOINT)
+    aside = directory / ".model"
+    _write_model(winner, tokenizer, retrained, aside, weights)
+    sha256 = sha256_of(aside / "model.safetensors")
     lock.open(directory, reopen_reason, model_sha256=sha256)
+    shutil.rmtree(directory / "model", ignore_errors=True)  # the same weights, or never tested
+    aside.rename(directory / "model")
     tested = open_and_answer(winner, retrained.tuned.model, tokenizer)
     report = build_report(
         answers=tested.answers,
@@ -85,12 +91,23 @@ def evaluate_winner(
         test_openings=lock.as_report(),
         seed=configuration.training.seed,
     )
+    report["earlier_openings"] = earlier_openings(winner)
+    report["summary"] += describe_earlier(report["earlier_openings"])
     report["search"] = _search_scores(winner)
+    report["retrain"] = _describe_retrain(winner, retrained)
     lock.mark("seen")  # from here on there are numbers, so the opening counts
     _write_all(winner, tested, retrained, report, directory)
     lock.mark("complete")
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    remove_checkpoints(lock)
     return report
+
+
+def remove_checkpoints(lock: TestLock) -> None:
+    """Remove what openings that are over would have gone on from."""
+    for opening in lock.openings():
+        if opening.state == "complete":
+            directory = lock.run.directory / opening.directory
+            shutil.rmtree(directory / CHECKPOINT, ignore_errors=True)
 
 
 def _write_all(
@@ -127,7 +144,7 @@ def _check_stages(
             retrained.history,
             retrained.training,
             num_rows=winner.num_final_rows,
-            loss_limit=loss_limit(winner.losses_seen),
+            loss_limit=loss_limit(winner.losses_seen, len(config.labels)),
         ),
         "evaluation": check_evaluation(directory / "reports", report, splits, config.labels),
         "readiness": check_artefacts(
@@ -150,6 +167,16 @@ def _write_model(
         write_model(directory, retrained.tuned.model, tokenizer, trained, weights)
     except OnnxExportError as error:
         logger.warning("%s", error)  # the readiness stage counts it as unmet
+
+
+def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
+    """What was trained for the test, where it may differ from `best.yaml`."""
+    return {
+        "seed": retrained.training.seed,
+        "rejected_attempts": list(retrained.rejected),
+        "rows": winner.num_final_rows,
+        "seconds": retrained.tuned.seconds,
+    }
 
 
 def _search_scores(winner: Winner) -> dict[str, Any]:

@@ -1,5 +1,10 @@
 """`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
 
+from training.command import DONE, GATE_NOT_MET, SEARCH_ABORTED, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +13,7 @@ from typing import Any
 
 import torch
 
-from evaluation.evaluate import evaluate_winner
+from evaluation.evaluate import evaluate_winner, remove_checkpoints
 from evaluation.gates import all_unmet
 from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
@@ -16,7 +21,6 @@ from evaluation.winner import load_winner
 from results.errors import RunError
 from results.log import log_to_file, log_to_terminal, quiet_libraries
 from results.run import Run, open_run
-from training.command import DONE, GATE_NOT_MET, SEARCH_ABORTED, run_command
 from training.options import OptionParser
 
 
@@ -26,12 +30,14 @@ def main(arguments: Sequence[str]) -> int:
     log_to_terminal()
     quiet_libraries()
     run = open_run(Path(options.run))
+    run.read_record()  # before a lock is left in some other directory
     with run.held():
         return _conclude(run, options)
 
 
 def _conclude(run: Run, options: argparse.Namespace) -> int:
     lock = TestLock(run)
+    remove_checkpoints(lock)
     directory = lock.next_directory(options.reopen_test)
     winner = load_winner(run)
     log_to_file(directory / "logs" / "training.log")
@@ -53,8 +59,9 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
     print(f"Model {directory / 'model'}\nReport {run.report}")
     if missed:
         print(
-            f"Gates not met: {'; '.join(missed)}. Next: see the report; then search on, or label"
-            " more rows of the weakest classes"
+            f"Gates not met: {'; '.join(missed)}. Next: see the report; label more rows of the"
+            " weakest classes, or search again with another data.split_seed, since these test rows"
+            " were seen"
         )
         return GATE_NOT_MET
     print(

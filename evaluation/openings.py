@@ -14,7 +14,7 @@ FIRST_REASON = "first opening"
 
 State = Literal["opened", "seen", "complete"]
 """`opened`: rows were read, no number is written; `seen`: numbers may be written; `complete`: all
-files are written. Only the first may be given up, and only the last is over."""
+files are written. The first counts as no look at the test, and only the last is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +50,29 @@ class TestLock:
         Raises:
             RunError: the file cannot be read, so that nobody knows whether the test was opened.
         """
-        if not self.path.exists():
-            return []
+        found = []
         try:
-            return [Opening(**item) for item in json.loads(self.path.read_text("utf-8"))]
+            if self.path.exists():
+                found = [Opening(**item) for item in json.loads(self.path.read_text("utf-8"))]
         except (ValueError, TypeError) as error:
             raise RunError(
                 f"{self.path}: cannot be read ({error}), so it is unknown whether the test was"
                 " opened; restore the file"
             ) from error
+        report = self.run.directory / "final" / "reports" / "evaluation_report.json"
+        if not found and report.exists():
+            raise RunError(
+                f"{self.path}: it names no opening, but {report} was written by one; restore the"
+                " file"
+            )
+        return found
 
     def next_directory(self, reopen_reason: str | None) -> Path:
         """Where the results go: `final`, then `final-2`, ...; that of an unfinished opening again.
 
-        An opening that was broken off goes on in its place: without a reason, or with its own.
+        An opening that was broken off while its results were written goes on in its place:
+        without a reason, or with its own. One that was broken off before is begun again, which
+        takes what it took: for a second opening a reason.
 
         Raises:
             RunError: the test was opened before and no reason for another time is given, or the
@@ -99,11 +108,12 @@ class TestLock:
                 f"run {self.run.directory}: its test rows were opened by another process while"
                 f" this one trained for {directory.name}/; start again to open them once more"
             )
-        # One that was broken off before any number is replaced: it showed nothing.
-        before = [opening for opening in self.openings() if opening.state != "opened"]
+        before = self.openings()
         if before and before[-1].directory == directory.name:
-            self._check_same_model(before[-1], model_sha256)
-            return
+            if before[-1].state == "seen":
+                self._check_same_model(before[-1], model_sha256)
+            if before[-1].model_sha256 == model_sha256:
+                return
         opening = Opening(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             reason=reopen_reason or FIRST_REASON,
@@ -128,7 +138,7 @@ class TestLock:
                 f"run {self.run.directory}: {opening.directory}/ was broken off while its results"
                 f" were written, with weights of SHA-256 {opening.model_sha256[:12]}..., but they"
                 f" are {model_sha256[:12]}... now, which would be another look at the test rows;"
-                ' give --reopen-test "REASON"'
+                ' give --reopen-test "REASON", with a reason that was not given before'
             )
 
     def _write(self, openings: list[Opening]) -> None:

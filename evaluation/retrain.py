@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def retrain(
         OSError: `checkpoint` cannot be written.
     """
     task = _task(winner, tokenizer)
-    limit = loss_limit(winner.losses_seen)
+    limit = loss_limit(winner.losses_seen, len(winner.configuration.data.labels))
     rejected = _Rejected(checkpoint / "rejected.json", _about(winner, len(task.train), limit))
     problems = rejected.read()
     for attempt in range(len(problems), MOST_ATTEMPTS):
@@ -140,14 +141,20 @@ def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfi
     return searched.model_copy(update={"warmup_steps": steps, "seed": seed})
 
 
-def loss_limit(losses_seen: Sequence[float]) -> float:
+def loss_limit(losses_seen: Sequence[float], num_labels: int) -> float:
     """Highest loss on the fixed rows that a retrain may end with.
 
-    The search's highest, and above it three standard deviations or a quarter, whichever is more:
-    there are few values. A lower loss is no fault, since the retrain sees more rows.
+    The search's highest, and above it three standard deviations, a quarter, or 15 % of the way to
+    a guess among all classes, whichever is most: there are few values, at times one, and a loss
+    near 0 says little of the next. A lower loss is no fault, since the retrain sees more rows.
+
+    Args:
+        losses_seen: class-weighted losses, in nats, of the winner's full trainings.
+        num_labels: number of classes.
     """
     highest = max(losses_seen)
-    return highest + max(3 * pstdev(losses_seen), 0.25 * highest)
+    to_a_guess = math.log(num_labels) - highest
+    return highest + max(3 * pstdev(losses_seen), 0.25 * highest, 0.15 * to_a_guess)
 
 
 def guard(tuned: FineTuned, limit: float) -> str:

@@ -28,6 +28,8 @@ class Retrained:
     training: TrainingConfig
     history: Sequence[Evaluation]
     """Made on the fixed training rows."""
+    rejected: Sequence[str]
+    """What was wrong with earlier attempts."""
 
 
 def retrain_and_record(
@@ -74,14 +76,12 @@ def retrain_and_record(
         raise
     finally:
         writer.close()
-    retrained = Retrained(tuned=tuned, training=training, history=history)
-    write_json(path, _training_metrics(winner, retrained, problems))
+    retrained = Retrained(tuned=tuned, training=training, history=history, rejected=problems)
+    write_json(path, _training_metrics(winner, retrained))
     return retrained
 
 
-def _training_metrics(
-    winner: Winner, retrained: Retrained, problems: Sequence[str]
-) -> dict[str, Any]:
+def _training_metrics(winner: Winner, retrained: Retrained) -> dict[str, Any]:
     return {
         "history": [
             {
@@ -99,5 +99,5 @@ def _training_metrics(
         "rows": winner.num_final_rows,
         "fixed_rows_loss": retrained.tuned.fixed_rows_loss,
         "fixed_rows_loss_in_search": winner.losses_seen,
-        "rejected_attempts": list(problems),
+        "rejected_attempts": list(retrained.rejected),
     }

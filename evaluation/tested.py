@@ -11,6 +11,7 @@ from evaluation.error_analysis import RowFacts
 from evaluation.labelled_answers import Answers
 from evaluation.similarity import nearest_similarity
 from evaluation.winner import Winner
+from results.errors import RunError
 from training.data import open_test
 from training.inference import log_probabilities
 from training.model import facts_of
@@ -47,6 +48,7 @@ def open_and_answer(
 
     Raises:
         InputError: the data cannot be read, or changed since the winner was retrained.
+        RunError: a row's probabilities are not finite.
     """
     configuration, data = winner.configuration, winner.data
     opened = open_test(configuration.data, sha256=data.summary.sha256)
@@ -62,6 +64,12 @@ def open_and_answer(
             pad_token_id=facts_of(tokenizer).pad_token_id,
         )
     )
+    if num_bad := int(np.count_nonzero(~np.isfinite(probabilities).all(axis=1))):
+        raise RunError(
+            f"run {winner.run.directory}: the retrained model gives {num_bad} of {len(texts)} rows"
+            " probabilities that are not finite; nothing was reported: search with lower learning"
+            " rates"
+        )
     baseline = fit_predict(
         learnt,
         np.concatenate([data.train.labels, data.validation.labels]),

@@ -55,7 +55,8 @@ def load_winner(run: Run) -> Winner:
     """Read a completed search and its data again.
 
     Raises:
-        RunError: the search is not completed, or the input file or its split has changed.
+        RunError: the search is not completed, or `best.yaml`, the input file or its split is not
+            what the search left.
         InputError: `best.yaml` or the data cannot be used.
     """
     record = run.read_record()
@@ -67,9 +68,32 @@ def load_winner(run: Run) -> Winner:
         )
     where = f"configuration {run.best}"
     configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
+    _check_is_the_winner(run, record, configuration)
     data = prepare(configuration.data)
     _check_unchanged(run, record, data)
     return Winner(run=run, record=record, configuration=configuration, data=data)
+
+
+def _check_is_the_winner(
+    run: Run, record: dict[str, Any], configuration: WinningConfiguration
+) -> None:
+    """Hold `best.yaml` against what was searched, with the winner's values in place.
+
+    The data may lie elsewhere now: their hash is held against the search's.
+    """
+    searched = read_yaml(run.config)
+    sections = {name: searched.get(name, {}) for name in WinningConfiguration.model_fields}
+    sections["training"] = {**sections["training"], **record["best"]["parameters"]}
+    expected = validate(WinningConfiguration, sections, where=f"configuration {run.config}")
+    for section in WinningConfiguration.model_fields:
+        found, wanted = getattr(configuration, section), getattr(expected, section)
+        for field in type(wanted).model_fields:
+            if field != "path" and getattr(found, field) != getattr(wanted, field):
+                raise RunError(
+                    f"run {run.directory}: {section}.{field} is {getattr(found, field)!r} in"
+                    f" best.yaml, but the search's winner has {getattr(wanted, field)!r}; restore"
+                    " the file"
+                )
 
 
 def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> None:

@@ -76,7 +76,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     configuration, found = confirmation.configuration, confirmation.lead()
     confirmed = confirmation.scores()
     replicates = range(1, confirmation.num_replicates + 1)
-    comparison = found and _describe_comparison(found)
+    comparison = None if found is None else _describe_comparison(found)
     return {
         "replicates": [
             {
@@ -102,7 +102,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 if all(k in candidate.sound for candidate in confirmed)
             ]
         ),
-        "smallest_detectable_difference": found and found.paired.smallest_detectable,
+        "smallest_detectable_difference": None if found is None else found.paired.smallest_detectable,
         "winner_beats_default": comparison,
         "verdict": confirmation_verdict(comparison, **_standing(confirmation)),
     }

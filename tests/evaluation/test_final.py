@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -207,8 +208,11 @@ def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report
 def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason(
     run_directory, finished_final, run_final, capsys
 ):
+    sibling = run_directory.with_name("opened-before")
+    shutil.copytree(finished_final.directory, sibling)
     assert run_final(["--run", run_directory]) == 3
     out = capsys.readouterr().out
+    assert "Other runs opened these test rows before, once (last by opened-before at 20" in out
     assert "Gates not met: accuracy; f1_macro; " in out
     final = run_directory / "final"
     other = finished_final.directory / "final"

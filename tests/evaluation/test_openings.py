@@ -57,9 +57,27 @@ def test_an_empty_reason_is_none(lock, reason):
 
 def test_an_opening_broken_off_before_any_number_is_continued_in_its_place(lock):
     _open(lock)
-    assert _open(lock, model="b" * 64) == "final"  # it showed nothing: any model may follow
-    (opening,) = lock.openings()
-    assert (opening.state, opening.model_sha256) == ("opened", "b" * 64)
+    (before,) = lock.openings()
+    assert _open(lock) == "final"
+    assert lock.openings() == [before]
+
+
+def test_another_model_after_an_opening_broken_off_before_any_number_is_another_reading(lock):
+    _open(lock)
+    assert _open(lock, model="b" * 64) == "final"  # the first showed nothing, and stays on record
+    assert [o.model_sha256[0] for o in lock.openings()] == ["a", "b"]
+    assert len(lock.as_report()) == 2
+
+
+def test_a_report_without_an_opening_on_record_keeps_the_test_closed(lock, tmp_path):
+    reports = tmp_path / "final" / "reports"
+    reports.mkdir(parents=True)
+    (reports / "evaluation_report.json").write_text("{}", encoding="utf-8")
+    for content in (None, "[]"):
+        if content is not None:
+            lock.path.write_text(content, encoding="utf-8")
+        with pytest.raises(RunError, match="names no opening"):
+            lock.next_directory(None)
 
 
 def test_an_opening_broken_off_while_it_was_written_goes_on_and_stays_one(lock):

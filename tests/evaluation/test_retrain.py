@@ -113,14 +113,16 @@ def test_class_weights_count_all_rows_and_the_fixed_rows_are_the_searchs(
 
 
 def test_the_limit_lies_above_all_losses_of_the_search():
-    assert loss_limit([1.0]) == 1.25
-    assert loss_limit([0.9, 1.0]) == 1.25
-    assert loss_limit([0.1, 1.0]) == pytest.approx(1.0 + 3 * 0.45)
+    assert loss_limit([1.0], 4) == 1.25
+    assert loss_limit([0.9, 1.0], 4) == 1.25
+    assert loss_limit([0.1, 1.0], 4) == pytest.approx(1.0 + 3 * 0.45)
+    # Near 0 a quarter says nothing: 15 % of the way to ln 4, the loss of a guess.
+    assert loss_limit([0.02], 4) == pytest.approx(0.02 + 0.15 * (1.3863 - 0.02), abs=1e-4)
 
 
 def test_the_guard_lets_a_good_retrain_through_and_stops_the_others(winner, retrained):
     tuned = retrained[0]
-    limit = loss_limit(winner.losses_seen)
+    limit = loss_limit(winner.losses_seen, 4)
     assert guard(tuned, limit) == ""
     assert guard(replace(tuned, fixed_rows_loss=0.0), limit) == ""
     assert "above" in guard(replace(tuned, fixed_rows_loss=limit + 1e-9), limit)
@@ -133,7 +135,7 @@ def test_the_guard_lets_a_good_retrain_through_and_stops_the_others(winner, retr
 def test_a_collapse_that_cleared_itself_is_no_fault(winner, retrained):
     tuned = retrained[0]
     early = [replace(tuned.evaluations[0], collapsed=True), *tuned.evaluations[1:]]
-    assert guard(replace(tuned, evaluations=early), loss_limit(winner.losses_seen)) == ""
+    assert guard(replace(tuned, evaluations=early), loss_limit(winner.losses_seen, 4)) == ""
 
 
 def test_after_three_bad_seeds_it_gives_up_and_between_them_takes_the_first_good_one(

@@ -80,8 +80,25 @@ def test_missing_splits_are_refused(run_directory):
         load_winner(open_run(run_directory))
 
 
-def test_another_seed_of_the_split_in_the_winner_is_refused(run_directory):
-    _change(run_directory / "best.yaml", lambda t: t.replace("split_seed: 42", "split_seed: 43"))
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("split_seed: 42", "split_seed: 43"), "data.split_seed is 43 in best.yaml"),
+        (("learning_rate: 0.004", "learning_rate: 0.005"), "training.learning_rate is 0.005"),
+        (("max_length: ", "max_length: 1"), "model.max_length is 1"),
+    ],
+)
+def test_a_best_yaml_that_is_not_the_winner_is_refused(run_directory, change, named):
+    before = (run_directory / "best.yaml").read_text("utf-8")
+    _change(run_directory / "best.yaml", lambda text: text.replace(*change))
+    assert (run_directory / "best.yaml").read_text("utf-8") != before
+    with pytest.raises(RunError, match=f"{named}.*but the search's winner has.*restore"):
+        load_winner(open_run(run_directory))
+
+
+def test_a_split_that_comes_out_otherwise_is_refused(run_directory):
+    for name in ("best.yaml", "config.yaml"):
+        _change(run_directory / name, lambda t: t.replace("split_seed: 42", "split_seed: 43"))
     with pytest.raises(RunError, match="the split differs from the search's"):
         load_winner(open_run(run_directory))
 
