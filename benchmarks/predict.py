@@ -5,6 +5,11 @@ a number put to each text so that no two are equal. Only light modules are impor
 process is charged with the memory of the parent that starts it.
 """
 
+from training.command import BAD_INPUT, DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
 import csv
 import io
 import itertools
@@ -12,23 +17,31 @@ import json
 import os
 import platform
 import random
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from training.command import DONE, run_command
+from evaluation.streams import open_output
 from training.errors import InputError
 from training.options import OptionParser
 
 _BACKENDS = ("torch", "onnx")
 _LIBRARIES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy")
 _SEED = 42
+# The last line of `evaluation.predict`; a library may say something after it.
+_RATE = re.compile(r"[\d,]+ rows, [\d,]+ with an error, ([\d,]+) rows/s")
+
+
+class MeasuredCommandError(RuntimeError):
+    """The command that is measured failed, and not for what the user gave."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,18 +58,28 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     sizes, backends = _numbers(options.rows), _backends(options.backend)
+    with suppress(OSError):  # told where the file is opened
+        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+    with open_output(options.output) as file:
+        figures = _measure_all(Path(options.model), sizes, backends)
+        file.write(json.dumps({"machine": _machine(), "runs": figures}, indent=2) + "\n")
+    print(as_table(figures))
+    return DONE
+
+
+def _measure_all(
+    model: Path, sizes: Sequence[int], backends: Sequence[str]
+) -> list[dict[str, Any]]:
     figures = []
     with tempfile.TemporaryDirectory() as directory:
         for num_rows in sizes:
             source = Path(directory) / f"{num_rows}.csv"
             write_rows(source, num_rows)
             for backend in backends:
-                figures.append(measure(Path(options.model), source, num_rows, backend))
+                figures.append(measure(model, source, num_rows, backend))
                 print(_line(figures[-1]), flush=True)
             source.unlink()
-    print(as_table(figures))
-    _write(Path(options.output), {"machine": _machine(), "runs": figures})
-    return DONE
+    return figures
 
 
 def write_rows(path: Path, num_rows: int) -> None:
@@ -85,7 +108,8 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         count: without start-up), `peak_mib` (largest resident set), `output_rows`.
 
     Raises:
-        InputError: the command failed.
+        InputError: the command refused its input.
+        MeasuredCommandError: it failed otherwise.
     """
     target = source.with_suffix(".out.csv")
     command = [sys.executable, "-m", "evaluation.predict", "--backend", backend]
@@ -97,10 +121,9 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
         messages.seek(0)
-        lines = messages.read().splitlines()
+        said = messages.read()
     if process.returncode != DONE:
-        raise InputError(f"{' '.join(command)}: ended with {process.returncode}: {lines[-1:]}")
-    rate = int(lines[-1].rpartition(", ")[2].removesuffix(" rows/s").replace(",", ""))
+        raise failure_of(process.returncode, said)
     with target.open(encoding="utf-8", newline="") as file:
         output_rows = sum(1 for _ in csv.reader(file)) - 1
     target.unlink()
@@ -108,10 +131,32 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         "rows": num_rows,
         "backend": backend,
         "seconds": round(seconds, 1),
-        "rows_per_second": rate,
+        "rows_per_second": rate_in(said),
         "peak_mib": round(usage.ru_maxrss / 1024, 1),
         "output_rows": output_rows,
     }
+
+
+def rate_in(said: str) -> int:
+    """Rows a second, from all that `evaluation.predict` says on stderr.
+
+    Raises:
+        MeasuredCommandError: it does not say them.
+    """
+    rates = _RATE.findall(said)
+    if not rates:
+        raise MeasuredCommandError(
+            f"evaluation.predict said {said[-200:]!r}, but must end with its rows/s; run it alone"
+        )
+    return int(rates[-1].replace(",", ""))
+
+
+def failure_of(code: int, said: str) -> Exception:
+    """The error for an exit code of `evaluation.predict`, with all lines that it said."""
+    lines = [line.removeprefix("error: ") for line in said.splitlines()]
+    if code == BAD_INPUT:
+        return InputError(*lines)
+    return MeasuredCommandError("\n".join([f"evaluation.predict ended with {code}:", *lines]))
 
 
 def as_table(figures: Iterable[Mapping[str, Any]]) -> str:
@@ -157,10 +202,5 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    raise SystemExit(run_command(main, environment=(MeasuredCommandError,)))

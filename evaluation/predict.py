@@ -1,5 +1,10 @@
 """`python -m evaluation.predict`: classify the rows of a table with a trained model."""
 
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,19 +16,10 @@ import torch
 from evaluation.answered_rows import ModelBrokenError, answer_rows, answered_columns
 from evaluation.classifier import Backend, Classifier, load
 from evaluation.progress import Progress
-from evaluation.rows import (
-    InputRow,
-    InputTable,
-    RowWriter,
-    format_of,
-    format_that_begins,
-    open_input,
-    open_output,
-    part_of,
-    read_table,
-)
+from evaluation.row_writer import RowWriter
+from evaluation.rows import InputRow, InputTable, format_of, format_that_begins, read_table
+from evaluation.streams import open_input, open_output, part_of
 from results.log import quiet_libraries
-from training.command import DONE, run_command
 from training.errors import InputError
 from training.options import OptionParser, nearest
 
@@ -68,15 +64,16 @@ def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progr
     """Read, classify and write, a chunk at a time."""
     column = options.text_column or classifier.text_column
     with open_input(options.input) as source:
-        kind = format_of(options.input, format_that_begins(source))
-        table = read_table(source, kind)
+        begun, lines = format_that_begins(source)
+        kind = format_of(options.input) or begun
+        table = read_table(lines, kind)
         parts = chunks(table.rows)
         part = next(parts, [])
         _check_column(table, part, column)
         with open_output(options.output) as target:
             cells = [table.columns] if table.columns else [list(row.cells) for row in part]
             columns = answered_columns(classifier.names, cells)
-            writer = RowWriter(target, format_of(options.output, kind), columns)
+            writer = RowWriter(target, format_of(options.output) or kind, columns)
             while part:
                 num_errors = writer.write(list(answer_rows(classifier, part, column)))
                 progress.add(len(part), num_errors)
@@ -120,12 +117,16 @@ def _check_column(table: InputTable, rows: Sequence[InputRow], column: str) -> N
 
 
 def _refuse_same_file(source: str, target: str) -> None:
-    for path in (Path(target), part_of(target)):
-        if path.exists() and Path(source).exists() and Path(source).samefile(path):
-            raise InputError(
-                f"--output is {target!r}, which overwrites the file that is read, but must be"
-                " another; choose a new name"
-            )
+    try:
+        outputs = [path for path in (Path(target), part_of(target)) if path.is_file()]
+        is_same = any(Path(source).samefile(path) for path in outputs)
+    except OSError:
+        return  # told where the name is opened
+    if is_same:
+        raise InputError(
+            f"--output is {target!r}, which overwrites the file that is read, but must be"
+            " another; choose a new name"
+        )
 
 
 if __name__ == "__main__":

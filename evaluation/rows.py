@@ -1,32 +1,26 @@
-"""Rows in and out of `evaluation.predict`, a row at a time: CSV or JSON Lines."""
+"""Rows into `evaluation.predict`, a row at a time: CSV or JSON Lines."""
 
-import codecs
 import csv
-import errno
-import io
 import itertools
 import json
-import os
-import signal
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
+from evaluation.csv_lines import CsvLines, UnclosedQuoteError
 from training.errors import InputError
 
 Format = Literal["csv", "jsonl"]
 
 _LONGEST_CELL = 2**31 - 1
-# Put after the last line: where it comes out inside a cell, that cell's quote was never closed.
-_END = "\0end of the file\0"
-# Half of a surrogate pair comes out as its escape, which in JSON means the same again.
-_OUTPUT_OPTIONS: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-_JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+# Far below where Python's own reader and writer of JSON give up.
+_DEEPEST = 200
+_TOO_DEEP = f"not JSON that can be read: nested more than {_DEEPEST} deep"
+_ENDINGS: Mapping[str, Format] = {
+    ".csv": "csv",
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,173 +43,51 @@ class InputTable:
     """One at a time; a broken row comes with its error."""
 
 
-def format_of(name: str, default: Format = "csv") -> Format:
-    """The format that a file's name says; for `-` the default."""
-    if name == "-":
-        return default
-    return "jsonl" if Path(name).suffix.lower() in _JSON_ENDINGS else "csv"
+def format_of(name: str) -> Format | None:
+    """The format that a file's name says, if it does."""
+    return _ENDINGS.get(Path(name).suffix.lower())
 
 
-@contextmanager
-def open_input(name: str) -> Iterator[TextIO]:
-    """A text file, or standard input for `-`.
+def format_that_begins(lines: Iterable[str]) -> tuple[Format, Iterable[str]]:
+    """The format that the first character says, `{` being JSON Lines; and the lines, all of them.
 
-    Raises:
-        InputError: the file cannot be opened.
+    White space before it does not count.
     """
-    options: Any = {"encoding": "utf-8-sig", "errors": "replace", "newline": ""}
-    if name == "-":
-        with open(sys.stdin.fileno(), closefd=False, **options) as file:
-            yield file
-        return
-    try:
-        file = Path(name).open(**options)  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise InputError(
-            f"--input is {name!r}, but it cannot be read ({error.strerror}); give a CSV or JSON"
-            " Lines file, or - for standard input"
-        ) from error
-    with file:
-        yield file
+    coming, read = iter(lines), list[str]()
+    for line in coming:
+        read.append(line)
+        if line.strip():
+            break
+    is_json = bool(read) and read[-1].lstrip().startswith("{")
+    return "jsonl" if is_json else "csv", itertools.chain(read, coming)
 
 
-def format_that_begins(file: TextIO) -> Format:
-    """The format that the first character says: `{` begins JSON Lines. Nothing is read away."""
-    buffer: Any = file.buffer
-    head: bytes = buffer.peek(64)
-    is_json = head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{")
-    return "jsonl" if is_json else "csv"
-
-
-@contextmanager
-def open_output(name: str) -> Iterator[TextIO]:
-    """A text file, or standard output for `-`.
-
-    A file is written as `NAME.part` and takes its name at the end, so that a file with the name
-    is whole; what was there stays until then. If the work ends sooner, the part stays with the
-    rows that are done. A device or a named pipe is written to directly.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    if name == "-":
-        with open(sys.stdout.fileno(), "w", closefd=False, **_OUTPUT_OPTIONS) as file:
-            yield file
-        return
-    target = Path(name).resolve()  # a link stays one
-    is_special = target.exists() and not target.is_file() and not target.is_dir()
-    part = target if is_special else part_of(name)
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        file = part.open("w", **_OUTPUT_OPTIONS)
-    except OSError as error:
-        raise InputError(
-            f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in a"
-            " directory that is there, or - for standard output"
-        ) from error
-    with file:
-        yield file
-        file.flush()
-        if not is_special:
-            os.fsync(file.fileno())
-    part.replace(target)
-
-
-def part_of(name: str) -> Path:
-    """Where the rows of an output file stand until all are there."""
-    target = Path(name).resolve()
-    return target.with_name(f"{target.name}.part")
-
-
-def read_table(file: TextIO, kind: Format) -> InputTable:
+def read_table(lines: Iterable[str], kind: Format) -> InputTable:
     """Begin to read a file.
+
+    Args:
+        lines: with their ends.
+        kind: the format.
 
     Raises:
         InputError: it is a CSV without a usable header.
     """
     if kind == "jsonl":
-        return InputTable(columns=(), rows=_read_json_lines(file))
+        return InputTable(columns=(), rows=_read_json_lines(lines))
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(itertools.chain(file, [_END]))
-    header = _read_header(reader)
-    return InputTable(columns=header, rows=_read_csv(reader, header))
+    source = CsvLines(lines)
+    header = _read_header(source)
+    return InputTable(columns=header, rows=_read_csv(source, header))
 
 
-class RowWriter:
-    """Writes rows in the format's own quoting, whole lines at a time, and flushes them.
-
-    What a row has besides the columns of a CSV is named in its `error`, since a header that is
-    written cannot grow.
-    """
-
-    def __init__(self, file: TextIO, kind: Format, columns: Sequence[str]) -> None:
-        """Take the file, its format and, for a CSV, its columns; write the header."""
-        self._file, self._kind = file, kind
-        self._columns, self._known = list(columns), frozenset(columns)
-        if kind == "csv":
-            self._write_lines([self._columns])
-
-    def write(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Write some rows, each with a key `error`; return how many of them have an error."""
-        if self._kind == "jsonl":
-            lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            self._flush(lines)
-            return sum(bool(row["error"]) for row in rows)
-        told = [{**row, "error": self._told(row)} for row in rows]
-        self._write_lines(
-            [_csv_cell(row.get(column, "")) for column in self._columns] for row in told
-        )
-        return sum(bool(row["error"]) for row in told)
-
-    def _told(self, row: Mapping[str, Any]) -> str:
-        without = [key for key in row if key not in self._known]
-        told = f"no column for {', '.join(without)}" if without else ""
-        return "; ".join(filter(None, (row["error"], told)))
-
-    def _write_lines(self, rows: Iterable[Sequence[object]]) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._flush(text.getvalue())
-
-    def _flush(self, lines: str) -> None:
-        with _interrupt_waits():
-            self._file.write(lines)
-            self._file.flush()
-
-
-def _csv_cell(value: object) -> object:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else value
-
-
-@contextmanager
-def _interrupt_waits() -> Iterator[None]:
-    """Hold Ctrl-C back, so that it cuts no line; a second one is obeyed at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def hold(number: int, _frame: FrameType | None) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = signal.signal(signal.SIGINT, hold)
+def _read_header(source: CsvLines) -> list[str]:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
-
-
-def _read_header(reader: Iterator[list[str]]) -> list[str]:
-    try:
-        header = next(reader, None)
+        header = next(csv.reader(source), [])
     except csv.Error as error:
         raise InputError(f"--input: its first line is no CSV ({error}); save it again") from error
-    if not header or header[-1].endswith(_END):
+    except UnclosedQuoteError:
+        header = []
+    if not header:
         raise InputError(
             "--input: its first line is empty or opens a quote for good, but must hold the column"
             " names; check the file"
@@ -225,24 +97,27 @@ def _read_header(reader: Iterator[list[str]]) -> list[str]:
     return header
 
 
-def _read_csv(reader: Iterator[list[str]], header: Sequence[str]) -> Iterator[InputRow]:
+def _read_csv(source: CsvLines, header: Sequence[str]) -> Iterator[InputRow]:
+    reader = csv.reader(source)
     while True:
+        source.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
             return
+        except UnclosedQuoteError as error:
+            (cells,) = csv.reader([source.read_again().rstrip("\r\n")])
+            # Cells that are missing stand behind the quote.
+            beyond = _why_not_a_row(cells, len(header)) if len(cells) > len(header) else ""
+            why = "; ".join(filter(None, (f"line {source.number}: {error}", beyond)))
         except csv.Error as error:
             yield InputRow(cells=dict.fromkeys(header, ""), error=f"not CSV: {error}")
             continue
-        if not cells:
-            continue  # pandas, too, counts no blank line
-        if cells == [_END]:
-            return
-        never_closed = cells[-1].endswith(_END)
-        cells[-1] = cells[-1].removesuffix(_END)
-        row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
-        wrong = _why_not_a_row(cells, len(header))
-        yield InputRow(cells=row, error="a quote is never closed" if never_closed else wrong)
+        else:
+            why = _why_not_a_row(cells, len(header))
+        if cells:  # pandas, too, counts no blank line
+            row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
+            yield InputRow(cells=row, error=why)
 
 
 def _why_not_a_row(cells: Sequence[str], num_columns: int) -> str:
@@ -253,17 +128,36 @@ def _why_not_a_row(cells: Sequence[str], num_columns: int) -> str:
     return f"{wrong}; beyond it {beyond}" if len(cells) > num_columns else wrong
 
 
-def _read_json_lines(file: TextIO) -> Iterator[InputRow]:
-    for line in file:
+def _read_json_lines(lines: Iterable[str]) -> Iterator[InputRow]:
+    for line in lines:
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield InputRow(cells={"line": line.rstrip("\r\n")}, error=f"not JSON: {error}")
-            continue
-        if isinstance(value, dict):
-            yield InputRow(cells=value)
-        else:
-            wrong = f"a row must be an object, not {type(value).__name__}"
-            yield InputRow(cells={"line": line.rstrip("\r\n")}, error=wrong)
+        wrong, value = _parse(line)
+        yield InputRow(cells={"line": line.rstrip("\r\n")} if wrong else value, error=wrong)
+
+
+def _parse(line: str) -> tuple[str, Any]:
+    """Why a line is no row, or nothing; and its value."""
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        return _TOO_DEEP, None
+    except ValueError as error:
+        return f"not JSON: {error}", None
+    if not isinstance(value, dict):
+        return f"a row must be an object, not {type(value).__name__}", None
+    may_be_deep = line.count("{") + line.count("[") > _DEEPEST
+    return (_TOO_DEEP, None) if may_be_deep and _depth(value) > _DEEPEST else ("", value)
+
+
+def _depth(value: object) -> int:
+    """How many objects and arrays stand inside one another, counted without recursion."""
+    depth, level = 0, [value]
+    while containers := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            inner
+            for item in containers
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth

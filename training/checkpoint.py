@@ -7,6 +7,7 @@ before training, without an error. The Trainer's resume itself, which skips to t
 epoch and restores the generators there, is used (`training.trainer`).
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -75,8 +76,8 @@ class CheckpointFile:
             content = _load(self.path)
             if content.pop("fingerprint") != self.fingerprint:
                 logger.warning(
-                    "checkpoint %s is of another training (other rows, model or settings); this"
-                    " training begins anew",
+                    "checkpoint %s is of another training (other rows, model, settings or"
+                    " versions of torch and transformers); this training begins anew",
                     self.path,
                 )
                 return None
@@ -110,7 +111,8 @@ class CheckpointFile:
                 self.path,
                 reason,
             )
-            self._aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a broken disk breaks this too
+                self._aside.unlink()
 
 
 def fingerprint_of(

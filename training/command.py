@@ -1,7 +1,11 @@
 """How every command ends: one line an error on stderr, and an exit code that says which kind."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 
 from training.errors import InputError
 
@@ -27,7 +31,11 @@ def run_command(
         environment: exceptions beside `OSError` and `MemoryError` that are the machine's, code 1.
     """
     users: tuple[type[Exception], ...] = (InputError, *bad_input)
+    if sys.stderr is None:  # closed; None to `print` would be standard output
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
+        if signal.getsignal(signal.SIGINT) is _end_at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return main(sys.argv[1:])
     except users as error:
         return _say(str(error), BAD_INPUT)
@@ -45,6 +53,20 @@ def run_command(
         )
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
+
+
+def interrupts_end_at_once() -> None:
+    """Until `run_command`, let Ctrl-C end the process with one line instead of a traceback.
+
+    For the entry modules, whose imports take seconds. Where Ctrl-C is ignored, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> None:
+    # Not by an exception: what is being imported may catch it, or wrap it in one of its own.
+    os._exit(_say("interrupted", INTERRUPTED))
 
 
 def _say(text: str, code: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -156,6 +157,8 @@ def _fingerprint(
             "training": training.model_dump(mode="json"),
             "tokenizer": asdict(task.tokenizer),
             "labels": list(task.labels),
+            # Another version may want another state of the optimizer or the Trainer.
+            "versions": [str(torch.__version__), transformers.__version__],
         },
         [array for part in parts for array in (*vars(part.tokens).values(), part.labels)],
         model.state_dict(),

@@ -1,5 +1,10 @@
 """`python -m tuning.search`: search hyperparameters, confirm the winner, write the run."""
 
+from training.command import DONE, SEARCH_ABORTED, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -7,7 +12,6 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 from results.errors import RunError
-from training.command import DONE, SEARCH_ABORTED, run_command
 from training.options import to_yaml
 from tuning.config import Configuration
 from tuning.endings import SearchAbortedError, SearchInterruptedError

@@ -1,5 +1,10 @@
 """`python -m tuning.status`: what a search is doing, told from the run's own files."""
 
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +13,6 @@ from typing import Any
 
 from results.errors import RunError
 from results.run import Run, open_run
-from training.command import DONE, run_command
 from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 2.0

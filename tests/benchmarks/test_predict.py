@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from benchmarks.predict import as_table, main, write_rows
+from benchmarks.predict import MeasuredCommandError, as_table, failure_of, main, rate_in, write_rows
 from training.errors import InputError
 
 
@@ -42,3 +42,31 @@ def test_a_wrong_option_is_told(tmp_path, option, value, words):
     with pytest.raises(InputError, match=words):
         main(arguments)
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("name", ["file/out.json", "directory"])
+def test_the_place_of_the_figures_is_tried_before_any_run(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    arguments = ["--model", "nowhere", "--rows", "10", "--output", str(tmp_path / name)]
+    with pytest.raises(InputError, match="--output is"):
+        main(arguments)
+
+
+def test_the_rate_is_found_whatever_is_said_after_it():
+    said = "1,024 rows, 0 with an error, 9 rows/s\n20,000 rows, 1 with an error, 1,234 rows/s\n"
+    assert rate_in(said) == 1234
+    assert rate_in(said + "Exception ignored in: <function>\n") == 1234
+    with pytest.raises(MeasuredCommandError, match="said 'words"):
+        rate_in("words\n")
+
+
+def test_a_command_that_fails_is_told_whole_and_by_its_kind():
+    refused = failure_of(2, "error: one\nerror: two\n")
+    assert isinstance(refused, InputError)
+    assert refused.problems == ("one", "two")
+    broken = failure_of(-9, "Traceback\n  lines\nMemoryError\n")
+    assert isinstance(broken, MeasuredCommandError)
+    assert str(broken).splitlines() == [
+        *("evaluation.predict ended with -9:", "Traceback", "  lines", "MemoryError")
+    ]

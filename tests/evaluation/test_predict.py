@@ -137,12 +137,13 @@ def test_json_values_that_are_no_text_are_answered_in_place(answer):
 
 def test_broken_rows_of_a_table_are_answered_in_place(answer):
     rows = answer('id,text\n1,kowe\n2\n3,a,b\n4,aku\n5,"open\n6,x\n')
-    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     _is_answered(rows[0])
     _is_refused(rows[1], "1 cells, the header 2")
     _is_refused(rows[2], '3 cells, the header 2; beyond it ["b"]')
     _is_answered(rows[3])
-    _is_refused(rows[4], "a quote is never closed")
+    _is_refused(rows[4], "line 6: a quote is never closed")
+    _is_answered(rows[5])
 
 
 @pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
@@ -155,6 +156,25 @@ def test_broken_lines_of_json_are_answered_in_place_also_as_the_first(answer, ta
     assert (rows[2]["text"], str(rows[2]["id"])) == ("kowe", "7")
     _is_answered(rows[2])
     _is_refused(rows[3], "not str")
+
+
+def test_no_value_is_lost_where_rows_have_more_columns_than_the_first_ones(answer):
+    content = '{"text": "kowe"}\n' * 1024 + '{"text": "aku", "note": ["a"]}\n{"text": torn\n'
+    *_, grown, torn = answer(content, "rows.jsonl", "answers.csv")
+    assert grown["error"] == 'no column for {"note": ["a"]}'
+    assert grown["label"] in LABELS
+    _is_refused(torn, "not JSON")
+    assert torn["error"].endswith('; no column for {"line": "{\\"text\\": torn"}')
+
+
+@pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
+@pytest.mark.parametrize("depth", [971, 991])
+def test_deeply_nested_values_are_an_error_of_their_row(answer, target, depth):
+    line = '{"text": "kowe", "deep": ' + "[" * depth + "]" * depth + "}"
+    deep, good = answer(line + '\n{"text": "kowe"}\n', "rows.jsonl", target)
+    assert deep["line"] == line
+    _is_refused(deep, "nested more than 200 deep")
+    _is_answered(good)
 
 
 def test_half_a_surrogate_pair_comes_out_of_json_as_it_came(answer):
@@ -374,6 +394,9 @@ def test_the_output_may_not_be_the_input(run_predict, one_error, finished_final,
         ("a.csv", "nowhere/b.csv", "--output is"),
         ("a.csv", ".", "--output is"),
         ("empty.csv", "b.csv", "first line is empty"),
+        ("a.csv", "x" * 300, "--output is"),
+        ("x" * 300, "b.csv", "--input is"),
+        ("a.csv", "loop", "--output is"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
@@ -381,6 +404,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
 ):
     (tmp_path / "a.csv").write_text("text\nkowe\n", encoding="utf-8")
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     arguments = ["--model", finished_final.model, "--input", tmp_path / source]
     assert run_predict([*arguments, "--output", tmp_path / target]) == 2
     assert words in one_error()
@@ -419,6 +443,11 @@ def test_json_lines_are_known_in_a_pipe_by_their_first_character(finished_final)
     assert ended.code == 0
     row = json.loads(ended.stdout)
     assert row["text"] == "kowe 😡"
+    _is_answered(row)
+
+
+def test_json_lines_are_known_in_a_file_whose_name_says_nothing(answer):
+    (row,) = answer(" " * 200_000 + '\n{"text": "kowe"}\n', "rows", "b.jsonl")
     _is_answered(row)
 
 

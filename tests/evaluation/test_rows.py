@@ -1,16 +1,10 @@
-import csv
 import io
+import itertools
 import json
-import os
-import signal
-import stat
-import subprocess
-import sys
-import threading
 
 import pytest
 
-from evaluation.rows import RowWriter, format_of, open_output, part_of, read_table
+from evaluation.rows import format_of, format_that_begins, read_table
 from training.errors import InputError
 
 
@@ -19,24 +13,29 @@ def _read(text, kind="csv"):
     return list(read_table(io.StringIO(text, newline=""), kind).rows)
 
 
-def _written(kind, columns, *calls):
-    file = io.StringIO(newline="")
-    writer = RowWriter(file, kind, columns)
-    for rows in calls:
-        writer.write(rows)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.csv", "csv"), ("a.JSONL", "jsonl"), ("a.ndjson", "jsonl"), ("a.txt", "csv"), ("-", "csv")],
+    [
+        ("a.csv", "csv"),
+        ("a.JSONL", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("a.txt", None),
+        ("-", None),
+        ("/dev/fd/63", None),
+    ],
 )
-def test_the_name_says_the_format(name, kind):
+def test_a_name_says_the_format_or_nothing(name, kind):
     assert format_of(name) == kind
 
 
-def test_standard_output_has_the_format_of_the_input():
-    assert format_of("-", "jsonl") == "jsonl"
+@pytest.mark.parametrize("before", ["", " ", " \n" * 50_000])
+@pytest.mark.parametrize(
+    ("text", "kind"), [('{"a": 1}\n[2]\n', "jsonl"), ("a,b\n", "csv"), ("", "csv")]
+)
+def test_the_first_character_says_the_format_and_nothing_is_read_away(before, text, kind):
+    said, lines = format_that_begins(io.StringIO(before + text, newline=""))
+    assert said == kind
+    assert "".join(lines) == before + text
 
 
 def test_cells_with_quotes_commas_and_line_breaks_are_whole():
@@ -61,11 +60,42 @@ def test_too_many_cells_are_an_error_that_holds_what_has_no_column():
     assert row.error == 'the row has 4 cells, the header 2; beyond it ["b", "c d"]'
 
 
-def test_a_quote_that_is_never_closed_is_told_and_swallows_nothing_unseen():
-    first, last = _read('id,text\n1,a\n2,"b\n3,c\n')
-    assert first.error == ""
-    assert last.error == "a quote is never closed"
-    assert last.cells == {"id": "2", "text": "b\n3,c\n"}
+def test_a_quote_that_is_never_closed_is_told_and_the_rows_after_it_are_read():
+    first, broken, *others = _read('id,text\n1,"a\n"\n2,"b\r\n\n3,c\r\n4,d\n')
+    assert (first.cells, first.error) == ({"id": "1", "text": "a\n"}, "")
+    assert broken.cells == {"id": "2", "text": "b"}
+    assert broken.error == "line 4: a quote is never closed"
+    assert [dict(row.cells) for row in others] == [
+        {"id": "3", "text": "c"},
+        {"id": "4", "text": "d"},
+    ]
+    assert [row.error for row in others] == ["", ""]
+
+
+def test_cells_before_a_quote_that_is_never_closed_are_kept():
+    (row,) = _read('id,text\n1,2,3,"b')
+    assert row.cells == {"id": "1", "text": "2"}
+    assert row.error == (
+        'line 2: a quote is never closed; the row has 4 cells, the header 2; beyond it ["3", "b"]'
+    )
+
+
+def test_a_quote_swallows_no_more_than_ten_million_characters_and_none_for_good():
+    lines = (f"{number},{'x' * 990}\n" for number in itertools.count())
+    table = read_table(itertools.chain(["id,text\n", '-1,"open\n'], lines), "csv")
+    broken, *others = itertools.islice(table.rows, 20_000)
+    assert broken.cells == {"id": "-1", "text": "open"}
+    assert broken.error == "line 2: a quote is not closed within 10,000,000 characters"
+    assert [row.cells["id"] for row in others] == [str(number) for number in range(19_999)]
+    assert {row.error for row in others} == {""}
+
+
+def test_each_row_may_leave_a_quote_open():
+    rows = _read("id,text\n" + 'a"b,"c\n' * 500)
+    assert [row.cells for row in rows] == [{"id": 'a"b', "text": "c"}] * 500
+    assert [row.error for row in rows[::499]] == [
+        f"line {line}: a quote is never closed" for line in (2, 501)
+    ]
 
 
 def test_a_null_byte_and_a_very_long_cell_are_text():
@@ -116,111 +146,19 @@ def test_a_broken_json_line_comes_out_as_it_came_with_its_error(line, words):
     assert good.cells == {"text": "b"}
 
 
-def test_a_written_table_is_read_back_as_it_was():
-    rows = [{"t": 'a "b"\r\n,', "error": ""}, {"t": "\x00 \U0001f621 \u202e", "error": "e"}]
-    text = _written("csv", ["t", "error"], rows)
-    assert list(csv.DictReader(io.StringIO(text, newline=""))) == rows
+@pytest.mark.parametrize("depth", [201, 500, 975, 980, 985, 990, 5_000])
+@pytest.mark.parametrize("ends", ["[]", ('{"a":', "}")])
+def test_what_is_nested_too_deep_to_be_written_is_not_read(depth, ends):
+    opening, closing = ends
+    inner = opening * (depth - 1) + "1" + closing * (depth - 1)
+    broken, good = _read(f'{{"text": "a", "b": {inner}}}\n{{"text": "b"}}\n', "jsonl")
+    assert list(broken.cells) == ["line"]
+    assert json.loads(json.dumps(broken.cells)) == broken.cells
+    assert broken.error == "not JSON that can be read: nested more than 200 deep"
+    assert (good.cells, good.error) == ({"text": "b"}, "")
 
 
-def test_a_table_has_its_header_before_any_row():
-    assert _written("csv", ["a", "b"]) == "a,b\n"
-    assert _written("jsonl", ["a", "b"]) == ""
-
-
-def test_a_row_names_the_columns_that_the_header_lacks():
-    text = _written("csv", ["a", "error"], [{"a": [True], "c": 2, "error": "x"}])
-    assert list(csv.reader(io.StringIO(text)))[1] == ["[true]", "x; no column for c"]
-
-
-def test_rows_with_an_error_are_counted():
-    rows = [{"a": 1, "error": ""}, {"a": 1, "error": "x"}, {"a": 1, "b": 2, "error": ""}]
-    assert RowWriter(io.StringIO(), "csv", ["a", "error"]).write(rows) == 2
-    assert RowWriter(io.StringIO(), "jsonl", []).write(rows) == 1
-
-
-def test_json_lines_are_written_one_a_row():
-    rows = [{"t": "a\nb", "n": 1.5, "error": ""}, {"u": None, "error": ""}]
-    assert [json.loads(line) for line in _written("jsonl", [], rows).splitlines()] == rows
-
-
-def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
-    target = tmp_path / "out.csv"
-    target.write_text("what was there", encoding="utf-8")
-    with open_output(str(target)) as file:
-        file.write("new")
-        assert target.read_text("utf-8") == "what was there"
-    assert target.read_text("utf-8") == "new"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_work_that_ends_too_soon_leaves_the_part_beside_the_old_file(tmp_path):
-    target = tmp_path / "out.csv"
-    target.write_text("what was there", encoding="utf-8")
-
-    def write_and_fail():
-        with open_output(str(target)) as file:
-            file.write("new")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_fail()
-    assert target.read_text("utf-8") == "what was there"
-    assert part_of(str(target)) == tmp_path / "out.csv.part"
-    assert part_of(str(target)).read_text("utf-8") == "new"
-
-
-def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
-    target, link = tmp_path / "real.csv", tmp_path / "link.csv"
-    link.symlink_to(target)
-    with open_output(str(link)) as file:
-        file.write("new")
-    assert link.is_symlink()
-    assert target.read_text("utf-8") == "new"
-
-
-def test_a_named_pipe_is_written_to_directly(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    got = []
-    reader = threading.Thread(target=lambda: got.append(pipe.read_text("utf-8")))
-    reader.start()
-    with open_output(str(pipe)) as file:
-        file.write("new")
-    reader.join(timeout=10)
-    assert got == ["new"]
-    assert stat.S_ISFIFO(pipe.stat().st_mode)
-
-
-INTERRUPTED_WHILE_IT_WRITES = """
-import sys
-from evaluation.rows import RowWriter
-rows = [{"t": "x" * 1000, "error": ""}] * 1000
-with open(sys.stdout.fileno(), "w", closefd=False) as file:
-    writer = RowWriter(file, "jsonl", [])
-    print("ready", file=sys.stderr, flush=True)
-    try:
-        while True:
-            writer.write(rows)
-    except KeyboardInterrupt:
-        pass
-"""
-
-
-def test_ctrl_c_cuts_no_line(tmp_path):
-    path = tmp_path / "out.jsonl"
-    with path.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTED_WHILE_IT_WRITES], stdout=out, stderr=subprocess.PIPE
-        )
-        assert process.stderr is not None
-        assert process.stderr.readline() == b"ready\n"
-        while path.stat().st_size < 5_000_000:
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=30)
-    assert (process.returncode, rest) == (0, b"")
-    text = path.read_text("utf-8")
-    assert text.endswith("\n")
-    lines = text.splitlines()
-    assert len(lines) % 1000 == 0
-    assert all(json.loads(line)["t"] == "x" * 1000 for line in lines[-1000:])
+def test_what_is_nested_less_deep_or_beside_one_another_is_read():
+    deep = json.loads("[" * 199 + "]" * 199)
+    (row,) = _read(json.dumps({"text": "a", "deep": deep, "wide": [[]] * 1_000}) + "\n", "jsonl")
+    assert (row.cells["deep"], row.error) == (deep, "")

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.training.breaking import EVALUATE_AT, ROWS, train
 from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_task, toy_training
+from training.checkpoint import Checkpoint, CheckpointFile
 from training.config import ModelConfig
 from training.finetune import FineTuned, Task, finetune
 from training.metrics import Evaluation
@@ -383,6 +384,34 @@ def test_a_full_disk_is_a_warning_and_the_former_checkpoint_stays(
     assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
     _assert_same(found, small)
     _assert_same(found, _tuned(tmp_path, toy_task(64), **SMALL))
+
+
+def test_what_a_failed_write_leaves_need_not_be_removable(
+    tmp_path: Path, warnings_of: Callable[[], list[str]]
+) -> None:
+    (tmp_path / "resume.pt.writing" / "in the way").mkdir(parents=True)
+    file = CheckpointFile(directory=tmp_path, fingerprint="a")
+    file.write(Checkpoint(trainer={}, evaluations=(), seconds=1.0))
+    (line,) = warnings_of()
+    assert "cannot be written" in line
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers"])
+def test_a_checkpoint_of_another_version_of_a_library_is_not_used(
+    small: FineTuned,
+    tmp_path: Path,
+    warnings_of: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    # `sys.modules` may hold another object for transformers, which loads itself lazily.
+    library = getattr(sys.modules[finetune.__module__], name)
+    with monkeypatch.context() as before:
+        before.setattr(library, "__version__", f"{library.__version__}.before")
+        _break_off(tmp_path, told=2, task=toy_task(64), **SMALL)
+    found = _tuned(tmp_path, toy_task(64), **SMALL)
+    assert ["versions of torch and transformers" in line for line in warnings_of()] == [True]
+    _assert_same(found, small)
 
 
 def test_a_place_where_no_directory_can_be_is_an_error_before_training(tmp_path: Path) -> None:

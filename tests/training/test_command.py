@@ -1,6 +1,10 @@
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +91,86 @@ def test_an_exit_asked_for_is_an_exit() -> None:
 
     with pytest.raises(SystemExit):
         run_command(main)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "begun"),
+    [
+        ("evaluation.predict", "argparse"),
+        ("evaluation.final", "argparse"),
+        ("tuning.search", "tempfile"),
+        ("tuning.status", "json"),
+        ("benchmarks.predict", "csv"),
+    ],
+)
+def test_ctrl_c_while_a_command_loads_its_libraries_is_one_line(module: str, begun: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", module, "-h"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while not (line := process.stderr.readline()).rstrip("\n").endswith(f" {begun}"):
+        assert line, f"{module} does not import {begun}"
+    process.send_signal(signal.SIGINT)
+    said = [line for line in process.stderr if not line.startswith("import time:")]
+    process.stderr.close()
+    assert (process.wait(timeout=30), said) == (130, ["error: interrupted\n"])
+
+
+def _run_python(script: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, **options
+    )
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    script = """
+import signal
+from training.command import interrupts_end_at_once, run_command
+interrupts_end_at_once()
+signal.raise_signal(signal.SIGINT)
+def main(_):
+    signal.raise_signal(signal.SIGINT)
+    return 7
+raise SystemExit(run_command(main))
+"""
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    assert _run_python(ignoring + script).returncode == 7
+    ended = _run_python(script)
+    assert (ended.returncode, ended.stderr) == (130, "error: interrupted\n")
+
+
+def test_in_a_command_ctrl_c_is_an_exception_again() -> None:
+    ended = _run_python("""
+import signal
+from training.command import interrupts_end_at_once, run_command
+interrupts_end_at_once()
+def main(_):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        print("cleaned up")
+raise SystemExit(run_command(main))
+""")
+    assert (ended.returncode, ended.stdout) == (130, "cleaned up\n")
+    assert ended.stderr == "error: interrupted\n"
+
+
+def test_an_error_does_not_go_to_standard_output_where_stderr_is_closed() -> None:
+    ended = _run_python(
+        """
+from training.command import run_command
+from training.errors import InputError
+def main(_):
+    raise InputError("wrong")
+raise SystemExit(run_command(main))
+""",
+        preexec_fn=lambda: os.close(2),
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")

@@ -1,0 +1,114 @@
+"""What `evaluation.predict` reads from and writes to: files, pipes, standard streams."""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from training.errors import InputError
+
+# Half of a surrogate pair comes out as its escape, which in JSON means the same again.
+_OUTPUT_OPTIONS: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+_INPUT_OPTIONS: Any = {"encoding": "utf-8-sig", "errors": "replace", "newline": ""}
+_DEVICES = (Path("/dev"), Path("/dev/fd"))  # not /dev/shm, which holds files
+
+
+@contextmanager
+def open_input(name: str) -> Iterator[TextIO]:
+    """A text file, or standard input for `-`.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+    if name == "-" and sys.stdin is None:
+        raise InputError(
+            "--input is '-', but standard input is closed; give a file, or leave it open"
+        )
+    try:
+        if name == "-":
+            file: TextIO = open(sys.stdin.fileno(), closefd=False, **_INPUT_OPTIONS)  # noqa: SIM115
+        else:
+            file = Path(name).open(**_INPUT_OPTIONS)  # noqa: SIM115  # both closed below
+    except OSError as error:
+        raise InputError(
+            f"--input is {name!r}, but it cannot be read ({error.strerror}); give a CSV or JSON"
+            " Lines file, or - for standard input"
+        ) from error
+    with file:
+        yield file
+
+
+@contextmanager
+def open_output(name: str) -> Iterator[TextIO]:
+    """A text file, or standard output for `-`.
+
+    A file is written as `NAME.part` and takes its name at the end, so that a file with the name
+    is whole; what was there stays until then. If the work ends sooner, the part stays with the
+    rows that are done. A device, a pipe or an open file, such as `/dev/stdout`, is written to
+    directly, behind what it holds.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if name == "-":
+        if sys.stdout is None:
+            raise InputError(
+                "--output is '-', but standard output is closed; give a file, or leave it open"
+            )
+        with open(sys.stdout.fileno(), "w", closefd=False, **_OUTPUT_OPTIONS) as file:
+            yield file
+        return
+    try:
+        part = part_of(name)
+        is_direct = part == Path(name)
+        if Path(name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        file = part.open("a" if is_direct else "w", **_OUTPUT_OPTIONS)
+    except OSError as error:
+        raise InputError(
+            f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in a"
+            " directory that is there, or - for standard output"
+        ) from error
+    with file:
+        yield file
+        file.flush()
+        if not is_direct:
+            os.fsync(file.fileno())
+    if not is_direct:
+        part.replace(Path(name).resolve())  # a link stays one
+
+
+def part_of(name: str) -> Path:
+    """Where the rows of an output stand until all are there.
+
+    That is a file beside it; for what is written to directly, the output itself.
+
+    Raises:
+        OSError: no file can have this name.
+    """
+    if _is_direct(Path(name)):
+        return Path(name)
+    target = Path(name).resolve()
+    return target.with_name(f"{target.name}.part")
+
+
+def _is_direct(path: Path) -> bool:
+    """Whether a name is that of a device, a pipe or an open file, or a link to one of these."""
+    try:
+        mode = path.stat().st_mode  # the first look: a link that leads to itself is an OSError
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        return not stat.S_ISDIR(mode)
+    # /dev/stdout leads through /proc to a regular file that may hold more than ours.
+    while True:
+        directory = path.parent.resolve()
+        if directory in _DEVICES or directory.is_relative_to("/proc"):
+            return True
+        if not path.is_symlink():
+            return False
+        path = directory / path.readlink()
