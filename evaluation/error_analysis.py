@@ -6,20 +6,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from evaluation.findings import RULE, findings
 from evaluation.labelled_answers import Answers
 from evaluation.scores import equal_mass_bins
+from results.proportions import LEVEL, wilson_interval
 
 NUM_MOST_CONFIDENT = 50
 """Most confident mistakes that the analysis lists."""
 
-LEVEL = 0.95
-"""Coverage that the intervals of error rates aim at."""
-
 _INTERVAL = (
-    "Wilson, 95 %, rows taken as independent: a little narrow where near-duplicates are many"
+    f"Wilson, {100 * LEVEL:.0f} %, rows taken as independent: a little narrow where near-duplicates"
+    " are many"
 )
 
 
@@ -128,12 +126,11 @@ def _by_max_length(
 
 
 def _rate(wrong: NDArray[np.bool_]) -> dict[str, Any]:
-    found = binomtest(int(wrong.sum()), len(wrong)).proportion_ci(LEVEL, method="wilson")
     return {
         "rows": len(wrong),
         "errors": int(wrong.sum()),
         "error_rate": float(wrong.mean()),
-        "interval": [float(found.low), float(found.high)],
+        "interval": list(wilson_interval(int(wrong.sum()), len(wrong))),
     }
 
 

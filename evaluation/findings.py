@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from scipy.stats import fisher_exact
+import numpy as np
+from scipy.stats import fisher_exact, norm
 
 SIGNIFICANCE = 0.01
 """A difference of two error rates is told of where its p-value is below this."""
@@ -11,10 +12,14 @@ SIGNIFICANCE = 0.01
 STEEP = 0.5
 """A drop is steep where the rate of the most similar rows is at most this part of the other."""
 
+POWER = 0.8
+"""Rows are too few to rule out a steep drop where its chance of being seen is below this."""
+
 RULE = (
     f"first against last part by Fisher's exact test, two-sided, rows taken as independent: a"
     f" difference is told of where p < {SIGNIFICANCE:g}; a drop with similarity is steep where"
-    f" besides at most {100 * STEEP:.0f} % of the error rate is left"
+    f" besides at most {100 * STEEP:.0f} % of the error rate is left, and said not to be there only"
+    f" where it would be seen with a probability of {POWER:g}"
 )
 """How the findings are arrived at."""
 
@@ -98,6 +103,11 @@ def _similarity(least: Rate, most: Rate) -> str:
         f"{_told(least)} for the rows least like a training row (similarity {_range(least)}),"
         f" {_told(most)} for the most like ({_range(most)}), {_p(p_value)}"
     )
+    if p_value >= SIGNIFICANCE and _power(least, most) < POWER:
+        return (
+            "Whether the error rate changes with similarity to the training rows cannot be told"
+            f" from so few rows and errors: {rates}."
+        )
     if p_value >= SIGNIFICANCE:
         return (
             f"The error rate does not clearly change with similarity to the training rows:"
@@ -132,6 +142,22 @@ def _difference(contrast: _Contrast, first: Rate, second: Rate) -> str:
 def _p_value(first: Rate, second: Rate) -> float:
     table = [[part["errors"], part["rows"] - part["errors"]] for part in (first, second)]
     return float(fisher_exact(table).pvalue)
+
+
+def _power(least: Rate, most: Rate) -> float:
+    """Chance that the test sees a steep drop from the rate of the least similar rows.
+
+    By the normal approximation with a continuity correction, which is close to Fisher's test
+    (Casagrande, Pike and Smith 1978).
+    """
+    rate, rows = least["error_rate"], np.array([least["rows"], most["rows"]])
+    rates = np.array([rate, STEEP * rate])
+    if not rate:
+        return 0.0
+    pooled = float(rates @ rows) / rows.sum()
+    drop = (1 - STEEP) * rate - (1 / rows).sum() / 2
+    needed = norm.isf(SIGNIFICANCE / 2) * np.sqrt(pooled * (1 - pooled) * (1 / rows).sum())
+    return float(norm.cdf((drop - needed) / np.sqrt((rates * (1 - rates) / rows).sum())))
 
 
 def _told(part: Rate) -> str:

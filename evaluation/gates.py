@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from evaluation.stages import unmet_stages
+from evaluation.uncertainty import SIGNIFICANCE
 
 GateKind = Literal["minimum", "optimal", "none"]
 
@@ -20,7 +21,8 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
 
     Returns:
         {gate: {`threshold`, `value`, `met`}}: `accuracy`, `f1_macro`, `f1 of NAME` for each
-        class, `beats the baseline` (the difference in macro-F1).
+        class, `beats the baseline` (the difference in macro-F1, with its `p_value`, which must be
+        below 0.05 besides).
     """
     if kind == "none":
         return {}
@@ -31,7 +33,7 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
     }
     for name, scores in report["per_class"].items():
         gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
-    gates["beats the baseline"] = _gate(0.0, report["baseline"]["difference"]["f1_macro"])
+    gates["beats the baseline"] = _beats(report["baseline"])
     return gates
 
 
@@ -50,6 +52,12 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
     if kind == "none":
         return []
     return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
+
+
+def _beats(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    gate = _gate(0.0, baseline["difference"]["f1_macro"])
+    p_value = baseline["p_value"]["f1_macro"]
+    return {**gate, "met": gate["met"] and p_value < SIGNIFICANCE, "p_value": p_value}
 
 
 def _gate(threshold: float, value: float) -> dict[str, Any]:

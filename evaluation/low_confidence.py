@@ -5,11 +5,13 @@ from typing import Any
 
 from evaluation.labelled_answers import Answers
 from evaluation.scores import score
-from evaluation.uncertainty import bootstrap_intervals
+from evaluation.uncertainty import bootstrap_intervals, few_rows
+from results.metric_names import F1_MACRO_PRESENT, LOW_CONFIDENCE
 
 NOTE = (
     "rows that the test part would hold if no confidence were asked for; their labels are the"
-    " doubtful ones, and they enter neither the scores of the test nor its gates"
+    " doubtful ones, and they enter neither the scores of the test nor its gates; macro-F1 is the"
+    " mean over the classes that have rows here, so it cannot be held against the test's"
 )
 """What these rows are."""
 
@@ -25,20 +27,31 @@ def report_low_confidence(
         seed: seed of the bootstrap.
 
     Returns:
-        `rows`, `accuracy`, `f1_macro`, `per_class` as in `scores.score`, `confidence_intervals`,
-        `baseline` {accuracy, f1_macro}, `note`; None where there is no such row.
+        `rows`, `classes_present` [name], `accuracy`, `f1_macro_of_classes_present`, `per_class` as
+        in `scores.score`, `few_rows` {class: rows}, `confidence_intervals` (classes that have no
+        row are left out), `baseline` {accuracy, f1_macro_of_classes_present}, `note`; None where
+        there is no such row.
     """
     if answers is None or not len(answers.data.rows):
         return None
     labels, groups = answers.data.labels, answers.data.groups
     model = score(labels, answers.predictions, names)
     baseline = score(labels, answers.baseline_predictions, names)
+    absent = [name for name, row in model["per_class"].items() if not row["support"]]
+    # The F1 of a class without rows is 0 in every resample, so the mean only needs another divisor.
+    factor = len(names) / (len(names) - len(absent))
+    intervals = bootstrap_intervals(labels, answers.predictions, groups, names, seed=seed)
+    intervals[F1_MACRO_PRESENT] = [end * factor for end in intervals.pop("f1_macro")]
+    for name in absent:
+        del intervals[f"f1 of {name}"]
+    for scores in (model, baseline):
+        scores[F1_MACRO_PRESENT] = scores["f1_macro"] * factor
     return {
         "rows": len(labels),
-        **{key: model[key] for key in ("accuracy", "f1_macro", "per_class")},
-        "confidence_intervals": bootstrap_intervals(
-            labels, answers.predictions, groups, names, seed=seed
-        ),
-        "baseline": {key: baseline[key] for key in ("accuracy", "f1_macro")},
+        "classes_present": [name for name in names if name not in absent],
+        **{key: model[key] for key in (*LOW_CONFIDENCE, "per_class")},
+        "few_rows": few_rows(model["per_class"]),
+        "confidence_intervals": intervals,
+        "baseline": {key: baseline[key] for key in LOW_CONFIDENCE},
         "note": NOTE,
     }

@@ -7,6 +7,11 @@ from html import escape
 # What GitHub's Markdown gives a meaning inside a line.
 _MARKS = re.compile(r"([\\`*_\[\]|~$])")
 
+# What GitHub's Markdown makes a link, and what at the start of a paragraph makes it a heading, a
+# list or a line.
+_LINKS = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
+_START = re.compile(r"^(?:[#+=-]|([0-9]+)(?=[.)](?:\s|$)))")
+
 # Control characters, and those that turn the direction of the text that follows.
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _NOT_IN_CODE = re.compile(f"<|{_UNSEEN.pattern}")
@@ -19,8 +24,10 @@ def one_line(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text as one line in which nothing is markup."""
-    return _MARKS.sub(r"\\\1", escape(one_line(text), quote=False))
+    """Text as one line in which nothing is markup, at the start of a paragraph neither."""
+    line = _MARKS.sub(r"\\\1", escape(one_line(text), quote=False))
+    line = _LINKS.sub(r"\\\g<0>", line)
+    return _START.sub(lambda found: f"{found[0]}\\" if found[1] else f"\\{found[0]}", line)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from evaluation.card_metadata import card_metadata, data_name, has_study_labels
 from evaluation.markdown import cell, command, plain, table
 from evaluation.winner import Winner
-from results.metric_names import OVERALL
+from results.metric_names import CALIBRATION, F1_MACRO_PRESENT, OVERALL
+from results.score_wording import TOO_FEW_ROWS, between_trainings, three_scores
 from training.config import SAMPLE, TINY
 from training.options import to_yaml
 
@@ -25,7 +26,8 @@ not for deleting or punishing without review.
 - Classes are taken to be ordered as listed under "Per class"; training did not tell it so, and it
   may confuse distant ones. Errors by distance are in `error_analysis.json` of the evaluation.
 - Probabilities were not recalibrated after training: see "Calibration" before setting a threshold.
-- Rare classes have few test rows: read their intervals, not their values.
+- Rare classes have few test rows: read their intervals, not their values, and where the table says
+  that the rows are too few, neither.
 """
 
 _HOW_TO_USE = """\
@@ -106,27 +108,21 @@ def _scores(report: Mapping[str, Any]) -> str:
     rows = [
         [name, report[key], _interval(report, key), against[key]] for key, name in OVERALL.items()
     ]
-    deviation = report["search"].get("confirmed_deviation")
-    between = (
-        "How far another seed or training split moves macro-F1 was not measured."
-        if deviation is None
-        else "Another seed and training split change macro-F1 too: the standard deviation between"
-        f" the confirmation's trainings is {deviation:.4f}."
-    )
     method = report["method"]
     return (
         f"{table(['metric', 'test', '95 % interval', 'baseline'], rows)}\n"
         f"The baseline is {plain(against['name'])}, fitted on the same rows. An interval covers"
-        f" {plain(method['intervals_cover'])}. {between}\n"
+        f" {plain(method['intervals_cover'])}. {between_trainings(report)}\n"
     )
 
 
 def _per_class(report: Mapping[str, Any]) -> str:
-    against = report["baseline"]["per_class"]
+    against, few = report["baseline"]["per_class"], report["method"]["few_rows"]
     rows = [
         [
             *(name, row["precision"], row["recall"], row["f1"]),
-            *(_interval(report, f"f1 of {name}"), against[name]["f1"], row["support"]),
+            _interval(report, f"f1 of {name}") + (f" ({TOO_FEW_ROWS})" if name in few else ""),
+            *(against[name]["f1"], row["support"]),
         ]
         for name, row in report["per_class"].items()
     ]
@@ -136,11 +132,8 @@ def _per_class(report: Mapping[str, Any]) -> str:
 
 def _three_scores(report: Mapping[str, Any]) -> str:
     search = report["search"]
-    rows = [
-        ["search", _or_none(search["search_f1_macro"]), "validation rows; the best of many"],
-        ["confirmed mean", _or_none(search["confirmed_f1_macro"]), "fresh draws; selected on"],
-        ["test", report["f1_macro"], "rows that chose nothing; the one to quote"],
-    ]
+    told = three_scores(search["search_f1_macro"], search["confirmed_f1_macro"], report["f1_macro"])
+    rows = [[name, "none" if score is None else score, on] for name, score, on in told]
     return (
         f"{table(['score', 'macro-F1', 'on'], rows)}\n"
         "What the first two are above the third is optimism of choosing by them, beside chance.\n"
@@ -149,11 +142,7 @@ def _three_scores(report: Mapping[str, Any]) -> str:
 
 def _calibration(report: Mapping[str, Any]) -> str:
     found = report["calibration"]
-    rows = [
-        ["expected calibration error", found["expected_calibration_error"]],
-        ["Brier score (0 to 2)", found["brier_score"]],
-        ["negative log-likelihood, nats a row", found["negative_log_likelihood"]],
-    ]
+    rows = [[name, found[key]] for key, name in CALIBRATION.items()]
     return table(["calibration on the test rows", "value"], rows)
 
 
@@ -187,8 +176,9 @@ def _low_confidence(report: Mapping[str, Any]) -> str:
     if not low:
         return ""
     return (
-        f"On {low['rows']:,} such rows, apart from the test: macro-F1 {low['f1_macro']:.4f},"
-        f" accuracy {low['accuracy']:.4f}.\n"
+        f"On {low['rows']:,} such rows, apart from the test: accuracy {low['accuracy']:.4f},"
+        f" macro-F1 {low[F1_MACRO_PRESENT]:.4f} over the {len(low['classes_present'])} classes that"
+        " have rows among them, so it cannot be held against the test's.\n"
     )
 
 
@@ -196,9 +186,10 @@ def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
     record, configuration = winner.record, winner.configuration
     environment = record["environment"]
     versions = {"Python": environment["python"], **environment["packages"]}
+    retrain = report.get("retrain") or {}
     seeds = [
         ["split of the data", str(configuration.data.split_seed)],
-        ["training", str(configuration.training.seed)],
+        ["training", str(retrain.get("seed", configuration.training.seed))],
         ["intervals and test", str(report["method"]["seed"])],
     ]
     return (
@@ -206,16 +197,21 @@ def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
         " `training_config.yaml` holds the values that this model was trained with.\n\n"
         f"- SHA-256 of the data: {plain(record['data']['sha256'])}\n"
         f"- Commit: {plain(environment['commit'] or 'not known')}\n"
+        f"{_rejected(retrain)}"
         f"- The test rows were opened {len(report['test_openings'])} time(s).\n\n"
         f"{table(['seed of', 'value'], seeds)}\n"
         f"{table(['package', 'version'], [[name, str(n)] for name, n in versions.items()])}"
     )
 
 
+def _rejected(retrain: Mapping[str, Any]) -> str:
+    """The attempts whose seed was not used, a line each."""
+    return "".join(
+        f"- An attempt was rejected before the test was opened: {plain(problem)}\n"
+        for problem in retrain.get("rejected_attempts", [])
+    )
+
+
 def _interval(report: Mapping[str, Any], metric: str) -> str:
     ends = report["confidence_intervals"].get(metric)
     return f"{cell(ends[0])} to {cell(ends[1])}" if ends else ""
-
-
-def _or_none(score: float | None) -> float | str:
-    return "none" if score is None else score

@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
+from safetensors.torch import load_file
 from transformers import pipeline
+from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
 from evaluation.artefacts import CONFIGURATION_FILE
 from evaluation.classifier import Classifier, load
 from evaluation.onnx_export import ONNX_FILE
+from evaluation.stages import Check, Stage, check
 
 Probabilities = npt.NDArray[np.float64]
-Check = dict[str, Any]
 
 TOLERANCE = 1e-4
 """Largest difference between two probabilities that are called equal."""
 
 _FILES = (
-    *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+    *("config.json", SAFE_WEIGHTS_NAME, "tokenizer.json", "tokenizer_config.json"),
     *(CONFIGURATION_FILE, ONNX_FILE),
 )
 _LONG_TEXT = "a very long row " * 6250  # 100,000 characters
@@ -29,9 +32,7 @@ _EDGE_TEXTS = ("", "a", "a b", _LONG_TEXT)  # no piece, the fewest, the most
 _NUM_SINGLE_ROWS = 32
 
 
-def check_artefacts(
-    directory: Path, texts: Sequence[str], probabilities: Probabilities
-) -> dict[str, Check]:
+def check_artefacts(directory: Path, texts: Sequence[str], probabilities: Probabilities) -> Stage:
     """Open what ships and hold its answers against those of the final evaluation.
 
     Args:
@@ -40,8 +41,8 @@ def check_artefacts(
         probabilities: what it said, float64 [texts, num_labels].
 
     Returns:
-        {check: {`met`, `value` (a number, or text), `rule`}}. Nothing is raised: what goes wrong
-        is the value of a check that is not met.
+        {name: check}, that of `pytorch_model.bin` only where it is there. Nothing is raised: what
+        goes wrong is the value of a check that is not met.
     """
     opened = cache(partial(load, directory))
     clean = [text.encode("utf-8", errors="replace").decode("utf-8") for text in texts]
@@ -70,6 +71,11 @@ def check_artefacts(
             lambda: _backend_difference(opened("torch"), opened("onnx"), clean),
         ),
     }
+    if (directory / WEIGHTS_NAME).exists():
+        checks[f"{WEIGHTS_NAME} agrees"] = (
+            f"torch.load(weights_only=True) gives the tensors of {SAFE_WEIGHTS_NAME}",
+            lambda: _pickled_problem(directory),
+        )
     return {name: _check(rule, measure) for name, (rule, measure) in checks.items()}
 
 
@@ -80,8 +86,8 @@ def _check(rule: str, measure: Callable[[], float | str]) -> Check:
     except Exception as error:  # whatever a library raises, the artefact is not ready
         value = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     if isinstance(value, str):
-        return {"met": not value, "value": value or "none is wrong", "rule": rule}
-    return {"met": value <= TOLERANCE, "value": value, "rule": rule}
+        return check(not value, value or "none is wrong", rule)
+    return check(value <= TOLERANCE, value, rule)
 
 
 def _missing_files(directory: Path) -> str:
@@ -109,6 +115,22 @@ def _pipeline_difference(
             return f"labels {sorted(scores)}, but {sorted(names)} were expected"
         found[row] = [scores[name] for name in names]
     return _difference(found, expected)
+
+
+def _pickled_problem(directory: Path) -> str:
+    """How the weights of PyTorch's own format are others than those that were evaluated."""
+    pickled = torch.load(directory / WEIGHTS_NAME, map_location="cpu", weights_only=True)
+    weights = load_file(directory / SAFE_WEIGHTS_NAME)
+    # Tensors that are tied stand in model.safetensors once, under one of their names.
+    own = {
+        name
+        for name in pickled.keys() - weights.keys()
+        if not any(torch.equal(pickled[name], other) for other in weights.values())
+    }
+    if odd := sorted(own | (weights.keys() - pickled.keys())):
+        return f"{len(odd)} tensors stand in one file alone, the first {odd[0]}"
+    others = [name for name in weights if not torch.equal(pickled[name], weights[name])]
+    return f"{len(others)} tensors differ, the first {others[0]}" if others else ""
 
 
 def _onnx_problem(directory: Path) -> str:

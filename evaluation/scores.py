@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from evaluation.confusion import balanced_accuracies, kappas, matthews_correlations
+from evaluation.confusion import (
+    balanced_accuracies,
+    kappas,
+    matthews_correlations,
+    tallies_of_matrix,
+)
 
 NUM_BINS = 15
 """Equal-mass bins of the expected calibration error."""
@@ -34,6 +39,7 @@ def score(
     codes = np.arange(len(names))
     matrix = confusion_matrix(labels, predictions, labels=codes)
     assert matrix.sum() == len(labels), "codes outside the names"
+    tallies = tallies_of_matrix(matrix)
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predictions, labels=codes, average=None, zero_division=0.0
     )
@@ -41,10 +47,10 @@ def score(
         "accuracy": float(matrix.trace() / matrix.sum()),
         "f1_macro": float(f1.mean()),
         # scikit-learn's own warn where one class alone is there.
-        "balanced_accuracy": float(balanced_accuracies(matrix)),
-        "matthews_correlation": float(matthews_correlations(matrix)),
-        "kappa_linear": float(kappas(matrix, "linear")),
-        "kappa_quadratic": float(kappas(matrix, "quadratic")),
+        "balanced_accuracy": float(balanced_accuracies(tallies)),
+        "matthews_correlation": float(matthews_correlations(tallies)),
+        "kappa_linear": float(kappas(tallies, "linear")),
+        "kappa_quadratic": float(kappas(tallies, "quadratic")),
         "per_class": {
             name: {
                 "precision": float(precision[code]),

@@ -3,6 +3,7 @@
 A check is {`met`: bool, `value`: number or text, `rule`: text}; a stage is {name: check}.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from training.config import DataConfig, TrainingConfig
 from training.data import PreparedData
+from training.errors import InputError
 from training.finetune import FineTuned
 from training.folding import identity_of_text
 from training.metrics import Evaluation
@@ -19,6 +21,8 @@ from training.texts import Indices, LabelledTexts
 
 Check = dict[str, Any]
 Stage = dict[str, Check]
+
+_GUARDED = "the retrain's guard rejects such a model before the test is opened"
 
 TOLERANCE = 0.01
 """How far the share of a class that is held out may be from the configured one."""
@@ -88,9 +92,13 @@ def check_training(
         loss_limit: highest loss on the fixed rows that the retrain's guard accepts.
     """
     budget = schedule_of(training, num_rows).budget
+    num_labels = tuned.model.config.num_labels
+    assert num_labels
+    untrained = math.log(num_labels)  # of a uniform guess, weighted or not
     losses = [loss for point in history for loss in (point.train_loss, point.eval_loss)]
     not_finite = int(np.count_nonzero(~np.isfinite([*losses, tuned.fixed_rows_loss])))
-    fallen = len(history) > 1 and history[-1].train_loss < history[0].train_loss
+    before = history[0].train_loss if len(history) > 1 else untrained
+    fallen = bool(history) and history[-1].train_loss < before
     trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
     collapsed = bool(history) and history[-1].collapsed
     within = tuned.fixed_rows_loss <= loss_limit  # false for a loss that is not a number
@@ -98,27 +106,30 @@ def check_training(
         "finished": check(
             tuned.outcome == "completed" and tuned.examples == budget,
             f"{tuned.outcome}, {tuned.examples:,} training rows seen",
-            f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs)",
+            f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs);"
+            " checked here alone",
         ),
         "every loss finite": check(
             bool(history) and not not_finite,
             f"{not_finite} not finite of {len(losses) + 1}",
-            "each recorded loss is a finite number",
+            "each recorded loss is a finite number; the retrain's guard asks it of the last one",
         ),
         "loss fallen": check(
             fallen,
             trend or "no evaluation",
-            "the training loss of the last interval is below that of the first",
+            "the training loss of the last interval is below that of the first, or where there is"
+            f" one alone below {untrained:.4f}, that of a uniform guess; checked here alone",
         ),
         "not collapsed": check(
             bool(history) and not collapsed,
             "one class for every row" if collapsed else "more than one class is predicted",
-            "at the end the fixed training rows are not all given one class",
+            f"at the end the fixed training rows are not all given one class; {_GUARDED}",
         ),
         "loss on fixed rows within the guard's limit": check(
             within,
             tuned.fixed_rows_loss,
-            f"at most {loss_limit:.4f}, from the losses that the search's full trainings ended at",
+            f"at most {loss_limit:.4f}, from the losses that the search's full trainings ended at;"
+            f" {_GUARDED}",
         ),
     }
 
@@ -171,12 +182,15 @@ def _labels(parts: Mapping[str, LabelledTexts], labels: Sequence[str]) -> Check:
 
 
 def _class_shares(data: PreparedData, test: LabelledTexts, config: DataConfig) -> Check:
-    if config.split_column is not None:
+    fixed = config.split_column is not None
+    if fixed and not _validation_was_drawn(data, config):
         return check(True, "fixed by the file", f"none where {config.split_column} fixes the split")
-    draws = (
-        ("test", [test], [test, data.train, data.validation], config.test_size),
-        ("validation", [data.validation], [data.train, data.validation], data.validation_share),
-    )
+    draws = [
+        ("validation", [data.validation], [data.train, data.validation], data.validation_share)
+    ]
+    if not fixed:
+        draws.append(("test", [test], [test, data.train, data.validation], config.test_size))
+    of_test = "the file fixes the test" if fixed else f"{config.test_size:.0%} is in test"
     excess, distance, where = max(
         (away - allowed, away, f"'{label}' in {name}")
         for name, held, whole, share in draws
@@ -186,10 +200,26 @@ def _class_shares(data: PreparedData, test: LabelledTexts, config: DataConfig) -
     return check(
         excess <= 1e-12,
         f"{distance * 100:.2f} points at {where}",
-        f"of each class {config.test_size:.0%} is in test and {data.validation_share:.0%} of the"
-        f" rest in validation, to {TOLERANCE * 100:.0f} point, or one row or the class's largest"
+        f"of each class {of_test} and {data.validation_share:.0%} of the rest is in validation, to"
+        f" {TOLERANCE * 100:.0f} point, or one row or the class's largest"
         " group where that is more",
     )
+
+
+def _validation_was_drawn(data: PreparedData, config: DataConfig) -> bool:
+    """Whether the validation rows come from a draw and not from the file.
+
+    Where the file fixes them their share is the one that is found, to the last digit; a draw may
+    hit that by chance, but then it repeats.
+    """
+    found = len(data.validation.labels) / (len(data.train.labels) + len(data.validation.labels))
+    if data.validation_share != found:
+        return True
+    try:
+        _, drawn = data.redraw(config.split_seed)
+    except InputError:  # a class too rare to be drawn
+        return False
+    return set(drawn.rows.tolist()) == set(data.validation.rows.tolist())
 
 
 def _groups_of(parts: Sequence[LabelledTexts], code: int) -> Indices:

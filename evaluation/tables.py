@@ -18,15 +18,19 @@ from evaluation.low_confidence import report_low_confidence
 from evaluation.scores import NUM_BINS, calibration, score
 from results.files import write_text
 
-# What a spreadsheet takes for a formula, also behind blanks and marks that it drops (OWASP,
-# "CSV Injection"); the wide forms count in East Asian settings.
-_FORMULA = re.compile(
-    r"[\s\x00-\x20\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
-    r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
-)
+# Where a reader may begin a cell or a row, whatever separator it takes.
+_SEPARATORS = r";|,\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
 
-# A cell of a spreadsheet holds 32,767 characters; what is more can spill into another cell.
-_MAX_CELL_CHARACTERS = 32_000
+# What a spreadsheet takes for a formula, also behind blanks, quotes and marks that it drops (OWASP,
+# "CSV Injection"); the wide forms count in East Asian settings.
+_FORMULA = (
+    rf"(?:[^\S{_SEPARATORS}]|[\x00-\x08\x0e-\x1b\x1f\x7f\"\u200b-\u200f\u202a-\u202e\u2060-\u2069"
+    r"\ufeff\ufffd])*+[=+\-@\uff1d\uff0b\uff0d\uff20]"
+)
+_STARTS_CELL = re.compile(rf"(^|[{_SEPARATORS}])(?={_FORMULA})")
+
+# A cell of a spreadsheet holds 32,767 units of UTF-16; what is more can spill into another cell.
+_MAX_CELL_UNITS = 32_000
 
 _INTERVALS_COVER = (
     "which test rows were drawn, near-duplicates together; not another seed or training split"
@@ -78,8 +82,7 @@ def write_misclassified(path: Path, answers: Answers, names: Sequence[str]) -> N
     """Write misclassified.csv: the wrong rows, most confident first, safe in a spreadsheet.
 
     Columns: `row`, `label`, `prediction`, `confidence` (probability of the prediction),
-    `label_probability`, `text`. A cell that starts a formula gets a leading apostrophe; NUL
-    becomes U+FFFD; a text beyond 32,000 characters is cut, which its last word says.
+    `label_probability`, `text`, made safe by `spreadsheet_cell`.
 
     Args:
         path: the file, replaced whole.
@@ -106,12 +109,22 @@ def write_misclassified(path: Path, answers: Answers, names: Sequence[str]) -> N
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet runs, or spills into the next."""
-    cell = text.replace("\x00", "\ufffd")
-    if len(cell) > _MAX_CELL_CHARACTERS:
-        cell = cell[:_MAX_CELL_CHARACTERS] + " ...(cut)"
-    starts_formula = text[:1] in ("\t", "\r", "\n") or _FORMULA.match(text)
-    return f"'{cell}" if starts_formula else cell
+    """The text as a cell that no spreadsheet runs, or spills into the next.
+
+    What would start a formula gets an apostrophe before it, at the start of the text and after
+    each `;`, `|`, comma, tab and line break in it: spreadsheets of many countries take another
+    separator than the comma and mind no quotes then. NUL becomes U+FFFD; a text beyond 32,000
+    units of UTF-16 is cut, which its last word says.
+    """
+    cell = _STARTS_CELL.sub(r"\1'", text.replace("\x00", "\ufffd"))
+    if text[:1] in ("\t", "\r", "\n"):
+        cell = f"'{cell}"
+    units = cell.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * _MAX_CELL_UNITS:
+        return cell
+    kept = units[: 2 * _MAX_CELL_UNITS].decode("utf-16-le", "surrogatepass")
+    # The cut may have left the first half of a pair.
+    return (kept[:-1] if "\ud800" <= kept[-1] <= "\udbff" else kept) + " ...(cut)"
 
 
 def build_report(
@@ -138,7 +151,8 @@ def build_report(
         `summary` (a sentence), the keys of `scores.score`, `confidence_intervals`, `baseline`
         {name, the keys of `scores.score`, confidence_intervals, difference {accuracy, f1_macro:
         model minus baseline}, p_value {accuracy, f1_macro}}, `calibration`, `low_confidence`
-        (as `report_low_confidence`), `gates`, `test_openings`, `method`. All of it can be
+        (as `report_low_confidence`), `gates`, `test_openings`, `method` (its `few_rows`
+        {class: rows} names the classes whose interval covers too little). All of it can be
         written as JSON.
     """
     labels, groups = answers.data.labels, answers.data.groups
@@ -159,7 +173,10 @@ def build_report(
         "low_confidence": report_low_confidence(low_confidence, names, seed=seed),
         "gates": check_gates(gates_kind, report),
         "test_openings": test_openings,
-        "method": _method(len(labels), len(np.unique(groups)), seed),
+        "method": {
+            **_method(len(labels), len(np.unique(groups)), seed),
+            "few_rows": uncertainty.few_rows(report["per_class"]),
+        },
     }
 
 
@@ -180,9 +197,9 @@ def summary_sentence(report: Mapping[str, Any]) -> str:
     low, high = report["confidence_intervals"]["f1_macro"]
     against = report["baseline"]
     difference, p_value = against["difference"]["f1_macro"], against["p_value"]["f1_macro"]
-    verdict = "beats" if difference > 0 else "loses to" if difference < 0 else "equals"
-    if p_value >= 0.05:
-        verdict = "cannot be told apart from"
+    verdict = "beats" if difference > 0 else "loses to" if difference < 0 else "scores the same as"
+    if difference and p_value >= uncertainty.SIGNIFICANCE:
+        verdict = f"is {'above' if difference > 0 else 'below'}, but cannot be told apart from,"
     return (
         f"Test macro-F1 {report['f1_macro']:.3f} (95 % interval {low:.3f} to {high:.3f}): the model"
         f" {verdict} the baseline, {against['name']}, which has {against['f1_macro']:.3f}"

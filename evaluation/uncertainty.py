@@ -1,22 +1,26 @@
 """How far a score on these test rows can be trusted: intervals, and a test of a difference.
 
 Test rows come in groups of near-duplicates, which are right or wrong together, so groups are
-drawn, never rows. A score depends on a set of rows only through its confusion matrix, and that
-is the sum over groups. Groups with equal matrices are interchangeable: it is enough to draw how
-many of each kind are taken, which has the same distribution and costs a matrix product.
+drawn, never rows. A score depends on a set of rows only through its tallies (`confusion`), and
+those are the sum over groups. Groups with equal tallies are interchangeable: it is enough to draw
+how many of each kind are taken, which has the same distribution and costs a matrix product.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.confusion import (
+    Tallies,
     accuracies,
     balanced_accuracies,
     f1_of_classes,
     kappas,
     matthews_correlations,
+    rows_of_classes,
+    tallies_of_groups,
 )
 
 NUM_RESAMPLES = 10_000
@@ -27,6 +31,12 @@ NUM_DRAWS = 10_000
 
 LEVEL = 0.95
 """Coverage that the intervals aim at."""
+
+SIGNIFICANCE = 0.05
+"""Systems are told apart where the p-value of their difference is below this."""
+
+FEW_ROWS = 8
+"""Rows that a class needs at least for its percentile interval to cover about what it aims at."""
 
 # Numbers that one chunk of draws holds at most: 32 MiB as int64.
 _CHUNK_CELLS = 4 * 2**20
@@ -63,21 +73,16 @@ def bootstrap_intervals(
         {`accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`, `kappa_linear`,
         `kappa_quadratic`, `f1 of NAME` for each class: [low, high]}.
     """
-    matrices = group_confusions(labels, predictions, groups, len(names))
-    rng = np.random.default_rng(seed)
-    drawn = np.concatenate(list(_resampled_confusions(matrices, num_resamples, rng)))
-    f1 = f1_of_classes(drawn)
-    samples = {
-        "accuracy": accuracies(drawn),
-        "f1_macro": f1.mean(axis=-1),
-        "balanced_accuracy": balanced_accuracies(drawn),
-        "matthews_correlation": matthews_correlations(drawn),
-        "kappa_linear": kappas(drawn, "linear"),
-        "kappa_quadratic": kappas(drawn, "quadratic"),
-    }
-    samples |= {f"f1 of {name}": f1[:, code] for code, name in enumerate(names)}
+    tallies = tallies_of_groups(labels, predictions, groups, len(names))
+    chunks = [
+        _sampled_scores(drawn, names)
+        for drawn in _resampled(tallies, num_resamples, np.random.default_rng(seed))
+    ]
     ends = [(1 - level) / 2, (1 + level) / 2]
-    return {metric: np.quantile(values, ends).tolist() for metric, values in samples.items()}
+    return {
+        metric: np.quantile(np.concatenate([chunk[metric] for chunk in chunks]), ends).tolist()
+        for metric in chunks[0]
+    }
 
 
 def paired_randomisation(
@@ -108,10 +113,10 @@ def paired_randomisation(
     Returns:
         {`accuracy`, `f1_macro`: {`difference` (a minus b, -1 to 1), `p_value`}}.
     """
-    of_a = group_confusions(labels, a, groups, num_labels)
-    of_b = group_confusions(labels, b, groups, num_labels)
-    # Swapping a group whose two matrices are equal changes neither system's scores.
-    changes = (of_b - of_a)[(of_a != of_b).any(axis=(1, 2))]
+    of_a = tallies_of_groups(labels, a, groups, num_labels)
+    of_b = tallies_of_groups(labels, b, groups, num_labels)
+    # Swapping a group whose tallies are equal changes neither system's scores.
+    changes = (of_b - of_a)[(of_a != of_b).any(axis=1)]
     totals = of_a.sum(axis=0), of_b.sum(axis=0)
     observed = _differences(*totals)
     num_extreme = dict.fromkeys(observed, 0)
@@ -129,62 +134,63 @@ def paired_randomisation(
     }
 
 
-def group_confusions(
-    labels: NDArray[np.int64],
-    predictions: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    num_labels: int,
-) -> NDArray[np.int64]:
-    """Confusion matrix of each group: int64 [num_groups, num_labels, num_labels].
+def few_rows(per_class: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """{class: rows} of the classes that have rows, but too few for their percentile interval.
 
-    Groups come in rising order of their number; rows of a matrix are true, columns predicted.
+    A resample of few rows repeats them: two rows that are both wrong have no other outcome, and
+    the interval is a point.
+
+    Args:
+        per_class: {class: {`support`: rows, ...}}.
     """
-    assert len(labels) == len(predictions) == len(groups) > 0
-    numbers, group = np.unique(groups, return_inverse=True)
-    cell = (group * num_labels + labels) * num_labels + predictions
-    counts = np.bincount(cell, minlength=len(numbers) * num_labels**2)
-    return counts.reshape(len(numbers), num_labels, num_labels)
+    support = {name: int(row["support"]) for name, row in per_class.items()}
+    return {name: rows for name, rows in support.items() if 0 < rows < FEW_ROWS}
 
 
-def _resampled_confusions(
-    matrices: NDArray[np.int64], num_resamples: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Confusion matrices of resamples, int64 [chunk, k, k], in chunks."""
-    strata = matrices.sum(axis=2).argmax(axis=1)
-    kinds = [_kinds(matrices[strata == stratum]) for stratum in np.unique(strata)]
+def _sampled_scores(drawn: Tallies, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """{metric: float64 [draws]} of the tallies of resamples, int64 [draws, 3 k + 2]."""
+    f1 = f1_of_classes(drawn)
+    return {
+        "accuracy": accuracies(drawn),
+        "f1_macro": f1.mean(axis=-1),
+        "balanced_accuracy": balanced_accuracies(drawn),
+        "matthews_correlation": matthews_correlations(drawn),
+        "kappa_linear": kappas(drawn, "linear"),
+        "kappa_quadratic": kappas(drawn, "quadratic"),
+        **{f"f1 of {name}": f1[:, code] for code, name in enumerate(names)},
+    }
+
+
+def _resampled(tallies: Tallies, num_resamples: int, rng: np.random.Generator) -> Iterator[Tallies]:
+    """Tallies of resamples, int64 [chunk, 3 k + 2], in chunks."""
+    strata = rows_of_classes(tallies).argmax(axis=1)
+    kinds = [_kinds(tallies[strata == stratum]) for stratum in np.unique(strata)]
     widest = max(len(counts) for _, counts in kinds)
-    for chunk in _chunks(num_resamples, widest):
-        parts = [
-            _sum_of_kinds(rng.multinomial(counts.sum(), counts / counts.sum(), size=chunk), kind)
-            for kind, counts in kinds
-        ]
-        yield np.sum(parts, axis=0)
+    for chunk in _chunks(num_resamples, widest + tallies.shape[1]):
+        total = np.zeros((chunk, tallies.shape[1]), dtype=np.int64)
+        for kind, counts in kinds:
+            taken = rng.multinomial(counts.sum(), counts / counts.sum(), size=chunk)
+            total += _sum_of_kinds(taken, kind)
+        yield total
 
 
-def _swapped(
-    changes: NDArray[np.int64], num_draws: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """What swapping half of the groups adds to the first system, int64 [chunk, k, k]."""
-    if len(changes) == 0:
-        yield np.zeros((num_draws, *changes.shape[1:]), dtype=np.int64)
-        return
+def _swapped(changes: Tallies, num_draws: int, rng: np.random.Generator) -> Iterator[Tallies]:
+    """What swapping half of the groups adds to the first system, int64 [chunk, 3 k + 2]."""
     kind, counts = _kinds(changes)
-    for chunk in _chunks(num_draws, len(counts)):
+    for chunk in _chunks(num_draws, len(counts) + changes.shape[1]):
         yield _sum_of_kinds(rng.binomial(counts, 0.5, size=(chunk, len(counts))), kind)
 
 
-def _kinds(matrices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different matrices, int64 [num_kinds, k, k], and how often each is there."""
-    kinds, counts = np.unique(matrices, axis=0, return_counts=True)
+def _kinds(tallies: Tallies) -> tuple[Tallies, NDArray[np.int64]]:
+    """The different tallies, int64 [num_kinds, 3 k + 2], and how often each is there."""
+    kinds, counts = np.unique(tallies, axis=0, return_counts=True)
     return kinds, counts
 
 
-def _sum_of_kinds(taken: NDArray[np.int64], kinds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of matrices, int64 [draws, k, k], for how many of each kind a draw takes."""
-    flat = kinds.reshape(len(kinds), -1)
+def _sum_of_kinds(taken: NDArray[np.int64], kinds: Tallies) -> Tallies:
+    """Sum of tallies, int64 [draws, 3 k + 2], for how many of each kind a draw takes."""
     # As float64 the product runs in BLAS; counts of rows are exact in it.
-    total = np.rint(taken.astype(np.float64) @ flat.astype(np.float64)).astype(np.int64)
-    return np.asarray(total.reshape(len(taken), *kinds.shape[1:]))
+    return np.rint(taken.astype(np.float64) @ kinds.astype(np.float64)).astype(np.int64)
 
 
 def _chunks(num_draws: int, width: int) -> Iterator[int]:
@@ -194,8 +200,8 @@ def _chunks(num_draws: int, width: int) -> Iterator[int]:
         yield min(size, num_draws - start)
 
 
-def _differences(a: NDArray[np.int64], b: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    """First minus second system: {metric: float64 [...]} of two int64 [..., k, k]."""
+def _differences(a: Tallies, b: Tallies) -> dict[str, NDArray[np.float64]]:
+    """First minus second system: {metric: float64 [...]} of two int64 [..., 3 k + 2]."""
     return {
         "accuracy": accuracies(a) - accuracies(b),
         "f1_macro": f1_of_classes(a).mean(axis=-1) - f1_of_classes(b).mean(axis=-1),

@@ -14,3 +14,11 @@ CALIBRATION = {
     "brier_score": "Brier score (0 to 2)",
     "negative_log_likelihood": "negative log-likelihood, nats a row",
 }
+
+F1_MACRO_PRESENT = "f1_macro_of_classes_present"
+"""Key of a macro-F1 over the classes that have rows, which is another score than `f1_macro`."""
+
+LOW_CONFIDENCE = {
+    "accuracy": "accuracy",
+    F1_MACRO_PRESENT: "macro-F1 of the classes that have rows here",
+}

@@ -1,12 +1,13 @@
 """The report's sections that the final evaluation fills; what a report lacks is left out."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from results.markup import heading, interval, number, paragraphs, picture, section, table
-from results.metric_names import CALIBRATION, OVERALL
+from results.metric_names import CALIBRATION, LOW_CONFIDENCE, OVERALL
+from results.score_wording import TOO_FEW_ROWS, between_trainings
 
 _PICTURES = {
     "class_f1.png": "F1 of each class with 95 % intervals, the model against the baseline",
@@ -28,6 +29,7 @@ def final_sections(test: Mapping[str, Any], reports: Path | None) -> str:
     analysis = _read_analysis(reports)
     parts = {
         "Test": _scores(test) + _pictures(reports),
+        "Retrain": _retrain(test.get("retrain")),
         "Calibration": _calibration(test.get("calibration"), reports),
         "Rows of low confidence": _low_confidence(test.get("low_confidence")),
         "Error analysis": _errors(analysis),
@@ -43,11 +45,11 @@ def _scores(test: Mapping[str, Any]) -> str:
         for key, name in OVERALL.items()
         if key in test
     ]
-    of_baseline = against.get("per_class", {})
+    of_baseline, few = against.get("per_class", {}), method.get("few_rows", {})
     classes = [
         [
             *(name, *(number(row[key]) for key in ("precision", "recall", "f1"))),
-            interval(intervals.get(f"f1 of {name}")),
+            _class_interval(intervals, name, few),
             number(of_baseline.get(name, {}).get("f1")),
             row["support"],
         ]
@@ -58,7 +60,7 @@ def _scores(test: Mapping[str, Any]) -> str:
     return (
         paragraphs([f"The baseline is {against['name']}, fitted on the same rows."])
         + table(["metric", "test", "95 % interval", "baseline", "its 95 % interval"], overall)
-        + paragraphs(_what_intervals_cover(test))
+        + paragraphs([f"Intervals cover {method['intervals_cover']}.", between_trainings(test)])
         + table(header, classes)
         + paragraphs([f"{method['labels']}."])
         + table(["test rows opened at", "because"], openings)
@@ -76,18 +78,22 @@ def _beside(
     ]
 
 
-def _what_intervals_cover(test: Mapping[str, Any]) -> Iterator[str]:
-    """The interval is one kind of doubt; the deviation between seeds, the other, beside it."""
-    yield f"Intervals cover {test['method']['intervals_cover']}."
-    deviation = test.get("search", {}).get("confirmed_deviation")
-    if deviation is None:
-        yield "How far another seed or training split moves macro-F1 was not measured."
-        return
-    low, high = test["confidence_intervals"]["f1_macro"]
-    yield (
-        "Another seed and training split move macro-F1 too: the confirmation's trainings of the"
-        f" winner have a standard deviation of {deviation * 100:.2f} points, beside an interval of"
-        f" {(high - low) * 100:.2f} points from end to end."
+def _class_interval(intervals: Mapping[str, Any], name: str, few: Mapping[str, int]) -> str:
+    """The interval of a class's F1, marked where its rows are too few for one."""
+    ends = interval(intervals.get(f"f1 of {name}"))
+    return f"{ends} ({TOO_FEW_ROWS})" if ends and name in few else ends
+
+
+def _retrain(found: Mapping[str, Any] | None) -> str:
+    """With which seed the model that was tested came to be, and what was rejected before it."""
+    if not found:
+        return ""
+    rejected = found["rejected_attempts"]
+    told = f"the winner was retrained on {found['rows']:,} rows in {found['seconds']:.0f} s"
+    before = "rejected before the test was opened"
+    return paragraphs(
+        [f"{told}, with seed {found['seed']}; attempts {before}: {len(rejected)}."]
+        + [f"An attempt was {before}: {problem}." for problem in rejected]
     )
 
 
@@ -107,15 +113,16 @@ def _low_confidence(low: Mapping[str, Any] | None) -> str:
     """Rows that the confidence filter took from the test part, never mixed with the test."""
     if not low:
         return ""
-    intervals = low.get("confidence_intervals", {})
+    intervals, few = low.get("confidence_intervals", {}), low.get("few_rows", {})
     overall = [
         [name, number(low[key]), interval(intervals.get(key))]
-        for key, name in OVERALL.items()
+        for key, name in LOW_CONFIDENCE.items()
         if key in low
     ]
     classes = [
-        [name, number(row.get("f1")), interval(intervals.get(f"f1 of {name}")), row.get("support")]
+        [name, number(row["f1"]), _class_interval(intervals, name, few), row["support"]]
         for name, row in low.get("per_class", {}).items()
+        if row["support"]
     ]
     note = low.get("note") or "The confidence filter took these rows; no test score counts them."
     return (
@@ -199,7 +206,10 @@ def _most_confident(mistakes: Sequence[Mapping[str, Any]]) -> str:
 
 def _gates(test: Mapping[str, Any]) -> str:
     gates = [
-        [name, number(gate["threshold"]), number(gate["value"]), _yes(gate["met"])]
+        [
+            *(name, number(gate["threshold"]), number(gate["value"])),
+            *(number(gate.get("p_value")), _yes(gate["met"])),
+        ]
         for name, gate in test.get("gates", {}).items()
     ]
     stages = [
@@ -207,8 +217,9 @@ def _gates(test: Mapping[str, Any]) -> str:
         for stage, checks in test.get("stages", {}).items()
         for name, found in checks.items()
     ]
-    return (table(["quality gate", "above", "value", "met"], gates) if gates else "") + (
-        table(["stage", "check", "met", "found", "rule"], stages) if stages else ""
+    of_gates, of_stages = ["above", "value", "p, below 0.05", "met"], ["met", "found", "rule"]
+    return (table(["quality gate", *of_gates], gates) if gates else "") + (
+        table(["stage", "check", *of_stages], stages) if stages else ""
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from results import score_wording
 from results.markup import code, number, paragraphs, table
 
 
@@ -22,9 +23,8 @@ def three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> s
     searched = told.get("search_f1_macro", best["search_f1_macro"])
     tested = test["f1_macro"] if test else None
     rows = [
-        ["search", number(searched) or "none", "the best of many on the same validation rows"],
-        ["confirmation", number(confirmed) or "none", "mean of fresh draws, selected on"],
-        ["test", number(tested) or "not opened", "rows that chose nothing: the one to quote"],
+        [name, number(score) or ("not opened" if name == "test" else "none"), on]
+        for name, score, on in score_wording.three_scores(searched, confirmed, tested)
     ]
     return table(["macro-F1 of the winner", "score", "on"], rows) + paragraphs(
         _optimism({"search": searched, "confirmation": confirmed}, tested)

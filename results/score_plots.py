@@ -1,6 +1,6 @@
 """Pictures of scores: whether probabilities can be trusted, and F1 against the baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from results.drawing import BLUE, GREY, ORANGE, class_labels, plain, save
+from results.proportions import wilson_interval
+
+# After the number of rows of a class.
+_FEW = ": too few\nfor its interval"
 
 # Inches; a picture of hundreds of classes is crowded rather than too large to open.
 _HIGHEST = 60.0
@@ -59,7 +62,7 @@ def plot_class_f1(path: Path, names: Sequence[str], report: Mapping[str, Any]) -
         names: [num_labels], names in the order of the codes.
         report: `f1_macro`, `per_class` {name: {f1, support}}, `confidence_intervals` {`f1_macro`,
             `f1 of NAME`: [low, high]} and `baseline` with the first two and, where it has them,
-            the intervals.
+            the intervals; the classes that its `method.few_rows` names are marked.
 
     Raises:
         OSError: the file cannot be written.
@@ -70,8 +73,9 @@ def plot_class_f1(path: Path, names: Sequence[str], report: Mapping[str, Any]) -
 def draw_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
     """The figure of `plot_class_f1`."""
     shown = class_labels(names, width=26, lines=4)
+    few = report.get("method", {}).get("few_rows", {})
     labels = [
-        f"{label}\n({report['per_class'][name]['support']:,} rows)"
+        f"{label}\n({report['per_class'][name]['support']:,} rows{_FEW if name in few else ''})"
         for label, name in zip(shown, names, strict=True)
     ]
     places = np.array([*range(len(names)), len(names) + 0.3])  # macro-F1 stands apart
@@ -79,8 +83,8 @@ def draw_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(9.0, min(1.8 + height * len(places), _HIGHEST)), layout="constrained")
     axes = figure.subplots()
     against = report["baseline"]
-    _draw_f1(axes, places - 0.16, names, report, (BLUE, "o", "model"))
-    _draw_f1(axes, places + 0.16, names, against, (ORANGE, "s", plain(against["name"])))
+    _draw_f1(axes, places - 0.16, names, report, few, (BLUE, "o", "model"))
+    _draw_f1(axes, places + 0.16, names, against, few, (ORANGE, "s", plain(against["name"])))
     axes.axhline(len(names) - 0.35, color=GREY, linewidth=0.8)
     axes.set_yticks(places, [*labels, "Macro-F1"])
     axes.set_ylim(places[-1] + 0.6, -0.6)
@@ -96,7 +100,9 @@ def _draw_reliability(
     axes: Axes, bins: Sequence[Mapping[str, Any]], confidence: NDArray[np.float64]
 ) -> None:
     accuracy = np.array([row["accuracy"] for row in bins], dtype=np.float64)
-    ends = np.array([_wilson(row) for row in bins])
+    ends = np.array(
+        [wilson_interval(round(row["accuracy"] * row["count"]), row["count"]) for row in bins]
+    )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="confidence = accuracy")
     axes.errorbar(
         confidence,
@@ -116,28 +122,26 @@ def _draw_reliability(
     axes.legend(loc="lower right", frameon=False)
 
 
-def _wilson(row: Mapping[str, Any]) -> tuple[float, float]:
-    """95 % interval of a bin's accuracy."""
-    right = round(row["accuracy"] * row["count"])
-    interval = binomtest(right, row["count"]).proportion_ci(0.95, method="wilson")
-    return interval.low, interval.high
-
-
 def _draw_f1(
     axes: Axes,
     places: NDArray[np.float64],
     names: Sequence[str],
     scores: Mapping[str, Any],
+    few: Container[str],
     style: tuple[str, str, str],
 ) -> None:
-    """Points with intervals at heights `places`, macro-F1 last; `style`: colour, marker, label."""
+    """Points with intervals at heights `places`, macro-F1 last; dotted for the classes in `few`.
+
+    `style`: colour, marker, label.
+    """
     colour, marker, label = style
     values = [*(scores["per_class"][name]["f1"] for name in names), scores["f1_macro"]]
     axes.plot(values, places, color=colour, marker=marker, linestyle="", label=label)
     intervals = scores.get("confidence_intervals", {})
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     metrics = [*(f"f1 of {name}" for name in names), "f1_macro"]
-    for place, metric, value in zip(places, metrics, values, strict=True):
+    lines = [*(":" if name in few else "-" for name in names), "-"]
+    for place, metric, value, line in zip(places, metrics, values, lines, strict=True):
         if metric in intervals:
-            axes.plot(intervals[metric], [place, place], color=colour, linewidth=2, alpha=0.6)
+            axes.plot(intervals[metric], [place, place], line, color=colour, linewidth=2, alpha=0.6)
         axes.text(1.01, place, f"{value:.3f}", color=colour, transform=beside, va="center")

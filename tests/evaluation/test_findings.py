@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 
-from evaluation.findings import findings
+from evaluation.findings import SIGNIFICANCE, STEEP, _power, findings
 
 BY_DISTANCE = {
     "neighbouring": {"errors": 30, "share_of_errors": 0.75},
@@ -38,8 +40,6 @@ def _second(part: str, value: object) -> str:
         ((80, 70, 60, 50), "but not steeply"),
         ((80, 75, 75, 72), "does not clearly change"),
         ((20, 50, 60, 80), "rises with similarity"),
-        # Half as many, but of so few that chance does it.
-        ((4, 0, 0, 2), "does not clearly change"),
     ],
 )
 def test_a_steep_drop_with_similarity_alone_is_called_what_a_leak_looks_like(errors, words):
@@ -50,6 +50,27 @@ def test_a_steep_drop_with_similarity_alone_is_called_what_a_leak_looks_like(err
     )
     assert f"({errors[0]} of 200)" in sentence
     assert f"({errors[-1]} of 200)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("errors", "rows"), [((4, 0, 0, 2), 200), ((0, 3, 2, 1), 200), ((20, 19, 18, 17), 50)]
+)
+def test_rows_that_could_not_show_a_steep_drop_are_not_called_free_of_a_leak(errors, rows):
+    sentence = _second("by_similarity", _quarters(*errors, rows=rows))
+    assert "cannot be told from so few rows and errors" in sentence
+    assert "no sign" not in sentence
+    enough = _second("by_similarity", _quarters(*(40 * count for count in errors), rows=40 * rows))
+    assert "cannot be told" not in enough
+
+
+@pytest.mark.parametrize(("rate", "rows"), [(0.4, 80), (0.4, 200), (0.1, 500), (0.8, 30)])
+def test_the_chance_of_seeing_a_steep_drop_is_that_of_fishers_test(rate, rows):
+    rng = np.random.default_rng(0)
+    first, second = (rng.binomial(rows, share, 2000) for share in (rate, STEEP * rate))
+    tables = zip(first.tolist(), second.tolist(), strict=True)
+    seen = [fisher_exact([[a, rows - a], [b, rows - b]]).pvalue < SIGNIFICANCE for a, b in tables]
+    part = {"rows": rows, "error_rate": rate}
+    assert _power(part, part) == pytest.approx(np.mean(seen), abs=0.06)
 
 
 @pytest.mark.parametrize(

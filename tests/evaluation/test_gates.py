@@ -4,12 +4,15 @@ from evaluation.gates import all_unmet, check_gates, unmet
 from evaluation.stages import check, unmet_stages
 
 
-def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1):
+def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1, p_value=0.01):
     return {
         "accuracy": accuracy,
         "f1_macro": f1_macro,
         "per_class": {"none": {"f1": 0.99}, "macro": {"f1": f1}},
-        "baseline": {"difference": {"accuracy": -1.0, "f1_macro": difference}},
+        "baseline": {
+            "difference": {"accuracy": -1.0, "f1_macro": difference},
+            "p_value": {"accuracy": 0.0001, "f1_macro": p_value},
+        },
     }
 
 
@@ -27,6 +30,15 @@ def test_values_above_every_threshold_meet_every_gate():
 def test_a_value_at_exactly_its_threshold_is_unmet(kind, accuracy, f1_macro, f1):
     gates = check_gates(kind, _report(accuracy, f1_macro, f1, difference=0.0))
     assert unmet(gates) == ["accuracy", "f1_macro", "f1 of macro", "beats the baseline"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "met"),
+    [(0.001, 0.049, True), (0.1, 0.05, False), (-0.1, 0.001, False), (0.0, 1.0, False)],
+)
+def test_the_baseline_is_beaten_by_a_difference_that_chance_does_not_make(difference, p_value, met):
+    gate = check_gates("minimum", _report(0.9, 0.9, 0.9, difference, p_value))["beats the baseline"]
+    assert gate == {"threshold": 0.0, "value": difference, "met": met, "p_value": p_value}
 
 
 def test_one_weak_class_alone_is_named():

@@ -70,13 +70,37 @@ def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_interv
     }
     card = model_card(winner, report)
     assert "| search | 0.8111 |" in card
-    assert "| confirmed mean | 0.7222 | fresh draws; selected on |" in card
+    assert "| confirmation | 0.7222 | mean of fresh draws, selected on |" in card
     assert f"| test | {report['f1_macro']:.4f} |" in card
-    assert "the standard deviation between the confirmation's trainings is 0.0123" in card
+    low, high = report["confidence_intervals"]["f1_macro"]
+    assert "within about +/- 2.46 points (two standard deviations, which those" in card
+    assert f"is about +/- {50 * (high - low):.2f} points (half its width)" in card
     report["search"] |= {"confirmed_f1_macro": None, "confirmed_deviation": None}
     card = model_card(winner, report)
-    assert "| confirmed mean | none |" in card
+    assert "| confirmation | none |" in card
     assert "was not measured" in card
+
+
+def test_the_seed_is_the_retrains_and_rejected_attempts_are_told(winner, report):
+    configured = winner.configuration.training.seed
+    without = {key: value for key, value in report.items() if key != "retrain"}
+    assert f"| training | {configured} |" in model_card(winner, without)
+    report["retrain"] = {
+        **{"seed": 77, "rejected_attempts": ["seed 76: it gives every row one class <b>"]},
+        **{"rows": 900, "seconds": 1.5},
+    }
+    card = model_card(winner, report)
+    assert "| training | 77 |" in card
+    assert "rejected before the test was opened: seed 76: it gives every row one class &lt;" in card
+
+
+def test_a_class_of_few_rows_is_marked_in_the_table(winner, report):
+    few, *others = report["per_class"]
+    report["method"]["few_rows"] = {few: 2}
+    lines = model_card(winner, report).splitlines()
+    marked = [line for line in lines if "(too few rows for its interval to be trusted)" in line]
+    assert [line.split(" | ")[0] for line in marked] == [f"| {few}"]
+    assert others
 
 
 def test_the_metadata_are_the_scores_as_the_hub_reads_them(winner, report):
@@ -147,9 +171,13 @@ def test_a_model_of_the_bundled_sample_is_said_to_be_a_demonstration(winner, rep
 
 
 def test_rows_of_low_confidence_are_told_apart(winner, report):
-    report["low_confidence"] = {"rows": 1234, "accuracy": 0.5, "f1_macro": 0.25}
+    report["low_confidence"] = {
+        **{"rows": 1234, "accuracy": 0.5, "f1_macro_of_classes_present": 0.25},
+        "classes_present": ["a", "b"],
+    }
     card = model_card(winner, report)
-    assert "On 1,234 such rows, apart from the test: macro-F1 0.2500, accuracy 0.5000." in card
+    assert "On 1,234 such rows, apart from the test: accuracy 0.5000, macro-F1 0.2500" in card
+    assert "over the 2 classes that have rows among them, so it cannot be held against" in card
     report["low_confidence"] = None
     assert "such rows, apart" not in model_card(winner, report)
 
@@ -175,7 +203,7 @@ def test_text_from_data_and_options_breaks_neither_the_block_nor_a_table_nor_the
         == _metadata(card)["model-index"][0]["results"][0]["dataset"]["name"]
     )
     assert card.split("\n---\n")[1].startswith("# Text classifier of 2 classes\n")
-    shown = r"&lt;img src=x&gt;\|a --- \[x\](http://y) \`\*\_"
+    shown = r"&lt;img src=x&gt;\|a --- \[x\](http\://y) \`\*\_"
     assert f"| {shown} | 0." in card
     header = next(line for line in card.splitlines() if line.startswith("| class | precision"))
     broken = next(line for line in card.splitlines() if line.startswith(f"| {shown} | 0."))
@@ -189,6 +217,35 @@ def test_numbers_and_texts_of_a_table_are_told_apart():
         "| 1,234 | 0.5000 |",
         "| x&lt;y |  |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://a.b/c and HTTP://a.b", r"see https\://a.b/c and HTTP\://a.b"),
+        ("www.a.b WWW.a.b", r"www\.a.b WWW\.a.b"),
+        ("me@a.b", r"me\@a.b"),
+        ("# x", r"\# x"),
+        ("- x", r"\- x"),
+        ("+ x", r"\+ x"),
+        ("---", r"\---"),
+        ("===", r"\==="),
+        ("1. x", r"1\. x"),
+        ("12) x", r"12\) x"),
+        ("> x", "&gt; x"),
+        ("  # x", r"\# x"),
+        ("2.13.0", "2.13.0"),
+        ("a - b: 1. c # d", "a - b: 1. c # d"),
+    ],
+)
+def test_a_text_starts_no_link_heading_or_list(text, shown):
+    assert plain(text) == shown
+
+
+def test_a_directory_whose_name_is_markup_opens_no_heading(winner, report, tmp_path):
+    (tmp_path / "# x").mkdir()
+    card = model_card(_with(winner, "model", name=str(tmp_path / "# x")), report)
+    assert "\n\\# x, fine-tuned" in card
 
 
 @pytest.mark.parametrize(

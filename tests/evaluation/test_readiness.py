@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -102,6 +103,37 @@ def test_other_label_names_are_seen_by_the_pipeline_and_by_us_alike(directory, p
     config = json.loads(path.read_text("utf-8")) | {"id2label": {"0": "same", "1": "same"}}
     path.write_text(json.dumps(config), encoding="utf-8")
     assert "pipeline opens" in _unmet(check_artefacts(directory, TEXTS, probabilities))
+
+
+def test_weights_in_pytorchs_format_are_checked_where_they_are(directory, probabilities):
+    name = "pytorch_model.bin agrees"
+    path = directory / "pytorch_model.bin"
+    weights = load_file(directory / "model.safetensors")
+
+    def check(content):
+        torch.save(content, path)
+        return check_artefacts(directory, TEXTS[:1], probabilities[:1])[name]
+
+    assert check(weights)["met"]
+    assert check({**weights, "tied": weights["classifier.bias"].clone()})["met"]
+    first, second = "classifier.bias", "classifier.weight"
+    changed = check({**weights, first: weights[first] + 1e-6})
+    assert changed["value"] == "1 tensors differ, the first classifier.bias"
+    lacking = {key: value for key, value in weights.items() if key != second}
+    assert second in check(lacking)["value"]
+    assert "odd" in check({**weights, "odd": weights[second] + 1})["value"]
+    assert not check({**weights, "code": Evil()})["met"]
+    path.write_bytes(path.read_bytes()[:500])
+    checks = check_artefacts(directory, TEXTS, probabilities)
+    assert [found for found in checks if not checks[found]["met"]] == [name]
+    assert "\n" not in checks[name]["value"]
+
+
+class Evil:
+    """What runs code when a pickle is loaded without care."""
+
+    def __reduce__(self):
+        return pytest.fail, ("the pickle was run",)
 
 
 def test_numbers_that_are_none_are_not_ready(shipped, probabilities):

@@ -1,17 +1,14 @@
-"""Stage gates: each is met by sound data, training and files, and by nothing else."""
+"""Stage gates of data and training: each is met by sound ones, and by nothing else."""
 
-import copy
 import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from evaluation.scores import score
 from evaluation.stages import check_data, check_training
-from evaluation.written import FILES, check_evaluation
-from results.files import read_csv, write_csv, write_text
-from results.plots import plot_training_curves
+from results.files import read_csv, write_csv
 from tests.training.toys import toy_task, toy_training
 from training.config import DataConfig
 from training.data import open_test, prepare
@@ -19,7 +16,6 @@ from training.finetune import finetune
 from training.texts import LabelledTexts
 
 NUM_ROWS = 320
-NAMES = ["fine", "mild, really", "<severe>"]
 
 
 def _unmet(stage):
@@ -118,6 +114,36 @@ def test_a_class_of_another_share_is_found_unless_the_file_fixes_the_split(
     assert check_data(data, fewer, splits, fixed)["class shares kept"]["met"]
 
 
+@pytest.mark.parametrize("drawn", [True, False])
+def test_under_a_fixed_test_a_drawn_validation_is_checked_and_a_fixed_one_is_said_to_be(
+    tmp_path, config, drawn
+):
+    table = pd.read_csv(config.path)
+    place = np.arange(len(table))
+    table["part"] = np.where(place % 5 == 0, "test", "train")
+    if not drawn:
+        mild = table["final_label"] == config.labels[1]
+        table.loc[(place % 5 == 1) | ((place % 5 == 2) & mild), "part"] = "validation"
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    fixed = DataConfig(
+        path=str(tmp_path / "rows.csv"), split_column="part", near_duplicate_threshold=None
+    )
+    data = prepare(fixed)
+    test = open_test(fixed, sha256=data.summary.sha256).test
+
+    def shares(changed):
+        return check_data(changed, test, [], fixed)["class shares kept"]
+
+    found = shares(data)
+    assert found["met"]
+    assert (found["value"] == "fixed by the file") is not drawn
+    # Rows of a class that go missing leave its share too small where it was drawn.
+    labels = data.train.labels.copy()
+    labels[labels == 0] = 1
+    changed = shares(replace(data, train=replace(data.train, labels=labels)))
+    assert changed["met"] is not drawn
+
+
 def test_a_small_class_may_miss_its_share_by_a_whole_row(data, config):
     def rows(*counts):
         labels = np.repeat(np.arange(4), counts)
@@ -183,117 +209,26 @@ def test_a_loss_that_rose_a_collapse_and_a_loss_above_the_limit_are_found(traine
     ]
 
 
+@pytest.mark.parametrize(("loss", "met"), [(1.098, True), (1.099, False)])
+def test_a_single_evaluation_is_held_against_the_loss_of_a_uniform_guess(trained, loss, met):
+    assert trained.model.config.num_labels == 3
+    once = replace(trained, evaluations=(replace(trained.evaluations[-1], train_loss=loss),))
+    found = _training(once)["loss fallen"]
+    assert found["met"] is met
+    assert "below 1.0986" in found["rule"]
+
+
+def test_each_rule_of_the_training_says_where_it_is_enforced(trained):
+    rules = {name: found["rule"] for name, found in _training(trained).items()}
+    by_guard = {name for name, rule in rules.items() if "the retrain's guard" in rule}
+    assert by_guard == {
+        *("every loss finite", "not collapsed", "loss on fixed rows within the guard's limit"),
+    }
+    for name in rules.keys() - by_guard:
+        assert "checked here alone" in rules[name]
+
+
 def test_a_training_without_evaluations_shows_nothing(trained):
     assert set(_unmet(_training(replace(trained, evaluations=())))) == {
         *("every loss finite", "loss fallen", "not collapsed"),
     }
-
-
-# Evaluation.
-
-
-@pytest.fixture
-def written(tmp_path):
-    """A directory of reports, its report, and the rows of splits.csv."""
-    reports = tmp_path / "reports"
-    rng = np.random.default_rng(0)
-    rows = np.arange(100, 160)
-    labels, predictions, baseline = (rng.integers(0, len(NAMES), 60) for _ in range(3))
-    columns = ("row", "label", "prediction", "baseline_prediction")
-    lines = zip(
-        rows,
-        *([NAMES[code] for code in codes] for codes in (labels, predictions, baseline)),
-        strict=True,
-    )
-    write_csv(
-        reports / "predictions.csv",
-        columns,
-        (dict(zip(columns, line, strict=True)) for line in lines),
-    )
-    report = {**score(labels, predictions, NAMES), "baseline": score(labels, baseline, NAMES)}
-    plot_training_curves(reports / "training_curves.png", search_curve=[], final_curve=[])
-    picture = (reports / "training_curves.png").read_bytes()
-    for name in (name for names in FILES.values() for name in names if name != "predictions.csv"):
-        if name.endswith(".png"):
-            (reports / name).write_bytes(picture)
-        else:
-            write_text(reports / name, "{}\n")
-    splits = [{"row": str(row), "split": "test" if row in rows else "train"} for row in range(160)]
-    return reports, report, splits
-
-
-def _evaluation(written):
-    reports, report, splits = written
-    return check_evaluation(reports, report, splits, NAMES)
-
-
-def test_whole_files_meet_every_check(written):
-    stage = _evaluation(written)
-    assert _unmet(stage) == []
-    assert stage["scores come out again"]["value"] <= 1e-12
-    assert json.loads(json.dumps(stage, allow_nan=False)) == stage
-
-
-@pytest.mark.parametrize(("name", "files"), FILES.items())
-def test_a_file_that_is_missing_or_empty_is_named(written, name, files):
-    path = written[0] / files[-1]
-    path.write_bytes(b"")
-    assert f"{files[-1]}: empty" in _evaluation(written)[name]["value"]
-    path.unlink()
-    stage = _evaluation(written)
-    assert f"{files[-1]}: missing" in stage[name]["value"]
-    assert name in _unmet(stage)
-
-
-def test_json_and_pictures_that_do_not_open_are_named(written):
-    reports = written[0]
-    (reports / "error_analysis.json").write_text('{"rows": 1', encoding="utf-8")
-    picture = (reports / "reliability.png").read_bytes()
-    (reports / "reliability.png").write_bytes(picture[: len(picture) // 2])
-    stage = _evaluation(written)
-    assert _unmet(stage) == ["pictures written", "analysis written"]
-    assert stage["pictures written"]["value"].startswith("reliability.png: cannot be read")
-    assert stage["analysis written"]["value"].startswith("error_analysis.json: cannot be read")
-
-
-@pytest.mark.parametrize("of_baseline", [False, True])
-@pytest.mark.parametrize("change", ["accuracy", "f1_macro", "per_class", "confusion_matrix"])
-def test_any_score_that_the_predictions_do_not_give_is_found(written, change, of_baseline):
-    reports, report, splits = written
-    report = copy.deepcopy(report)
-    scores = report["baseline"] if of_baseline else report
-    if change == "per_class":
-        scores["per_class"][NAMES[1]]["recall"] += 1e-8
-    elif change == "confusion_matrix":
-        scores["confusion_matrix"][0][1] += 1
-    else:
-        scores[change] -= 1e-8
-    stage = check_evaluation(reports, report, splits, NAMES)
-    assert _unmet(stage) == ["scores come out again"]
-
-
-def test_predictions_of_other_rows_than_the_test_are_found(written):
-    reports, report, splits = written
-    splits[0]["split"], splits[159]["split"] = "test", "train"
-    stage = check_evaluation(reports, report, splits, NAMES)
-    found = stage["predictions for the test rows alone"]
-    assert found["value"] == "60 rows, 1 missing, 1 beyond the test rows"
-    assert _unmet(stage) == ["predictions for the test rows alone"]
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("", "has no rows"),
-        ("row,label\n1,fine\n", "lacks prediction"),
-        ("row,label,prediction,baseline_prediction\n1,fine,fine,what\n", "unknown label 'what'"),
-        ("row,label,prediction,baseline_prediction\n1,fine\n", "lacks prediction"),
-        ("\udcff", "cannot be read"),
-    ],
-)
-def test_broken_predictions_are_told_and_never_raised(written, content, told):
-    (written[0] / "predictions.csv").write_bytes(content.encode("utf-8", "surrogateescape"))
-    stage = _evaluation(written)
-    for name in ("scores come out again", "predictions for the test rows alone"):
-        assert not stage[name]["met"]
-        assert told in stage[name]["value"]

@@ -1,16 +1,17 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
 from sklearn.metrics import accuracy_score, f1_score
 
-from evaluation.confusion import accuracies, f1_of_classes
+from evaluation.confusion import accuracies, f1_of_classes, tallies_of_groups, tallies_of_matrix
 from evaluation.scores import score
 from evaluation.uncertainty import (
     _chunks,
     _kinds,
     _sum_of_kinds,
     bootstrap_intervals,
-    group_confusions,
     paired_randomisation,
 )
 
@@ -27,8 +28,8 @@ def _rows(seed: int, num_rows: int, right: float = 0.7):
 
 def test_drawing_kinds_of_groups_equals_taking_the_rows_of_the_groups():
     labels, predictions, groups = _rows(0, 120)
-    matrices = group_confusions(labels, predictions, groups, 3)
-    kinds, counts = _kinds(matrices)
+    tallies = tallies_of_groups(labels, predictions, groups, 3)
+    kinds, counts = _kinds(tallies)
     rng = np.random.default_rng(1)
     taken = rng.multinomial(counts.sum(), counts / counts.sum(), size=20)
     drawn = _sum_of_kinds(taken, kinds)
@@ -37,7 +38,7 @@ def test_drawing_kinds_of_groups_equals_taking_the_rows_of_the_groups():
     for draw in range(20):
         rows: list[int] = []
         for kind, times in zip(kinds, taken[draw], strict=True):
-            alike = numbers[(matrices == kind).all(axis=(1, 2))]
+            alike = numbers[(tallies == kind).all(axis=1)]
             for number in rng.choice(alike, times):
                 rows.extend(np.flatnonzero(groups == number))
         assert accuracy[draw] == pytest.approx(accuracy_score(labels[rows], predictions[rows]))
@@ -180,7 +181,7 @@ def _rows_that_err_together(rng, num_systems: int):
 
 
 def test_intervals_over_groups_cover_the_true_scores_as_often_as_they_say():
-    expected = (ANSWERED * NUM_GROUPS[:, None] * 1000).round().astype(np.int64)
+    expected = tallies_of_matrix((ANSWERED * NUM_GROUPS[:, None] * 1000).round().astype(np.int64))
     truth = {"accuracy": accuracies(expected), "f1_macro": f1_of_classes(expected).mean()}
     rng = np.random.default_rng(20)
     num_draws, covered, covered_alone = 300, dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
@@ -229,3 +230,18 @@ def test_draws_in_several_chunks_agree_with_draws_in_one():
         for number in (10_000, 2000)
     ]
     assert tests[0]["p_value"] == pytest.approx(tests[1]["p_value"], abs=0.04)
+
+
+@pytest.mark.parametrize("num_labels", [4, 77])
+def test_memory_does_not_grow_with_the_matrices_of_many_classes(num_labels):
+    rng = np.random.default_rng(14)
+    labels, a, b = (rng.integers(0, num_labels, 4000) for _ in range(3))
+    names = [str(code) for code in range(num_labels)]
+    tracemalloc.start()
+    found = bootstrap_intervals(labels, a, np.arange(4000), names, seed=0)
+    paired_randomisation(labels, a, b, np.arange(4000), num_labels, num_draws=2000, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300e6  # bytes; one matrix a draw would be 470 MB
+    low, high = found["f1_macro"]
+    assert low < f1_score(labels, a, average="macro") < high

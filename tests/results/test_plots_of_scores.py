@@ -69,6 +69,16 @@ def test_f1_of_the_classes_is_drawn_with_and_without_the_baselines_intervals(tmp
     assert with_them.read_bytes() != without.read_bytes()
 
 
+def test_classes_of_few_rows_are_marked_in_words_and_by_dotted_intervals():
+    report = _report(["a", "b"]) | {"method": {"few_rows": {"a": 0}}}
+    (axes,) = draw_class_f1(["a", "b"], report).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert "too few\nfor its interval" in labels[0]
+    assert "too few" not in labels[1]
+    dotted = [line for line in axes.get_lines() if line.get_linestyle() == ":"]
+    assert len(dotted) == 2, "the model's and the baseline's"
+
+
 def test_a_very_long_name_is_not_cut_and_hundreds_of_classes_can_be_opened(tmp_path):
     path = tmp_path / "f1.png"
     plot_class_f1(path, ["x" * 300, "y"], _report(["x" * 300, "y"]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from results.metric_names import F1_MACRO_PRESENT
 from results.report import write_report
 from results.run import Run
 
@@ -17,7 +18,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&"
 SCORES = "Search, confirmation and test"
 SEARCH_SECTIONS = ["Confirmation", "Trials", "Data", "How to repeat it"]
 BEFORE = ["Verdict", SCORES, "Test", *SEARCH_SECTIONS]
-OF_TEST = ["Test", "Calibration", "Rows of low confidence", "Error analysis", "Gates"]
+OF_TEST = ["Test", "Retrain", "Calibration", "Rows of low confidence", "Error analysis", "Gates"]
 AFTER = ["Verdict", SCORES, *OF_TEST, *SEARCH_SECTIONS]
 PARAMETERS = {"learning_rate": 3e-4, "batch_size": 16}
 PICTURES = ("training_curves.png", "confusion_matrix.png", "class_f1.png", "reliability.png")
@@ -61,6 +62,7 @@ def _record(**changes):
             ],
             "winner_beats_default": {
                 "leader": PARAMETERS,
+                **{"draws": 2, "default_mean": 0.605, "leader_mean": 0.705},
                 "difference": 0.1,
                 "standard_error": 0.02,
                 "distinguishable": True,
@@ -80,11 +82,21 @@ def _test_report(**changes):
         "summary": f"found {EVIL}",
         **scores,
         "per_class": classes,
-        "confidence_intervals": {"accuracy": [0.7, 0.8], "f1_macro": [0.65, 0.75]},
+        "confidence_intervals": {
+            **{"accuracy": [0.7, 0.8], "f1_macro": [0.65, 0.75]},
+            f"f1 of {EVIL}": [0.0, 0.0],
+        },
         "baseline": {"name": EVIL, **scores},
         "gates": {f"f1 of {EVIL}": {"threshold": 0.7, "value": 0.55, "met": False}},
         "test_openings": [{"at": "2025-01-01T00:00:00+00:00", "reason": EVIL}],
-        "method": {"labels": "scores are agreement", "intervals_cover": "rows"},
+        "method": {
+            **{"labels": "scores are agreement", "intervals_cover": "rows"},
+            "few_rows": {EVIL: 3},
+        },
+        "retrain": {
+            **{"seed": 44, "rejected_attempts": [f"seed 43: {EVIL}"], "rows": 1234},
+            "seconds": 12.3,
+        },
         "search": {
             "trial_id": "t0001",
             "search_f1_macro": 0.71,
@@ -102,8 +114,8 @@ def _test_report(**changes):
             "training": {"loss fallen": {"met": False, "value": EVIL, "rule": "it falls"}},
         },
         "low_confidence": {
-            **{"rows": 17, "accuracy": 0.4, "f1_macro": 0.3333, "per_class": classes},
-            **{"confidence_intervals": {"f1_macro": [0.2, 0.4]}, "note": f"apart {EVIL}"},
+            **{"rows": 17, "accuracy": 0.4, F1_MACRO_PRESENT: 0.3333, "per_class": classes},
+            **{"confidence_intervals": {F1_MACRO_PRESENT: [0.2, 0.4]}, "note": f"apart {EVIL}"},
         },
         **changes,
     }
@@ -269,7 +281,8 @@ def test_before_the_test_two_scores_stand_there_and_no_gap(run):
 
 def test_the_deviation_between_seeds_stands_beside_the_interval(run, pictures):
     _, page = _page(run, _record(), test=_test_report(), reports=pictures)
-    assert "standard deviation of 3.45 points, beside an interval of 10.00 points" in page.text
+    assert "validation rows of its own, lie within about +/- 6.90 points (two" in page.text
+    assert "the test's interval is about +/- 5.00 points (half its width)" in page.text
     _, page = _page(run, _record(), test=_test_report(search={"search_f1_macro": 0.71}))
     assert "was not measured" in page.text
 
@@ -284,8 +297,29 @@ def test_stages_calibration_low_confidence_and_errors_are_shown(run, pictures):
         assert text in page.text, text
 
 
+def test_the_seed_of_the_model_and_the_rejected_attempts_are_shown(run, pictures):
+    _, page = _page(run, _record(), test=_test_report(), reports=pictures)
+    assert "on 1,234 rows in 12 s, with seed 44; attempts rejected before" in page.text
+    assert f"rejected before the test was opened: seed 43: {EVIL}." in page.text
+
+
+def test_a_class_of_few_rows_is_marked_and_the_gates_show_their_p_value(run, pictures):
+    gate = {"threshold": 0.0, "value": 0.02, "met": False, "p_value": 0.4321}
+    test = _test_report(gates={"beats the baseline": gate})
+    _, page = _page(run, _record(), test=test, reports=pictures)
+    assert "0.0000 to 0.0000 (too few rows for its interval to be trusted)" in page.text
+    assert re.search(r"beats the baseline\s+0.0000\s+0.0200\s+0.4321\s+no\n", page.text)
+
+
+def test_the_macro_f1_of_low_confidence_is_not_named_as_the_tests(run, pictures):
+    _, page = _page(run, _record(), test=_test_report(), reports=pictures)
+    _, _, apart = page.text.partition("Rows of low confidence")
+    assert re.search(r"macro-F1 of the classes that have rows here\s+0.3333", apart)
+    assert not re.search(r"macro-F1\s+0", apart.partition("Error analysis")[0])
+
+
 def test_an_older_report_without_the_later_keys_has_its_page(run, pictures):
-    later = ("search", "calibration", "stages", "low_confidence")
+    later = ("search", "retrain", "calibration", "stages", "low_confidence")
     test = {key: value for key, value in _test_report().items() if key not in later}
     (pictures / "error_analysis.json").write_text("{", encoding="utf-8")
     text, page = _page(run, _record(), test=test, reports=pictures)
