@@ -102,7 +102,9 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 if all(k in candidate.sound for candidate in confirmed)
             ]
         ),
-        "smallest_detectable_difference": None if found is None else found.paired.smallest_detectable,
+        "smallest_detectable_difference": None
+        if found is None
+        else found.paired.smallest_detectable,
         "winner_beats_default": comparison,
         "verdict": confirmation_verdict(comparison, **_standing(confirmation)),
     }
