@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date -u +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test lint format ci-search clean
+.PHONY: help demo test test-slow lint format ci-search clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
 	@echo "make test       the test suite"
+	@echo "make test-slow  the tests that take long: processes killed, memory, whole searches twice"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     ruff's formatter and its safe fixes"
 	@echo "make ci-search  a search with a small budget, then the final evaluation"
@@ -43,7 +44,10 @@ ci-search: $(VENV)/.installed-run
 	@$(BIN)/python -m evaluation.final --run results/runs/ci-$(STAMP) --gates none
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/python -m ruff check .

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ _LONGEST_CELL = 2**31 - 1
 # Far below where Python's own reader and writer of JSON give up.
 _DEEPEST = 200
 _TOO_DEEP = f"not JSON that can be read: nested more than {_DEEPEST} deep"
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_TOLD_NOT_UTF8 = "not UTF-8 (byte 0xNN comes out as \\udcNN); save the file as UTF-8"
 _ENDINGS: Mapping[str, Format] = {
     ".csv": "csv",
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
@@ -115,6 +118,8 @@ def _read_csv(source: CsvLines, header: Sequence[str]) -> Iterator[InputRow]:
             continue
         else:
             why = _why_not_a_row(cells, len(header))
+        if any(map(_NOT_UTF8.search, cells)):
+            why = "; ".join(filter(None, (why, _TOLD_NOT_UTF8)))
         if cells:  # pandas, too, counts no blank line
             row = dict.fromkeys(header, "") | dict(zip(header, cells, strict=False))
             yield InputRow(cells=row, error=why)
@@ -138,16 +143,32 @@ def _read_json_lines(lines: Iterable[str]) -> Iterator[InputRow]:
 
 def _parse(line: str) -> tuple[str, Any]:
     """Why a line is no row, or nothing; and its value."""
+    if _NOT_UTF8.search(line):
+        return _TOLD_NOT_UTF8, None
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_object)
     except RecursionError:
         return _TOO_DEEP, None
+    except _RepeatedKeyError as error:
+        return f"the key {error.args[0]!r} stands twice", None
     except ValueError as error:
         return f"not JSON: {error}", None
     if not isinstance(value, dict):
         return f"a row must be an object, not {type(value).__name__}", None
     may_be_deep = line.count("{") + line.count("[") > _DEEPEST
     return (_TOO_DEEP, None) if may_be_deep and _depth(value) > _DEEPEST else ("", value)
+
+
+class _RepeatedKeyError(ValueError):
+    """A JSON object that would lose a value."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
+    return value
 
 
 def _depth(value: object) -> int:

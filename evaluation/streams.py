@@ -13,7 +13,8 @@ from training.errors import InputError
 
 # Half of a surrogate pair comes out as its escape, which in JSON means the same again.
 _OUTPUT_OPTIONS: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-_INPUT_OPTIONS: Any = {"encoding": "utf-8-sig", "errors": "replace", "newline": ""}
+# A byte that is not UTF-8 comes in, and out, as half of a pair: `evaluation.rows` tells of it.
+_INPUT_OPTIONS: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 _DEVICES = (Path("/dev"), Path("/dev/fd"))  # not /dev/shm, which holds files
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.evaluation.conftest import ROOT, run_module
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = ("--gates", "none", "--weights", "bin")
 
 

@@ -186,11 +186,12 @@ def test_half_a_surrogate_pair_comes_out_of_json_as_it_came(answer):
     assert row["text"] == "kowe \\ud83d bodho"
 
 
-def test_bytes_that_are_no_utf8_lose_no_row(answer):
+def test_bytes_that_are_no_utf8_are_told_in_place_and_lose_no_row(answer):
     rows = answer(b"text\nkow\xe9\naku\n")
-    assert [row["text"] for row in rows] == ["kow\ufffd", "aku"]
-    for row in rows:
-        _is_answered(row)
+    assert [row["text"] for row in rows] == ["kow\\udce9", "aku"]
+    assert rows[0]["label"] == ""
+    assert rows[0]["error"].startswith("not UTF-8 (byte 0xNN comes out as \\udcNN)")
+    _is_answered(rows[1])
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(answer):

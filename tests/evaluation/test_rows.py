@@ -162,3 +162,25 @@ def test_what_is_nested_less_deep_or_beside_one_another_is_read():
     deep = json.loads("[" * 199 + "]" * 199)
     (row,) = _read(json.dumps({"text": "a", "deep": deep, "wide": [[]] * 1_000}) + "\n", "jsonl")
     assert (row.cells["deep"], row.error) == (deep, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "cells"),
+    [
+        ("id,text\n1,Z\udcfcrich\n2,b\n", "csv", {"id": "1", "text": "Z\udcfcrich"}),
+        ('{"text": "Z\udcfcrich"}\n{"text": "b"}\n', "jsonl", {"line": '{"text": "Z\udcfcrich"}'}),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_an_error_of_their_row_and_not_lost(text, kind, cells):
+    first, second = _read(text, kind)
+    assert first.cells == cells
+    assert first.error.startswith("not UTF-8")
+    assert (second.cells["text"], second.error) == ("b", "")
+
+
+def test_a_key_that_stands_twice_is_an_error_and_neither_value_is_lost():
+    line = '{"text": "a", "text": "b"}'
+    (row,) = _read(line, "jsonl")
+    assert (row.cells, row.error) == ({"line": line}, "the key 'text' stands twice")
+    (row,) = _read('{"text": "a", "deep": {"x": 1, "x": 2}}', "jsonl")
+    assert row.error == "the key 'x' stands twice"

@@ -62,3 +62,7 @@ def trial(
 def completed(number: int, score: float, **changes: Any) -> Trial:
     """A trial that reached a budget of 3,000 rows with a score."""
     return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)
+
+
+FACTS: dict[str, Any] = {"data": {"class_counts": {"train": {"fine": 600, "bad": 400}}}}
+"""What a recorder is told of the data, as far as it reads it."""

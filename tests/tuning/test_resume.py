@@ -4,7 +4,7 @@ import pytest
 
 from results.errors import RunError
 from results.run import Run, create_run
-from tests.tuning.builders import configuration, evaluation, trial
+from tests.tuning.builders import FACTS, configuration, evaluation, trial
 from tuning.config import Configuration
 from tuning.recorder import Recorder
 from tuning.resume import recall_trials
@@ -46,7 +46,7 @@ def lived(config: Configuration = CONFIG) -> list[Trial]:
 def written(directory: Path, trials: list[Trial], config: Configuration = CONFIG) -> Run:
     """A run whose files hold these trials, evaluation by evaluation."""
     run = create_run(directory, "run")
-    recorder = Recorder(run=run, configuration=config, facts={}, requested=6)
+    recorder = Recorder(run=run, configuration=config, facts=FACTS, requested=6)
     for one in trials:
         evaluations, one.evaluations = one.evaluations, []
         for shown in evaluations:

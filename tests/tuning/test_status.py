@@ -8,7 +8,7 @@ import pytest
 
 from results.errors import RunError
 from results.run import Run, create_run
-from tests.tuning.builders import configuration, trial
+from tests.tuning.builders import FACTS, configuration, trial
 from tuning.recorder import Recorder
 from tuning.status import describe, main
 from tuning.trials import Trial
@@ -19,7 +19,12 @@ OTHER = {"learning_rate": 0.002, "batch_size": 32}
 def recorded(directory: Path, trials: list[Trial], status: str = "running") -> Run:
     run = create_run(directory, "run")
     recorder = Recorder(
-        run=run, configuration=configuration(), facts={}, requested=6, trials=trials, status=status
+        run=run,
+        configuration=configuration(),
+        facts=FACTS,
+        requested=6,
+        trials=trials,
+        status=status,
     )
     recorder.write()
     return run
