@@ -1,13 +1,7 @@
 """`python -m evaluation.predict` on a real model: every row comes out, whatever it holds."""
 
-import csv
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
@@ -15,13 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from evaluation.predict import chunks
 from evaluation.rows import InputRow
-from tests.evaluation.conftest import ROOT, read_csv, run_module
-
-LABELS = (
-    *("Bukan Ujaran Kebencian", "Ujaran Kebencian - Ringan"),
-    *("Ujaran Kebencian - Sedang", "Ujaran Kebencian - Berat"),
-)
-NEW = ["label", *(f"p_{label}" for label in LABELS), "error"]
+from tests.evaluation.answered import LABELS, NEW, as_csv, is_answered, is_refused
+from tests.evaluation.conftest import read_csv
 
 ODD_TEXTS = {
     "emoji alone": "\U0001f621\U0001f621",
@@ -56,22 +45,6 @@ def answer(run_predict, finished_final, tmp_path):
     return run
 
 
-def _as_csv(rows):
-    return pd.DataFrame(rows).to_csv(index=False)
-
-
-def _is_answered(row):
-    chances = [float(row[name]) for name in NEW[1:-1]]
-    assert sum(chances) == pytest.approx(1)
-    assert row["label"] == LABELS[chances.index(max(chances))]
-    assert row["error"] == ""
-
-
-def _is_refused(row, words):
-    assert [row[name] for name in NEW[:-1]] == [""] * 5
-    assert words in row["error"]
-
-
 def test_a_table_comes_out_in_order_with_its_own_columns_first(answer, data_file, capsys):
     table = pd.read_csv(data_file, dtype=str, keep_default_na=False)
     rows = answer(data_file.read_bytes())
@@ -83,9 +56,9 @@ def test_a_table_comes_out_in_order_with_its_own_columns_first(answer, data_file
     assert [row["input_error"] for row in rows] == table["error"].tolist()
     for row in rows:
         if row["text"].strip():
-            _is_answered(row)
+            is_answered(row)
         else:
-            _is_refused(row, "no text")
+            is_refused(row, "no text")
     num_errors = sum(bool(row["error"]) for row in rows)
     last = rf"{len(table):,} rows, {num_errors} with an error, [\d,]+ rows/s\n"
     assert re.fullmatch(last, capsys.readouterr().err)
@@ -103,14 +76,12 @@ def test_the_answers_are_those_of_the_final_evaluation(answer, data_file, finish
 def test_odd_texts_are_classified_and_come_out_unchanged(answer, source, target):
     rows = [{"id": name, "text": text} for name, text in ODD_TEXTS.items()]
     content = (
-        _as_csv(rows)
-        if source.endswith(".csv")
-        else "".join(json.dumps(row) + "\n" for row in rows)
+        as_csv(rows) if source.endswith(".csv") else "".join(json.dumps(row) + "\n" for row in rows)
     )
     answers = answer(content, source, target)
     assert [{"id": row["id"], "text": row["text"]} for row in answers] == rows
     for row in answers:
-        _is_answered(row)
+        is_answered(row)
 
 
 @pytest.mark.parametrize("value", [None, "", "  \n", "\u00a0"])
@@ -119,10 +90,10 @@ def test_a_row_without_text_is_answered_in_place(answer, value):
     first, blank, missing, last = answer(
         "".join(json.dumps(line) + "\n" for line in lines), "a.jsonl", "b.jsonl"
     )
-    _is_answered(first)
-    _is_refused(blank, "no text")
-    _is_refused(missing, "no text")
-    _is_answered(last)
+    is_answered(first)
+    is_refused(blank, "no text")
+    is_refused(missing, "no text")
+    is_answered(last)
 
 
 def test_json_values_that_are_no_text_are_answered_in_place(answer):
@@ -131,19 +102,19 @@ def test_json_values_that_are_no_text_are_answered_in_place(answer):
         "".join(json.dumps(line) + "\n" for line in lines), "a.jsonl", "b.jsonl"
     )
     for row, kind in zip(others, ("list", "dict", "bool"), strict=True):
-        _is_refused(row, f"must be text, not {kind}")
-    _is_answered(number)
+        is_refused(row, f"must be text, not {kind}")
+    is_answered(number)
 
 
 def test_broken_rows_of_a_table_are_answered_in_place(answer):
     rows = answer('id,text\n1,kowe\n2\n3,a,b\n4,aku\n5,"open\n6,x\n')
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
-    _is_answered(rows[0])
-    _is_refused(rows[1], "1 cells, the header 2")
-    _is_refused(rows[2], '3 cells, the header 2; beyond it ["b"]')
-    _is_answered(rows[3])
-    _is_refused(rows[4], "line 6: a quote is never closed")
-    _is_answered(rows[5])
+    is_answered(rows[0])
+    is_refused(rows[1], "1 cells, the header 2")
+    is_refused(rows[2], '3 cells, the header 2; beyond it ["b"]')
+    is_answered(rows[3])
+    is_refused(rows[4], "line 6: a quote is never closed")
+    is_answered(rows[5])
 
 
 @pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
@@ -151,11 +122,11 @@ def test_broken_lines_of_json_are_answered_in_place_also_as_the_first(answer, ta
     content = '{"text": \n[1]\n{"text": "kowe", "id": 7}\n"x"\n'
     rows = answer(content, "rows.jsonl", target)
     assert [row.get("line", "") for row in rows] == ['{"text": ', "[1]", "", '"x"']
-    _is_refused(rows[0], "not JSON")
-    _is_refused(rows[1], "must be an object, not list")
+    is_refused(rows[0], "not JSON")
+    is_refused(rows[1], "must be an object, not list")
     assert (rows[2]["text"], str(rows[2]["id"])) == ("kowe", "7")
-    _is_answered(rows[2])
-    _is_refused(rows[3], "not str")
+    is_answered(rows[2])
+    is_refused(rows[3], "not str")
 
 
 def test_no_value_is_lost_where_rows_have_more_columns_than_the_first_ones(answer):
@@ -163,7 +134,7 @@ def test_no_value_is_lost_where_rows_have_more_columns_than_the_first_ones(answe
     *_, grown, torn = answer(content, "rows.jsonl", "answers.csv")
     assert grown["error"] == 'no column for {"note": ["a"]}'
     assert grown["label"] in LABELS
-    _is_refused(torn, "not JSON")
+    is_refused(torn, "not JSON")
     assert torn["error"].endswith('; no column for {"line": "{\\"text\\": torn"}')
 
 
@@ -173,13 +144,13 @@ def test_deeply_nested_values_are_an_error_of_their_row(answer, target, depth):
     line = '{"text": "kowe", "deep": ' + "[" * depth + "]" * depth + "}"
     deep, good = answer(line + '\n{"text": "kowe"}\n', "rows.jsonl", target)
     assert deep["line"] == line
-    _is_refused(deep, "nested more than 200 deep")
-    _is_answered(good)
+    is_refused(deep, "nested more than 200 deep")
+    is_answered(good)
 
 
 def test_half_a_surrogate_pair_comes_out_of_json_as_it_came(answer):
     (row,) = answer('{"text": "kowe \\ud83d bodho", "\\udc00": 1}\n', "a.jsonl", "b.jsonl")
-    _is_answered(row)
+    is_answered(row)
     assert row["text"] == "kowe \ud83d bodho"
     assert row["\udc00"] == 1
     (row,) = answer('{"text": "kowe \\ud83d bodho"}\n', "a.jsonl", "b.csv")
@@ -191,18 +162,18 @@ def test_bytes_that_are_no_utf8_are_told_in_place_and_lose_no_row(answer):
     assert [row["text"] for row in rows] == ["kow\\udce9", "aku"]
     assert rows[0]["label"] == ""
     assert rows[0]["error"].startswith("not UTF-8 (byte 0xNN comes out as \\udcNN)")
-    _is_answered(rows[1])
+    is_answered(rows[1])
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(answer):
     (row,) = answer(b"\xef\xbb\xbftext\nkowe\n")
-    _is_answered(row)
+    is_answered(row)
 
 
 def test_own_columns_named_like_ours_are_renamed_and_none_is_lost(answer):
     row = {"text": "kowe", "label": "a", "input_label": "b", f"p_{LABELS[0]}": "c", "error": "d"}
-    (told,) = answer(_as_csv([row]))
-    _is_answered(told)
+    (told,) = answer(as_csv([row]))
+    is_answered(told)
     assert told["input_input_label"] == "a"
     assert told["input_label"] == "b"
     assert told[f"input_p_{LABELS[0]}"] == "c"
@@ -217,7 +188,7 @@ def test_answers_classified_again_keep_the_first_answers(answer, tmp_path):
 
 def test_another_text_column_can_be_named(answer):
     (row,) = answer("tweet\nkowe\n", "a.csv", "b.csv", "--text-column", "tweet")
-    _is_answered(row)
+    is_answered(row)
 
 
 @pytest.mark.parametrize("target", ["answers.csv", "answers.jsonl"])
@@ -254,16 +225,16 @@ def test_a_text_that_alone_breaks_the_model_has_its_error_and_the_others_their_a
     path.write_text(json.dumps(tokenizer), encoding="utf-8")
     texts = ["kowe", "a [BREAKS]", *["aku seneng"] * 40, "[BREAKS]"]
     source, target = tmp_path / "a.csv", tmp_path / "b.csv"
-    source.write_text(_as_csv([{"text": text} for text in texts]), encoding="utf-8")
+    source.write_text(as_csv([{"text": text} for text in texts]), encoding="utf-8")
     arguments = ["--model", model_directory, "--input", source, "--output", target]
     assert run_predict([*arguments, "--backend", backend]) == 0
     rows = read_csv(target)
     assert [row["text"] for row in rows] == texts
     for row in rows:
         if "[BREAKS]" in row["text"]:
-            _is_refused(row, "the model cannot classify this text")
+            is_refused(row, "the model cannot classify this text")
         else:
-            _is_answered(row)
+            is_answered(row)
     assert "43 rows, 2 with an error" in capsys.readouterr().err
 
 
@@ -277,7 +248,7 @@ def test_numbers_that_are_none_are_no_answer(run_predict, model_directory, tmp_p
     arguments = ["--model", model_directory, "--input", source, "--output", target]
     assert run_predict(arguments) == 0
     (row,) = read_csv(target)
-    _is_refused(row, "no finite number")
+    is_refused(row, "no finite number")
 
 
 def test_both_backends_give_the_same_answers(answer, data_file):
@@ -303,187 +274,6 @@ def test_long_texts_make_short_chunks():
     assert [row for part in parts for row in part] == rows
 
 
-def test_the_output_may_not_be_the_part_of_it_that_is_read(
-    run_predict, one_error, finished_final, tmp_path
-):
-    part = tmp_path / "b.csv.part"
-    part.write_text("text\nkowe\n", encoding="utf-8")
-    arguments = ["--model", finished_final.model, "--input", part]
-    assert run_predict([*arguments, "--output", tmp_path / "b.csv"]) == 2
-    assert "must be another" in one_error()
-    assert part.read_text("utf-8") == "text\nkowe\n"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_leaves_whole_rows_in_the_part_and_no_file(
-    finished_final, tmp_path, number
-):
-    pipe, target = tmp_path / "pipe", tmp_path / "b.csv"
-    os.mkfifo(pipe)
-    command = [sys.executable, "-m", "evaluation.predict", "--model", str(finished_final.model)]
-    process = subprocess.Popen(
-        [*command, "--input", str(pipe), "--output", str(target)], cwd=ROOT, stderr=subprocess.PIPE
-    )
-    part = tmp_path / "b.csv.part"
-    with pipe.open("w", encoding="utf-8") as rows:
-        rows.write("text\n" + "kowe bodho\n" * 5_000)
-        rows.flush()
-        deadline = time.monotonic() + 60
-        while not part.exists() or part.stat().st_size < 50_000:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=30)
-    assert not target.exists()
-    text = part.read_text("utf-8")
-    assert text.endswith("\n")
-    num_rows = len(text.splitlines()) - 1
-    assert num_rows % 1024 == 0
-    if number == signal.SIGINT:
-        assert process.returncode == 130
-        assert said.decode() == f"{num_rows:,} rows are in {part}\nerror: interrupted\n"
-
-
-def test_a_reader_that_goes_away_ends_the_command_quietly(finished_final, tmp_path):
-    source = tmp_path / "a.csv"
-    source.write_text("text\n" + "kowe bodho\n" * 20_000, encoding="utf-8")
-    command = [sys.executable, "-m", "evaluation.predict", "--model", str(finished_final.model)]
-    process = subprocess.Popen(
-        [*command, "--input", str(source), "--output", "-"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith(b"text,label,")
-    process.stdout.close()
-    assert process.stderr is not None
-    assert b"Traceback" not in process.stderr.read()
-    process.stderr.close()
-    assert process.wait(timeout=60) == 1
-
-
-def test_a_missing_text_column_suggests_the_nearest(
-    run_predict, one_error, finished_final, tmp_path
-):
-    (tmp_path / "a.csv").write_text("id,tekst\n1,kowe\n", encoding="utf-8")
-    arguments = ["--model", finished_final.model, "--input", tmp_path / "a.csv"]
-    assert run_predict([*arguments, "--output", tmp_path / "b.csv"]) == 2
-    line = one_error()
-    assert "did you mean tekst?" in line
-    assert "--text-column" in line
-    assert not (tmp_path / "b.csv").exists()
-
-
-def test_the_output_may_not_be_the_input(run_predict, one_error, finished_final, tmp_path):
-    source, link = tmp_path / "a.csv", tmp_path / "link.csv"
-    source.write_text("text\nkowe\n", encoding="utf-8")
-    link.symlink_to(source)
-    for target in (source, link):
-        arguments = ["--model", finished_final.model, "--input", source, "--output", target]
-        assert run_predict(arguments) == 2
-        assert "must be another" in one_error()
-    assert source.read_text("utf-8") == "text\nkowe\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "words"),
-    [
-        ("nowhere.csv", "b.csv", "--input is"),
-        (".", "b.csv", "--input is"),
-        ("a.csv", "nowhere/b.csv", "--output is"),
-        ("a.csv", ".", "--output is"),
-        ("empty.csv", "b.csv", "first line is empty"),
-        ("a.csv", "x" * 300, "--output is"),
-        ("x" * 300, "b.csv", "--input is"),
-        ("a.csv", "loop", "--output is"),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
-    run_predict, one_error, finished_final, tmp_path, source, target, words
-):
-    (tmp_path / "a.csv").write_text("text\nkowe\n", encoding="utf-8")
-    (tmp_path / "empty.csv").write_text("", encoding="utf-8")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    arguments = ["--model", finished_final.model, "--input", tmp_path / source]
-    assert run_predict([*arguments, "--output", tmp_path / target]) == 2
-    assert words in one_error()
-
-
-def test_a_model_that_is_none_is_one_line_and_exit_code_2(run_predict, one_error, tmp_path):
-    arguments = ["--input", "-", "--output", "-"]
-    assert run_predict(["--model", tmp_path / "nowhere", *arguments]) == 2
-    assert "no such directory" in one_error()
-    assert run_predict(["--model", tmp_path, *arguments]) == 2
-    assert "has no training_config.yaml" in one_error()
-
-
-def test_rows_go_through_a_pipe_byte_for_byte(finished_final):
-    content = b'\xef\xbb\xbfid,text\r\n1,"kowe\r\nbodho"\r\n2,kow\xe9 \xf0\x9f\x98\xa1\r\n'
-    ended = run_module(
-        "evaluation.predict",
-        *("--model", str(finished_final.model), "--input", "-", "--output", "-"),
-        stdin=content,
-    )
-    assert ended.code == 0
-    first, second = csv.DictReader(ended.stdout.splitlines(keepends=True))
-    assert first["text"] == "kowe\r\nbodho"
-    assert second["text"] == "kow\ufffd \U0001f621"
-    _is_answered(first)
-    _is_answered(second)
-    assert re.fullmatch(r"2 rows, 0 with an error, [\d,]+ rows/s\n", ended.stderr)
-
-
-def test_json_lines_are_known_in_a_pipe_by_their_first_character(finished_final):
-    ended = run_module(
-        "evaluation.predict",
-        *("--model", str(finished_final.model), "--input", "-", "--output", "-"),
-        stdin='\ufeff {"text": "kowe 😡"}\n'.encode(),
-    )
-    assert ended.code == 0
-    row = json.loads(ended.stdout)
-    assert row["text"] == "kowe 😡"
-    _is_answered(row)
-
-
 def test_json_lines_are_known_in_a_file_whose_name_says_nothing(answer):
     (row,) = answer(" " * 200_000 + '\n{"text": "kowe"}\n', "rows", "b.jsonl")
-    _is_answered(row)
-
-
-PEAK = """
-import sys
-from pathlib import Path
-from evaluation.predict import main
-assert main(sys.argv[1:]) == 0
-lines = Path("/proc/self/status").read_text().splitlines()
-print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["torch", "onnx"])
-def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path, backend):
-    everything = pd.read_csv(data_file)["text"].dropna()
-    texts = everything[everything.str.len() < 1000].tolist()  # few long rows make peaks of luck
-    peaks = {}
-    for num_rows in (2_000, 20_000):
-        source = tmp_path / f"{num_rows}.csv"
-        repeated = (texts * (num_rows // len(texts) + 1))[:num_rows]
-        # A second column makes a table held in memory show: 20 MB more of it.
-        pd.DataFrame({"text": repeated, "note": "x" * 1000}).to_csv(source, index=False)
-        target = tmp_path / f"{num_rows}-answers.csv"
-        arguments = ["--model", finished_final.model, "--input", source, "--output", target]
-        arguments += ["--backend", backend]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK, *map(str, arguments)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        peaks[num_rows] = int(done.stdout) / 1024
-        with target.open(encoding="utf-8", newline="") as file:
-            assert sum(1 for _ in csv.reader(file)) == num_rows + 1
-    assert peaks[20_000] - peaks[2_000] < 15, f"MiB at the peak, by rows: {peaks}"
+    is_answered(row)

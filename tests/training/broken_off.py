@@ -1,0 +1,99 @@
+"""Trainings on toy rows that are broken off and gone on with, and what must come out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from tests.training.breaking import EVALUATE_AT, ROWS
+from tests.training.toys import VOCABULARY, toy_task, toy_training
+from training.config import ModelConfig
+from training.finetune import FineTuned, Task, finetune
+from training.metrics import Evaluation
+
+SMALL: dict[str, Any] = {"evaluate_at": [32, 64, 192]}
+
+
+class BrokenOffError(Exception):
+    """The end of a training from outside."""
+
+
+def untimed(tuned: FineTuned) -> list[Evaluation]:
+    return [replace(evaluation, seconds=0.0) for evaluation in tuned.evaluations]
+
+
+def assert_same(one: FineTuned, other: FineTuned) -> None:
+    assert untimed(one) == untimed(other)
+    assert one.outcome == other.outcome
+    assert one.examples == other.examples
+    assert one.fixed_rows_loss == other.fixed_rows_loss
+    ours, theirs = one.model.state_dict(), other.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
+def tuned_with(
+    checkpoint: Path | None = None,
+    task: Task | None = None,
+    *,
+    evaluate_at: Sequence[int] = EVALUATE_AT,
+    stop_early_after: int | None = None,
+    on_evaluation: Callable[[Evaluation], Any] = lambda _: None,
+    wants_checkpoint: Callable[[], bool] = lambda: False,
+    **training: Any,
+) -> FineTuned:
+    return finetune(
+        task or toy_task(ROWS),
+        toy_training(**training),
+        evaluate_at=evaluate_at,
+        on_evaluation=on_evaluation,
+        stop_early_after=stop_early_after,
+        checkpoint=checkpoint,
+        wants_checkpoint=wants_checkpoint,
+    )
+
+
+def break_off(checkpoint: Path, *, told: int, task: Task | None = None, **settings: Any) -> None:
+    """Train until the evaluation of that number is told."""
+    seen: list[Evaluation] = []
+
+    def hear(evaluation: Evaluation) -> None:
+        seen.append(evaluation)
+        if len(seen) == told:
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        tuned_with(checkpoint, task, on_evaluation=hear, **settings)
+
+
+def at_call(number: int) -> Callable[[], bool]:
+    """Asks for a checkpoint at that call, and breaks the training off at the next."""
+    calls: list[int] = []
+
+    def ask() -> bool:
+        calls.append(1)
+        if len(calls) == number + 1:
+            raise BrokenOffError
+        return len(calls) == number
+
+    return ask
+
+
+def saved_model(directory: Path, kind: str) -> ModelConfig:
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+        pad_token_id=0,
+    )
+    torch.manual_seed(3)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(directory)
+    return ModelConfig(name=str(directory), max_length=16)
