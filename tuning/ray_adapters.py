@@ -1,6 +1,7 @@
 """Ray Tune's parts, each handing over to the conductor."""
 
 import json
+import logging
 from typing import Any
 
 from ray import tune
@@ -125,6 +126,9 @@ def run_with_ray(
         storage_path: directory or URI of Ray's own state.
         name: directory in it.
     """
+    # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
+    # state: the run's files are what a search goes on from.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
