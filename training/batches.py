@@ -29,6 +29,23 @@ def pad(tokens: TokenTable, indices: Integers, *, pad_token_id: int) -> Batch:
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
 
+def cut(batch: Batch, *, rows: int) -> list[Batch]:
+    """The rows of `batch` in their order, at most `rows` in a part.
+
+    Each part is padded to its own longest row; one part is the batch as it is.
+    """
+    num_rows = len(batch["input_ids"])
+    if num_rows <= rows:
+        return [batch]
+    lengths = batch["attention_mask"].sum(dim=1).tolist()  # one wait for the device, not one a part
+    parts = []
+    for start in range(0, num_rows, rows):
+        part = {name: values[start : start + rows] for name, values in batch.items()}
+        longest = int(max(lengths[start : start + rows]))
+        parts.append({n: v[:, :longest] if v.ndim == 2 else v for n, v in part.items()})
+    return parts
+
+
 def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) -> list[Integers]:
     """Row numbers of each batch of one epoch: a pure function of its arguments.
 

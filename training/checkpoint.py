@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import random
+import uuid
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,9 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from training.errors import CheckpointError
 from training.metrics import Evaluation
 
 logger = logging.getLogger(__name__)
+
+CHECKPOINT_FILE = "resume.pt"
+"""Name of the one file in the directory of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,11 @@ class Checkpoint:
     """All so far, in order."""
     seconds: float
     """Spent on the training until then."""
+
+    @property
+    def step(self) -> int:
+        """Steps of the optimizer until then."""
+        return int(self.trainer["state"]["global_step"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,22 +64,23 @@ class CheckpointFile:
     @property
     def path(self) -> Path:
         """Where the checkpoint is."""
-        return self.directory / "resume.pt"
-
-    @property
-    def _aside(self) -> Path:
-        return self.directory / "resume.pt.writing"
+        return self.directory / CHECKPOINT_FILE
 
     def read(self) -> Checkpoint | None:
         """The checkpoint, tensors on the CPU; None, and a warning, if it is of no use.
 
-        Makes the directory and removes what a kill in mid-write left there.
+        Makes the directory and removes what others did not finish writing there: whoever reads has
+        taken the training over from a process that is dead, or lost and not to write any more.
 
         Raises:
-            OSError: the directory cannot be made or written.
+            CheckpointError: the directory cannot be made or written.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._aside.unlink(missing_ok=True)
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for aside in self.directory.glob(f"{CHECKPOINT_FILE}.*.writing"):
+                aside.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._error(error) from error
         if not self.path.exists():
             return None
         try:
@@ -93,26 +104,38 @@ class CheckpointFile:
             return None
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint; one that cannot be written is a warning, the former stays."""
+        """Replace the checkpoint.
+
+        Raises:
+            CheckpointError: the new one cannot be written; the former one is whole.
+        """
         content = {
             "fingerprint": self.fingerprint,
             "trainer": checkpoint.trainer,
             "evaluations": [asdict(evaluation) for evaluation in checkpoint.evaluations],
             "seconds": checkpoint.seconds,
         }
+        # A name of its own: the worker of a lost node may still be writing to the same place.
+        aside = self.directory / f"{CHECKPOINT_FILE}.{uuid.uuid4().hex}.writing"
         try:
-            _save(content, self._aside)
-            self._aside.replace(self.path)
+            _save(content, aside)
+            aside.replace(self.path)
             _sync(self.directory)
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError
-            reason = " ".join(str(error).split())[:200]
-            logger.warning(
-                "checkpoint %s cannot be written (%s); the training goes on without it",
-                self.path,
-                reason,
-            )
+        except (OSError, RuntimeError) as error:
+            cause = _system_error(error)
+            if cause is None:
+                raise
+            raise self._error(cause) from error
+        finally:
             with contextlib.suppress(OSError):  # a broken disk breaks this too
-                self._aside.unlink()
+                aside.unlink(missing_ok=True)
+
+    def _error(self, cause: OSError) -> CheckpointError:
+        reason = cause.strerror or " ".join(str(cause).split())
+        return CheckpointError(
+            f"checkpoint {self.path}: cannot be written ({reason}); free space there, or let it be"
+            " written, and go on"
+        )
 
 
 def fingerprint_of(
@@ -168,12 +191,22 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    torch.save(content, path)
-    _sync(path)
+    # Given a path, torch writes by itself and does not say what went wrong.
+    with path.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's own among the errors that led to this one: torch covers it by another."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,4 +1,4 @@
-"""What a user can cause, as one class."""
+"""How trainings end other than well, for callers that tell the ways apart."""
 
 from collections.abc import Sequence
 
@@ -13,3 +13,11 @@ class InputError(ValueError):
         # Names of files, columns and keys are the user's and may hold line breaks.
         self.problems: Sequence[str] = tuple(" ".join(line.splitlines()) for line in problems)
         super().__init__("\n".join(self.problems))
+
+
+class CheckpointError(OSError):
+    """A checkpoint cannot be written; the message is one line for the user."""
+
+
+class TrainingStoppedError(Exception):
+    """A training was asked to stop and did; with a checkpoint it can go on from there."""

@@ -1,43 +1,31 @@
 """One fine-tuning: the same function runs a trial, a confirmation and the final retrain."""
 
-import logging
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
-from transformers import (
-    PreTrainedModel,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PrinterCallback
 
-from training.checkpoint import Checkpoint, CheckpointFile, fingerprint_of
+from training.checkpoint import CheckpointFile, fingerprint_of
 from training.config import ModelConfig, TrainingConfig
-from training.inference import log_probabilities
-from training.metrics import Evaluation, constant_f1_macro, evaluate_probabilities, weighted_loss
+from training.inference import Inference
+from training.metrics import Evaluation, constant_f1_macro
 from training.model import TokenizerFacts, build_model
+from training.saving import CHECKPOINT_SHARE, CheckpointWriter
 from training.schedule import Schedule, num_warmup_steps, schedule_of
 from training.stopping import EarlyStopping
 from training.tokens import LabelledTokens
 from training.trainer import WeightedTrainer, training_arguments, uses_bfloat16
+from training.watch import Outcome, Watch
 from training.weights import class_weights
-
-logger = logging.getLogger(__name__)
 
 NUM_FIXED_ROWS = 512
 """Training rows, the first ones, whose loss tells whether a retrain learnt what a trial did."""
-
-Outcome = Literal["completed", "stopped early", "diverged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +62,24 @@ def finetune(
     on_evaluation: Callable[[Evaluation], None] = lambda _: None,
     stop_early_after: int | None = None,
     checkpoint: Path | None = None,
-    wants_checkpoint: Callable[[], bool] = lambda: False,
+    checkpoint_share: float = CHECKPOINT_SHARE,
+    on_checkpoint: Callable[[Path], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    rows_at_once: int | None = None,
+    on_rows_at_once: Callable[[int], None] = lambda _: None,
 ) -> FineTuned:
     """Fine-tune `task.model` on `task.train`, the schedule spanning the full budget.
 
     With a `checkpoint`, a training that was killed at any moment goes on from its last checkpoint
-    and ends, on CPU, with the curve and the weights of one without a break, to the last bit. A
-    checkpoint is written when an evaluation is made and before it is told, so that no evaluation
-    is ever made twice and, as those of the checkpoint are told again, none is left untold.
+    and ends, on CPU, with the curve and the weights of one without a break, to the last bit. The
+    first evaluation writes one, the one that ends the training too, so that what waits to be taken
+    over is not trained again; others do where the time since the last write makes it cheap. It is
+    written before the evaluation is told; those of a checkpoint are told again, and those between
+    it and a kill are made again.
+
+    Where device memory runs out, the same step is made again in passes of half as many rows, which
+    changes neither its rows nor its loss (dropout draws anew, and sums round otherwise); that
+    number holds for the rest.
 
     Args:
         task: rows, model and labels. Without validation rows, evaluations look at the fixed
@@ -89,29 +87,43 @@ def finetune(
         training: hyperparameters and seed.
         evaluate_at: training rows seen at which to evaluate, each at the first step at or after.
         on_evaluation: called with each evaluation as it is made, after a break first with those
-            before it; may raise to end the training.
+            of the checkpoint; may raise to end the training.
         stop_early_after: training rows seen before which early stopping never counts (it also
             waits for the warm-up); None: no early stopping.
         checkpoint: directory of this training's own for its one checkpoint, the caller's to
             remove; None: none is kept. One of another training, or a damaged one, is not used.
-        wants_checkpoint: asked after each step without an evaluation whether to write a
-            checkpoint there; may raise to end the training.
+        checkpoint_share: most of the training's time that writing may take, above 0; 1: every
+            evaluation writes.
+        on_checkpoint: called with the file each time one was written, its time being the
+            write's; what it raises ends the training.
+        should_stop: asked after each step but one that ends the training; True: a checkpoint is
+            written there and the training ends by an error.
+        rows_at_once: most rows of one pass through the model in training; None: whole batches.
+        on_rows_at_once: told the number when memory ran out and it was lowered.
 
     Raises:
         InputError: the model cannot be loaded, or does not fit the rows.
-        OSError: the directory of the checkpoint cannot be written.
+        CheckpointError: the checkpoint cannot be written; the former one is whole.
+        TrainingStoppedError: `should_stop` said so.
+        torch.OutOfMemoryError: not even one row at a time fits.
     """
+    assert 0 < checkpoint_share <= 1, checkpoint_share
     schedule = schedule_of(training, len(task.train))
     model = build_model(
         task.model, labels=task.labels, tokenizer=task.tokenizer, seed=training.seed
     )
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
+    fixed_rows = task.train.take(np.arange(min(NUM_FIXED_ROWS, len(task.train))))
     steps = frozenset(schedule.step_at(examples) for examples in evaluate_at)
-    file = None
+    writer = None
     if checkpoint is not None:
         looks = {"steps": sorted(steps), "stop_early_after": stop_early_after}
-        file = CheckpointFile(
-            directory=checkpoint, fingerprint=_fingerprint(task, training, looks, model)
+        writer = CheckpointWriter(
+            file=CheckpointFile(
+                directory=checkpoint, fingerprint=_fingerprint(task, training, looks, model)
+            ),
+            share=checkpoint_share,
+            on_checkpoint=on_checkpoint,
         )
     with tempfile.TemporaryDirectory() as scratch:
         trainer = WeightedTrainer(
@@ -120,18 +132,26 @@ def finetune(
             data=task.train,
             class_weights=torch.tensor(weights, dtype=torch.float32),
             pad_token_id=task.tokenizer.pad_token_id,
+            rows_at_once=rows_at_once,
+            on_rows_at_once=on_rows_at_once,
         )
-        watch = _Watch(
-            task=task,
-            training=training,
+        watch = Watch(
             schedule=schedule,
             trainer=trainer,
+            inference=Inference(
+                model=model,
+                batch_size=training.eval_batch_size,
+                pad_token_id=task.tokenizer.pad_token_id,
+                bfloat16=uses_bfloat16(training),
+            ),
             weights=weights,
             steps=steps,
+            evaluated=task.validation or fixed_rows,
+            fixed_rows=fixed_rows,
             on_evaluation=on_evaluation,
             early_stopping=_early_stopping(task, training, schedule, stop_early_after),
-            file=file,
-            wants_checkpoint=wants_checkpoint,
+            writer=writer,
+            should_stop=should_stop,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(watch)
@@ -176,112 +196,3 @@ def _early_stopping(
         after_examples=max(after, warmup),
         constant_score=constant_f1_macro(task.validation.labels, len(task.labels)),
     )
-
-
-@dataclass(kw_only=True)
-class _Watch(TrainerCallback):
-    """Evaluates at the steps that are due and ends the training where it must."""
-
-    task: Task
-    training: TrainingConfig
-    schedule: Schedule
-    trainer: WeightedTrainer
-    weights: npt.NDArray[np.float64]
-    steps: frozenset[int]
-    on_evaluation: Callable[[Evaluation], None]
-    early_stopping: EarlyStopping | None
-    file: CheckpointFile | None
-    wants_checkpoint: Callable[[], bool]
-    outcome: Outcome = "completed"
-    evaluations: list[Evaluation] = field(default_factory=list)
-    _started: float = field(default_factory=time.monotonic)
-
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    def train(self) -> int:
-        """Train, from the checkpoint if there is one, and return the training rows seen."""
-        found = self.file.read() if self.file is not None else None
-        if found is None:
-            self.trainer.train()
-            return self.schedule.examples_after(self.trainer.state.global_step)
-        self._started -= found.seconds
-        step = found.trainer["state"]["global_step"]
-        examples = self.schedule.examples_after(step)
-        logger.info("going on from a checkpoint at epoch %.2f", examples / len(self.task.train))
-        for evaluation in found.evaluations:
-            self._take(evaluation)
-            self.on_evaluation(evaluation)
-        # The Trainer would take one more step if it were told to go on from an end.
-        if self.outcome != "completed" or step >= self.schedule.total_steps:
-            self.trainer.load_weights(found.trainer)
-            return examples
-        self.trainer.go_on(found.trainer)
-        return self.schedule.examples_after(self.trainer.state.global_step)
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        if state.global_step in self.steps:
-            evaluation = self._evaluate(state.global_step)
-            self._take(evaluation)
-            self._write()
-            self.on_evaluation(evaluation)
-            control.should_training_stop |= self.outcome != "completed"
-        elif self.wants_checkpoint():
-            self._write()
-
-    def _take(self, evaluation: Evaluation) -> None:
-        """Note an evaluation and what it means; after a break with all those before it."""
-        self.evaluations.append(evaluation)
-        if not evaluation.is_finite:
-            self.outcome = "diverged"
-        elif self.early_stopping is not None and self.early_stopping.should_stop(evaluation):
-            at_the_end = evaluation.examples >= self.schedule.budget
-            self.outcome = "completed" if at_the_end else "stopped early"
-
-    def _write(self) -> None:
-        if self.file is None:
-            return
-        self.file.write(
-            Checkpoint(
-                trainer=self.trainer.snapshot(),
-                evaluations=tuple(self.evaluations),
-                seconds=self.seconds(),
-            )
-        )
-
-    def _evaluate(self, step: int) -> Evaluation:
-        rows = self.task.validation or self._fixed_rows()
-        examples = self.schedule.examples_after(step)
-        return Evaluation(
-            examples=examples,
-            epoch=examples / len(self.task.train),
-            learning_rate=self.trainer._get_learning_rate(),
-            train_loss=self.trainer.take_interval_loss(),
-            **evaluate_probabilities(rows.labels, self._look(rows), self.weights),
-            seconds=self.seconds(),
-        )
-
-    def fixed_rows_loss(self) -> float:
-        rows = self._fixed_rows()
-        return weighted_loss(rows.labels, self._look(rows), self.weights)
-
-    def _fixed_rows(self) -> LabelledTokens:
-        train = self.task.train
-        return train.take(np.arange(min(NUM_FIXED_ROWS, len(train))))
-
-    def _look(self, rows: LabelledTokens) -> npt.NDArray[np.float64]:
-        model = self.trainer.model
-        assert model is not None
-        return log_probabilities(
-            model,
-            rows.tokens,
-            batch_size=self.training.eval_batch_size,
-            pad_token_id=self.task.tokenizer.pad_token_id,
-            bfloat16=uses_bfloat16(self.training),
-        )

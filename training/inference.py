@@ -1,6 +1,7 @@
 """Class probabilities of tokenised rows."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from training.batches import pad
+from training.memory import fitting
 from training.tokens import TokenTable
 
 
@@ -37,6 +39,39 @@ def log_probabilities(
     result = np.empty_like(in_order)
     result[order] = in_order
     return result
+
+
+@dataclass(kw_only=True)
+class Inference:
+    """A model that is looked at again and again, in batches that fit into its device's memory."""
+
+    model: torch.nn.Module
+    batch_size: int
+    """Most rows at once; lowered for good where memory runs out."""
+    pad_token_id: int
+    bfloat16: bool = False
+
+    def log_probabilities(self, tokens: TokenTable) -> npt.NDArray[np.float64]:
+        """As the function of that name, whose values depend on the batch by rounding alone.
+
+        Raises:
+            torch.OutOfMemoryError: not even one row fits.
+        """
+        return fitting(
+            lambda rows: log_probabilities(
+                self.model,
+                tokens,
+                batch_size=rows,
+                pad_token_id=self.pad_token_id,
+                bfloat16=self.bfloat16,
+            ),
+            rows=min(self.batch_size, len(tokens)),
+            on_fewer=self._remember,
+            name="an evaluation",
+        )
+
+    def _remember(self, rows: int) -> None:
+        self.batch_size = rows
 
 
 def _autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:

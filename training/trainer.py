@@ -1,7 +1,7 @@
 """The Trainer of Hugging Face with class weights, our order of rows and no output of its own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.trainer import TRAINER_STATE_NAME
 
-from training.batches import Batch, EpochDataLoader, training_loader
+from training.batches import Batch, EpochDataLoader, cut, training_loader
 from training.checkpoint import generator_states, restore_generators
 from training.config import TrainingConfig
+from training.memory import fitting
 from training.schedule import Schedule, num_warmup_steps
 from training.tokens import LabelledTokens
 
@@ -23,7 +24,8 @@ class WeightedTrainer(Trainer):
     """Class-weighted cross-entropy: the weighted mean over all rows of an optimizer step.
 
     The divisor is the sum of the weights of the whole step, so the loss and its gradient are the
-    same whether a step's rows come in one batch or in several accumulated ones.
+    same whether a step's rows pass through the model at once or, where device memory is short, in
+    several passes.
     """
 
     # `compute_loss` divides by the weights of the whole step already.
@@ -37,16 +39,30 @@ class WeightedTrainer(Trainer):
         data: LabelledTokens,
         class_weights: torch.Tensor,
         pad_token_id: int,
-        **kwargs: Any,
+        rows_at_once: int | None = None,
+        on_rows_at_once: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Take the model, the training rows and the weights (float32 [num_labels])."""
-        super().__init__(model=model, args=args, train_dataset=range(len(data)), **kwargs)
+        """Take what is trained, how, and how much of a batch the device holds.
+
+        Args:
+            model: gives logits [rows, num_labels].
+            args: of `training_arguments`.
+            data: the training rows.
+            class_weights: float32 [num_labels].
+            pad_token_id: of the model's tokenizer.
+            rows_at_once: most rows of one pass through the model; None: the whole batch.
+            on_rows_at_once: told the number when memory ran out and it was lowered.
+        """
+        super().__init__(model=model, args=args, train_dataset=range(len(data)))
+        assert rows_at_once is None or rows_at_once >= 1, rows_at_once
         self._data = data
         self._pad_token_id = pad_token_id
         self.class_weights = class_weights.to(args.device)
         self._interval_loss = torch.zeros((), device=args.device)
         self._interval_steps = 0
         self._snapshot: dict[str, Any] = {}
+        self._rows_at_once = rows_at_once or args.per_device_train_batch_size
+        self._on_rows_at_once = on_rows_at_once
 
     def get_train_dataloader(self) -> EpochDataLoader:
         """Batches of rows of like length, in an order of seed and epoch alone."""
@@ -66,6 +82,43 @@ class WeightedTrainer(Trainer):
         labels = torch.cat([batch["labels"] for batch in batch_samples]).to(device)
         self._interval_steps += 1
         return self.class_weights[labels].sum()
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Gradients and loss of one step; where memory runs out, made again in smaller passes.
+
+        Raises:
+            torch.OutOfMemoryError: not even one row fits.
+        """
+        generators = generator_states(self.args.device)
+
+        def begin_again(rows: int) -> None:
+            model.zero_grad(set_to_none=True)
+            restore_generators(generators, self.args.device)
+            self._rows_at_once = rows
+            self._on_rows_at_once(rows)
+
+        loss = fitting(
+            lambda rows: self._passes(model, cut(inputs, rows=rows), num_items_in_batch),
+            rows=min(self._rows_at_once, len(inputs["labels"])),
+            on_fewer=begin_again,
+            name="a training step",
+        )
+        self._interval_loss += loss
+        return loss
+
+    def _passes(
+        self, model: torch.nn.Module, parts: list[Batch], divisor: torch.Tensor | int | None
+    ) -> torch.Tensor:
+        assert divisor is not None  # that of one part would not be the step's
+        losses = [
+            super(WeightedTrainer, self).training_step(model, part, divisor) for part in parts
+        ]
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,
@@ -90,7 +143,6 @@ class WeightedTrainer(Trainer):
         if num_items_in_batch is None:
             num_items_in_batch = self.class_weights[labels].sum()
         loss = summed / num_items_in_batch
-        self._interval_loss += loss.detach()
         return (loss, outputs) if return_outputs else loss
 
     def take_interval_loss(self) -> float:
@@ -152,14 +204,13 @@ class WeightedTrainer(Trainer):
 
 
 def training_arguments(
-    training: TrainingConfig, schedule: Schedule, *, output_dir: str, accumulation: int = 1
+    training: TrainingConfig, schedule: Schedule, *, output_dir: str
 ) -> TrainingArguments:
     """Arguments for the Trainer: AdamW, linear schedule with warm-up over the full budget."""
     arguments = TrainingArguments(
         output_dir=output_dir,
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size // accumulation,
-        gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=training.batch_size,
         learning_rate=training.learning_rate,
         warmup_steps=num_warmup_steps(training, schedule),
         lr_scheduler_type="linear",

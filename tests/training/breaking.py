@@ -23,7 +23,7 @@ def train(checkpoint: Path | None, *, kill: str = "") -> FineTuned:
 
     Args:
         checkpoint: directory of the checkpoint.
-        kill: `step N`: at the Nth step without an evaluation; `told N`: when the Nth evaluation
+        kill: `step N`: after the Nth step; `told N`: when the Nth evaluation
             is told; `write N`: in the middle of the write after that.
     """
     what, _, number = kill.partition(" ")
@@ -49,7 +49,8 @@ def train(checkpoint: Path | None, *, kill: str = "") -> FineTuned:
         evaluate_at=EVALUATE_AT,
         on_evaluation=at_evaluation,
         checkpoint=checkpoint,
-        wants_checkpoint=at_step,
+        checkpoint_share=1.0,
+        should_stop=at_step,
     )
     assert told == list(tuned.evaluations)
     return tuned

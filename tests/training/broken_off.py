@@ -43,9 +43,13 @@ def tuned_with(
     evaluate_at: Sequence[int] = EVALUATE_AT,
     stop_early_after: int | None = None,
     on_evaluation: Callable[[Evaluation], Any] = lambda _: None,
-    wants_checkpoint: Callable[[], bool] = lambda: False,
+    checkpoint_share: float = 1.0,
+    on_checkpoint: Callable[[Path], Any] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    rows_at_once: int | None = None,
     **training: Any,
 ) -> FineTuned:
+    """Train on the toy rows; unless told otherwise every evaluation writes a checkpoint."""
     return finetune(
         task or toy_task(ROWS),
         toy_training(**training),
@@ -53,7 +57,10 @@ def tuned_with(
         on_evaluation=on_evaluation,
         stop_early_after=stop_early_after,
         checkpoint=checkpoint,
-        wants_checkpoint=wants_checkpoint,
+        checkpoint_share=checkpoint_share,
+        on_checkpoint=on_checkpoint,
+        should_stop=should_stop,
+        rows_at_once=rows_at_once,
     )
 
 
@@ -71,13 +78,11 @@ def break_off(checkpoint: Path, *, told: int, task: Task | None = None, **settin
 
 
 def at_call(number: int) -> Callable[[], bool]:
-    """Asks for a checkpoint at that call, and breaks the training off at the next."""
+    """Asks the training to stop at that call."""
     calls: list[int] = []
 
     def ask() -> bool:
         calls.append(1)
-        if len(calls) == number + 1:
-            raise BrokenOffError
         return len(calls) == number
 
     return ask

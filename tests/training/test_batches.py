@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.toys import table_of_lengths, toy_rows
-from training.batches import order_batches, pad, training_loader
+from training.batches import cut, order_batches, pad, training_loader
 
 
 def _order(lengths: list[int], epoch: int = 0, seed: int = 1, size: int = 4) -> list[list[int]]:
@@ -59,6 +59,28 @@ def test_a_batch_is_padded_to_its_own_longest_row_and_masked_there() -> None:
     assert batch["input_ids"].tolist() == [[4, 4, 7], [1, 1, 1], [3, 7, 7]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
     assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
+
+
+def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -> None:
+    data = toy_rows(7)
+    (batch,) = training_loader(data, batch_size=7, seed=5, pad_token_id=0)
+    lengths = batch["attention_mask"].sum(dim=1).tolist()
+    parts = cut(batch, rows=3)
+    assert [len(part["labels"]) for part in parts] == [3, 3, 1]
+    assert torch.cat([part["labels"] for part in parts]).equal(batch["labels"])
+    for number, part in enumerate(parts):
+        rows = slice(3 * number, 3 * number + 3)
+        longest = max(lengths[rows])
+        assert part["input_ids"].equal(batch["input_ids"][rows, :longest])
+        assert part["attention_mask"].equal(batch["attention_mask"][rows, :longest])
+    assert parts[0]["input_ids"].shape[1] < batch["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("rows", [7, 8])
+def test_a_batch_that_need_not_be_cut_is_the_same_object(rows: int) -> None:
+    (batch,) = training_loader(toy_rows(7), batch_size=7, seed=5, pad_token_id=0)
+    (part,) = cut(batch, rows=rows)
+    assert part is batch
 
 
 @pytest.mark.parametrize("epoch", [0, 3])

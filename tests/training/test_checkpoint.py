@@ -1,8 +1,7 @@
-"""When a checkpoint is not used: of another training, damaged, or not to be written."""
+"""When a checkpoint is not used: of another training, or damaged."""
 
 import logging
 import os
-import resource
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,10 +21,8 @@ from tests.training.broken_off import (
     tuned_with,
 )
 from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_task
-from training.checkpoint import Checkpoint, CheckpointFile
 from training.config import ModelConfig
 from training.finetune import FineTuned, finetune
-from training.metrics import Evaluation
 from training.model import TokenizerFacts
 
 
@@ -136,38 +133,6 @@ def test_a_damaged_checkpoint_is_not_used_and_nothing_in_it_is_run(
     assert_same(found, small)
 
 
-def test_a_full_disk_is_a_warning_and_the_former_checkpoint_stays(
-    small: FineTuned, tmp_path: Path, warnings_of: Callable[[], list[str]]
-) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    kept: list[bytes] = []
-
-    def fill(_: Evaluation) -> None:
-        kept.append((tmp_path / "resume.pt").read_bytes())
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-
-    try:
-        found = tuned_with(tmp_path, toy_task(64), on_evaluation=fill, **SMALL)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert len(warnings_of()) == 2
-    assert all("cannot be written" in line and "\n" not in line for line in warnings_of())
-    assert kept[0] == kept[1] == kept[2] == (tmp_path / "resume.pt").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
-    assert_same(found, small)
-    assert_same(found, tuned_with(tmp_path, toy_task(64), **SMALL))
-
-
-def test_what_a_failed_write_leaves_need_not_be_removable(
-    tmp_path: Path, warnings_of: Callable[[], list[str]]
-) -> None:
-    (tmp_path / "resume.pt.writing" / "in the way").mkdir(parents=True)
-    file = CheckpointFile(directory=tmp_path, fingerprint="a")
-    file.write(Checkpoint(trainer={}, evaluations=(), seconds=1.0))
-    (line,) = warnings_of()
-    assert "cannot be written" in line
-
-
 @pytest.mark.parametrize("name", ["torch", "transformers"])
 def test_a_checkpoint_of_another_version_of_a_library_is_not_used(
     small: FineTuned,
@@ -184,16 +149,6 @@ def test_a_checkpoint_of_another_version_of_a_library_is_not_used(
     found = tuned_with(tmp_path, toy_task(64), **SMALL)
     assert ["versions of torch and transformers" in line for line in warnings_of()] == [True]
     assert_same(found, small)
-
-
-def test_a_place_where_no_directory_can_be_is_an_error_before_training(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    heard: list[Evaluation] = []
-    with pytest.raises(OSError, match="file"):
-        tuned_with(
-            tmp_path / "file" / "checkpoint", toy_task(64), on_evaluation=heard.append, **SMALL
-        )
-    assert heard == []
 
 
 def test_the_file_holds_the_evaluations_to_the_last_digit(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from transformers import AutoModelForSequenceClassification
 from tests.training.breaking import ROWS, train
 from tests.training.broken_off import (
     SMALL,
-    BrokenOffError,
     assert_same,
     at_call,
     break_off,
@@ -26,6 +25,7 @@ from tests.training.broken_off import (
 )
 from tests.training.toys import toy_task
 from training.config import ModelConfig
+from training.errors import TrainingStoppedError
 from training.finetune import FineTuned
 from training.metrics import Evaluation
 
@@ -49,12 +49,12 @@ def test_a_training_killed_four_times_ends_as_one_without_a_break(
     checkpoint, result = tmp_path / "checkpoint", tmp_path / "result.pt"
     # In mid-epoch between two evaluations; directly after the checkpoint at an epoch's end; in
     # the middle of a write; after the last checkpoint.
-    for kill in ("step 10", "told 4", "write 6", "told 12"):
+    for kill in ("step 12", "told 4", "write 6", "told 12"):
         code = _in_a_process(checkpoint, result, kill)
         assert code == -(signal.SIGXFSZ if kill.startswith("write") else signal.SIGKILL), kill
-        torn = checkpoint / "resume.pt.writing"
-        assert torn.exists() == kill.startswith("write")
-        assert not torn.exists() or 0 < torn.stat().st_size <= 100_000
+        torn = list(checkpoint.glob("*.writing"))
+        assert len(torn) == kill.startswith("write")
+        assert all(0 < path.stat().st_size <= 100_000 for path in torn)
     assert not result.exists()
     assert _in_a_process(checkpoint, result, "") == 0
     assert [path.name for path in checkpoint.iterdir()] == ["resume.pt"]
@@ -81,16 +81,30 @@ def test_a_break_at_an_evaluation_changes_nothing(
     assert heard == list(found.evaluations)
 
 
-@pytest.mark.parametrize("step", [1, 14, 31])
-def test_a_checkpoint_between_evaluations_can_be_asked_for(
+@pytest.mark.parametrize("step", [1, 15, 20, 59])  # 15: an evaluation, 20: an epoch's end
+def test_a_training_asked_to_stop_goes_on_from_that_very_step(
     unbroken: FineTuned, tmp_path: Path, step: int
 ) -> None:
-    with pytest.raises(BrokenOffError):
-        tuned_with(tmp_path, wants_checkpoint=at_call(step))
+    with pytest.raises(TrainingStoppedError, match=f"at step {step}$"):
+        tuned_with(tmp_path, should_stop=at_call(step))
     asked: list[int] = []
-    found = tuned_with(tmp_path, wants_checkpoint=lambda: bool(asked.append(1)))
+    found = tuned_with(tmp_path, should_stop=lambda: bool(asked.append(1)))
     assert_same(found, unbroken)
-    assert len(asked) == 48 - step  # of the 60 steps 12 have an evaluation
+    assert len(asked) == 59 - step  # the last step ends the training anyway
+
+
+def test_evaluations_after_the_last_checkpoint_are_made_again_and_equal(
+    unbroken: FineTuned, tmp_path: Path
+) -> None:
+    first: list[Evaluation] = []
+    with pytest.raises(TrainingStoppedError):
+        tuned_with(tmp_path, on_evaluation=first.append, should_stop=at_call(10))
+    break_off(tmp_path, told=7, checkpoint_share=1e-6)
+    heard: list[Evaluation] = []
+    found = tuned_with(tmp_path, on_evaluation=heard.append)
+    assert heard[:2] == first  # told again, not made again
+    assert heard == list(found.evaluations)
+    assert_same(found, unbroken)
 
 
 def test_a_checkpoint_changes_nothing_and_is_never_more_than_one_file(
@@ -101,13 +115,13 @@ def test_a_checkpoint_changes_nothing_and_is_never_more_than_one_file(
     def look(_: Evaluation) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    def look_and_ask() -> bool:
+    def look_unasked() -> bool:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
-        return len(seen) % 7 == 0
+        return False
 
-    found = tuned_with(tmp_path, on_evaluation=look, wants_checkpoint=look_and_ask)
+    found = tuned_with(tmp_path, on_evaluation=look, should_stop=look_unasked)
     assert_same(found, unbroken)
-    assert len(seen) == 60
+    assert len(seen) == 59 + 12
     assert all(names in ([], ["resume.pt"]) for names in seen)
     assert seen[-1] == ["resume.pt"]
 
@@ -116,7 +130,7 @@ def test_after_the_end_nothing_is_trained_again(unbroken: FineTuned, tmp_path: P
     tuned_with(tmp_path)
     before = (tmp_path / "resume.pt").stat()
     asked: list[int] = []
-    found = tuned_with(tmp_path, wants_checkpoint=lambda: bool(asked.append(1)))
+    found = tuned_with(tmp_path, should_stop=lambda: bool(asked.append(1)))
     assert_same(found, unbroken)
     assert asked == []
     assert (tmp_path / "resume.pt").stat().st_mtime_ns == before.st_mtime_ns

@@ -58,25 +58,26 @@ def _trainer(
     data: LabelledTokens,
     folder: Path,
     *,
-    accumulation: int = 1,
+    rows_at_once: int | None = None,
     kind: type[WeightedTrainer] = WeightedTrainer,
     **settings: Any,
 ) -> WeightedTrainer:
     training = toy_training(**({"max_grad_norm": 1e9, "warmup_steps": 0} | settings))
-    arguments = training_arguments(
-        training,
-        schedule_of(training, len(data)),
-        output_dir=str(folder),
-        accumulation=accumulation,
+    trainer = kind(
+        model=_model(),
+        args=training_arguments(training, schedule_of(training, len(data)), output_dir=str(folder)),
+        data=data,
+        class_weights=WEIGHTS,
+        pad_token_id=0,
+        rows_at_once=rows_at_once,
     )
-    trainer = kind(model=_model(), args=arguments, data=data, class_weights=WEIGHTS, pad_token_id=0)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _one_step(folder: Path, *, accumulation: int) -> tuple[float, list[torch.Tensor]]:
-    """Loss and gradients of one step over eight rows, in micro-batches."""
-    trainer = _trainer(toy_rows(8), folder, accumulation=accumulation, epochs=1, batch_size=8)
+def _one_step(folder: Path, *, rows_at_once: int) -> tuple[float, list[torch.Tensor]]:
+    """Loss and gradients of one step over eight rows, in passes of fewer."""
+    trainer = _trainer(toy_rows(8), folder, rows_at_once=rows_at_once, epochs=1, batch_size=8)
     kept = _Gradients()
     trainer.add_callback(kept)
     trainer.train()
@@ -95,12 +96,12 @@ def _by_torch() -> tuple[float, list[torch.Tensor]]:
     return loss.item(), [p.grad for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("accumulation", [1, 2, 4, 8])
+@pytest.mark.parametrize("rows_at_once", [1, 2, 3, 7, 8, 100])
 def test_loss_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
-    tmp_path: Path, accumulation: int
+    tmp_path: Path, rows_at_once: int
 ) -> None:
     expected_loss, expected = _by_torch()
-    loss, gradients = _one_step(tmp_path, accumulation=accumulation)
+    loss, gradients = _one_step(tmp_path, rows_at_once=rows_at_once)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert len(gradients) == len(expected)
     assert max(float(gradient.abs().max()) for gradient in expected) > 1e-3
@@ -110,7 +111,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
 
 def test_an_incomplete_last_step_weighs_its_own_rows_alone(tmp_path: Path) -> None:
     data = toy_rows(6)
-    trainer = _trainer(data, tmp_path, accumulation=2, epochs=1, batch_size=8)
+    trainer = _trainer(data, tmp_path, rows_at_once=4, epochs=1, batch_size=8)
     untrained = copy.deepcopy(trainer.model)
     trainer.train()
     batch = pad(data.tokens, np.arange(6), pad_token_id=0)
@@ -189,16 +190,18 @@ def test_nothing_is_saved_or_reported_by_the_trainer_itself(tmp_path: Path) -> N
     assert list(tmp_path.rglob("*")) == []
 
 
-@pytest.mark.parametrize(("accumulation", "step"), [(1, 2), (1, 3), (1, 8), (2, 1), (2, 4)])
+@pytest.mark.parametrize(
+    ("rows_at_once", "step"), [(None, 2), (None, 3), (None, 8), (4, 1), (3, 4)]
+)
 def test_a_training_goes_on_from_a_snapshot_with_the_rows_that_were_left(
-    tmp_path: Path, accumulation: int, step: int
+    tmp_path: Path, rows_at_once: int | None, step: int
 ) -> None:
     data = toy_rows(20)
     data.tokens.ids[data.tokens.offsets] = np.arange(20)  # the first id of each row is its number
     settings: dict[str, Any] = {"kind": _Recording, "epochs": 3, "batch_size": 8}
 
     def fresh() -> _Recording:
-        trainer = _trainer(data, tmp_path, accumulation=accumulation, **settings)
+        trainer = _trainer(data, tmp_path, rows_at_once=rows_at_once, **settings)
         assert isinstance(trainer, _Recording)
         trainer.seen = []
         return trainer
