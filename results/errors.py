@@ -1,5 +1,9 @@
-"""What is wrong with a run's files, as one class."""
+"""What is wrong with a run's files or its storage, as classes."""
 
 
 class RunError(ValueError):
     """A run's directory or record cannot be used; the message is one line for the user."""
+
+
+class StorageError(OSError):
+    """A storage cannot be reached or used; the message is one line for the user."""

@@ -1,0 +1,235 @@
+"""Files in a directory or behind a URI that may stall: every operation is tried, and ends."""
+
+import errno
+import os
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from results.errors import StorageError
+from results.places import is_uri, without_secrets
+from results.tries import GivenUpError, Tries, Try
+
+T = TypeVar("T")
+
+Files = Any
+"""A file system of fsspec, which ships no types."""
+
+_connected: dict[str, Files] = {}
+"""A file system a host or bucket, until a try fails: what hangs must not meet the next try."""
+
+_FIVE_TRIES = Tries()
+
+_LASTING = (
+    *(PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError),
+    *(ImportError, ValueError, TypeError),
+)
+_LASTING_NUMBERS = {errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A place for files: a directory, or a URI that fsspec opens.
+
+    Every operation is tried up to five times within 60 seconds, and a second more a try for each
+    2 MB that it moves. Each raises `StorageError`, whose message is one line for the user, when
+    no try went well, or at once where no further try can help.
+    """
+
+    place: str
+    """Path or URI; credentials belong into the environment or fsspec's configuration."""
+    _: KW_ONLY
+    tries: Tries = _FIVE_TRIES
+
+    def child(self, name: str) -> "Storage":
+        """The place `name` in this one."""
+        return replace(self, place=f"{self.place.rstrip('/')}/{name}")
+
+    def upload(self, path: Path, name: str) -> None:
+        """Copy the file `path` to `name`, replacing it; nobody ever sees half of it.
+
+        Raises:
+            FileNotFoundError: there is no file at `path`.
+        """
+        size = path.stat().st_size
+
+        def write(files: Files, aside: str, now: Try) -> range:
+            now.expect(size)
+            before = path.stat().st_size
+            files.put_file(os.fspath(path), aside)
+            # A file that grew meanwhile is as good as one that grows a moment later.
+            lowest, highest = sorted((before, path.stat().st_size))
+            return range(lowest, highest + 1)
+
+        self._publish(name, write)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace `name` with `text` (UTF-8), whole at every moment."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Replace `name` with `content`, whole at every moment."""
+
+        def write(files: Files, aside: str, now: Try) -> range:
+            now.expect(len(content))
+            files.pipe_file(aside, content)
+            return range(len(content), len(content) + 1)
+
+        self._publish(name, write)
+
+    def download(self, name: str, path: Path) -> bool:
+        """Copy `name` to the file `path`, which is replaced whole; False if it is not there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def fetch(files: Files, place: str, now: Try) -> bool:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+                aside = Path(scratch) / "file"
+                try:
+                    size = files.info(f"{place}/{name}")["size"]
+                    now.expect(size)
+                    files.get_file(f"{place}/{name}", os.fspath(aside))
+                except FileNotFoundError:
+                    return False
+                _check_size(aside.stat().st_size, range(size, size + 1))
+                _sync(aside)
+                if not now.is_given_up():
+                    aside.replace(path)
+            return True
+
+        return self._try(f"reading {name}", fetch)
+
+    def read_text(self, name: str) -> str | None:
+        """Content of `name` (UTF-8; what is not, as a sign for it); None if it is not there."""
+
+        def read(files: Files, place: str, now: Try) -> str | None:
+            try:
+                now.expect(files.info(f"{place}/{name}")["size"])
+                content: bytes = files.cat_file(f"{place}/{name}")
+            except FileNotFoundError:
+                return None
+            return content.decode("utf-8", errors="replace")
+
+        return self._try(f"reading {name}", read)
+
+    def names(self) -> list[str]:
+        """Names of all files below, relative, with `/`; none where there is no such place."""
+
+        def find(files: Files, place: str, _now: Try) -> list[str]:
+            with suppress(FileNotFoundError):
+                below = (path.removeprefix(f"{place}/") for path in files.find(place))
+                return sorted(name for name in below if name and name != place)
+            return []
+
+        return self._try("listing", find)
+
+    def remove(self) -> None:
+        """Remove the whole place; one that is missing is removed already."""
+
+        def remove(files: Files, place: str, _now: Try) -> None:
+            with suppress(FileNotFoundError):
+                if isinstance(files, LocalFileSystem):
+                    files.rm(place, recursive=True)
+                    return
+                for path in files.find(place):
+                    files.rm_file(path)  # not `rm`, which takes names for patterns
+
+        self._try("removing", remove)
+
+    def _publish(self, name: str, write: Callable[[Files, str, Try], range]) -> None:
+        def publish(files: Files, place: str, now: Try) -> None:
+            folder, base = posixpath.split(f"{place}/{name}")
+            aside = f"{folder}/.{base}.{uuid.uuid4().hex}"
+            try:
+                sizes = write(files, aside, now)
+            except FileNotFoundError:
+                _make_directory(files, folder)
+                sizes = write(files, aside, now)
+            if now.is_given_up():  # it woke up late: its content may be old by now
+                files.rm_file(aside)
+                return
+            _check_size(files.info(aside)["size"], sizes)
+            _move(files, aside, f"{folder}/{base}")
+
+        self._try(f"writing {name}", publish)
+
+    def _try(self, what: str, act: Callable[[Files, str, Try], T]) -> T:
+        host = "/".join(self.place.split("/")[:3]) if is_uri(self.place) else ""
+
+        def work(now: Try) -> T:
+            if host not in _connected:
+                _connected[host] = fsspec.core.url_to_fs(self.place, skip_instance_cache=True)[0]
+            files = _connected[host]
+            files.invalidate_cache()  # others write there too
+            return act(files, files._strip_protocol(self.place).rstrip("/"), now)
+
+        def may_pass(error: Exception) -> bool:
+            _connected.pop(host, None)
+            return not _is_lasting(error)
+
+        try:
+            if host:  # the import of its package is not timed
+                fsspec.get_filesystem_class(host.partition("://")[0])
+            return self.tries.run(work, on_failure=may_pass)
+        except GivenUpError as error:
+            raise StorageError(self._describe(what, error.cause, error.num_tries)) from error
+        except (ImportError, ValueError) as error:
+            raise StorageError(self._describe(what, error)) from error
+
+    def _describe(self, what: str, error: BaseException, num_tries: int = 1) -> str:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        where = without_secrets(f"storage {self.place}: {what}")
+        if isinstance(error, ImportError):
+            return f"{where} is not possible ({reason}); install that package with pip"
+        if _is_lasting(error):
+            return (
+                f"{where} is not possible ({without_secrets(reason)}); check the place, that it"
+                " exists and that you may write there"
+            )
+        return (
+            f"{where} failed {num_tries} times ({without_secrets(reason)}); check that the storage"
+            " can be reached: what is known is in the local run, and --resume goes on"
+        )
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Whether no further try can help."""
+    return (
+        isinstance(error, _LASTING)
+        or getattr(error, "errno", None) in _LASTING_NUMBERS
+        or "Credentials" in type(error).__name__  # each kind of storage has a class of its own
+    )
+
+
+def _check_size(size: int, expected: range) -> None:
+    if size not in expected:
+        raise OSError(f"{size} bytes arrived of {expected[0]}")
+
+
+def _make_directory(files: Files, folder: str) -> None:
+    """Make `folder`, but never its first part: a bucket whose name is mistyped stays unmade."""
+    parts = folder.split("/")
+    for depth in range(2, len(parts) + 1):
+        with suppress(FileExistsError):
+            files.mkdir("/".join(parts[:depth]), create_parents=False)
+
+
+def _move(files: Files, source: str, target: str) -> None:
+    if type(files).mv is AbstractFileSystem.mv:  # it takes names for patterns
+        files.copy([source], [target], on_error="raise")
+        files.rm_file(source)
+    else:
+        files.mv(source, target)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,88 @@
+"""A real S3 server on loopback, in a process of its own that can be stopped, continued and killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+_SERVE = """
+import time
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+time.sleep(3600)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    process: "subprocess.Popen[str]"
+    endpoint: str
+    bucket: str
+    """Of a name that no other server has: connections are kept by it."""
+
+    @property
+    def place(self) -> str:
+        return f"s3://{self.bucket}/runs"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What clients need."""
+        return {**ENVIRONMENT, "AWS_ENDPOINT_URL": self.endpoint}
+
+    def stop(self) -> None:
+        """It accepts connections and answers nothing, as a storage that hangs."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def make_bucket(self) -> None:
+        """Make the bucket; a server forgets all at its end."""
+        request = urllib.request.Request(f"{self.endpoint}/{self.bucket}", method="PUT")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A server with an empty bucket, for the time of a `with` block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE],
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        with process.stdout as told:
+            port = int(told.readline())
+        server = S3Server(
+            process=process,
+            endpoint=f"http://127.0.0.1:{port}",
+            bucket=f"bucket-{uuid.uuid4().hex[:12]}",
+        )
+        server.make_bucket()
+        yield server
+    finally:
+        process.kill()  # a stopped process dies of it too
+        process.wait()
