@@ -1,16 +1,16 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
 import csv
-import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results import lock
 from results.errors import RunError
 from results.files import append_row, drop_torn_line, read_csv, write_csv, write_json, write_text
 
@@ -144,33 +144,20 @@ class Run:
         """Replace `config.yaml`."""
         write_text(self.config, text)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from writing this run for the time of a `with` block.
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other processes, on any machine, from writing this run during a `with` block.
 
         Raises:
-            RunError: another process is writing it.
+            RunError: a living process is writing it.
         """
-        with (self.directory / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
-            except BlockingIOError as error:
-                raise RunError(
-                    f"run {self.directory}: another process is writing it; wait for its end, or"
-                    " end it first"
-                ) from error
-            yield
+        return lock.hold(self.directory)
 
     def is_held(self) -> bool:
-        """Whether a process is writing this run; changes nothing."""
-        try:
-            with (self.directory / ".lock").open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except FileNotFoundError:
-            pass
-        return False
+        """Whether a process is writing this run; changes nothing.
+
+        Of another machine it says whether there was a sign of life in the last 60 seconds.
+        """
+        return lock.is_held(self.directory)
 
 
 def check_new_run(directory: Path, name: str | None) -> None:
