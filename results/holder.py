@@ -162,7 +162,9 @@ def _runs(holder: Holder) -> bool:
 
 def _beats(holder: Holder, path: Path) -> bool:
     seconds = _BEATS_WATCHED * holder.interval_s
-    logger.warning("%s: waiting up to %.0f s for a sign of life of %s", path, seconds, holder)
+    logger.warning(
+        "run %s: waiting up to %.1f s for a sign of life of %s", path.parent, seconds, holder
+    )
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(holder.interval_s / 4)

@@ -98,7 +98,7 @@ def _replace(path: Path, dead: Holder, mine: Holder) -> None:
     only who holds the file named after the dead one's token may do it. That file is a lock itself:
     of a process that was killed with it, it is taken over in the same way.
     """
-    right = path.with_name(f"{_NAME}.{dead.token}")
+    right = path.with_name(f"{path.name}.{dead.token}")
     _take(right, mine)
     found = read_holder(path)
     if found is None or found.token != dead.token:

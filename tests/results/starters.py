@@ -1,0 +1,108 @@
+"""Other processes that hold a run's lock, and locks that others left."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from results.holder import Holder, read_holder, this_process
+from results.lock import hold
+
+# For each line of stdin, a directory: hold it, or say why not; let go at the next line.
+STARTER = """
+import socket, sys
+from pathlib import Path
+from results.errors import RunError
+from results.lock import hold
+
+host, interval_s = sys.argv[1:]
+if host:
+    socket.gethostname = lambda: host  # a fake: there is one machine here
+print("ready", flush=True)
+while line := sys.stdin.readline():
+    try:
+        with hold(Path(line.strip()), interval_s=float(interval_s)):
+            print("held", flush=True)
+            sys.stdin.readline()
+        print("let go", flush=True)
+    except RunError as error:
+        print(error, flush=True)
+"""
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+"""Access and modification, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Another process, that holds what it is told to."""
+
+    process: "subprocess.Popen[str]"
+
+    def say(self, line: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def hold(self, directory: Path) -> str:
+        self.say(directory)
+        return self.answer()
+
+    def kill(self, *, reap: bool = True) -> None:
+        self.process.kill()
+        if reap:
+            self.process.wait()
+        else:
+            wait_until(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_ZOMBIE)
+
+
+Start = Callable[..., Starter]
+
+
+def start_one(host: str, interval_s: float) -> Starter:
+    command = [sys.executable, "-c", STARTER, host, str(interval_s)]
+    started = Starter(
+        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    )
+    assert started.answer() == "ready"
+    return started
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def named(directory: Path) -> Holder:
+    found = read_holder(directory / ".lock")
+    assert found is not None
+    return found
+
+
+def leave_lock(directory: Path, left: Holder | bytes, *, at: tuple[int, int] | None = None) -> None:
+    path = directory / ".lock"
+    path.write_bytes(left if isinstance(left, bytes) else left.as_bytes())
+    if at is not None:
+        os.utime(path, at)
+
+
+def dead() -> Holder:
+    """This very process number, but begun at another time."""
+    return replace(this_process(5.0), process_started=1.0)
+
+
+def assert_taken_at_once(directory: Path) -> None:
+    began = time.monotonic()
+    with hold(directory):
+        assert time.monotonic() - began < 2  # no heartbeat of 5 s is waited for
+        assert named(directory).process == os.getpid()
