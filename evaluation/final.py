@@ -6,8 +6,10 @@ if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
 
 import argparse
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,19 @@ from evaluation.gates import all_unmet
 from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
 from evaluation.winner import load_winner
-from results.errors import RunError
+from results.errors import RunError, StorageError
+from results.fetching import fetch_run
 from results.log import log_to_file, log_to_terminal, quiet_libraries
+from results.mirror import Mirror
+from results.places import is_uri
 from results.run import Run, open_run
+from results.storage import Storage
 from training.options import OptionParser
+
+logger = logging.getLogger(__name__)
+
+_FETCHED = Path("results/runs")
+_SECONDS_BETWEEN_COPIES = 2.0  # it shall be known soon, and elsewhere, that the test was opened
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,10 +40,26 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     log_to_terminal()
     quiet_libraries()
-    run = open_run(Path(options.run))
-    run.read_record()  # before a lock is left in some other directory
-    with run.held():
+    with _opened(options.run) as run, run.held():
         return _conclude(run, options)
+
+
+@contextmanager
+def _opened(place: str) -> Iterator[Run]:
+    """The run in a directory; or at a URI, fetched, and mirrored there until the end."""
+    if not is_uri(place):
+        run = open_run(Path(place))
+        run.read_record()  # before a lock is left in some other directory
+        yield run
+        return
+    run = fetch_run(place, _FETCHED)
+    storage = Storage(place.rstrip("/").rpartition("/")[0])
+    with Mirror(run, storage, interval_s=_SECONDS_BETWEEN_COPIES, on_error=_tell_of_storage):
+        yield run
+
+
+def _tell_of_storage(error: OSError) -> None:
+    logger.warning("%s; it is tried again at the end", error)
 
 
 def _conclude(run: Run, options: argparse.Namespace) -> int:
@@ -75,7 +102,12 @@ def _parser() -> OptionParser:
         prog="python -m evaluation.final",
         description="Retrain the winner of a search on train + validation and test it once.",
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument(
+        "--run",
+        required=True,
+        metavar="DIR|URI",
+        help="directory of the run, or its URI: it is fetched into results/runs and mirrored back",
+    )
     parser.add_argument(
         "--gates",
         choices=("minimum", "optimal", "none"),
@@ -103,5 +135,5 @@ def _scores_side_by_side(report: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     raise SystemExit(
-        run_command(main, bad_input=(RunError,), environment=(torch.OutOfMemoryError,))
+        run_command(main, bad_input=(RunError,), environment=(StorageError, torch.OutOfMemoryError))
     )

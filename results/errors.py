@@ -7,3 +7,7 @@ class RunError(ValueError):
 
 class StorageError(OSError):
     """A storage cannot be reached or used; the message is one line for the user."""
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -180,24 +180,24 @@ class Storage:
                 fsspec.get_filesystem_class(host.partition("://")[0])
             return self.tries.run(work, on_failure=may_pass)
         except GivenUpError as error:
-            raise StorageError(self._describe(what, error.cause, error.num_tries)) from error
+            raise self._error(what, error.cause, error.num_tries) from error
         except (ImportError, ValueError) as error:
-            raise StorageError(self._describe(what, error)) from error
+            raise self._error(what, error) from error
 
-    def _describe(self, what: str, error: BaseException, num_tries: int = 1) -> str:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    def _error(self, what: str, error: BaseException, num_tries: int = 1) -> StorageError:
         where = without_secrets(f"storage {self.place}: {what}")
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = without_secrets(reason)
         if isinstance(error, ImportError):
-            return f"{where} is not possible ({reason}); install that package with pip"
-        if _is_lasting(error):
-            return (
-                f"{where} is not possible ({without_secrets(reason)}); check the place, that it"
-                " exists and that you may write there"
+            rest = f"is not possible ({reason}); install that package with pip"
+        elif _is_lasting(error):
+            rest = f"is not possible ({reason}); check that the place exists and may be written"
+        else:
+            rest = (
+                f"failed {num_tries} times ({reason}); check that the storage can be reached: what"
+                " is known is in the local run, and --resume goes on"
             )
-        return (
-            f"{where} failed {num_tries} times ({without_secrets(reason)}); check that the storage"
-            " can be reached: what is known is in the local run, and --resume goes on"
-        )
+        return StorageError(f"{where} {rest}", reason=reason)
 
 
 def _is_lasting(error: BaseException) -> bool:

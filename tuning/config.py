@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from results.places import holds_secret, without_secrets
 from training.config import (
     Count,
     DataConfig,
@@ -78,7 +79,8 @@ class ClusterConfig(Section):
     gpus_per_trial: Annotated[Number, Field(ge=0)] | None = None
     """GPUs a trial, 1 or a fraction of one; null: 1 where there is a GPU, else 0."""
     storage_path: str | None = None
-    """Directory or URI where Ray keeps its own state of the trials; null: in the run."""
+    """Directory that all nodes reach, or URI that fsspec opens: the run's files are mirrored there
+    and running trials keep their checkpoints there; null: in the run."""
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
     """Times a trial whose process or node was lost is started again."""
 
@@ -89,6 +91,16 @@ class ClusterConfig(Section):
                 f"address is {self.address!r}, but must be auto or HOST:PORT: trials would run on"
                 " the cluster and the files land there; submit the search as a job, with address"
                 " auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _storage_path_is_no_secret(self) -> "ClusterConfig":
+        if self.storage_path is not None and holds_secret(self.storage_path):
+            raise ValueError(
+                f"storage_path is {without_secrets(self.storage_path)!r}, but must hold no password"
+                " or key: it would stand in config.yaml and the log; give credentials by the"
+                " environment or fsspec's configuration"
             )
         return self
 

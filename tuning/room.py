@@ -3,11 +3,16 @@
 import os
 import uuid
 
-import fsspec
 import torch
 
+from results.errors import StorageError
+from results.storage import Storage
+from results.tries import Tries
 from training.errors import InputError
 from tuning.config import Configuration
+
+_SHORT = Tries(number=2)
+"""Before anything runs there is nothing to lose, and somebody waits for the answer."""
 
 
 def num_slots_here(configuration: Configuration) -> int:
@@ -27,7 +32,7 @@ def num_slots_here(configuration: Configuration) -> int:
 
 
 def check_storage(configuration: Configuration) -> None:
-    """Write a small file where Ray shall keep its state, and remove it.
+    """Write a small file where the run shall be mirrored, and remove it.
 
     Raises:
         InputError: `cluster.storage_path` cannot be written.
@@ -35,17 +40,14 @@ def check_storage(configuration: Configuration) -> None:
     place = configuration.cluster.storage_path
     if place is None:
         return
-    name = f"{place.rstrip('/')}/.write-test-{uuid.uuid4().hex}"
+    storage, name = Storage(place, tries=_SHORT), f".write-test-{uuid.uuid4().hex}"
     try:
-        files, path = fsspec.core.url_to_fs(name)
-        files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        files.pipe_file(path, b"")
-        files.rm_file(path)
-    except Exception as error:  # each kind of storage has exceptions of its own
-        reason = " ".join(str(error).split())[:200]
+        storage.write_text(name, "")
+        storage.child(name).remove()
+    except StorageError as error:
         raise InputError(
-            f"cluster.storage_path is {place!r}, but it cannot be written"
-            f" ({type(error).__name__}: {reason}); give a directory, or a URI that fsspec opens"
+            f"cluster.storage_path is {place!r}, but it cannot be written ({error.reason}); give a"
+            " directory, or a URI that fsspec opens"
         ) from error
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+from results.fetching import fetch_run
+from results.places import is_uri, without_secrets
 from results.run import Run, create_run, newest_unfinished, open_run
 from training.config import SAMPLE, TINY
 from training.errors import InputError
@@ -48,7 +50,12 @@ def make_parser() -> OptionParser:
     for option, (section, field) in SHORT.items():
         parser.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with a run: --name, or the newest unfinished"
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="go on with a run: --name, or the newest unfinished, or one that was mirrored to a"
+        " storage: it is fetched into output.directory",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
@@ -83,7 +90,7 @@ def read_command(
         problems = error.problems
         options = parser.parse_known_args(list(arguments))[0]
     try:
-        run = find_run(options) if options.resume else None
+        run = find_run(options) if options.resume is not None else None
         configuration = resolve_resumed(run, options) if run else resolve(options)
     except InputError as error:
         raise InputError(*problems, *error.problems) from error
@@ -132,15 +139,33 @@ def build(values: Values) -> Configuration:
 
 
 def find_run(options: argparse.Namespace) -> Run:
-    """The run that `--resume` means: the named one, or the newest unfinished.
+    """The run that `--resume` means: the named one, the newest unfinished, or one at a URI.
 
     Raises:
+        InputError: the value is no URI.
         RunError: there is none.
+        StorageError: the URI's storage cannot be reached.
     """
     given = merge(_read_chosen(options.config), _given(options)).get("output")
     place = validate(OutputConfig, given or {}, where="output")
     directory, name = Path(place.directory), place.name
+    if options.resume:
+        return fetch_run(_checked_uri(options.resume, name), directory)
     return open_run(directory / name) if name else newest_unfinished(directory)
+
+
+def _checked_uri(uri: str, name: str | None) -> str:
+    if not is_uri(uri):
+        raise InputError(
+            f"--resume is {uri!r}, but must be a URI (STORAGE_PATH/NAME) or stand alone; for a run"
+            f" in output.directory give --resume --name {shlex.quote(Path(uri).name)}"
+        )
+    if name is not None and name != uri.rstrip("/").rpartition("/")[2]:
+        raise InputError(
+            f"output.name is {name!r}, but --resume {without_secrets(uri)} names the run; leave"
+            " --name out"
+        )
+    return uri
 
 
 def new_run(configuration: Configuration, label: str) -> Run:

@@ -5,17 +5,21 @@ from training.command import DONE, interrupts_end_at_once, run_command
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
 
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.errors import RunError
+from results.errors import RunError, StorageError
+from results.fetching import fetch_overview
+from results.places import is_uri, without_secrets
 from results.run import Run, open_run
 from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_FETCHES = 10.0
 _NUM_LOG_LINES = 5
 
 
@@ -25,11 +29,15 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m tuning.status",
         description="Say what a search is doing, from another terminal or after its end.",
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument(
+        "--run", required=True, metavar="DIR|URI", help="directory of the run, or its URI"
+    )
     parser.add_argument(
         "--follow", action="store_true", help="say it again whenever it changes, until the end"
     )
     options = parser.parse(arguments)
+    if is_uri(options.run):
+        return _tell_fetched(options.run, follow=options.follow)
     run = open_run(Path(options.run))
     told = ""
     while True:
@@ -39,15 +47,30 @@ def main(arguments: Sequence[str]) -> int:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def describe(run: Run) -> Iterator[str]:
+def _tell_fetched(uri: str, *, follow: bool) -> int:
+    told = ""
+    with tempfile.TemporaryDirectory() as scratch:
+        while True:
+            run = fetch_overview(uri, Path(scratch))
+            told = _tell("\n".join(describe(run, uri=uri)), told)
+            if not (follow and run.read_record()["status"] == "running"):
+                return DONE
+            time.sleep(_SECONDS_BETWEEN_FETCHES)
+
+
+def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
     """Status, trials by state, the best so far and its lead, the last lines of the log.
+
+    Args:
+        run: on this machine.
+        uri: of what `run` is a copy, if it is one.
 
     Raises:
         RunError: the run has no readable record.
     """
     record = run.read_record()
-    yield f"run       {run.directory}"
-    yield f"status    {_status(run, record)}, {record['seconds']:.0f} s"
+    yield f"run       {without_secrets(uri) if uri else run.directory}"
+    yield f"status    {_status(run, record, is_copy=uri is not None)}, {record['seconds']:.0f} s"
     rows = run.read_trials()
     for source, name in (("default search", "trials"), ("confirm", "confirm")):
         states = Counter(row["status"] for row in rows if row["source"] in source.split())
@@ -61,7 +84,9 @@ def describe(run: Run) -> Iterator[str]:
         yield from (f"log       {line}" for line in lines[-_NUM_LOG_LINES:])
 
 
-def _status(run: Run, record: Mapping[str, Any]) -> str:
+def _status(run: Run, record: Mapping[str, Any], *, is_copy: bool) -> str:
+    if record["status"] == "running" and is_copy:
+        return "running when it was last mirrored"
     if record["status"] == "running" and not run.is_held():
         return "running when its process was lost (tuning.search --resume goes on)"
     return str(record["status"])
@@ -91,4 +116,4 @@ def _tell(text: str, told: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main, bad_input=(RunError,)))
+    raise SystemExit(run_command(main, bad_input=(RunError,), environment=(StorageError,)))

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, in a process of its own that can be stopped, continued and killed."""
+"""A real S3 server on loopback, in a process that can be stopped, continued and killed."""
 
 import os
 import signal
