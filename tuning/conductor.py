@@ -15,10 +15,14 @@ from tuning.config import Configuration
 from tuning.proposers import Proposer, num_requested
 from tuning.rungs import EvaluationPlan, goes_on, is_judged_at, mean_of_last_two, score_at
 from tuning.space import default_point, with_parameters
-from tuning.trials import Status, Trial, in_order, trial_name
+from tuning.trials import Ending, Status, StoppedBy, Trial, in_order, trial_name
 
 NUM_ALIKE = 3
 """First trials that must fail with the same error before the search is ended for it."""
+
+HALT_S = 4.0
+"""Seconds in which running trials write a checkpoint once they were told to halt; those that have
+not by then go on from their last one. The rest of ten seconds is for Ray to end."""
 
 Wait = Literal["wait", "finished"]
 Listener = Callable[[Trial], None]
@@ -26,16 +30,6 @@ Listener = Callable[[Trial], None]
 
 def _ignore(_trial: Trial) -> None:
     """Nobody listens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ending:
-    """How a trial ended by itself."""
-
-    status: Literal["completed", "stopped early", "diverged", "failed"]
-    error: str = ""
-    fixed_rows_loss: float | None = None
-    seconds: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -52,8 +46,15 @@ class Conductor:
     on_evaluation: Listener = _ignore
     on_change: Listener = _ignore
     """Called when a trial has begun or ended."""
+    phase: str = "search"
+    """Name of the phase, unlike that of any other."""
     deadline: float | None = None
-    """On the clock of `time.monotonic`; None: no limit."""
+    """When trials end at their next evaluation and none begins, on the clock of `time.monotonic`;
+    None: no limit."""
+    slack_s: float = 0.0
+    """Seconds after the deadline at which trials halt wherever they are."""
+    rows_at_once: dict[str, int] = field(default_factory=dict)
+    """By kind of device, where memory ran out: most rows a pass of the model holds."""
     trials: dict[str, Trial] = field(default_factory=dict)
     waiting: list[Trial] = field(default_factory=list)
     """Trials made beforehand: left over from an earlier start, or confirmations."""
@@ -65,8 +66,11 @@ class Conductor:
     """The error that the first trials failed with, all of them."""
     broken_by: OSError | None = None
     """What kept the run's files from being written."""
-    interrupted: bool = False
+    interrupted_at: float | None = None
+    """On the clock of `time.monotonic`."""
     _live: set[str] = field(default_factory=set, init=False)
+    _halted: set[str] = field(default_factory=set, init=False)
+    """Live trials that have written their checkpoint and ended."""
 
     def next_trial(self) -> Trial | Wait:
         """The next trial to start; `wait` while all slots are taken."""
@@ -84,13 +88,41 @@ class Conductor:
 
     def interrupt(self) -> None:
         """Ask the phase to end; safe to call from a signal handler."""
-        self.interrupted = True
+        self.interrupted_at = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up: running trials end at their next evaluation."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
     @property
     def is_ending(self) -> bool:
-        """Whether running trials shall end and no new one begin."""
-        late = self.deadline is not None and time.monotonic() >= self.deadline
-        return self.interrupted or bool(self.aborted_by) or self.broken_by is not None or late
+        """Whether no new trial shall begin."""
+        return self._is_broken or self.interrupted_at is not None or self.is_late
+
+    @property
+    def is_halting(self) -> bool:
+        """Whether running trials shall write a checkpoint and end, wherever they are."""
+        since = self._halts_at()
+        return since is not None and time.monotonic() >= since
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing runs, or what still runs is no longer waited for."""
+        if self._is_broken:
+            return True
+        since = self._halts_at()
+        is_overdue = since is not None and time.monotonic() >= since + HALT_S
+        return self.is_ending and (is_overdue or self._live <= self._halted)
+
+    @property
+    def _is_broken(self) -> bool:
+        return bool(self.aborted_by) or self.broken_by is not None
+
+    def _halts_at(self) -> float | None:
+        if self.interrupted_at is not None:
+            return self.interrupted_at
+        return None if self.deadline is None else self.deadline + self.slack_s
 
     def report(self, trial_id: str, evaluation: Evaluation) -> bool:
         """Take an evaluation of a running trial; return whether the trial may go on."""
@@ -101,22 +133,30 @@ class Conductor:
         trial.evaluations.append(evaluation)
         self._tell(self.on_evaluation, trial)
         self.proposer.observe(trial)
-        if not evaluation.is_finite or evaluation.examples >= self.plan.budget:
-            return True  # it is about to end by itself
-        if trial.is_never_stopped or self._survives(trial, before):
-            return True
-        trial.stopped_by = "scheduler"
-        self._conclude(trial, "stopped")
-        return False
+        return self._decide(trial)
+
+    def decide_again(self, trial_id: str) -> None:
+        """Judge a trial by its last evaluation, which was written down when the driver was lost."""
+        trial = self.trials[trial_id]
+        if trial.status == "running" and not self._decide(trial):
+            self.waiting.remove(trial)
 
     def end(self, trial_id: str, ending: Ending) -> None:
-        """Take the end of a trial; what comes after its end is of no interest."""
+        """Take the end of a trial; what comes after its end is of no interest.
+
+        One that has halted is still to be finished, so that it stays as it is.
+        """
         trial = self.trials[trial_id]
-        if trial_id not in self._live:
+        if trial_id not in self._live - self._halted:
+            return
+        if ending.status in ("halted", "broken"):
+            self._halted.add(trial_id)
+            if ending.status == "broken":
+                self.broken_by = self.broken_by or OSError(ending.error)
             return
         trial.fixed_rows_loss, trial.seconds = ending.fixed_rows_loss, ending.seconds
         trial.error = ending.error
-        status: Status = "stopped" if ending.status == "stopped early" else ending.status
+        status = ending.trial_status
         if status == "stopped":
             trial.stopped_by = "patience"
         if status == "completed" and trial.evaluations[-1].collapsed:
@@ -128,8 +168,7 @@ class Conductor:
         """Close what was running, or had yet to run, when the time budget ended the phase."""
         live = in_order(self.trials[trial_id] for trial_id in self._live)
         for trial in [*live, *self.waiting]:
-            trial.stopped_by = "end of search"
-            self._conclude(trial, "stopped")
+            self._stop(trial, "end of search")
 
     def ended(self) -> Sequence[Trial]:
         """Trials that have ended, in order of creation."""
@@ -150,7 +189,23 @@ class Conductor:
             split_seed=configuration.data.split_seed,
         )
 
-    def _survives(self, trial: Trial, before: int) -> bool:
+    def _decide(self, trial: Trial) -> bool:
+        """Whether a trial may go on after its last evaluation; concluded if not."""
+        last = trial.evaluations[-1]
+        if not last.is_finite or last.examples >= self.plan.budget:
+            return True  # it is about to end by itself
+        if self.is_late:
+            self._stop(trial, "end of search")
+        elif not trial.is_never_stopped and not self._survives(trial):
+            self._stop(trial, "scheduler")
+        return trial.status == "running"
+
+    def _stop(self, trial: Trial, reason: StoppedBy) -> None:
+        trial.stopped_by = reason
+        self._conclude(trial, "stopped")
+
+    def _survives(self, trial: Trial) -> bool:
+        before = trial.evaluations[-2].examples if len(trial.evaluations) > 1 else 0
         reached = self.plan.rungs_between(before, trial.evaluations[-1].examples)
         return all(self._survives_at(rung, trial) for rung in reached)
 

@@ -25,9 +25,10 @@ _BYTES_A_TRIAL = 20_000
 """Of event files, rows and Ray's own state: measured on the sample, rounded up."""
 _BYTES_AN_EVALUATION = 1_000
 _BYTES_A_PARAMETER = 4
-_COPIES_OF_THE_MODEL = 6
-"""At the peak: two checkpoints of the retrain, the old one and the one that replaces it, each with
-weights and two moments. The final weights and model.onnx come when one of them is gone."""
+_COPIES_A_TRAINING = 6
+"""Of the model's size at the peak: two checkpoints, the old one and the one that replaces it, each
+with weights and two moments. Of the retrain, the final weights and model.onnx come when one of
+them is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +100,11 @@ def describe_plan(
         f" at most {confirmed * plan.budget:,} by the confirmation"
     )
     a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
-    model = _COPIES_OF_THE_MODEL * rehearsal.num_parameters * _BYTES_A_PARAMETER
-    yield from _describe_disk((requested + confirmed) * a_trial + model, configuration)
+    checkpoints = _COPIES_A_TRAINING * rehearsal.num_parameters * _BYTES_A_PARAMETER
+    at_once = min(num_slots_here(configuration), max(requested, confirmed))
+    yield from _describe_disk(
+        (requested + confirmed) * a_trial + at_once * checkpoints, configuration
+    )
 
 
 def _describe_data(configuration: Configuration, preparation: Preparation) -> Iterator[str]:

@@ -13,7 +13,7 @@ class SearchInterruptedError(Exception):
 
     def __init__(self, directory: Path, exit_code: int) -> None:
         """Take the run's directory and the exit code of the signal that came."""
-        super().__init__("interrupted")
+        super().__init__("Interrupted; what is known is on disk.")
         self.exit_code = exit_code
         place = ["--name", directory.name, "--output.directory", str(directory.parent)]
         self.resume_command = shlex.join(["python", "-m", "tuning.search", "--resume", *place])

@@ -14,6 +14,7 @@ from ray import tune
 from cluster.errors import ClusterError
 from cluster.resources import Resources, num_slots
 from results.run import Run
+from tuning.checkpoints import Checkpoints
 from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
@@ -24,10 +25,14 @@ from tuning.ray_adapters import run_with_ray
 from tuning.record import count_examples
 from tuning.recorder import Recorder
 from tuning.signals import StopSignal
-from tuning.trainable import run_trial
+from tuning.stop_flag import StopFlag
+from tuning.trainable import Surroundings, run_trial
 from tuning.trials import Trial
 
 logger = logging.getLogger(__name__)
+
+_SLACK_SHARE = 0.05
+"""Of the time budget, kept for trials to come to an evaluation; what trains on then is halted."""
 
 
 @dataclass(kw_only=True)
@@ -38,9 +43,12 @@ class Phases:
     preparation: Preparation
     resources: Resources
     run: Run
+    checkpoints: Checkpoints
     recorder: Recorder
     signal: StopSignal
     known: Sequence[Trial]
+    last_shown: str | None
+    """The known trial whose evaluation was written down last."""
     started: float
 
     def search(self) -> None:
@@ -60,6 +68,8 @@ class Phases:
             known=[trial for trial in self.known if trial.source != "confirm"],
             num_others=sum(trial.source == "confirm" for trial in self.known),
         )
+        if self.last_shown in conductor.trials:
+            conductor.decide_again(self.last_shown)
         conductor.deadline = self._ends
         pace = Pace(began=time.monotonic(), rows_before=self._rows_seen())
 
@@ -118,9 +128,14 @@ class Phases:
 
     @property
     def _ends(self) -> float | None:
-        """When the time budget is spent, on the clock of `time.monotonic`."""
+        """When trials end at their next evaluation so that the time budget is kept."""
         budget = self.configuration.search.time_budget_s
-        return None if budget is None else self.started + budget
+        return None if budget is None else self.started + budget - self._slack
+
+    @property
+    def _slack(self) -> float:
+        """Seconds that trials have for coming to their next evaluation."""
+        return _SLACK_SHARE * (self.configuration.search.time_budget_s or 0.0)
 
     def _rows_seen(self) -> int:
         return count_examples(self.recorder.trials)["search"]
@@ -131,23 +146,34 @@ class Phases:
         return trainings * self.preparation.plan.budget
 
     @cached_property
+    def _flag(self) -> StopFlag:
+        return StopFlag()
+
+    @cached_property
     def _trainable(self) -> Any:
         """The trial's function with its data, put in the object store once."""
-        return tune.with_parameters(run_trial, data=self.preparation.search_data)
+        return tune.with_parameters(
+            run_trial,
+            data=self.preparation.search_data,
+            surroundings=Surroundings(checkpoints=self.checkpoints, flag=self._flag),
+        )
 
     def _run(self, conductor: Conductor, phase: str) -> None:
-        conductor.on_change = self.recorder.changed
+        conductor.on_change = self._changed
+        conductor.phase = f"{phase}-{time.time_ns()}"
+        conductor.slack_s = self._slack
+        conductor.rows_at_once = self.recorder.rows_at_once
         self.signal.on_stop = conductor.interrupt
         self._raise_if_interrupted()
-        storage = self.configuration.cluster.storage_path or str(self.run.scratch)
         try:
             run_with_ray(
                 conductor,
                 self._trainable,
+                halt=lambda: self._flag.lift(conductor.phase),
                 resources=self.resources.as_ray(),
                 max_failures=self.configuration.cluster.max_failures,
-                storage_path=storage,
-                name=f"{self.run.directory.name}-{phase}-{time.time_ns()}",
+                storage_path=str(self.run.scratch),
+                name=conductor.phase,
             )
         except OSError:
             raise
@@ -167,6 +193,11 @@ class Phases:
         if conductor.aborted_by:
             logger.warning("the first trials of the %s failed: %s", phase, conductor.aborted_by)
         conductor.cut_short()
+
+    def _changed(self, trial: Trial) -> None:
+        self.recorder.changed(trial)
+        if trial.status != "running":  # and this is on disk
+            self.checkpoints.remove(trial.trial_id)
 
     def _raise_if_interrupted(self) -> None:
         if self.signal.received is not None:

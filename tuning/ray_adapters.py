@@ -2,17 +2,23 @@
 
 import json
 import logging
+import re
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, Stopper
+from ray.tune import Callback as TuneCallback
+from ray.tune import Stopper
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from training.metrics import Evaluation
-from tuning.conductor import Conductor, Ending
-from tuning.trainable import ENDING, EVALUATION, TRIAL_ID, to_config
+from tuning.conductor import Conductor
+from tuning.trainable import ENDING, EVALUATION, ROWS_AT_ONCE, TRIAL_ID, to_config
+from tuning.trials import Ending
+
+logger = logging.getLogger(__name__)
 
 
 class _NotSaved:
@@ -35,7 +41,10 @@ class ConductedSearcher(_NotSaved, Searcher):
         trial = self._conductor.next_trial()
         if trial == "wait":
             return None
-        return Searcher.FINISHED if trial == "finished" else to_config(trial)
+        if trial == "finished":
+            return Searcher.FINISHED
+        conductor = self._conductor
+        return to_config(trial, phase=conductor.phase, rows_at_once=conductor.rows_at_once)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -62,6 +71,14 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
         trial_id = trial.config[TRIAL_ID]
         if ending := result.get(ENDING):
             self._conductor.end(trial_id, Ending(**json.loads(ending)))
+        elif lowered := result.get(ROWS_AT_ONCE):
+            device, rows = json.loads(lowered)
+            self._conductor.rows_at_once[device] = rows
+            logger.warning(
+                "%s: a batch does not fit in the memory of %s; from now on %d rows at once, the"
+                " batch size stays",
+                *(trial_id, device, rows),
+            )
         elif (evaluation := result.get(EVALUATION)) and not self._conductor.report(
             trial_id, Evaluation(**json.loads(evaluation))
         ):
@@ -69,19 +86,31 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
         return str(TrialScheduler.CONTINUE)
 
 
-class LostTrials(_NotSaved, Callback):
+class LostTrials(_NotSaved, TuneCallback):
     """Tells the conductor of trials that ended without a word, their process lost too often."""
 
     def __init__(self, conductor: Conductor) -> None:
         """Take the conductor."""
         self._conductor = conductor
 
+    def on_trial_recover(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
+    ) -> None:
+        """Say that the trial lost its process or node and goes on."""
+        logger.warning(
+            "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
+            " %d",
+            *(trial.config[TRIAL_ID], _kind_of_loss(trial), trial.num_failures, trial.max_failures),
+        )
+
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """End the trial as failed, with Ray's reason."""
-        reason = " ".join(str(trial.get_error() or "its process or node was lost").split())[-300:]
-        self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=reason))
+        logger.debug("%s was lost: %s", trial.config[TRIAL_ID], trial.get_error())
+        # Without numbers of processes and nodes, so that trials lost alike are seen to be.
+        error = f"its process or node was lost {trial.num_failures} times ({_kind_of_loss(trial)})"
+        self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=error))
 
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -91,26 +120,39 @@ class LostTrials(_NotSaved, Callback):
         self._conductor.end(trial.config[TRIAL_ID], ending)
 
 
-class ConductedStopper(_NotSaved, Stopper):
-    """Ends everything when the conductor is ending."""
+def _kind_of_loss(trial: RayTrial) -> str:
+    """Why the trial's process was lost the last time, in Ray's words without its numbers."""
+    lines = str(trial.get_error() or "no reason known").strip().splitlines()
+    reasons = [line for line in lines if "is dead because" in line]
+    words = re.sub(r"[0-9a-f]{8,}|\d[\d.:]*", "...", (reasons or lines)[-1].strip())
+    return words.partition(". ")[0].rstrip(".")[:200]
 
-    def __init__(self, conductor: Conductor) -> None:
-        """Take the conductor."""
-        self._conductor = conductor
+
+class ConductedStopper(_NotSaved, Stopper):
+    """Tells trials to halt when the conductor says so, and ends everything when it is over."""
+
+    def __init__(self, conductor: Conductor, halt: Callable[[], None]) -> None:
+        """Take the conductor, and what tells all running trials to halt."""
+        self._conductor, self._halt = conductor, halt
+        self._is_told = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether one trial shall end: the scheduler says that."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all trials shall end."""
-        return self._conductor.is_ending
+        """Whether all trials shall end; Tune asks about ten times a second."""
+        if self._conductor.is_halting and not self._is_told:
+            self._is_told = True
+            self._halt()
+        return self._conductor.is_over
 
 
 def run_with_ray(
     conductor: Conductor,
     trainable: Any,
     *,
+    halt: Callable[[], None],
     resources: dict[str, float],
     max_failures: int,
     storage_path: str,
@@ -121,9 +163,10 @@ def run_with_ray(
     Args:
         conductor: decides.
         trainable: a function of a trial's configuration, its data bound already.
+        halt: tells all running trials to write a checkpoint and end.
         resources: `cpu` and `gpu` of a trial.
         max_failures: restarts of a trial whose process or node was lost.
-        storage_path: directory or URI of Ray's own state.
+        storage_path: directory on this machine for Ray's own state, which nothing reads.
         name: directory in it.
     """
     # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
@@ -142,7 +185,7 @@ def run_with_ray(
         run_config=tune.RunConfig(
             name=name,
             storage_path=storage_path,
-            stop=ConductedStopper(conductor),
+            stop=ConductedStopper(conductor, halt),
             failure_config=tune.FailureConfig(max_failures=max_failures),
             callbacks=[LostTrials(conductor)],
             verbose=0,

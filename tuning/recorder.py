@@ -37,6 +37,8 @@ class Recorder:
     trials: list[Trial] = field(default_factory=list)
     """Of search and confirmation, in order of creation."""
     confirmation: Confirmation | None = None
+    rows_at_once: dict[str, int] = field(default_factory=dict)
+    """By kind of device, where memory ran out: most rows a pass of the model holds."""
     status: str = "running"
     started_at: str = field(default_factory=lambda: now())
     seconds_before: float = 0.0
@@ -93,6 +95,7 @@ class Recorder:
             "finished_at": None if running else now(),
             "seconds": round(self.seconds_before + time.monotonic() - self._began, 3),
             **self.facts,
+            "rows_at_once": self.rows_at_once,
             "trials": count_trials(self.trials, self.requested),
             "examples_trained": count_examples(self.trials),
             "best": best

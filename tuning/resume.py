@@ -10,8 +10,13 @@ from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, evaluation_from_row
 
 
-def recall_trials(run: Run, configuration: Configuration) -> list[Trial]:
+def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True) -> list[Trial]:
     """Trials of `trials.csv` with their evaluations of `curves.csv`, in order of creation.
+
+    Args:
+        run: of the earlier start.
+        configuration: of that start, or what may change of it changed.
+        reopen: whether trials that the end of the search cut off are running again.
 
     Raises:
         RunError: a file cannot be read or its rows do not fit the configuration.
@@ -21,7 +26,7 @@ def recall_trials(run: Run, configuration: Configuration) -> list[Trial]:
     try:
         for row in run.read_curves():
             curves.setdefault(row["trial_id"], []).append(evaluation_from_row(row))
-        return [_trial(row, curves.get(row["trial_id"], []), configuration) for row in rows]
+        return [_trial(row, curves.get(row["trial_id"], []), configuration, reopen) for row in rows]
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"run {run.directory}: trials.csv or curves.csv does not fit the configuration"
@@ -29,13 +34,24 @@ def recall_trials(run: Run, configuration: Configuration) -> list[Trial]:
         ) from error
 
 
+def last_shown(run: Run) -> str | None:
+    """The trial whose evaluation was written down last; None before there was one.
+
+    A kill may have come between that and the decision that followed from it.
+    """
+    rows = run.read_curves()
+    return rows[-1]["trial_id"] if rows else None
+
+
 def _trial(
-    row: Mapping[str, str], evaluations: list[Evaluation], configuration: Configuration
+    row: Mapping[str, str],
+    evaluations: list[Evaluation],
+    configuration: Configuration,
+    reopen: bool,
 ) -> Trial:
     parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
     training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
-    # A trial cut off by the end of the search goes on as if it were still running.
-    cut_off = row["stopped_by"] == "end of search"
+    cut_off = reopen and row["stopped_by"] == "end of search"
     is_running = cut_off or row["status"] == "running"
     return Trial(
         trial_id=row["trial_id"],

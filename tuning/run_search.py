@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ from results.report import write_report
 from results.run import Run, check_new_run
 from results.verdict import describe_result
 from training.config import TINY
+from training.errors import InputError
 from training.options import to_yaml
+from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
-from tuning.endings import SearchAbortedError
+from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested
 from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
-from tuning.resume import recall_trials
+from tuning.resume import last_shown, recall_trials
 from tuning.room import check_storage, no_room, num_slots_here
 from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, write_configuration
@@ -65,6 +67,7 @@ def run_search(
         if resume is not None:
             stack.enter_context(resume.held())
         known = recall_trials(resume, configuration) if resume else []
+        _check_enough_trials(configuration, known)
         run, preparation = _prepare_run(configuration, resume, label)
         if resume is None:
             stack.enter_context(run.held())
@@ -72,7 +75,7 @@ def run_search(
         recorder = _make_recorder(configuration, preparation, run, command, known)
         _describe_start(recorder, preparation)
         _search_and_confirm(recorder, preparation, stop, tuple(known), started)
-        _close(recorder)
+        close_completed(recorder)
     return recorder
 
 
@@ -117,6 +120,16 @@ def _check_test_is_closed(run: Run) -> None:
         )
 
 
+def _check_enough_trials(configuration: Configuration, known: Sequence[Trial]) -> None:
+    requested = num_requested(configuration.search, configuration.training)
+    begun = sum(trial.source != "confirm" for trial in known)
+    if requested < begun:
+        raise InputError(
+            f"--resume: search.trials is {requested}, but {begun} have begun; ask for at least"
+            f" {begun}, or start a new run"
+        )
+
+
 def _check_same_data(run: Run, preparation: Preparation) -> None:
     if not run.record.exists():
         return  # it was killed before it had one
@@ -142,7 +155,7 @@ def _make_recorder(
             "command": command,
             "repeatable": False,  # until the resources of a trial are known
             "data": preparation.data.summary.as_record(),
-            "environment": _describe_environment(configuration),
+            "environment": describe_search_environment(configuration),
         },
         requested=num_requested(configuration.search, configuration.training),
         trials=list(known),
@@ -152,11 +165,13 @@ def _make_recorder(
         recorder.started_at = before["started_at"]
         recorder.facts["command"] = before["command"]  # the one that repeats the run
         recorder.seconds_before = before["seconds"]
+        recorder.rows_at_once = before.get("rows_at_once", {})
     recorder.write()
     return recorder
 
 
-def _describe_environment(configuration: Configuration) -> dict[str, Any]:
+def describe_search_environment(configuration: Configuration) -> dict[str, Any]:
+    """`environment` of the record: versions, devices, commit, the model and its hash."""
     model = configuration.model
     return {
         **describe_environment(),
@@ -182,8 +197,11 @@ def _search_and_confirm(
     known: Sequence[Trial],
     started: float,
 ) -> None:
-    configuration = recorder.configuration
+    configuration, run = recorder.configuration, recorder.run
+    checkpoints = Checkpoints(run=run.directory, storage=None)
+    stop.on_overdue = lambda: _end_overdue(recorder, stop)
     try:
+        checkpoints.keep_only([trial.trial_id for trial in known if trial.status == "running"])
         with ray_session(configuration.cluster.address) as dashboard:
             stop.listen()
             if dashboard:
@@ -195,20 +213,31 @@ def _search_and_confirm(
                 configuration=configuration,
                 preparation=preparation,
                 resources=resources,
-                run=recorder.run,
+                run=run,
+                checkpoints=checkpoints,
                 recorder=recorder,
                 signal=stop,
                 known=known,
+                last_shown=last_shown(run),
                 started=started,
             )
             phases.search()
             phases.confirm()
+        checkpoints.keep_only([])
     except SearchAbortedError:
         recorder.finish("aborted")
         raise
     except BaseException:
-        recorder.finish("interrupted")
+        with suppress(OSError):  # a full disk, which the error that is raised speaks of
+            recorder.finish("interrupted")
         raise
+
+
+def _end_overdue(recorder: Recorder, stop: StopSignal) -> None:
+    """Something hangs: what is known is written, and the user told how to go on."""
+    interrupted = SearchInterruptedError(recorder.run.directory, stop.exit_code)
+    recorder.finish("interrupted")
+    print(f"{interrupted} Next: {interrupted.resume_command}", flush=True)
 
 
 def _resources(configuration: Configuration) -> Resources:
@@ -226,7 +255,8 @@ def _resources(configuration: Configuration) -> Resources:
     return resources
 
 
-def _close(recorder: Recorder) -> None:
+def close_completed(recorder: Recorder) -> None:
+    """Write `best.yaml`, the final record and the report, and say how it ended."""
     record = recorder.record()
     best = winning_configuration(recorder.configuration, record["best"]["parameters"])
     write_text(recorder.run.best, to_yaml(best))

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return SEARCH_ABORTED
     except SearchInterruptedError as interrupted:
-        print(f"Interrupted; what is known is on disk. Next: {interrupted.resume_command}")
+        print(f"{interrupted} Next: {interrupted.resume_command}")
         return interrupted.exit_code
     print(f"Next: python -m evaluation.final --run {recorder.run.directory}")
     return DONE

@@ -2,12 +2,16 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+OVERDUE_S = 9.5
+"""Seconds after a signal at which the process ends, whatever hangs in it."""
 
 
 @dataclass
@@ -16,6 +20,9 @@ class StopSignal:
 
     received: int | None = None
     on_stop: Callable[[], None] = lambda: None
+    on_overdue: Callable[[], None] = lambda: None
+    """Called from another thread where the search has not ended in time; then the process ends."""
+    _timer: threading.Timer | None = None
 
     @property
     def exit_code(self) -> int:
@@ -33,7 +40,21 @@ class StopSignal:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
+        self._timer = threading.Timer(OVERDUE_S, self._end_now)
+        self._timer.daemon = True
+        self._timer.start()
         self.on_stop()
+
+    def close(self) -> None:
+        """The search has ended in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end_now(self) -> None:
+        try:
+            self.on_overdue()
+        finally:
+            os._exit(self.exit_code)
 
 
 @contextmanager
@@ -47,5 +68,6 @@ def stop_signals() -> Iterator[StopSignal]:
     try:
         yield stop
     finally:
+        stop.close()
         for number, handler in before.items():
             signal.signal(number, handler)

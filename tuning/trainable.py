@@ -2,24 +2,28 @@
 
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from ray import tune
 
+from results.errors import StorageError
 from training.config import ModelConfig, TrainingConfig
-from training.errors import InputError
-from training.finetune import FineTuned, Task, finetune
+from training.device import kind_of_device
+from training.errors import CheckpointError, InputError, TrainingStoppedError
+from training.finetune import Task, finetune
 from training.metrics import Evaluation
 from training.model import TokenizerFacts
 from training.tokens import Integers, LabelledTokens
-from tuning.conductor import Ending
-from tuning.trials import Trial
+from tuning.checkpoints import Checkpoints
+from tuning.stop_flag import StopFlag, watch
+from tuning.trials import Ending, Trial
 
 EVALUATION = "evaluation"
 ENDING = "ending"
+ROWS_AT_ONCE = "rows_at_once"
 TRIAL_ID = "trial_id"
 
 
@@ -61,39 +65,72 @@ class SearchData:
         )
 
 
-def to_config(trial: Trial) -> dict[str, Any]:
-    """What Ray hands to the worker of a trial."""
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What all trials of a search reach from their workers."""
+
+    checkpoints: Checkpoints
+    flag: StopFlag
+
+
+def to_config(trial: Trial, *, phase: str, rows_at_once: Mapping[str, int]) -> dict[str, Any]:
+    """What Ray hands to the worker of a trial.
+
+    Args:
+        trial: what is trained.
+        phase: whose flag ends it.
+        rows_at_once: by kind of device, where memory ran out before.
+    """
     return {
         TRIAL_ID: trial.trial_id,
         "training": trial.training.model_dump(),
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,
+        "phase": phase,
+        ROWS_AT_ONCE: dict(rows_at_once),
     }
 
 
-def run_trial(config: dict[str, Any], data: SearchData) -> None:
+def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> None:
     """Train one configuration, reporting each evaluation and then how it ended.
 
-    Errors of the code or the data end the trial as failed; only a lost process reaches Ray's
-    retry. Between the first and the last line nothing of the trial stays behind in the worker.
+    One whose process was lost, or that was told to halt, goes on from its checkpoint. Errors of
+    the code or the data end the trial as failed; only a lost process reaches Ray's retry. Between
+    the first and the last line nothing of the trial stays behind in the worker.
     """
     torch.set_num_threads(data.num_threads)
     _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
     try:
+        ending = _train(config, data, surroundings)
+    except TrainingStoppedError:
+        ending = Ending(status="halted")
+    except (CheckpointError, StorageError) as error:  # the place's fault, not the trial's
+        ending = Ending(status="broken", error=str(error))
+    except Exception as error:  # whatever it is, the trial has failed, not Ray
+        ending = Ending(status="failed", error=describe_error(error))
+    finally:
+        _free_memory()
+    tune.report({ENDING: json.dumps(asdict(ending))})
+
+
+def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> Ending:
+    halt = watch(surroundings.flag, config["phase"])
+    with surroundings.checkpoints.of(config[TRIAL_ID]) as (directory, written):
         tuned = finetune(
             data.task(config["replicate"]),
             TrainingConfig.model_validate(config["training"]),
             evaluate_at=data.draws[config["replicate"]].evaluate_at,
             on_evaluation=_report,
             stop_early_after=data.stop_early_after if config["stops_early"] else None,
+            checkpoint=directory,
+            on_checkpoint=written,
+            should_stop=halt.is_set,
+            rows_at_once=config[ROWS_AT_ONCE].get(kind_of_device()),
+            on_rows_at_once=_report_rows_at_once,
         )
-        ending = _ending(tuned)
-        del tuned
-    except Exception as error:  # whatever it is, the trial has failed, not Ray
-        ending = Ending(status="failed", error=describe_error(error))
-    finally:
-        _free_memory()
-    tune.report({ENDING: json.dumps(asdict(ending))})
+    return Ending(
+        status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds
+    )
 
 
 def describe_error(error: BaseException) -> str:
@@ -108,12 +145,6 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}{place}"
 
 
-def _ending(tuned: FineTuned) -> Ending:
-    return Ending(
-        status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds
-    )
-
-
 def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
@@ -123,3 +154,7 @@ def _free_memory() -> None:
 def _report(evaluation: Evaluation) -> None:
     # As text: Tune flattens dicts, and what was one value would come as many.
     tune.report({EVALUATION: json.dumps(asdict(evaluation))})
+
+
+def _report_rows_at_once(rows: int) -> None:
+    tune.report({ROWS_AT_ONCE: json.dumps([kind_of_device(), rows])})

@@ -75,6 +75,23 @@ class Trial:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a trial ended by itself; `halted` when it was told to, `broken` by its surroundings."""
+
+    status: Literal["completed", "stopped early", "diverged", "failed", "halted", "broken"]
+    error: str = ""
+    fixed_rows_loss: float | None = None
+    seconds: float | None = None
+
+    @property
+    def trial_status(self) -> Status:
+        """The status that it gives the trial; one that halted runs on after a resume."""
+        if self.status == "halted" or self.status == "broken":
+            return "running"
+        return "stopped" if self.status == "stopped early" else self.status
+
+
 def trial_name(number: int) -> str:
     """`t0000`, `t0001`, ... in order of creation."""
     return f"t{number:04d}"

@@ -1,53 +1,10 @@
-import errno
-import time
 from typing import Any
 
 import pytest
 
-from tests.tuning.builders import configuration, evaluation, trial
-from tuning.conductor import NUM_ALIKE, Conductor, Ending, search_phase
-from tuning.proposers import make_proposer
-from tuning.rungs import plan_evaluations
-from tuning.trials import Trial
-
-NUM_ROWS = 1000  # rungs at 500 and 1,500; budget 3,000
-
-
-def conductor(num_slots: int = 99, known: list[Trial] | None = None, **search: Any) -> Conductor:
-    config = configuration(search=search)
-    return search_phase(
-        config,
-        plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
-        NUM_ROWS,
-        make_proposer(config.search, config.training),
-        lambda: num_slots,
-        known=known or [],
-    )
-
-
-def start(phase: Conductor) -> Trial:
-    started = phase.next_trial()
-    assert isinstance(started, Trial)
-    return started
-
-
-def reach(phase: Conductor, trial: Trial, score: float, *, until: int) -> bool:
-    """Report the same score at every point up to one; return whether the trial may go on."""
-    shown = trial.evaluations[-1].examples if trial.evaluations else 0
-    goes_on = True
-    for point in phase.plan.points:
-        if shown < point <= until and goes_on:
-            goes_on = phase.report(trial.trial_id, evaluation(point, score))
-    return goes_on
-
-
-def complete(phase: Conductor, trial: Trial, score: float) -> None:
-    reach(phase, trial, score, until=phase.plan.budget)
-    phase.end(trial.trial_id, Ending(status="completed", seconds=1.0))
-
-
-def fail(phase: Conductor, error: str) -> None:
-    phase.end(start(phase).trial_id, Ending(status="failed", error=error))
+from tests.tuning.builders import evaluation, trial
+from tests.tuning.conducting import complete, conductor, reach, start
+from tuning.trials import Ending, Trial
 
 
 def test_trial_0_is_the_default_and_the_others_are_drawn() -> None:
@@ -201,31 +158,6 @@ def test_what_comes_after_a_trial_s_end_is_of_no_interest() -> None:
     assert (trial.status, trial.error) == ("completed", "")
 
 
-def test_first_trials_that_fail_alike_end_the_search() -> None:
-    phase = conductor()
-    for _ in range(NUM_ALIKE):
-        assert not phase.is_ending
-        fail(phase, "RuntimeError: the same")
-    assert phase.is_ending
-    assert phase.aborted_by == "RuntimeError: the same"
-    assert phase.next_trial() == "finished"
-
-
-def test_first_trials_that_fail_each_in_its_way_do_not_end_the_search() -> None:
-    phase = conductor()
-    for number in range(NUM_ALIKE):
-        fail(phase, f"RuntimeError: {number}")
-    assert not phase.is_ending
-
-
-def test_alike_failures_after_a_success_do_not_end_the_search() -> None:
-    phase = conductor()
-    complete(phase, start(phase), 0.5)
-    for _ in range(NUM_ALIKE):
-        fail(phase, "RuntimeError: the same")
-    assert not phase.is_ending
-
-
 def test_no_more_trials_run_at_once_than_the_resources_hold() -> None:
     phase = conductor(num_slots=2)
     first = start(phase)
@@ -258,46 +190,6 @@ def test_a_phase_is_finished_after_the_requested_trials() -> None:
     assert phase.next_trial() == "finished"
 
 
-def test_after_the_deadline_no_trial_begins_and_the_running_ones_are_closed() -> None:
-    phase = conductor()
-    running, done = start(phase), start(phase)
-    complete(phase, done, 0.4)
-    reach(phase, running, 0.5, until=500)
-    phase.deadline = time.monotonic()
-    assert phase.is_ending
-    assert phase.next_trial() == "finished"
-    phase.cut_short()
-    assert (running.status, running.stopped_by) == ("stopped", "end of search")
-    assert done.status == "completed"
-
-
-def test_a_deadline_ahead_ends_nothing() -> None:
-    phase = conductor()
-    phase.deadline = time.monotonic() + 60
-    assert not phase.is_ending
-
-
-def test_an_interrupt_ends_the_phase() -> None:
-    phase = conductor()
-    start(phase)
-    phase.interrupt()
-    assert phase.is_ending
-    assert phase.next_trial() == "finished"
-
-
-def test_files_that_cannot_be_written_end_the_phase_and_keep_the_first_error() -> None:
-    full = OSError(errno.ENOSPC, "No space left on device")
-
-    def write(_trial: Trial) -> None:
-        raise full
-
-    phase = conductor()
-    phase.on_change = write
-    start(phase)
-    assert phase.broken_by is full
-    assert phase.is_ending
-
-
 def test_known_trials_are_kept_and_those_that_ran_begin_again_before_new_ones() -> None:
     known = [
         trial(0, (3000, 0.5), status="completed"),
@@ -321,11 +213,3 @@ def test_new_trials_of_a_resumed_search_take_no_id_of_a_confirmation() -> None:
     phase = conductor(known=[trial(0, (3000, 0.5), status="completed")])
     phase.num_others = 4
     assert start(phase).trial_id == "t0005"
-
-
-def test_trials_that_never_began_are_closed_with_the_phase() -> None:
-    phase = conductor(known=[trial(0)])
-    phase.deadline = time.monotonic()
-    phase.cut_short()
-    assert phase.trials["t0000"].stopped_by == "end of search"
-    assert phase.trials["t0000"].row()["examples"] == 0

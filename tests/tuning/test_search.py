@@ -1,20 +1,16 @@
 """Whole searches with a real Ray: what they write, that they repeat, stop, go on, and fail."""
 
-import json
 import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.tuning.searching import IN_TURN, Run, Whole, search, start
 from tests.tuning.test_bad_input import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig
 from training.options import read_yaml, validate
@@ -22,100 +18,6 @@ from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.rungs import plan_evaluations
 from tuning.start import read_command
-
-ROOT = Path(__file__).parents[2]
-# Under the median the first two trials always reach the end, so there is one to confirm.
-IN_TURN = [
-    *("--config", "ci", "--trials", "4", "--search.max_concurrent", "1", "--search.seed", "2"),
-    *("--training.epochs", "2", "--training.learning_rate", "1e-3", "--training.batch_size", "16"),
-    *("--search.scheduler", "median", "--search.grace_epochs", "1"),
-    *("--search.space", "{learning_rate: {log_uniform: [1e-3, 4e-3]}, batch_size: {choice: [8]}}"),
-    *("--search.evaluations_per_epoch", "4"),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run's directory, read anew each time."""
-
-    directory: Path
-
-    @property
-    def record(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / "search.json").read_text())
-        return found
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        return pd.read_csv(self.directory / "trials.csv", index_col="trial_id")
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        return pd.read_csv(self.directory / "curves.csv")
-
-    def rows(self, *sources: str) -> pd.DataFrame:
-        return self.trials[self.trials["source"].isin(sources)]
-
-
-def command(directory: Path, name: str, *arguments: str) -> list[str]:
-    place = ["--output.directory", str(directory), "--name", name]
-    return [sys.executable, "-m", "tuning.search", *arguments, *place]
-
-
-def search(
-    directory: Path, name: str, *arguments: str
-) -> tuple[subprocess.CompletedProcess[str], Run]:
-    ended = subprocess.run(
-        command(directory, name, *arguments), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return ended, Run(directory=directory / name)
-
-
-Whole = tuple[subprocess.CompletedProcess[str], Run]
-
-
-@dataclass
-class Started:
-    """A search in a session of its own, whose output is read as it comes."""
-
-    process: subprocess.Popen[str]
-
-    def wait_for(self, pattern: str) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if re.match(pattern, line):
-                return
-        raise AssertionError(f"the search ended without a line {pattern!r}")
-
-    def ended(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=120)
-        return self.process.returncode, out, err
-
-    def processes(self) -> list[str]:
-        """Command lines of what still runs in its session."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                session = (path / "stat").read_text().rpartition(") ")[2].split()[3]
-                line = (path / "cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-            if session == str(self.process.pid) and line:
-                found.append(line)
-        return found
-
-
-def start(directory: Path, name: str, *arguments: str) -> Started:
-    return Started(
-        subprocess.Popen(
-            command(directory, name, *arguments),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 import pickle
+from typing import Any
 
 from tests.tuning.builders import trial
 from training.config import TrainingConfig
 from training.errors import InputError
 from tuning.trainable import describe_error, to_config
+from tuning.trials import Trial
 
 
 def caught(error: Exception) -> str:
@@ -11,6 +13,10 @@ def caught(error: Exception) -> str:
         raise error
     except Exception as raised:
         return describe_error(raised)
+
+
+def handed_over(given: Trial) -> dict[str, Any]:
+    return to_config(given, phase="search-1", rows_at_once={"cpu": 4})
 
 
 def test_what_a_user_can_cause_is_told_as_it_stands() -> None:
@@ -32,12 +38,13 @@ def test_equal_errors_of_two_trials_are_told_alike() -> None:
 
 def test_a_worker_is_handed_plain_values_that_make_the_same_configuration() -> None:
     given = trial(3, source="search")
-    handed = pickle.loads(pickle.dumps(to_config(given)))
+    handed = pickle.loads(pickle.dumps(handed_over(given)))
     assert TrainingConfig.model_validate(handed["training"]) == given.training
     assert (handed["trial_id"], handed["replicate"], handed["stops_early"]) == ("t0003", 0, True)
+    assert (handed["phase"], handed["rows_at_once"]) == ("search-1", {"cpu": 4})
 
 
 def test_default_and_confirmations_are_not_stopped_early() -> None:
     for given in (trial(0), trial(5, source="confirm", replicate=2)):
-        assert to_config(given)["stops_early"] is False
-    assert to_config(trial(5, source="confirm", replicate=2))["replicate"] == 2
+        assert handed_over(given)["stops_early"] is False
+    assert handed_over(trial(5, source="confirm", replicate=2))["replicate"] == 2

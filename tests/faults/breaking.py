@@ -1,0 +1,83 @@
+"""What breaks searches, and what must come out of those that were broken."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import psutil
+
+from tests.tuning.searching import IN_TURN, Run, Started, search
+
+COLUMNS = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examples"]
+"""Of `trials.csv`: what a break must not change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unbroken:
+    """A search that nothing happened to."""
+
+    run: Run
+    seconds: float
+
+
+def wait_until(condition: Callable[[], bool], started: Started, seconds: float = 120) -> None:
+    """Wait for the moment at which something shall break."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert started.process.poll() is None, "it ended before the moment came"
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.001)
+
+
+def rows(run: Run) -> list[str]:
+    """Evaluations on disk; the last line may be torn."""
+    path = run.directory / "curves.csv"
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def num_shown(run: Run, trial_id: str) -> int:
+    """Evaluations of a trial on disk."""
+    return sum(row.startswith(f"{trial_id},") for row in rows(run))
+
+
+def kill_driver(started: Started) -> None:
+    """As the kernel does it when memory is out: the driver alone, nothing can be caught."""
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.process.wait()
+
+
+def workers(started: Started) -> list[psutil.Process]:
+    """Processes that trials run in."""
+    tree = psutil.Process(started.process.pid).children(recursive=True)
+    return [one for one in tree if "ImplicitFunc" in " ".join(one.cmdline())]
+
+
+def no_process_is_left(started: Started) -> bool:
+    deadline = time.monotonic() + 30
+    while started.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not started.processes()
+
+
+def go_on(run: Run, *arguments: str, begin: Sequence[str] = IN_TURN) -> None:
+    """Resume to the end; a run that had not begun yet begins."""
+    resume = ["--resume"] if run.directory.exists() else begin
+    ended, _ = search(run.directory.parent, run.directory.name, *resume, *arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+
+
+def assert_as_unbroken(run: Run, unbroken: Unbroken, known: Sequence[str] = ()) -> None:
+    """Complete, no known evaluation lost or told twice, the same trials and winner."""
+    assert run.record["status"] == "completed"
+    assert rows(run)[: len(known)] == list(known)
+    assert not run.curves.duplicated(["trial_id", "examples"]).any()
+    whole = unbroken.run
+    pd.testing.assert_frame_equal(run.trials[COLUMNS], whole.trials[COLUMNS])
+    pd.testing.assert_frame_equal(*(one.curves.drop(columns="seconds") for one in (run, whole)))
+    assert run.record["best"] == whole.record["best"]
+    hidden = {path.name for path in run.directory.iterdir() if path.name.startswith(".")}
+    assert hidden <= {".lock"}

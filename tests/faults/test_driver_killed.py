@@ -1,0 +1,64 @@
+"""The driver killed without notice, at random moments and in the middle of a write."""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.breaking import (
+    Unbroken,
+    assert_as_unbroken,
+    go_on,
+    kill_driver,
+    no_process_is_left,
+    rows,
+    wait_until,
+)
+from tests.tuning.searching import IN_TURN, Run, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+NUM_KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+SEED = int(os.environ.get("FAULT_SEED", "42"))
+
+
+def moments() -> Iterator[float]:
+    """Shares of the time that an unbroken search takes, of a seed."""
+    generator = random.Random(SEED)
+    for _ in range(NUM_KILLS):
+        yield generator.random()
+
+
+@pytest.mark.parametrize("share", list(moments()), ids=lambda share: f"at {share:.0%}")
+def test_a_search_killed_at_a_random_moment_is_resumed_as_if_nothing_had_happened(
+    place: Path, unbroken: Unbroken, share: float
+) -> None:
+    name = f"killed-{share:.6f}"
+    started = start(place, name, *IN_TURN)
+    time.sleep(share * unbroken.seconds)
+    kill_driver(started)
+    run = Run(directory=place / name)
+    known = rows(run)
+    assert no_process_is_left(started)
+    go_on(run)
+    assert_as_unbroken(run, unbroken, known)
+
+
+@pytest.mark.parametrize("file", [".trials.csv.*", ".search.json.*", ".checkpoints/*/*.writing"])
+def test_a_search_killed_in_the_middle_of_a_write_leaves_whole_files(
+    place: Path, unbroken: Unbroken, file: str
+) -> None:
+    run = Run(directory=place / f"writing-{len(file)}")
+    started = start(place, run.directory.name, *IN_TURN)
+    wait_until(lambda: len(rows(run)) > 3, started)
+    wait_until(lambda: any(run.directory.glob(file)), started)
+    kill_driver(started)
+    known = rows(run)
+    assert run.record["status"] == "running"
+    assert len(run.trials) > 0
+    assert no_process_is_left(started)
+    go_on(run)
+    assert_as_unbroken(run, unbroken, known)

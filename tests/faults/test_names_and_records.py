@@ -1,0 +1,105 @@
+"""Two searches of one name, records that were lost, configurations that changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.conftest import run_module
+from tests.faults.breaking import Unbroken, go_on, kill_driver, num_shown, wait_until
+from tests.tuning.searching import IN_TURN, Run, search, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def copied(unbroken: Unbroken, tmp_path: Path) -> Run:
+    """A copy of the search that nothing happened to."""
+    return Run(directory=Path(shutil.copytree(unbroken.run.directory, tmp_path / "copied")))
+
+
+def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place: Path) -> None:
+    run = Run(directory=place / "twin")
+    started = start(place, "twin", *IN_TURN)
+    wait_until(lambda: num_shown(run, "t0000") == 2, started)
+    for arguments in ([*IN_TURN], ["--resume"]):
+        ended, _ = search(place, "twin", *arguments)
+        assert ended.returncode == 2
+        (line,) = ended.stderr.splitlines()
+        assert "twin" in line
+    final = run_module("evaluation.final", "--run", str(run.directory))
+    assert final.code == 2
+    assert "another process" in final.stderr or "is being written" in final.stderr
+    kill_driver(started)
+    go_on(run)
+    assert run.record["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "cannot be read"),
+        ('{"schema_version": 1, "status": "comp', "cannot be read"),
+        ('{"schema_version": 99}', "schema_version 99"),
+    ],
+)
+def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_rebuilt(
+    copied: Run, content: str, said: str
+) -> None:
+    before = copied.record
+    best = (copied.directory / "best.yaml").read_text()
+    (copied.directory / "search.json").write_text(content)
+    for module in ("tuning.status", "evaluation.final"):
+        refused = run_module(module, "--run", str(copied.directory))
+        assert refused.code == 2
+        (line,) = refused.stderr.splitlines()
+        assert said in line
+        assert "--rebuild" in line
+    (copied.directory / "best.yaml").unlink()
+    rebuilt = run_module("tuning.status", "--run", str(copied.directory), "--rebuild")
+    assert rebuilt.code == 0, rebuilt.stderr
+    after = copied.record
+    same = ("status", "repeatable", "data", "trials", "examples_trained", "best", "default")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert after["confirmation"] == before["confirmation"]
+    assert (copied.directory / "best.yaml").read_text() == best
+    final = run_module("evaluation.final", "--run", str(copied.directory), "--gates", "none")
+    assert final.code == 0, final.stderr
+
+
+def test_a_record_lost_in_mid_search_is_rebuilt_and_the_search_resumed(
+    place: Path, unbroken: Unbroken
+) -> None:
+    run = Run(directory=place / "record-lost")
+    started = start(place, "record-lost", *IN_TURN)
+    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    kill_driver(started)
+    (run.directory / "search.json").unlink()
+    rebuilt = run_module("tuning.status", "--run", str(run.directory), "--rebuild")
+    assert rebuilt.code == 0, rebuilt.stderr
+    assert run.record["status"] == "interrupted"
+    go_on(run)
+    assert run.record["best"] == unbroken.run.record["best"]
+
+
+def test_a_resume_with_another_configuration_is_refused_naming_the_fields(copied: Run) -> None:
+    changed = ["--training.epochs", "5", "--search.seed", "9", "--data.min_confidence", "0.9"]
+    before = json.dumps(copied.record)
+    ended, _ = search(copied.directory.parent, "copied", "--resume", *changed)
+    assert ended.returncode == 2
+    lines = ended.stderr.splitlines()
+    for field in ("training.epochs", "search.seed", "data.min_confidence"):
+        assert any(field in line for line in lines)
+    assert json.dumps(copied.record) == before
+
+
+def test_more_trials_may_be_asked_for_at_a_resume_but_not_fewer_than_have_begun(
+    copied: Run,
+) -> None:
+    ended, _ = search(copied.directory.parent, "copied", "--resume", "--trials", "2")
+    assert ended.returncode == 2
+    assert "search.trials is 2, but 4 have begun" in ended.stderr
+    go_on(copied, "--trials", "5")
+    assert len(copied.rows("default", "search")) == 5
+    assert copied.record["trials"]["requested"] == 5

@@ -1,0 +1,51 @@
+"""Nodes of a real Ray cluster on this machine that leave and join under a search."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, wait_until
+from tests.tuning.searching import IN_TURN, Run, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A head that holds no trial, for the driver; nodes are added by the tests."""
+    found = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    yield found
+    found.shutdown()
+
+
+def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
+    place: Path, unbroken: Unbroken, cluster: Cluster
+) -> None:
+    first = cluster.add_node(num_cpus=1)
+    run = Run(directory=place / "left")
+    started = start(place, "left", *IN_TURN, "--address", cluster.address)
+    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    cluster.add_node(num_cpus=1)
+    cluster.remove_node(first, allow_graceful=False)
+    code, out, err = started.ended()
+    assert code == 0, out + err
+    assert "t0001 lost its process or node (The actor is dead because its node has died" in out
+    assert_as_unbroken(run, unbroken)
+
+
+def test_the_room_of_a_node_that_joins_is_used(place: Path, cluster: Cluster) -> None:
+    cluster.add_node(num_cpus=1)
+    run = Run(directory=place / "joined")
+    place_for_two = [*IN_TURN, "--search.max_concurrent", "2", "--search.confirm_replicates", "0"]
+    started = start(place, "joined", *place_for_two, "--address", cluster.address)
+    started.wait_for("t0001 begins")
+    assert list(run.trials["status"]) == ["completed", "running"]
+    cluster.add_node(num_cpus=1)
+    wait_until(lambda: sum(run.trials["status"] == "running") == 2, started)
+    code, out, err = started.ended()
+    assert code == 0, out + err
+    assert len(run.trials) == 4

@@ -1,0 +1,82 @@
+"""Ctrl-C and notice to leave: in ten seconds all is on disk, and nothing is trained twice."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.faults.breaking import (
+    Unbroken,
+    assert_as_unbroken,
+    go_on,
+    no_process_is_left,
+    num_shown,
+    rows,
+    wait_until,
+)
+from tests.tuning.searching import IN_TURN, Run, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def everyone(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+@pytest.mark.parametrize(
+    ("number", "whom", "code"),
+    [
+        (signal.SIGINT, "the terminal's group", 130),
+        (signal.SIGTERM, "the driver", 143),
+        (signal.SIGTERM, "all processes, as a batch system does", 143),
+    ],
+)
+def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
+    place: Path, unbroken: Unbroken, number: int, whom: str, code: int
+) -> None:
+    run = Run(directory=place / f"{code}-{len(whom)}")
+    started = start(place, run.directory.name, *IN_TURN)
+    started.wait_for("t0001 begins")
+    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    began = time.monotonic()
+    if whom == "the driver":
+        os.kill(started.process.pid, number)
+    elif whom == "the terminal's group":
+        os.killpg(started.process.pid, number)
+    else:
+        for process in everyone(started.process.pid):
+            process.send_signal(number)
+    found, out, err = started.ended()
+    seconds = time.monotonic() - began
+    assert found == code, out + err
+    assert "Traceback" not in out + err
+    assert seconds < 10
+    assert out.splitlines()[-1].startswith("Interrupted; what is known is on disk. Next: python")
+    assert run.record["status"] == "interrupted"
+    assert list(run.trials["status"]) == ["completed", "running"]
+    assert (run.directory / ".checkpoints" / "t0001" / "resume.pt").exists()
+    known = rows(run)
+    assert no_process_is_left(started)
+    go_on(run)
+    assert_as_unbroken(run, unbroken, known)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_search_can_still_be_resumed(
+    place: Path, unbroken: Unbroken
+) -> None:
+    run = Run(directory=place / "twice")
+    started = start(place, "twice", *IN_TURN)
+    started.wait_for("t0001 begins")
+    began = time.monotonic()
+    os.kill(started.process.pid, signal.SIGINT)
+    os.kill(started.process.pid, signal.SIGINT)
+    code, out, err = started.ended()
+    assert time.monotonic() - began < 2
+    assert code == 130, out + err
+    assert run.record["status"] in ("running", "interrupted")
+    go_on(run)
+    assert_as_unbroken(run, unbroken)

@@ -1,0 +1,49 @@
+"""Processes of trials that die under them, really killed."""
+
+import re
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, wait_until, workers
+from tests.tuning.searching import IN_TURN, Run, Started, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def kill_worker(started: Started) -> None:
+    (worker,) = workers(started)
+    worker.send_signal(signal.SIGKILL)
+
+
+def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_without_that(
+    place: Path, unbroken: Unbroken
+) -> None:
+    run = Run(directory=place / "killed")
+    started = start(place, "killed", *IN_TURN)
+    wait_until(lambda: num_shown(run, "t0000") == 3, started)
+    kill_worker(started)
+    wait_until(lambda: num_shown(run, "t0000") == 6, started)
+    kill_worker(started)
+    code, out, err = started.ended()
+    assert code == 0, out + err
+    losses = re.findall(r"(t\d+) lost its process or node \(.*\); it goes on from .* (\d)", out)
+    assert [trial for trial, _ in losses] == ["t0000", "t0000"]
+    assert_as_unbroken(run, unbroken)
+
+
+def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -> None:
+    run = Run(directory=place / "failed")
+    started = start(place, "failed", *IN_TURN, "--cluster.max_failures", "0")
+    started.wait_for("t0001 begins")
+    wait_until(lambda: num_shown(run, "t0001") == 2, started)
+    kill_worker(started)
+    code, out, err = started.ended()
+    assert code == 0, out + err
+    assert run.trials.loc["t0001", "status"] == "failed"
+    assert "was lost 1 times" in run.trials.loc["t0001", "error"]
+    assert len(run.rows("default", "search")) == 4
+    assert run.record["trials"]["failed"] == 1
+    assert pd.isna(run.trials.loc["t0001", "f1_macro"])

@@ -1,0 +1,80 @@
+"""Where running trials keep the one checkpoint from which they go on."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.storage import Storage
+
+from training.checkpoint import CHECKPOINT_FILE
+
+FOLDER = ".checkpoints"
+
+
+def _nothing(_file: Path) -> None:
+    """The file is where it belongs already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """One directory a trial: in the run, or in the storage that all nodes reach.
+
+    In a storage a checkpoint is written to the node's own disk and then copied, so that a storage
+    that hangs is noticed (`results.storage`) and does not hang the trial.
+    """
+
+    run: Path
+    """The run's directory."""
+    storage: Storage | None
+    """The run's place in `cluster.storage_path`; None: the run's own directory is used."""
+
+    @contextmanager
+    def of(self, trial_id: str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+        """The directory for a trial's checkpoint, and what to call with a file written there.
+
+        Raises:
+            StorageError: the storage cannot be reached.
+        """
+        if self.storage is None:
+            yield self.run / FOLDER / trial_id, _nothing
+            return
+        place = self.storage.child(FOLDER).child(trial_id)
+        with tempfile.TemporaryDirectory(prefix=f"{trial_id}-") as scratch:
+            directory = Path(scratch)
+            place.download(CHECKPOINT_FILE, directory / CHECKPOINT_FILE)
+            yield directory, lambda file: place.upload(file, CHECKPOINT_FILE)
+
+    def remove(self, trial_id: str) -> None:
+        """Remove what an ended trial leaves.
+
+        Raises:
+            OSError: the directory or the storage does not let go of it.
+        """
+        if self.storage is not None:
+            self.storage.child(FOLDER).child(trial_id).remove()
+        _remove(self.run / FOLDER / trial_id)
+
+    def keep_only(self, trial_ids: Collection[str]) -> None:
+        """Remove all but the checkpoints of these trials.
+
+        Raises:
+            OSError: the directory or the storage does not let go of them.
+        """
+        if self.storage is not None:
+            place = self.storage.child(FOLDER)
+            for name in {name.split("/")[0] for name in place.names()} - set(trial_ids):
+                place.child(name).remove()
+        if not trial_ids:
+            _remove(self.run / FOLDER)
+        elif (self.run / FOLDER).is_dir():
+            for path in (self.run / FOLDER).iterdir():
+                if path.name not in trial_ids:
+                    _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)
