@@ -87,7 +87,7 @@ def test_another_machine_is_respected_while_it_beats_and_taken_over_after(
         assert named(tmp_path).host == os.uname().nodename
     waiting, taken = (record.getMessage() for record in caplog.records)
     whose = f"process {other.process.pid} on host elsewhere"
-    assert f"waiting up to 2 s for a sign of life of {whose}" in waiting
+    assert f"waiting up to 1.5 s for a sign of life of {whose}" in waiting
     assert f"took over the lock of {whose}" in taken
 
 
