@@ -1,0 +1,126 @@
+"""A storage that hangs, refuses or goes away: the operation ends in time, and nothing is spoilt."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from results.errors import StorageError
+from results.mirror import Mirror
+from results.run import Run, create_run
+from results.storage import Storage
+from results.tries import Tries
+from tests.faults.s3 import S3Server, s3_server
+
+QUICK = Tries(number=2, seconds=1.0, first_wait_s=0.2)
+IN_TIME_S = 2 * 1.0 + 0.2 + 2.0
+PATIENT = Tries(number=9, seconds=1.0, first_wait_s=0.1)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    with s3_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        Storage(server.place).write_text("old", "old")  # imports, untimed
+        yield server
+
+
+def _fails_in_time(storage: Storage, within_s: float = IN_TIME_S) -> str:
+    began = time.monotonic()
+    with pytest.raises(StorageError) as raised:
+        storage.write_text("old", "new")
+    assert time.monotonic() - began < within_s
+    return str(raised.value)
+
+
+def _run(directory: Path) -> Run:
+    run = create_run(directory, "mine")
+    run.write_record({"status": "running", "started_at": "2026-01-01"})
+    return run
+
+
+@pytest.mark.slow
+def test_a_stopped_server_ends_every_operation_in_time(server: S3Server, tmp_path: Path) -> None:
+    storage = Storage(server.place, tries=QUICK)
+    server.stop()
+    assert "failed 2 times (TimeoutError: no answer" in _fails_in_time(storage)
+    for operation in (storage.names, storage.remove, lambda: storage.read_text("old")):
+        with pytest.raises(StorageError):
+            operation()
+    with pytest.raises(StorageError):
+        storage.download("old", tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_try_that_the_server_answers_late_changes_nothing(server: S3Server) -> None:
+    server.stop()
+    _fails_in_time(Storage(server.place, tries=QUICK))
+    server.go_on()
+    storage = Storage(server.place, tries=PATIENT)
+    storage.write_text("old", "newest")
+    deadline = time.monotonic() + 20
+    while any(thread.name == "storage" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a try never ended"
+        time.sleep(0.1)
+    assert storage.read_text("old") == "newest"
+    assert storage.names() == ["old"]
+
+
+def test_a_server_that_goes_on_in_time_is_used_by_a_later_try(server: S3Server) -> None:
+    server.stop()
+    timer = threading.Timer(1.5, server.go_on)
+    timer.start()
+    storage = Storage(server.place, tries=PATIENT)
+    storage.write_text("old", "new")
+    assert storage.read_text("old") == "new"
+
+
+def test_a_server_that_is_gone_ends_in_time(server: S3Server) -> None:
+    server.kill()
+    assert "failed 2 times" in _fails_in_time(Storage(server.place, tries=QUICK))
+
+
+@pytest.mark.slow
+def test_a_mirror_tells_once_that_the_storage_hangs_and_can_go_on_later(
+    server: S3Server, tmp_path: Path
+) -> None:
+    run, told = _run(tmp_path), []
+    storage = Storage(server.place, tries=QUICK)
+    with Mirror(run, storage, interval_s=0.1, on_error=told.append) as mirror:
+        mirror.flush()
+        server.stop()
+        run.write_config("later: true\n")
+        time.sleep(IN_TIME_S + 1)
+        assert len(told) == 1
+        assert isinstance(told[0], StorageError)
+        with pytest.raises(StorageError):
+            mirror.flush()
+        server.go_on()
+    assert storage.child("mine").read_text("config.yaml") == "later: true\n"
+
+
+def test_what_is_known_here_stays_when_the_mirror_fails(server: S3Server, tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    server.kill()
+    storage = Storage(server.place, tries=QUICK)
+    with pytest.raises(StorageError), Mirror(run, storage, on_error=lambda _: None):
+        pass
+    assert run.read_record()["status"] == "running"
+
+
+def test_an_error_is_not_hidden_by_one_of_the_storage(server: S3Server, tmp_path: Path) -> None:
+    server.kill()
+    storage = Storage(server.place, tries=QUICK)
+    with pytest.raises(KeyError), Mirror(_run(tmp_path), storage, on_error=lambda _: None):
+        raise KeyError
+
+
+@pytest.mark.slow
+def test_the_shipped_tries_end_within_a_minute_and_not_long_before(server: S3Server) -> None:
+    server.stop()
+    began = time.monotonic()
+    assert "failed 5 times" in _fails_in_time(Storage(server.place), within_s=60)
+    assert time.monotonic() - began > 50
