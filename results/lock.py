@@ -107,8 +107,8 @@ def _replace(path: Path, dead: Holder, mine: Holder) -> None:
     with suppress(FileNotFoundError):  # NFS repeats a rename whose answer was lost; `_take` looks
         right.replace(path)
     if path.name == _NAME:
-        whose = "a lock that cannot be read" if dead == UNREADABLE else f"the lock of {dead}"
-        logger.warning("run %s: took over %s, which is dead", path.parent, whose)
+        what = "a lock that cannot be read" if dead == UNREADABLE else f"the lock of dead {dead}"
+        logger.warning("run %s: took over %s", path.parent, what)
 
 
 def _link(path: Path, mine: Holder) -> bool:

@@ -36,7 +36,9 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(
     assert_taken_at_once(tmp_path)
     (warning,) = caplog.records
     assert warning.levelno == logging.WARNING
-    assert f"took over the lock of process {killed.process.pid} on host" in warning.getMessage()
+    assert (
+        f"took over the lock of dead process {killed.process.pid} on host" in warning.getMessage()
+    )
 
 
 def test_a_process_number_that_was_given_to_another_process_is_dead(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_another_machine_is_respected_while_it_beats_and_taken_over_after(
     waiting, taken = (record.getMessage() for record in caplog.records)
     whose = f"process {other.process.pid} on host elsewhere"
     assert f"waiting up to 1.5 s for a sign of life of {whose}" in waiting
-    assert f"took over the lock of {whose}" in taken
+    assert f"took over the lock of dead {whose}" in taken
 
 
 def test_another_machine_that_lets_go_meanwhile_is_not_waited_for(

@@ -109,6 +109,22 @@ def _raise_io_error(*_: Any, **__: Any) -> None:
     raise OSError(errno.EIO, "Input/output error")
 
 
+def test_a_heartbeat_under_way_is_waited_for_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def beat_slowly(*_: Any) -> bool:  # a fake: a slow file server
+        begun.set()
+        time.sleep(0.3)
+        return True
+
+    monkeypatch.setattr("results.lock.bump", beat_slowly)
+    with hold(tmp_path, interval_s=0.01):
+        assert begun.wait(10)
+    assert "lock" not in {thread.name for thread in threading.enumerate()}
+
+
 def test_a_lock_that_was_taken_over_is_neither_written_nor_removed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
