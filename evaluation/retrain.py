@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from evaluation.winner import Winner
 from results.files import write_json
 from training.config import TrainingConfig
+from training.device import kind_of_device
 from training.finetune import FineTuned, Task, finetune
 from training.metrics import Evaluation
 from training.model import facts_of
@@ -84,6 +85,7 @@ def retrain(
             evaluate_at=_evaluate_at(len(task.train), training.epochs),
             on_evaluation=on_evaluation,
             checkpoint=directory,
+            rows_at_once=winner.record.get("rows_at_once", {}).get(kind_of_device()),
         )
         problem = guard(tuned, limit)
         if not problem:

@@ -68,10 +68,14 @@ class Mirror:
     ) -> None:
         """Copy what is left, also after an error, which is not hidden by one of the storage.
 
+        After an error of a place nothing is tried: one that hangs would be waited for once more.
+
         Raises:
             StorageError: not all could be copied, and nothing else went wrong.
         """
         self.close()
+        if isinstance(error, OSError):
+            return
         try:
             self.flush()
         except StorageError as failed:

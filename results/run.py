@@ -1,12 +1,15 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
 import csv
+import errno
 import json
 import os
+import shlex
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,21 +127,28 @@ class Run:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RunError(
-                f"run {self.directory}: it has no search.json, so no search wrote it; give the"
-                " directory that a search printed"
+                f"run {self.directory}: it has no search.json; give the directory that a search"
+                f" printed, or rebuild the record by {self._rebuild}"
             ) from error
         except (ValueError, OSError) as error:
             raise RunError(
-                f"run {self.directory}: search.json cannot be read ({error}); restore the file or"
-                " run the search again"
+                f"run {self.directory}: search.json cannot be read ({error}); restore the file, or"
+                f" rebuild it by {self._rebuild}"
             ) from error
         version = record.get("schema_version") if isinstance(record, dict) else None
         if version != SCHEMA_VERSION:
             raise RunError(
                 f"run {self.directory}: search.json has schema_version {version!r}, but this"
-                f" program reads {SCHEMA_VERSION}; use the version that wrote the run"
+                f" program reads {SCHEMA_VERSION}; use the version that wrote the run, or rebuild"
+                f" it by {self._rebuild}"
             )
         return dict(record)
+
+    @property
+    def _rebuild(self) -> str:
+        return shlex.join(
+            ["python", "-m", "tuning.status", "--run", os.fspath(self.directory), "--rebuild"]
+        )
 
     def write_config(self, text: str) -> None:
         """Replace `config.yaml`."""
@@ -177,19 +187,31 @@ def check_new_run(directory: Path, name: str | None) -> None:
         raise _not_writable(directory, error) from error
 
 
-def create_run(directory: Path, name: str) -> Run:
-    """Make the directory of a new run.
+def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda _: None) -> Run:
+    """Make the directory of a new run, with what `fill` writes in it or not at all.
+
+    A process that is killed on the way leaves no run that could neither begin nor go on.
 
     Raises:
         RunError: the name is taken, or the directory cannot be written.
+        OSError: the disk is full.
     """
     path = directory / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        # A directory deeper: what a kill leaves of it is never found as a run.
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as scratch:
+            new = Path(scratch) / name
+            new.mkdir()
+            fill(Run(new))
+            if path.exists():  # a rename would replace an empty directory
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+            new.rename(path)
     except OSError as error:
-        if isinstance(error, FileExistsError) and path.exists():
+        if path.exists() and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
             raise _taken(directory, name) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the machine's, not the user's
         raise _not_writable(directory, error) from error
     return Run(path.absolute())
 
@@ -212,10 +234,10 @@ def newest_unfinished(directory: Path) -> Run:
         RunError: there is none.
     """
     found = []
-    for record in directory.glob("*/search.json"):
-        run = Run(record.parent.absolute())
+    for config in directory.glob("*/config.yaml"):
+        run = Run(config.parent.absolute())
         try:
-            content = run.read_record()
+            content = run.read_record() if run.record.exists() else {"started_at": _changed(config)}
         except RunError:
             continue
         if content.get("status") != "completed":
@@ -226,6 +248,11 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
+
+
+def _changed(path: Path) -> str:
+    """When a file was last written, as the record tells times."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 def _taken(directory: Path, name: str) -> RunError:

@@ -67,12 +67,20 @@ class Checkpoints:
             place = self.storage.child(FOLDER)
             for name in {name.split("/")[0] for name in place.names()} - set(trial_ids):
                 place.child(name).remove()
-        if not trial_ids:
-            _remove(self.run / FOLDER)
-        elif (self.run / FOLDER).is_dir():
+        if (self.run / FOLDER).is_dir():
             for path in (self.run / FOLDER).iterdir():
                 if path.name not in trial_ids:
                     _remove(path)
+
+    def close(self) -> None:
+        """Remove all of it, at the end of the search.
+
+        Raises:
+            OSError: the directory or the storage does not let go of it.
+        """
+        if self.storage is not None:
+            self.storage.child(FOLDER).remove()
+        _remove(self.run / FOLDER)
 
 
 def _remove(directory: Path) -> None:

@@ -65,7 +65,9 @@ class Conductor:
     aborted_by: str = ""
     """The error that the first trials failed with, all of them."""
     broken_by: OSError | None = None
-    """What kept the run's files from being written."""
+    """What kept the run's files from being written, or a checkpoint."""
+    mirror_error: Callable[[], OSError | None] = lambda: None
+    """What kept the run from being mirrored."""
     interrupted_at: float | None = None
     """On the clock of `time.monotonic`."""
     _live: set[str] = field(default_factory=set, init=False)
@@ -117,6 +119,7 @@ class Conductor:
 
     @property
     def _is_broken(self) -> bool:
+        self.broken_by = self.broken_by or self.mirror_error()
         return bool(self.aborted_by) or self.broken_by is not None
 
     def _halts_at(self) -> float | None:

@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,8 @@ class Phases:
     resources: Resources
     run: Run
     checkpoints: Checkpoints
+    mirror_error: Callable[[], OSError | None]
+    """What kept the run from being mirrored."""
     recorder: Recorder
     signal: StopSignal
     known: Sequence[Trial]
@@ -162,6 +164,7 @@ class Phases:
         conductor.on_change = self._changed
         conductor.phase = f"{phase}-{time.time_ns()}"
         conductor.slack_s = self._slack
+        conductor.mirror_error = self.mirror_error
         conductor.rows_at_once = self.recorder.rows_at_once
         self.signal.on_stop = conductor.interrupt
         self._raise_if_interrupted()

@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,13 @@ from typing import Any
 from cluster.resources import Resources, describe_cluster, num_slots, resources_of_a_trial
 from cluster.session import ray_session
 from results.environment import describe_environment, hash_model
-from results.errors import RunError
 from results.files import write_text
 from results.log import log_to_file
+from results.mirror import Mirror
 from results.report import write_report
 from results.run import Run, check_new_run
 from results.verdict import describe_result
 from training.config import TINY
-from training.errors import InputError
 from training.options import to_yaml
 from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
@@ -31,6 +30,13 @@ from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import last_shown, recall_trials
 from tuning.room import check_storage, no_room, num_slots_here
+from tuning.run_checks import (
+    check_enough_trials,
+    check_new_in_storage,
+    check_same_data,
+    check_test_is_closed,
+    storage_of,
+)
 from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, write_configuration
 from tuning.summary import describe_data
@@ -67,14 +73,25 @@ def run_search(
         if resume is not None:
             stack.enter_context(resume.held())
         known = recall_trials(resume, configuration) if resume else []
-        _check_enough_trials(configuration, known)
+        check_enough_trials(configuration, known)
         run, preparation = _prepare_run(configuration, resume, label)
         if resume is None:
             stack.enter_context(run.held())
         stop = stack.enter_context(stop_signals())
         recorder = _make_recorder(configuration, preparation, run, command, known)
+        errors: list[OSError] = []
+        storage = storage_of(configuration)
+        if storage is not None:
+            stack.enter_context(Mirror(run, storage, on_error=errors.append))
         _describe_start(recorder, preparation)
-        _search_and_confirm(recorder, preparation, stop, tuple(known), started)
+        _search_and_confirm(
+            recorder,
+            preparation,
+            stop,
+            tuple(known),
+            started,
+            mirror_error=lambda: errors[0] if errors else None,
+        )
         close_completed(recorder)
     return recorder
 
@@ -95,50 +112,25 @@ def _prepare_run(
     configuration: Configuration, resume: Run | None, label: str
 ) -> tuple[Run, Preparation]:
     if resume is not None:
-        _check_test_is_closed(resume)
+        check_test_is_closed(resume)
         preparation = prepare_only(configuration, resume.tokenizer)
-        _check_same_data(resume, preparation)
+        check_same_data(resume, preparation)
         write_configuration(resume, configuration)
         return resume, preparation
     check_new_run(Path(configuration.output.directory), configuration.output.name)
+    check_new_in_storage(configuration)
     with tempfile.TemporaryDirectory() as scratch:
         # What the data do not allow is said before a directory is made.
         learnt = Path(scratch) / "tokenizer"
         preparation = prepare_only(configuration, learnt)
-        run = new_run(configuration, label)
-        if configuration.model.name == TINY:
-            shutil.copytree(learnt, run.tokenizer)
-    write_text(run.splits, preparation.data.assignment.to_csv(index=False, lineterminator="\n"))
-    return run, preparation
 
+        def fill(run: Run) -> None:
+            if configuration.model.name == TINY:
+                shutil.copytree(learnt, run.tokenizer)
+            assignment = preparation.data.assignment.to_csv(index=False, lineterminator="\n")
+            write_text(run.splits, assignment)
 
-def _check_test_is_closed(run: Run) -> None:
-    if run.test_openings.exists():
-        raise RunError(
-            f"--resume: the test rows of {run.directory} were opened, but a search must not go on"
-            " after that; start a new run under another --name"
-        )
-
-
-def _check_enough_trials(configuration: Configuration, known: Sequence[Trial]) -> None:
-    requested = num_requested(configuration.search, configuration.training)
-    begun = sum(trial.source != "confirm" for trial in known)
-    if requested < begun:
-        raise InputError(
-            f"--resume: search.trials is {requested}, but {begun} have begun; ask for at least"
-            f" {begun}, or start a new run"
-        )
-
-
-def _check_same_data(run: Run, preparation: Preparation) -> None:
-    if not run.record.exists():
-        return  # it was killed before it had one
-    before, found = run.read_record()["data"]["sha256"], preparation.data.summary.sha256
-    if before != found:
-        raise RunError(
-            f"--resume: data {preparation.data.summary.path} has SHA-256 {found[:12]}..., but the"
-            f" run began with {before[:12]}...; restore the file, or start a new run"
-        )
+        return new_run(configuration, label, fill), preparation
 
 
 def _make_recorder(
@@ -196,9 +188,14 @@ def _search_and_confirm(
     stop: StopSignal,
     known: Sequence[Trial],
     started: float,
+    *,
+    mirror_error: Callable[[], OSError | None],
 ) -> None:
     configuration, run = recorder.configuration, recorder.run
-    checkpoints = Checkpoints(run=run.directory, storage=None)
+    storage = storage_of(configuration)
+    checkpoints = Checkpoints(
+        run=run.directory, storage=storage and storage.child(run.directory.name)
+    )
     stop.on_overdue = lambda: _end_overdue(recorder, stop)
     try:
         checkpoints.keep_only([trial.trial_id for trial in known if trial.status == "running"])
@@ -215,6 +212,7 @@ def _search_and_confirm(
                 resources=resources,
                 run=run,
                 checkpoints=checkpoints,
+                mirror_error=mirror_error,
                 recorder=recorder,
                 signal=stop,
                 known=known,
@@ -223,7 +221,7 @@ def _search_and_confirm(
             )
             phases.search()
             phases.confirm()
-        checkpoints.keep_only([])
+        checkpoints.close()
     except SearchAbortedError:
         recorder.finish("aborted")
         raise

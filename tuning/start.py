@@ -3,7 +3,7 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -168,16 +168,24 @@ def _checked_uri(uri: str, name: str | None) -> str:
     return uri
 
 
-def new_run(configuration: Configuration, label: str) -> Run:
+def new_run(configuration: Configuration, label: str, fill: Callable[[Run], None]) -> Run:
     """Make the directory of a new run, named by `label` and the time if need be.
+
+    Args:
+        configuration: written to it.
+        label: beginning of a name that the configuration does not give.
+        fill: writes what else a run has from its first moment on.
 
     Raises:
         RunError: the name is taken, or the directory cannot be written.
     """
+
+    def write(run: Run) -> None:
+        write_configuration(run, configuration)
+        fill(run)
+
     directory = Path(configuration.output.directory)
-    run = create_run(directory, configuration.output.name or _default_name(label))
-    write_configuration(run, configuration)
-    return run
+    return create_run(directory, configuration.output.name or _default_name(label), write)
 
 
 def write_configuration(run: Run, configuration: Configuration) -> None:

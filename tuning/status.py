@@ -16,6 +16,7 @@ from results.errors import RunError, StorageError
 from results.fetching import fetch_overview
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
+from training.errors import InputError
 from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 2.0
@@ -33,9 +34,16 @@ def main(arguments: Sequence[str]) -> int:
         "--run", required=True, metavar="DIR|URI", help="directory of the run, or its URI"
     )
     parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="first make search.json again from trials.csv, curves.csv, config.yaml and the data",
+    )
+    parser.add_argument(
         "--follow", action="store_true", help="say it again whenever it changes, until the end"
     )
     options = parser.parse(arguments)
+    if options.rebuild:
+        _rebuild(options.run)
     if is_uri(options.run):
         return _tell_fetched(options.run, follow=options.follow)
     run = open_run(Path(options.run))
@@ -45,6 +53,19 @@ def main(arguments: Sequence[str]) -> int:
         if not (options.follow and run.is_held()):
             return DONE
         time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _rebuild(place: str) -> None:
+    if is_uri(place):
+        raise InputError(
+            f"--run is {without_secrets(place)}, but must be a directory with --rebuild; fetch the"
+            " run by tuning.search --resume URI first"
+        )
+    from tuning.rebuild import rebuild  # which loads torch and Ray
+
+    run = open_run(Path(place))
+    status = rebuild(run)
+    print(f"search.json was made again from the other files: the search is {status}")
 
 
 def _tell_fetched(uri: str, *, follow: bool) -> int:

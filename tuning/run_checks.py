@@ -1,0 +1,81 @@
+"""What must hold before a run begins or goes on."""
+
+from collections.abc import Sequence
+
+from results.errors import RunError
+from results.places import without_secrets
+from results.run import Run
+from results.storage import Storage
+from training.errors import InputError
+from tuning.config import Configuration
+from tuning.preparation import Preparation
+from tuning.proposers import num_requested
+from tuning.trials import Trial
+
+
+def storage_of(configuration: Configuration) -> Storage | None:
+    """Where the run is mirrored; None: nowhere."""
+    place = configuration.cluster.storage_path
+    return None if place is None else Storage(place)
+
+
+def check_new_in_storage(configuration: Configuration) -> None:
+    """Make sure that a new run would not be mirrored over another.
+
+    Raises:
+        RunError: the storage holds a run of that name.
+        StorageError: it cannot be reached.
+    """
+    storage, name = storage_of(configuration), configuration.output.name
+    if storage is None or name is None:
+        return  # a name made of the time is new
+    if storage.child(name).read_text("config.yaml") is not None:
+        uri = without_secrets(storage.child(name).place)
+        raise RunError(
+            f"output.name is {name!r}, but cluster.storage_path holds a run of that name; choose"
+            f" another --name, or go on with that run by --resume {uri}"
+        )
+
+
+def check_test_is_closed(run: Run) -> None:
+    """Make sure that the test rows of a run to go on with have not been opened.
+
+    Raises:
+        RunError: they have.
+    """
+    if run.test_openings.exists():
+        raise RunError(
+            f"--resume: the test rows of {run.directory} were opened, but a search must not go on"
+            " after that; start a new run under another --name"
+        )
+
+
+def check_enough_trials(configuration: Configuration, known: Sequence[Trial]) -> None:
+    """Make sure that no trial that has begun is asked away.
+
+    Raises:
+        InputError: fewer trials are asked for than have begun.
+    """
+    requested = num_requested(configuration.search, configuration.training)
+    begun = sum(trial.source != "confirm" for trial in known)
+    if requested < begun:
+        raise InputError(
+            f"--resume: search.trials is {requested}, but {begun} have begun; ask for at least"
+            f" {begun}, or start a new run"
+        )
+
+
+def check_same_data(run: Run, preparation: Preparation) -> None:
+    """Make sure that the data are those that the run began with.
+
+    Raises:
+        RunError: they are not, or the record cannot be read.
+    """
+    if not run.record.exists():
+        return  # it was killed before it had one
+    before, found = run.read_record()["data"]["sha256"], preparation.data.summary.sha256
+    if before != found:
+        raise RunError(
+            f"--resume: data {preparation.data.summary.path} has SHA-256 {found[:12]}..., but the"
+            f" run began with {before[:12]}...; restore the file, or start a new run"
+        )
