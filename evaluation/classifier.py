@@ -1,6 +1,7 @@
 """A model directory that `evaluation.final` wrote, loaded to classify texts by one of two ways."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -9,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from scipy.special import softmax
 from transformers import (
     AutoConfig,
@@ -27,7 +26,9 @@ from training.config import ModelConfig
 from training.errors import InputError
 from training.inference import log_probabilities
 from training.model import facts_of, load_tokenizer
+from training.model_size import check_size
 from training.options import read_yaml, validate
+from training.panics import panics_are_errors, untold_panics
 from training.tokens import encode
 
 Backend = Literal["torch", "onnx"]
@@ -39,12 +40,6 @@ PLAIN_TEXT = "a"
 _BATCH_SIZE = 32
 _FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
 _WEIGHTS: dict[Backend, str] = {"torch": "model.safetensors", "onnx": ONNX_FILE}
-
-# What the libraries raise for files that are torn, or are of something else.
-_UNLOADABLE = (
-    *(OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
-    *(SafetensorError, StrictDataclassError),
-)
 
 
 class Classifier(Protocol):
@@ -136,12 +131,14 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
         classifier = OnnxClassifier(session=_open_session(directory), **shared)
     else:
         classifier = TorchClassifier(model=_load_model(directory), **shared)
-    try:
-        classifier.probabilities([PLAIN_TEXT])
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # of no common class: torch, onnxruntime, tokenizers
-        raise _cannot_load(directory, f"it cannot classify a text: {error}") from error
+    with _loading(directory, "it cannot classify a text: "):
+        found = classifier.probabilities([PLAIN_TEXT])
+    if found.shape != (1, len(classifier.names)):
+        raise _cannot_load(
+            directory,
+            f"config.json names {len(classifier.names)} classes, but it tells apart"
+            f" {found.shape[-1]}",
+        )
     return classifier
 
 
@@ -161,19 +158,18 @@ def _check_files(directory: Path, backend: Backend) -> None:
 
 
 def _label_names(directory: Path) -> list[str]:
-    try:
+    with _loading(directory):
         config = AutoConfig.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
+        check_size(config)
         names: dict[Any, str] = config.id2label or {}
-        return [names[code] for code in range(len(names))]
-    except _UNLOADABLE as error:
-        raise _cannot_load(directory, str(error)) from error
+        return [str(names[code]) for code in range(len(names))]
 
 
 def _load_model(directory: Path) -> PreTrainedModel:
     model: PreTrainedModel
-    try:
+    with _loading(directory):
         # Weights from safetensors alone: a pickled file may hold code.
         model, report = AutoModelForSequenceClassification.from_pretrained(
             directory,
@@ -182,8 +178,6 @@ def _load_model(directory: Path) -> PreTrainedModel:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except _UNLOADABLE as error:
-        raise _cannot_load(directory, str(error)) from error
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"]))
         raise _cannot_load(directory, f"model.safetensors lacks {missing}")
@@ -199,12 +193,22 @@ def _open_session(directory: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = torch.get_num_threads()  # one setting for both: OMP_NUM_THREADS
     # Patterns are kept for every shape that occurs: they would grow with the rows.
     options.enable_mem_pattern = False
-    try:
+    with _loading(directory, f"{ONNX_FILE}: "):
         return onnxruntime.InferenceSession(
             directory / ONNX_FILE, options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # onnxruntime's share no class
-        raise _cannot_load(directory, f"{ONNX_FILE}: {error}") from error
+
+
+@contextmanager
+def _loading(directory: Path, what: str = "") -> Iterator[None]:
+    """Turn what libraries raise for files that are torn, or of something else, into a line."""
+    try:
+        with untold_panics(), panics_are_errors():
+            yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of no common class: torch, onnxruntime, safetensors, tokenizers
+        raise _cannot_load(directory, f"{what}{error}") from error
 
 
 def _cannot_load(directory: Path, reason: str) -> InputError:

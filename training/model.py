@@ -21,6 +21,9 @@ from transformers import (
 
 from training.config import TINY, ModelConfig
 from training.errors import InputError
+from training.model_size import check_size
+from training.panics import panics_are_errors, untold_panics
+from training.tokens import describe_tokens, encode
 from training.vocabulary import learn_vocabulary, save_tokenizer
 
 _TINY_ARCHITECTURE: dict[str, Any] = {
@@ -70,15 +73,28 @@ def load_tokenizer(model: ModelConfig, *, tiny: Path) -> PreTrainedTokenizerBase
         InputError: there is none at that place, or it cannot be read.
     """
     source, options = (str(tiny), {}) if model.name == TINY else _source(model)
-    with _loading("tokenizer", model):
+    with _loading("tokenizer", model), untold_panics():
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+        num_words = len(tokenizer) - len(tokenizer.all_special_ids)
     # With no tokenizer files at all, some versions give one that knows special tokens only.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
+    if num_words <= 0:
         raise InputError(
             f"model.name: {model.name!r} has no tokenizer: only special tokens came of it, but"
             " its vocabulary (tokenizer.json or vocab.txt) is needed; copy it beside the model"
         )
+    with _loading("tokenizer", model):
+        _try(tokenizer, max_length=model.max_length)
     return tokenizer
+
+
+def _try(tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
+    """Encode texts, a short and a truncated one: some damage shows only then."""
+    texts = ["a", "a " * max_length]
+    with untold_panics():
+        describe_tokens(tokenizer, texts, max_length=max_length)
+        tokens = encode(tokenizer, texts, max_length=max_length)
+    if tokens.lengths.max() > max_length or tokens.ids.min(initial=0) < 0:
+        raise ValueError("it does not cut texts to the length asked for")
 
 
 def build_model(
@@ -97,7 +113,18 @@ def build_model(
     else:
         built = _load(model, names)
     _check_fits(model, built.config, tokenizer)
+    with _loading("model", model):
+        _answer_once(built, tokenizer)
     return built
+
+
+def _answer_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:
+    """Classify a row of padding as in training: some of a config.json is read only then."""
+    row = torch.full((1, 2), tokenizer.pad_token_id)
+    was_training = built.training
+    with torch.random.fork_rng(), torch.no_grad():
+        built.train()(input_ids=row, attention_mask=torch.ones_like(row))
+    built.train(was_training)
 
 
 def _tiny(model: ModelConfig, tokenizer: TokenizerFacts, names: dict[str, Any]) -> BertConfig:
@@ -122,6 +149,7 @@ def _load(model: ModelConfig, names: dict[str, Any]) -> PreTrainedModel:
     built: PreTrainedModel
     with _loading("model", model):
         config = AutoConfig.from_pretrained(source, **options, **names)
+        check_size(config)
         if model.weights == "random":
             return _from_config(config)
         # In float32 whatever it was saved in: small steps are lost in half precision. A head of
@@ -172,7 +200,8 @@ def _source(model: ModelConfig) -> tuple[str, dict[str, Any]]:
 def _loading(what: str, model: ModelConfig) -> Iterator[None]:
     """Turn what libraries raise for a missing, torn, foreign or hostile file into a line."""
     try:
-        yield
+        with panics_are_errors():
+            yield
     except MemoryError:
         raise
     except Exception as error:  # of no common class: safetensors, pickle, tokenizers, hub

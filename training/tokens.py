@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerBase
 
+from training.panics import panics_are_errors
+
 Ids = npt.NDArray[np.int32]
 Integers = npt.NDArray[np.int64]
 
@@ -85,13 +87,14 @@ def encode(
     rows: list[Ids] = []
     for start in range(0, len(texts), _CHUNK):
         chunk = [_encodable(text) for text in texts[start : start + _CHUNK]]
-        encoded = tokenizer(
-            chunk,
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
+        with panics_are_errors():
+            encoded = tokenizer(
+                chunk,
+                truncation=True,
+                max_length=max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
         rows.extend(np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"])
     return from_rows(rows)
 
@@ -100,9 +103,10 @@ def describe_tokens(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int
 ) -> TokenStatistics:
     """Share of unknown pieces, pieces a word and share of truncated rows of `texts`."""
-    encoded = tokenizer(
-        [_encodable(text) for text in texts], add_special_tokens=False, verbose=False
-    )["input_ids"]
+    with panics_are_errors():
+        encoded = tokenizer(
+            [_encodable(text) for text in texts], add_special_tokens=False, verbose=False
+        )["input_ids"]
     num_special = tokenizer.num_special_tokens_to_add()
     num_pieces = sum(len(ids) for ids in encoded)
     num_words = sum(len(text.split()) for text in texts)
