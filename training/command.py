@@ -16,6 +16,9 @@ GATE_NOT_MET = 3
 SEARCH_ABORTED = 4
 INTERRUPTED = 130
 
+_LONGEST_LINE = 1000
+"""Characters of an error's line."""
+
 
 def run_command(
     main: Callable[[Sequence[str]], int],
@@ -71,5 +74,16 @@ def _end_at_once(_number: int, _frame: FrameType | None) -> None:
 
 def _say(text: str, code: int) -> int:
     for line in text.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_printable(line)}", file=sys.stderr)
     return code
+
+
+def _printable(line: str) -> str:
+    """The line without what commands a terminal, and its middle left out where it is too long.
+
+    Values of files and options stand in it, whatever they are; its ends say where and what next.
+    """
+    if len(line) > _LONGEST_LINE:
+        half = _LONGEST_LINE // 2
+        line = f"{line[:half]} ... {line[-half:]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -67,6 +67,11 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        # It is read twice, for its content and its hash; a device may have no end.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path}: is a pipe or a device, but must be a file; write the table to one"
+            )
         return path.read_bytes()
     except IsADirectoryError:
         raise InputError(
@@ -77,6 +82,8 @@ def _read_bytes(path: Path) -> bytes:
         hint = nearest(path.name, (other.name for other in beside if other.is_file()))
         where = "" if path.parent.is_dir() else f" (nor is its folder {path.parent})"
         raise InputError(f"{path}: no such file{where}{hint or '; check the path'}") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
