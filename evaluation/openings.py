@@ -1,16 +1,19 @@
 """The lock on the test rows: each opening is written down before a row is read."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from results.errors import RunError
 from results.files import write_json
 from results.run import Run
 
 FIRST_REASON = "first opening"
+
+_DIRECTORY = re.compile(r"final(-[1-9][0-9]{0,5})?")
 
 State = Literal["opened", "seen", "complete"]
 """`opened`: rows were read, no number is written; `seen`: numbers may be written; `complete`: all
@@ -29,6 +32,21 @@ class Opening:
     model_sha256: str
     """Of the weights that met the test rows."""
     state: State
+
+
+def _read(item: dict[str, Any]) -> Opening:
+    opening = Opening(**item)
+    values = asdict(opening)
+    if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+        raise TypeError(f"{wrong[0]} is {values[wrong[0]]!r}, but must be text")
+    # What is written there, and removed, must lie in the run.
+    if not _DIRECTORY.fullmatch(opening.directory):
+        raise ValueError(f"directory is {opening.directory!r}, but must be final or final-NUMBER")
+    if opening.state not in get_args(State):
+        raise ValueError(
+            f"state is {opening.state!r}, but must be one of {', '.join(get_args(State))}"
+        )
+    return opening
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,8 @@ class TestLock:
         found = []
         try:
             if self.path.exists():
-                found = [Opening(**item) for item in json.loads(self.path.read_text("utf-8"))]
-        except (ValueError, TypeError) as error:
+                found = [_read(item) for item in json.loads(self.path.read_text("utf-8"))]
+        except (OSError, RecursionError, ValueError, TypeError) as error:
             raise RunError(
                 f"{self.path}: cannot be read ({error}), so it is unknown whether the test was"
                 " opened; restore the file"

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.errors import RunError
+from results.record_shape import problem_of_record
 from results.run import Run
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.data import PreparedData, prepare
-from training.options import read_yaml, validate
+from training.options import merge, read_yaml, validate
 
 
 class WinningConfiguration(Section):
@@ -60,11 +61,18 @@ def load_winner(run: Run) -> Winner:
         InputError: `best.yaml` or the data cannot be used.
     """
     record = run.read_record()
+    if problem := problem_of_record(record):
+        raise RunError(f"run {run.directory}: search.json: {problem}; restore the file")
     if record["status"] != "completed":
         raise RunError(
             f"run {run.directory}: its search is {record['status']}, but must be completed; let it"
             f" end, or go on with python -m tuning.search --resume --name {run.directory.name}"
             f" --output.directory {run.directory.parent}"
+        )
+    if record["best"] is None:
+        raise RunError(
+            f"run {run.directory}: search.json names no winner, but its search is completed;"
+            " restore the file"
         )
     where = f"configuration {run.best}"
     configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
@@ -82,8 +90,8 @@ def _check_is_the_winner(
     The data may lie elsewhere now: their hash is held against the search's.
     """
     searched = read_yaml(run.config)
-    sections = {name: searched.get(name, {}) for name in WinningConfiguration.model_fields}
-    sections["training"] = {**sections["training"], **record["best"]["parameters"]}
+    sections = {name: searched.get(name) for name in WinningConfiguration.model_fields}
+    sections = merge(sections, {"training": record["best"]["parameters"]})
     expected = validate(WinningConfiguration, sections, where=f"configuration {run.config}")
     for section in WinningConfiguration.model_fields:
         found, wanted = getattr(configuration, section), getattr(expected, section)
@@ -97,7 +105,7 @@ def _check_is_the_winner(
 
 
 def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> None:
-    seen, found = record["data"]["sha256"], data.summary.sha256
+    seen, found = str(record["data"].get("sha256")), data.summary.sha256
     if seen != found:
         raise RunError(
             f"data {data.summary.path}: its SHA-256 is {found[:12]}..., but the search saw"
@@ -106,7 +114,7 @@ def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> No
     try:
         with run.splits.open(encoding="utf-8", newline="") as file:
             recorded = {int(row["row"]): row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise RunError(
             f"run {run.directory}: splits.csv cannot be read ({error}); restore the file"
         ) from error

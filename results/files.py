@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.errors import RunError
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` with `content` atomically.
@@ -62,7 +64,9 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
     if not path.exists() or path.stat().st_size == 0:
         writer.writeheader()
     writer.writerow(row)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    # A link in a run that came from elsewhere may lead to any file of the user.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o644)
     try:
         line = text.getvalue().encode("utf-8", errors="replace")
         while line:  # a full disk takes a part, and refuses the next
@@ -74,7 +78,7 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
 
 def drop_torn_line(path: Path) -> None:
     """Cut an unfinished last line off a file of lines, left by a crash in mid-write."""
-    if not path.exists():
+    if not _is_file(path):
         return
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
@@ -83,11 +87,24 @@ def drop_torn_line(path: Path) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a table written by this module; none when there is no file."""
-    if not path.exists():
+    """Rows of a table written by this module; none when there is no file.
+
+    Raises:
+        RunError: it is something else than a file.
+    """
+    if not _is_file(path):
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; what is no file is refused."""
+    if path.is_file():
+        return True
+    if path.exists() or path.is_symlink():
+        raise RunError(f"{path}: is no file, but must be one; restore it")
+    return False
 
 
 def _sync_directory(directory: Path) -> None:

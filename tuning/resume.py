@@ -1,13 +1,17 @@
 """What an earlier start of the same search left: read from the run's own files."""
 
+import re
 from collections.abc import Mapping
+from typing import get_args
 
 from results.errors import RunError
 from results.run import Run
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.space import Parameters, with_parameters
-from tuning.trials import Trial, evaluation_from_row
+from tuning.trials import Source, Status, StoppedBy, Trial, evaluation_from_row
+
+_TRIAL_ID = re.compile(r"t[0-9]{4,9}")
 
 
 def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True) -> list[Trial]:
@@ -26,7 +30,12 @@ def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True
     try:
         for row in run.read_curves():
             curves.setdefault(row["trial_id"], []).append(evaluation_from_row(row))
-        return [_trial(row, curves.get(row["trial_id"], []), configuration, reopen) for row in rows]
+        trials = [
+            _trial(row, curves.get(row["trial_id"], []), configuration, reopen) for row in rows
+        ]
+        if len({trial.trial_id for trial in trials}) < len(trials):
+            raise ValueError("a trial_id stands twice")
+        return trials
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"run {run.directory}: trials.csv or curves.csv does not fit the configuration"
@@ -49,6 +58,7 @@ def _trial(
     configuration: Configuration,
     reopen: bool,
 ) -> Trial:
+    _check_names(row, configuration)
     parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
     training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
     cut_off = reopen and row["stopped_by"] == "end of search"
@@ -67,6 +77,18 @@ def _trial(
         fixed_rows_loss=float(row["fixed_rows_loss"]) if row["fixed_rows_loss"] else None,
         seconds=None if is_running else float(row["seconds"]),
     )
+
+
+def _check_names(row: Mapping[str, str], configuration: Configuration) -> None:
+    # Files and directories are named by it.
+    if not _TRIAL_ID.fullmatch(row["trial_id"]):
+        raise ValueError(f"trial_id is {row['trial_id']!r}, but must be t and digits")
+    for name, known in (("source", Source), ("status", Status), ("stopped_by", StoppedBy)):
+        if row[name] not in get_args(known):
+            raise ValueError(f"{name} is {row[name]!r}, but must be one of {get_args(known)}")
+    last = configuration.search.confirm_max_replicates
+    if not 0 <= int(row["replicate"]) <= last:
+        raise ValueError(f"replicate is {row['replicate']}, but must be 0 to {last}")
 
 
 def _number(text: str) -> int | float:

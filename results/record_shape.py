@@ -1,0 +1,55 @@
+"""What `search.json` must hold for its readers: checked once, where it is read."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class _Part(BaseModel):
+    """Values of the types that JSON has for them; what else is there is let through."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Candidate(_Part):
+    trial_id: str
+    parameters: dict[str, int | float]
+    search_f1_macro: float | None = None
+    f1_macro: float | None
+    epochs: float = 0
+
+
+class _Best(_Candidate):
+    f1_macro: float
+    fixed_rows_loss: list[float] = []
+
+
+class _Trials(_Part):
+    requested: int
+    completed: int = 0
+    stopped_early: int = 0
+    failed: int = 0
+
+
+class _Record(_Part):
+    status: Literal["running", "completed", "interrupted", "aborted"]
+    seconds: float
+    started_at: str = ""
+    command: str = ""
+    data: dict[str, Any]
+    trials: _Trials
+    best: _Best | None
+    default: _Candidate | None
+    confirmation: dict[str, Any] | None = None
+
+
+def problem_of_record(record: Any) -> str | None:
+    """What keeps the content of `search.json` from being read, in a clause; None: nothing."""
+    try:
+        _Record.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        rule = first["msg"].removeprefix("Input ").replace("should", "must", 1)
+        return f"{place} is {repr(first['input'])[:60]}, but {rule[0].lower()}{rule[1:]}"
+    return None
