@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,12 +12,14 @@ from typing import Self
 from results.errors import StorageError
 from results.run import Run
 from results.storage import Storage
+from results.tries import Tries
 
 logger = logging.getLogger(__name__)
 
 STATES = ("trials.csv", "best.yaml", "search.json")
 """Each speaks of what is in the files before it: read first, and written last in this order."""
 _LINES = "curves.csv"
+_ONE_SHORT = Tries(number=1, seconds=2.0)
 
 Version = tuple[int, int, int]
 """Size, time of the last change and number of a file: together they tell whether it changed."""
@@ -68,14 +71,15 @@ class Mirror:
     ) -> None:
         """Copy what is left, also after an error, which is not hidden by one of the storage.
 
-        After an error of a place nothing is tried: one that hangs would be waited for once more.
+        After an error of a place there is one short try: the storage may be what hangs, but if it
+        is not, it shall know what is known here, above all that the test was opened.
 
         Raises:
             StorageError: not all could be copied, and nothing else went wrong.
         """
         self.close()
         if isinstance(error, OSError):
-            return
+            self._place = replace(self._place, tries=_ONE_SHORT)
         try:
             self.flush()
         except StorageError as failed:

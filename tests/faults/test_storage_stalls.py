@@ -4,8 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from results.errors import StorageError
 from results.mirror import Mirror
@@ -55,14 +58,15 @@ def test_a_stopped_server_ends_every_operation_in_time(server: S3Server, tmp_pat
     assert not (tmp_path / "old").exists()
 
 
-def test_a_try_that_the_server_answers_late_changes_nothing(server: S3Server) -> None:
+def test_tries_that_the_server_answers_late_leave_nothing_beside_the_file(server: S3Server) -> None:
+    others = set(threading.enumerate())
     server.stop()
     _fails_in_time(Storage(server.place, tries=QUICK))
     server.go_on()
     storage = Storage(server.place, tries=PATIENT)
     storage.write_text("old", "newest")
     deadline = time.monotonic() + 20
-    while any(thread.name == "storage" for thread in threading.enumerate()):
+    while any(thread.name == "storage" for thread in set(threading.enumerate()) - others):
         assert time.monotonic() < deadline, "a try never ended"
         time.sleep(0.1)
     assert storage.read_text("old") == "newest"
@@ -116,6 +120,69 @@ def test_an_error_is_not_hidden_by_one_of_the_storage(server: S3Server, tmp_path
     storage = Storage(server.place, tries=QUICK)
     with pytest.raises(KeyError), Mirror(_run(tmp_path), storage, on_error=lambda _: None):
         raise KeyError
+
+
+def test_after_an_error_of_a_place_a_storage_that_hangs_is_not_waited_for_again(
+    server: S3Server, tmp_path: Path
+) -> None:
+    server.stop()
+    mirror = Mirror(_run(tmp_path), Storage(server.place, tries=QUICK), on_error=lambda _: None)
+    time.sleep(IN_TIME_S)  # the thread gives up meanwhile
+    began = time.monotonic()
+    mirror.__exit__(OSError, OSError("disk full"), None)
+    assert time.monotonic() - began < 4
+
+
+class _FakeFiles(MemoryFileSystem):
+    """Files in memory, and a connection that hangs when a test wants it to."""
+
+    protocol = "fake"
+    cachable = False
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    go_on = threading.Event()
+    num_connections = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        type(self).num_connections += 1
+        self.is_first = self.num_connections == 1
+
+    def pipe_file(self, path: str, value: bytes, *arguments: Any, **options: Any) -> None:
+        if self.is_first:
+            assert self.go_on.wait(30)
+        super().pipe_file(path, value, *arguments, **options)
+
+
+@pytest.fixture
+def fake() -> Iterator[type[_FakeFiles]]:
+    _FakeFiles.store.clear()
+    _FakeFiles.go_on.clear()
+    _FakeFiles.num_connections = 0
+    fsspec.register_implementation("fake", _FakeFiles, clobber=True)
+    yield _FakeFiles
+    _FakeFiles.go_on.set()
+
+
+def test_a_connection_that_hangs_does_not_meet_the_next_try(fake: type[_FakeFiles]) -> None:
+    storage = Storage("fake://one/x", tries=QUICK)
+    storage.write_text("a", "1")
+    storage.write_text("b", "2")
+    assert storage.names() == ["a", "b"]
+    assert fake.num_connections == 2
+
+
+def test_a_try_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeFiles]) -> None:
+    others = set(threading.enumerate())
+    with pytest.raises(StorageError):
+        Storage("fake://two/x", tries=Tries(number=1, seconds=0.2)).write_text("a", "old")
+    storage = Storage("fake://two/x")
+    storage.write_text("a", "new")
+    fake.go_on.set()
+    for late in set(threading.enumerate()) - others:
+        late.join(10)
+    assert storage.read_text("a") == "new"
+    assert storage.names() == ["a"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,98 @@
+"""Places in a storage, as the commands of a search take them."""
+
+from pathlib import Path
+
+import pytest
+
+from results.errors import StorageError
+from results.mirror import Mirror
+from results.run import Run, create_run
+from results.storage import Storage
+from tests.tuning.builders import FACTS, configuration, trial
+from training.errors import InputError
+from tuning.recorder import Recorder
+from tuning.room import check_storage
+from tuning.start import read_command, write_configuration
+from tuning.status import describe, main
+
+
+def _fail(error: OSError) -> None:
+    raise AssertionError(str(error))
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    """Of a mirrored search of one trial."""
+    run = create_run(tmp_path / "there", "mine")
+    write_configuration(run, read_command(["--training.learning_rate", "3e-3"])[2])
+    Recorder(
+        run=run,
+        configuration=configuration(),
+        facts=FACTS,
+        requested=6,
+        trials=[trial(0, (500, 0.5))],
+        status="running",
+    ).write()
+    with Mirror(run, Storage(str(tmp_path / "storage")), on_error=_fail):
+        pass
+    return f"file://{tmp_path}/storage/mine"
+
+
+def test_a_run_at_a_uri_is_fetched_and_gone_on_with(uri: str, tmp_path: Path) -> None:
+    here = ["--output.directory", str(tmp_path / "here")]
+    for name in ([], ["--name", "mine"]):
+        _, run, found = read_command(["--resume", uri, *here, *name, "--trials", "9"])
+        assert run == Run(tmp_path / "here" / "mine")
+        assert (found.training.learning_rate, found.search.trials) == (3e-3, 9)
+
+
+def test_a_name_where_a_uri_must_be_is_refused_with_the_right_option(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--resume --name mine"):
+        read_command(["--resume", "mine", "--output.directory", str(tmp_path)])
+
+
+def test_a_uri_and_another_name_are_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="leave --name out"):
+        read_command(["--resume", uri, "--name", "x", "--output.directory", str(tmp_path)])
+
+
+def test_status_tells_the_same_of_a_uri(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--run", uri]) == 0
+    run, status, *rest = capsys.readouterr().out.splitlines()
+    assert run == f"run       {uri}"
+    assert status.startswith("status    running when it was last mirrored, ")
+    assert rest == list(describe(Run(tmp_path / "there" / "mine")))[2:]
+
+
+def test_status_of_a_storage_that_cannot_be_opened_is_one_line() -> None:
+    with pytest.raises(StorageError, match="install that package"):
+        main(["--run", "gs://bucket/runs/mine"])
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["s3://key:pass/word@bucket/x", "sftp://me:word@host/x", "s3://bucket/x?secret=word"],
+)
+def test_a_storage_path_with_a_password_is_refused_and_not_repeated(place: str) -> None:
+    with pytest.raises(InputError, match="cluster: storage_path is") as raised:
+        configuration(cluster={"storage_path": place})
+    (line,) = raised.value.problems
+    assert "word@" not in line
+    assert "=word" not in line
+    assert "must hold no password" in line
+
+
+def test_a_storage_path_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    check_storage(configuration(cluster={"storage_path": str(tmp_path / "storage")}))
+    assert list((tmp_path / "storage").iterdir()) == []
+
+
+def test_a_storage_path_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(InputError, match="cannot be written") as raised:
+        check_storage(configuration(cluster={"storage_path": str(tmp_path / "taken")}))
+    (line,) = raised.value.problems
+    assert "--resume" not in line
