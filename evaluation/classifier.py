@@ -1,5 +1,6 @@
 """A model directory that `evaluation.final` wrote, loaded to classify texts by one of two ways."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -203,7 +204,8 @@ def _open_session(directory: Path) -> onnxruntime.InferenceSession:
 def _loading(directory: Path, what: str = "") -> Iterator[None]:
     """Turn what libraries raise for files that are torn, or of something else, into a line."""
     try:
-        with untold_panics(), panics_are_errors():
+        with untold_panics(), panics_are_errors(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what then ends in an error all the same
             yield
     except (MemoryError, torch.OutOfMemoryError):
         raise

@@ -41,21 +41,22 @@ def run_command(
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return main(sys.argv[1:])
     except users as error:
-        return _say(str(error), BAD_INPUT)
+        return _say(*getattr(error, "problems", [str(error)]), code=BAD_INPUT)
     except environment as error:
-        return _say(str(error), ENVIRONMENT_FAILED)
+        return _say(str(error), code=ENVIRONMENT_FAILED)
     except BrokenPipeError:
         return ENVIRONMENT_FAILED  # whoever read our output has gone
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        return _say(f"{error.strerror or error}{place}; free or repair it", ENVIRONMENT_FAILED)
+        reason = f"{error.strerror or error}{place}; free or repair it"
+        return _say(reason, code=ENVIRONMENT_FAILED)
     except MemoryError:
         return _say(
             "out of memory; use smaller batches, a shorter max_length, or fewer trials at once",
-            ENVIRONMENT_FAILED,
+            code=ENVIRONMENT_FAILED,
         )
     except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+        return _say("interrupted", code=INTERRUPTED)
 
 
 def interrupts_end_at_once() -> None:
@@ -69,11 +70,11 @@ def interrupts_end_at_once() -> None:
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> None:
     # Not by an exception: what is being imported may catch it, or wrap it in one of its own.
-    os._exit(_say("interrupted", INTERRUPTED))
+    os._exit(_say("interrupted", code=INTERRUPTED))
 
 
-def _say(text: str, code: int) -> int:
-    for line in text.splitlines():
+def _say(*lines: str, code: int) -> int:
+    for line in lines:
         print(f"error: {_printable(line)}", file=sys.stderr)
     return code
 

@@ -1,5 +1,6 @@
 """Encoders and their tokenizers: from a hub id, a directory, or `tiny`."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,7 +201,8 @@ def _source(model: ModelConfig) -> tuple[str, dict[str, Any]]:
 def _loading(what: str, model: ModelConfig) -> Iterator[None]:
     """Turn what libraries raise for a missing, torn, foreign or hostile file into a line."""
     try:
-        with panics_are_errors():
+        with panics_are_errors(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what then ends in an error all the same
             yield
     except MemoryError:
         raise

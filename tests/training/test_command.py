@@ -39,6 +39,7 @@ def test_a_command_gets_its_arguments_and_its_code_is_passed_on(
     [
         (InputError("one is 1", "two is 2"), 2, ["error: one is 1", "error: two is 2"]),
         (_RunError("the run is there"), 2, ["error: the run is there"]),
+        (_RunError("run a\nb: \x1b[31m"), 2, ["error: run a\\nb: \\x1b[31m"]),
         (_ClusterError("no node answers"), 1, ["error: no node answers"]),
         (OSError(28, "No space left"), 1, ["error: No space left; free or repair it"]),
         (KeyboardInterrupt(), 130, ["error: interrupted"]),
@@ -66,6 +67,14 @@ def test_a_failed_write_names_the_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert line.startswith("error: Not a directory: ")
     assert str(tmp_path / "file" / "below") in line
     assert line.count("\n") == 1
+
+
+def test_the_middle_of_a_long_line_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(InputError(f"labels is {'x' * 100_000}, but must hold two")) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: labels is xxx")
+    assert line.endswith("xxx, but must hold two\n")
+    assert len(line) < 1100
 
 
 def test_out_of_memory_says_what_to_make_smaller(capsys: pytest.CaptureFixture[str]) -> None:
