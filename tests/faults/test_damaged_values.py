@@ -1,0 +1,152 @@
+"""Values that mutated inputs found, each told in one line where the file is read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.errors import RunError
+from results.files import drop_torn_line, read_csv
+from results.record_shape import problem_of_record
+from tests.training.models import edit, load, problem_of
+from training.errors import InputError
+from training.table import read_table
+from training.tokens import encode
+
+
+def edit_json(path: Path, *keys: str, value: Any) -> None:
+    content = json.loads(path.read_text("utf-8"))
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vocab_size": 2**40},
+        {"hidden_size": 2**20, "vocab_size": 2**20},
+        {"num_hidden_layers": 10**9},
+        {"intermediate_size": 2**62},
+        {"max_position_embeddings": 2**40},
+    ],
+)
+def test_a_configuration_that_asks_for_any_amount_of_memory_is_refused(
+    bert: Path, changes: dict[str, int], weights: str
+) -> None:
+    edit(bert, **changes)
+    assert "no model can be loaded" in problem_of(bert, weights=weights)
+
+
+def test_a_model_of_more_parameters_than_the_machine_holds_says_both_sizes(bert: Path) -> None:
+    edit(bert, vocab_size=2**40)
+    assert "GiB of memory" in problem_of(bert, weights="random")
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2.0])
+def test_a_value_that_only_training_reads_is_told_when_the_model_is_loaded(
+    bert: Path, value: object
+) -> None:
+    edit(bert, classifier_dropout=value)
+    assert "no model can be loaded" in problem_of(bert)
+
+
+def test_trying_a_model_draws_no_random_number_of_the_training(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    edit(bert, hidden_dropout_prob=0.5)
+    load(bert, seed=3)
+    drawn = torch.rand(4)
+    monkeypatch.setattr("training.model._answer_once", lambda *_: None)
+    load(bert, seed=3)
+    assert torch.equal(torch.rand(4), drawn)
+
+
+def test_a_tokenizer_that_panics_is_told_in_one_line_and_nothing_beside_it(
+    bert: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edit_json(bert / "tokenizer.json", "post_processor", "special_tokens", value={})
+    assert "no tokenizer can be loaded" in problem_of(bert)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_panic_over_a_text_is_an_error_and_no_end_of_the_process() -> None:
+    class PanicException(BaseException):
+        """A fake: of the name that pyo3 gives its own, which no module gives away."""
+
+    def panics(*_: object, **__: object) -> None:
+        raise PanicException("no entry found for key")
+
+    with pytest.raises(RuntimeError, match="no entry found for key"):
+        encode(panics, ["a"], max_length=8)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [[], "x", {}])
+def test_a_longest_input_that_is_no_number_is_told_in_one_line(bert: Path, value: object) -> None:
+    edit_json(bert / "tokenizer_config.json", "model_max_length", value=value)
+    assert "no tokenizer can be loaded" in problem_of(bert)
+
+
+def test_a_table_that_is_a_device_or_a_pipe_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data.csv")
+    for place in (Path("/dev/zero"), tmp_path / "data.csv"):
+        with pytest.raises(InputError, match="is a pipe or a device"):
+            read_table(place)
+
+
+def test_a_directory_in_place_of_a_table_of_the_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for read in (read_csv, drop_torn_line):
+        for place in (tmp_path, tmp_path / "loop"):
+            with pytest.raises(RunError, match="must be one"):
+                read(place)
+    assert read_csv(tmp_path / "none.csv") == []
+
+
+SOUND: dict[str, Any] = {
+    "status": "completed",
+    "seconds": 3,
+    "data": {"sha256": "0"},
+    "trials": {"requested": 2},
+    "best": {"trial_id": "t0001", "parameters": {"batch_size": 8}, "f1_macro": 0.5},
+    "default": {"trial_id": "t0000", "parameters": {"batch_size": 8}, "f1_macro": None},
+    "beside": "what it does not know",
+}
+
+
+def test_a_sound_record_has_no_problem() -> None:
+    assert problem_of_record(SOUND) is None
+    assert problem_of_record(SOUND | {"best": None, "default": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"seconds": "3"}, "seconds"),
+        ({"seconds": None}, "seconds"),
+        ({"status": "won"}, "status"),
+        ({"trials": []}, "trials"),
+        ({"trials": {}}, "trials.requested"),
+        ({"data": None}, "data"),
+        ({"best": {**SOUND["best"], "f1_macro": None}}, "best.f1_macro"),
+        ({"best": {**SOUND["best"], "parameters": {"batch_size": [8]}}}, "best.parameters"),
+        ({"default": "t0000"}, "default"),
+    ],
+)
+def test_a_record_s_first_wrong_value_is_named(change: dict[str, Any], place: str) -> None:
+    problem = problem_of_record(SOUND | change)
+    assert problem is not None
+    assert problem.startswith(place)
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("record", [None, [], "x", 5])
+def test_a_record_that_is_no_mapping_is_told(record: object) -> None:
+    assert problem_of_record(record)
