@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never, TypeVar, get_args, get_origin
 
@@ -15,6 +15,8 @@ from training.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
 Values = dict[str, Any]
+
+_MOST_HOLDERS = 10_000
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -202,19 +204,28 @@ def parse_value(text: str, *, where: str) -> Any:
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    if isinstance(node, yaml.MappingNode):
+    for number, holder in enumerate(_holders(node)):
+        if number > _MOST_HOLDERS:  # a few aliases of aliases can stand for billions
+            raise InputError(
+                f"{where}: holds more than {_MOST_HOLDERS:,} lists and mappings where each alias"
+                " (*name) stands for its own; write out the few values that are meant"
+            )
         seen: set[str] = set()
-        for key, value in node.value:
+        for key, _ in holder.value if isinstance(holder, yaml.MappingNode) else ():
             if str(key.value) in seen:
                 raise InputError(
                     f"{where}, line {key.start_mark.line + 1}: {key.value!r} stands twice, but"
                     " must stand once; keep the one that is meant"
                 )
             seen.add(str(key.value))
-            _refuse_repeated_keys(value, where)
-    elif isinstance(node, yaml.SequenceNode):
+
+
+def _holders(node: yaml.Node | None) -> Iterator[yaml.MappingNode | yaml.SequenceNode]:
+    """Every mapping and sequence at and under `node`, as often as aliases repeat it."""
+    if isinstance(node, yaml.MappingNode | yaml.SequenceNode):
+        yield node
         for item in node.value:
-            _refuse_repeated_keys(item, where)
+            yield from _holders(item[1] if isinstance(node, yaml.MappingNode) else item)
 
 
 def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:

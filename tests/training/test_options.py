@@ -277,3 +277,21 @@ def test_a_long_value_is_cut_in_messages() -> None:
     assert shorten("ab") == "'ab'"
     assert len(shorten("x" * 500)) == 80
     assert len(_problem(f"training: {{epochs: {'9x' * 500}}}")) < 300
+
+
+def test_aliases_that_stand_for_billions_of_values_are_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for number in range(1, 10):
+        aliases = ", ".join([f"*a{number - 1}"] * 9)
+        lines.append(f"a{number}: &a{number} [{aliases}]")
+    with pytest.raises(InputError, match=r"more than 10,000 lists .* alias"):
+        parse_yaml("\n".join(lines), where="configuration")
+
+
+def test_an_alias_stands_for_its_value() -> None:
+    assert parse_yaml("a: &a [x]\nb: *a", where="configuration") == {"a": ["x"], "b": ["x"]}
+
+
+def test_an_alias_of_what_it_stands_in_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="configuration: nested too deeply"):
+        parse_yaml("a: &a [*a]", where="configuration")
