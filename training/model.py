@@ -121,9 +121,11 @@ def build_model(
 
 def _answer_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:
     """Classify a row of padding as in training: some of a config.json is read only then."""
+    if built.config.is_encoder_decoder:
+        return  # these want a row with an end, which is the tokenizer's to know
     row = torch.full((1, 2), tokenizer.pad_token_id)
     was_training = built.training
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         built.train()(input_ids=row, attention_mask=torch.ones_like(row))
     built.train(was_training)
 
