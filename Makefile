@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date -u +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test test-slow lint format ci-search clean
+# A full run; `make test-slow` takes a sample of each.
+FAULT_KILLS ?= 20
+FUZZ_INPUTS ?= 475
+FUZZ_PROCESSES ?= 25
+
+.PHONY: help demo test test-slow faults fuzz soak audit lint format ci-search clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  the tests that take long: processes killed, memory, whole searches twice"
+	@echo "make faults     the driver killed at 20 random moments, each search resumed (15 minutes)"
+	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
+	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
+	@echo "make audit      known vulnerabilities of the installed packages, where the list is reached"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     ruff's formatter and its safe fixes"
 	@echo "make ci-search  a search with a small budget, then the final evaluation"
@@ -33,6 +42,7 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 EXTRAS_run := [dashboard]
 EXTRAS_test := [dashboard,test]
 EXTRAS_lint := [lint]
+EXTRAS_audit := [audit]
 .PRECIOUS: $(VENV)/.installed-%
 
 demo: $(VENV)/.installed-run
@@ -48,6 +58,19 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -m slow
+
+faults: $(VENV)/.installed-test
+	@FAULT_KILLS=$(FAULT_KILLS) $(BIN)/python -m pytest -v -m slow tests/faults/test_driver_killed.py
+
+fuzz: $(VENV)/.installed-test
+	@FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_PROCESSES=$(FUZZ_PROCESSES) \
+	    $(BIN)/python -m pytest -v -m slow tests/faults/test_mutated_inputs.py
+
+soak: $(VENV)/.installed-run
+	@$(BIN)/python -m benchmarks.soak
+
+audit: $(VENV)/.installed-audit
+	@$(BIN)/python .ci/audit.py
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/python -m ruff check .

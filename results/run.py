@@ -208,7 +208,7 @@ def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda 
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
             new.rename(path)
     except OSError as error:
-        if path.exists() and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():
             raise _taken(directory, name) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # the machine's, not the user's

@@ -72,7 +72,9 @@ class Conductor:
     """On the clock of `time.monotonic`."""
     _live: set[str] = field(default_factory=set, init=False)
     _halted: set[str] = field(default_factory=set, init=False)
-    """Live trials that have written their checkpoint and ended."""
+    """Live trials that have said that they end, to be finished by a resume."""
+    _gone: set[str] = field(default_factory=set, init=False)
+    """Those of them whose worker is free again."""
 
     def next_trial(self) -> Trial | Wait:
         """The next trial to start; `wait` while all slots are taken."""
@@ -115,7 +117,7 @@ class Conductor:
             return True
         since = self._halts_at()
         is_overdue = since is not None and time.monotonic() >= since + HALT_S
-        return self.is_ending and (is_overdue or self._live <= self._halted)
+        return self.is_ending and (is_overdue or self._live <= self._gone)
 
     @property
     def _is_broken(self) -> bool:
@@ -150,6 +152,8 @@ class Conductor:
         One that has halted is still to be finished, so that it stays as it is.
         """
         trial = self.trials[trial_id]
+        if trial_id in self._halted:
+            self._gone.add(trial_id)
         if trial_id not in self._live - self._halted:
             return
         if ending.status in ("halted", "broken"):

@@ -1,6 +1,12 @@
 """`python -m tuning.search`: search hyperparameters, confirm the winner, write the run."""
 
-from training.command import DONE, SEARCH_ABORTED, interrupts_end_at_once, run_command
+from training.command import (
+    DONE,
+    SEARCH_ABORTED,
+    end_process,
+    interrupts_end_at_once,
+    run_command,
+)
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -11,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.errors import ClusterError
-from results.errors import RunError
+from results.errors import RunError, StorageError
 from training.options import to_yaml
 from tuning.config import Configuration
 from tuning.endings import SearchAbortedError, SearchInterruptedError
@@ -69,4 +75,4 @@ def _dry_run(configuration: Configuration) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main, bad_input=(RunError,), environment=(ClusterError,)))
+    end_process(run_command(main, bad_input=(RunError,), environment=(ClusterError, StorageError)))

@@ -10,7 +10,7 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-OVERDUE_S = 9.5
+OVERDUE_S = 9.0
 """Seconds after a signal at which the process ends, whatever hangs in it."""
 
 

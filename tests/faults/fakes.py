@@ -10,6 +10,10 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from tuning.trainable import SearchData, Surroundings, run_trial
+
+ROWS_OF_A_SMALL_DEVICE = 4
+
 Moment = Literal["forward", "backward", "evaluation"]
 
 
@@ -49,6 +53,14 @@ def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int
         handle = register_module_forward_pre_hook(before)
     with handle:
         yield failed
+
+
+def run_trial_on_a_small_device(
+    config: dict[str, Any], data: SearchData, surroundings: Surroundings
+) -> None:
+    """A trial in a worker whose (fake) device holds few rows."""
+    with device_memory_for(ROWS_OF_A_SMALL_DEVICE):
+        run_trial(config, data, surroundings)
 
 
 def _embeds(module: torch.nn.Module) -> bool:

@@ -62,3 +62,13 @@ def test_a_search_killed_in_the_middle_of_a_write_leaves_whole_files(
     assert no_process_is_left(started)
     go_on(run)
     assert_as_unbroken(run, unbroken, known)
+
+
+def test_of_a_killed_search_no_process_is_left_after_a_while(place: Path) -> None:
+    started = start(place, "left", *IN_TURN)
+    wait_until(lambda: len(rows(Run(directory=place / "left"))) > 3, started)
+    kill_driver(started)
+    deadline = time.monotonic() + 90
+    while started.processes():
+        assert time.monotonic() < deadline, started.processes()
+        time.sleep(0.5)

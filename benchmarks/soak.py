@@ -1,0 +1,232 @@
+"""`python -m benchmarks.soak`: memory, disk and processes of a search of many short trials.
+
+The real command in a process of its own, on the bundled sample: each trial is one pass over its
+rows, so that what grows with the number of trials shows.
+"""
+
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
+import csv
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from evaluation.streams import open_output
+from training.errors import InputError
+from training.options import OptionParser
+
+_SECONDS_BETWEEN_LOOKS = 0.25
+_SEARCH = (
+    *("--search.scheduler", "none", "--search.confirm_replicates", "0"),
+    *("--training.epochs", "1", "--search.evaluations_per_epoch", "2"),
+    *("--training.batch_size", "64", "--training.warmup_steps", "0.1"),
+    *("--search.space", "{learning_rate: {log_uniform: [1e-3, 4e-3]}}"),
+)
+_PROMISE = re.compile(r"at most ([\d,]+) MiB at the peak")
+_MIB = 2**20
+
+
+class SoakError(RuntimeError):
+    """The search that is watched failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A search at one moment."""
+
+    trials: int
+    """That have ended."""
+    seconds: float
+    driver_mib: float
+    """Resident set."""
+    workers_mib: tuple[float, ...]
+    """Resident set of each process that trials run in."""
+    processes: int
+    """Of the search and its Ray."""
+    run_kib: float
+    """Files of the run, without Ray's own state."""
+    ray_kib: float
+    """Ray's own state of the trials, which the search removes."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument(
+        "--at", default="50,150,300", metavar="N,...", help="trials at which to look; the last ends"
+    )
+    parser.add_argument(
+        "--output",
+        default="results/runs/benchmark-soak.json",
+        metavar="FILE",
+        help="where the figures are written as JSON",
+    )
+    options = parser.parse(arguments)
+    marks = _numbers(options.at)
+    Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+    with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
+        figures = soak(marks, Path(directory))
+        file.write(json.dumps({"machine": _machine(), **figures}, indent=2) + "\n")
+    print(as_table(figures))
+    return DONE
+
+
+def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
+    """Run a search of as many trials as the last mark says.
+
+    Args:
+        marks: numbers of ended trials at which to look, ascending.
+        directory: for the run.
+
+    Returns:
+        `looks` (a `Look` a mark), `promised_mib` (the dry run's), `peak_mib` (most on disk at any
+        look), `end_mib`, `seconds_a_trial`, `processes_left`.
+
+    Raises:
+        SoakError: the search failed.
+    """
+    command = [sys.executable, "-m", "tuning.search", *_SEARCH, "--trials", str(marks[-1])]
+    command += ["--output.directory", str(directory), "--name", "soak"]
+    plan = subprocess.run([*command, "--dry-run"], capture_output=True, text=True)
+    promise = _PROMISE.search(plan.stdout)
+    if promise is None:
+        raise SoakError(f"the dry run ended with {plan.returncode}: {plan.stderr[-300:]}")
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        tree = psutil.Process(process.pid)
+        looks, peak, family = _watch(tree, directory / "soak", marks)
+        code = process.wait()
+        said.seek(0)
+        if code != DONE:
+            raise SoakError(f"the search ended with {code}: {said.read()[-300:]}")
+    _, left = psutil.wait_procs(family, timeout=30)
+    return {
+        "looks": [asdict(look) for look in looks],
+        "promised_mib": int(promise[1].replace(",", "")),
+        "peak_mib": round(peak / _MIB, 1),
+        "end_mib": round(_size(directory / "soak") / _MIB, 1),
+        "seconds_a_trial": _pace(looks),
+        "processes_left": len(left),
+    }
+
+
+def _watch(
+    driver: psutil.Process, run: Path, marks: Sequence[int]
+) -> tuple[list[Look], int, list[psutil.Process]]:
+    """Looks at the marks, most bytes on disk, and every process that was seen."""
+    looks: list[Look] = []
+    peak, began, family = 0, time.monotonic(), {driver}
+    while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
+        try:
+            children = driver.children(recursive=True)
+            family.update(children)
+            peak = max(peak, _size(run))
+            ended = _num_ended(run / "trials.csv")
+            if len(looks) < len(marks) and ended >= marks[len(looks)]:
+                looks.append(_look(driver, children, run, ended, time.monotonic() - began))
+        except psutil.NoSuchProcess:
+            continue  # it ended while it was looked at
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return looks, peak, list(family - {driver})
+
+
+def _look(
+    driver: psutil.Process,
+    children: Sequence[psutil.Process],
+    run: Path,
+    ended: int,
+    seconds: float,
+) -> Look:
+    workers = [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+    return Look(
+        trials=ended,
+        seconds=round(seconds, 1),
+        driver_mib=_resident(driver),
+        workers_mib=tuple(sorted(_resident(worker) for worker in workers)),
+        processes=1 + len(children),
+        run_kib=round((_size(run) - _size(run / ".ray")) / 1024, 1),
+        ray_kib=round(_size(run / ".ray") / 1024, 1),
+    )
+
+
+def _resident(process: psutil.Process) -> float:
+    return round(float(process.memory_info().rss) / _MIB, 1)
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += (Path(folder) / name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _num_ended(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open(encoding="utf-8", newline="") as file:
+        return sum(row["status"] != "running" for row in csv.DictReader(file))
+
+
+def _pace(looks: Sequence[Look]) -> float | None:
+    """Seconds a trial from the first look to the last, so without the start."""
+    if len(looks) < 2:
+        return None
+    first, last = looks[0], looks[-1]
+    return round((last.seconds - first.seconds) / (last.trials - first.trials), 3)
+
+
+def as_table(figures: Mapping[str, Any]) -> str:
+    """The figures as a Markdown table, and in words what it does not hold."""
+    lines = [
+        "| trials | seconds | driver MiB | workers MiB | processes | run KiB | Ray's state KiB |",
+        "|---:|---:|---:|---|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {look['trials']} | {look['seconds']} | {look['driver_mib']} |"
+        f" {', '.join(map(str, look['workers_mib']))} | {look['processes']} | {look['run_kib']} |"
+        f" {look['ray_kib']} |"
+        for look in figures["looks"]
+    ]
+    lines.append(
+        f"disk: peak {figures['peak_mib']} MiB, at the end {figures['end_mib']} MiB; the dry run"
+        f" said at most {figures['promised_mib']} MiB. {figures['seconds_a_trial']} s a trial;"
+        f" {figures['processes_left']} processes left"
+    )
+    return "\n".join(lines)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise InputError(f"--at is {text!r}, but must be numbers above 0, such as 50,150,300")
+    return sorted(int(part) for part in parts)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main, environment=(SoakError,)))

@@ -1,0 +1,46 @@
+"""A search whose storage hangs: a real S3 server that is stopped, then goes on."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, rows, wait_until
+from tests.faults.s3 import s3_server
+from tests.tuning.searching import IN_TURN, Run, search, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_uri(
+    place: Path, unbroken: Unbroken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(directory=place / "stalled")
+    with s3_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        started = start(place, "stalled", *IN_TURN, "--cluster.storage_path", server.place)
+        wait_until(lambda: num_shown(run, "t0001") == 3, started)
+        server.stop()
+        began = time.monotonic()
+        code, out, err = started.ended()
+        assert time.monotonic() - began < 90  # a minute of tries, and the checkpoint's interval
+        assert code == 1, out + err
+        (line,) = err.splitlines()
+        assert server.place in line
+        assert "failed 5 times" in line
+        known = rows(run)
+        assert run.record["status"] == "interrupted"
+        assert list(run.trials["status"]) == ["completed", "running"]
+        server.go_on()
+        shutil.rmtree(run.directory)  # as on a new machine: the storage alone is left
+        ended, _ = search_from(f"{server.place}/stalled", place)
+        assert ended == 0
+        assert_as_unbroken(run, unbroken)
+    assert rows(run)[: len(known)] != []
+
+
+def search_from(uri: str, place: Path) -> tuple[int, str]:
+    ended, _ = search(place, "stalled", "--resume", uri)
+    return ended.returncode, ended.stdout + ended.stderr

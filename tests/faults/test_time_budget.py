@@ -1,0 +1,27 @@
+"""A search whose time is up."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tuning.searching import IN_TURN, search
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+BUDGET_S = 75.0
+
+
+def test_a_search_and_its_confirmation_end_within_the_time_budget(place: Path) -> None:
+    budget = ["--trials", "500", "--search.time_budget_s", str(BUDGET_S)]
+    ended, run = search(place, "budget", *IN_TURN, *budget)
+    assert ended.returncode == 0, ended.stderr
+    record, trials = run.record, run.trials
+    assert record["status"] == "completed"
+    assert record["seconds"] < BUDGET_S + 10  # Ray's end and the report
+    assert len(run.rows("default", "search")) < 500
+    assert (trials["stopped_by"] == "end of search").any()
+    assert "running" not in set(trials["status"])
+    assert len(run.rows("confirm")) >= 4
+    (candidate, *_) = record["confirmation"]["candidates"]
+    assert len([score for score in candidate["f1_macro"] if score is not None]) == 2
+    assert not (run.directory / ".checkpoints").exists()
