@@ -95,11 +95,12 @@ def test_trials_that_halt_stay_running_and_nothing_more_is_waited_for() -> None:
     phase = conductor()
     first, second = start(phase), start(phase)
     phase.interrupt()
-    phase.end(first.trial_id, Ending(status="halted"))
-    assert not phase.is_over
-    phase.end(second.trial_id, Ending(status="halted"))
+    for trial in (first, second):
+        assert not phase.is_over
+        phase.end(trial.trial_id, Ending(status="halted"))
+        assert not phase.is_over  # Ray has not yet seen its end
+        phase.end(trial.trial_id, Ending(status="failed", error="it ended without saying how"))
     assert phase.is_over
-    phase.end(first.trial_id, Ending(status="failed", error="it ended without saying how"))
     assert [first.status, second.status] == ["running", "running"]
 
 
@@ -125,7 +126,8 @@ def test_trials_that_come_to_no_evaluation_after_the_deadline_halt_and_are_close
     running = start(phase)
     phase.deadline, phase.slack_s = time.monotonic() - 2.0, 1.0
     assert phase.is_halting
-    phase.end(running.trial_id, Ending(status="halted"))
+    for status in ("halted", "failed"):
+        phase.end(running.trial_id, Ending(status=status))
     assert phase.is_over
     phase.cut_short()
     assert (running.status, running.stopped_by) == ("stopped", "end of search")
