@@ -4,10 +4,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from training.errors import InputError
 
@@ -17,8 +15,6 @@ BAD_INPUT = 2
 GATE_NOT_MET = 3
 SEARCH_ABORTED = 4
 INTERRUPTED = 130
-_SIGNALLED = 128
-"""Exit codes above it are of signals."""
 
 _LONGEST_LINE = 1000
 """Characters of an error's line."""
@@ -63,16 +59,6 @@ def run_command(
         return _say("interrupted", code=INTERRUPTED)
 
 
-def end_process(code: int) -> NoReturn:
-    """End the process; after an interrupt without what libraries do then, which takes seconds."""
-    if code <= _SIGNALLED:
-        raise SystemExit(code)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed, or whoever read it has gone
-            stream.flush()
-    os._exit(code)
-
-
 def interrupts_end_at_once() -> None:
     """Until `run_command`, let Ctrl-C end the process with one line instead of a traceback.
 
@@ -98,7 +84,8 @@ def _printable(line: str) -> str:
 
     Values of files and options stand in it, whatever they are; its ends say where and what next.
     """
-    if len(line) > _LONGEST_LINE:
-        half = _LONGEST_LINE // 2
-        line = f"{line[:half]} ... {line[-half:]}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    if len(shown) <= _LONGEST_LINE:
+        return shown
+    half = _LONGEST_LINE // 2
+    return f"{shown[:half]} ... {shown[-half:]}"

@@ -69,11 +69,14 @@ def test_a_failed_write_names_the_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert line.count("\n") == 1
 
 
-def test_the_middle_of_a_long_line_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(InputError(f"labels is {'x' * 100_000}, but must hold two")) == 2
+@pytest.mark.parametrize(("value", "shown"), [("x" * 100_000, "xxx"), ("\0" * 900, "\\x00")])
+def test_the_middle_of_a_long_line_is_left_out(
+    value: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(InputError(f"labels is {value}, but must hold two")) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: labels is xxx")
-    assert line.endswith("xxx, but must hold two\n")
+    assert line.startswith(f"error: labels is {shown}")
+    assert line.endswith(f"{shown}, but must hold two\n")
     assert len(line) < 1100
 
 
