@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from training.errors import InputError
 
@@ -15,6 +17,8 @@ BAD_INPUT = 2
 GATE_NOT_MET = 3
 SEARCH_ABORTED = 4
 INTERRUPTED = 130
+_SIGNALLED = 128
+"""Exit codes above it are of signals."""
 
 _LONGEST_LINE = 1000
 """Characters of an error's line."""
@@ -57,6 +61,16 @@ def run_command(
         )
     except KeyboardInterrupt:
         return _say("interrupted", code=INTERRUPTED)
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process; after an interrupt without what libraries do then, which takes seconds."""
+    if code <= _SIGNALLED:
+        raise SystemExit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or whoever read it has gone
+            stream.flush()
+    os._exit(code)
 
 
 def interrupts_end_at_once() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results.storage import Storage
-
 from training.checkpoint import CHECKPOINT_FILE
 
 FOLDER = ".checkpoints"

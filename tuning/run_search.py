@@ -196,6 +196,7 @@ def _search_and_confirm(
     checkpoints = Checkpoints(
         run=run.directory, storage=storage and storage.child(run.directory.name)
     )
+    stop.on_received = lambda: _say_what_is_known(recorder, stop)
     stop.on_overdue = lambda: _end_overdue(recorder, stop)
     try:
         checkpoints.keep_only([trial.trial_id for trial in known if trial.status == "running"])
@@ -229,6 +230,12 @@ def _search_and_confirm(
         with suppress(OSError):  # a full disk, which the error that is raised speaks of
             recorder.finish("interrupted")
         raise
+
+
+def _say_what_is_known(recorder: Recorder, stop: StopSignal) -> None:
+    """Said at once: a batch system may end Ray too, which takes the driver with it."""
+    interrupted = SearchInterruptedError(recorder.run.directory, stop.exit_code)
+    logger.info("trials write their checkpoints; %s", interrupted.resume_command + " goes on")
 
 
 def _end_overdue(recorder: Recorder, stop: StopSignal) -> None:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,9 +20,12 @@ class StopSignal:
 
     received: int | None = None
     on_stop: Callable[[], None] = lambda: None
+    """Called in the signal's handler."""
+    on_received: Callable[[], None] = lambda: None
+    """Called after that in another thread, where more may be done than in a handler."""
     on_overdue: Callable[[], None] = lambda: None
-    """Called from another thread where the search has not ended in time; then the process ends."""
-    _timer: threading.Timer | None = None
+    """Called there where the search has not ended in time; then the process ends."""
+    _has_ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def exit_code(self) -> int:
@@ -40,17 +43,17 @@ class StopSignal:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        self._timer = threading.Timer(OVERDUE_S, self._end_now)
-        self._timer.daemon = True
-        self._timer.start()
         self.on_stop()
+        threading.Thread(target=self._see_to_the_end, daemon=True).start()
 
     def close(self) -> None:
         """The search has ended in time."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._has_ended.set()
 
-    def _end_now(self) -> None:
+    def _see_to_the_end(self) -> None:
+        self.on_received()
+        if self._has_ended.wait(OVERDUE_S):
+            return
         try:
             self.on_overdue()
         finally:

@@ -10,7 +10,7 @@ from cluster.resources import Resources, _fits
 from cluster.session import ray_session
 
 CODE = """
-import json, os
+import json, os, urllib.error, urllib.request
 import ray
 from cluster.resources import describe_cluster, num_slots, resources_of_a_trial
 from cluster.session import ray_session
@@ -23,7 +23,12 @@ with ray_session(None) as dashboard:
         "description": describe_cluster(),
         "cpus": ray.cluster_resources()["CPU"],
         "statistics": os.environ["RAY_USAGE_STATS_ENABLED"],
+        "dashboard": dashboard,
     }
+    try:
+        urllib.request.urlopen(f"http://{dashboard}/api/jobs/", timeout=30)
+    except urllib.error.HTTPError as error:
+        told["without_a_token"] = error.code
 told["left"] = ray.is_initialized()
 print(json.dumps(told))
 """
@@ -96,3 +101,10 @@ def test_an_address_where_no_ray_answers_is_told_soon_in_one_line(address: str) 
     told = str(refused.value)
     assert told.startswith(f"cluster.address is '{address}', but no Ray could be reached there (")
     assert "\n" not in told
+
+
+def test_the_dashboard_listens_on_loopback_and_answers_nobody_without_the_token(
+    session: dict[str, object],
+) -> None:
+    assert str(session["dashboard"]).startswith("127.0.0.1:")
+    assert session["without_a_token"] == 401

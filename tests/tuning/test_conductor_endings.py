@@ -95,11 +95,11 @@ def test_trials_that_halt_stay_running_and_nothing_more_is_waited_for() -> None:
     phase = conductor()
     first, second = start(phase), start(phase)
     phase.interrupt()
-    for trial in (first, second):
+    for one in (first, second):
         assert not phase.is_over
-        phase.end(trial.trial_id, Ending(status="halted"))
+        phase.end(one.trial_id, Ending(status="halted"))
         assert not phase.is_over  # Ray has not yet seen its end
-        phase.end(trial.trial_id, Ending(status="failed", error="it ended without saying how"))
+        phase.end(one.trial_id, Ending(status="failed", error="it ended without saying how"))
     assert phase.is_over
     assert [first.status, second.status] == ["running", "running"]
 
