@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.errors import RunError
-from results.record_shape import problem_of_record
 from results.run import Run
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.data import PreparedData, prepare
@@ -60,9 +59,7 @@ def load_winner(run: Run) -> Winner:
             what the search left.
         InputError: `best.yaml` or the data cannot be used.
     """
-    record = run.read_record()
-    if problem := problem_of_record(record):
-        raise RunError(f"run {run.directory}: search.json: {problem}; restore the file")
+    record = run.read_whole_record()
     if record["status"] != "completed":
         raise RunError(
             f"run {run.directory}: its search is {record['status']}, but must be completed; let it"

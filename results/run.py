@@ -16,6 +16,7 @@ from typing import Any
 from results import lock
 from results.errors import RunError
 from results.files import append_row, drop_torn_line, read_csv, write_csv, write_json, write_text
+from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
 
@@ -126,11 +127,11 @@ class Run:
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RunError(
-                f"run {self.directory}: it has no search.json; give the directory that a search"
-                f" printed, or rebuild the record by {self._rebuild}"
-            ) from error
-        except (ValueError, OSError) as error:
+            what = "give the directory that a search printed: no search wrote it"
+            if self.config.exists():
+                what = f"rebuild it by {self._rebuild}"
+            raise RunError(f"run {self.directory}: it has no search.json; {what}") from error
+        except (ValueError, OSError, RecursionError) as error:
             raise RunError(
                 f"run {self.directory}: search.json cannot be read ({error}); restore the file, or"
                 f" rebuild it by {self._rebuild}"
@@ -143,6 +144,20 @@ class Run:
                 f" it by {self._rebuild}"
             )
         return dict(record)
+
+    def read_whole_record(self) -> dict[str, Any]:
+        """Content of `search.json`, with all that its readers rely on.
+
+        Raises:
+            RunError: as `read_record`, or a value is missing or of another type.
+        """
+        record = self.read_record()
+        if problem := problem_of_record(record):
+            raise RunError(
+                f"run {self.directory}: search.json: {problem}; restore the file, or rebuild it by"
+                f" {self._rebuild}"
+            )
+        return record
 
     @property
     def _rebuild(self) -> str:
@@ -234,12 +249,14 @@ def newest_unfinished(directory: Path) -> Run:
         RunError: there is none.
     """
     found = []
-    for config in directory.glob("*/config.yaml"):
-        run = Run(config.parent.absolute())
+    for path in directory.glob("*/"):
+        run = Run(path.absolute())
         try:
-            content = run.read_record() if run.record.exists() else {"started_at": _changed(config)}
+            content = run.read_record()
         except RunError:
-            continue
+            if run.record.exists() or not run.config.exists():
+                continue
+            content = {"started_at": _changed(run.config)}  # killed before it had a record
         if content.get("status") != "completed":
             found.append((str(content.get("started_at")), os.fspath(run.directory)))
     if not found:

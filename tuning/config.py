@@ -1,5 +1,6 @@
 """The whole configuration of a search: sections of `training.config` and those of the search."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ from training.config import (
 from training.errors import InputError
 from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
+
+_LONGEST_NAME = 200
+"""Bytes: file systems take 255, and files aside have longer names."""
 
 Algorithm = Literal["random", "grid", "tpe"]
 Scheduler = Literal["asha", "median", "none"]
@@ -122,6 +126,19 @@ class OutputConfig(Section):
     name: str | None = None
     """Name of the run, a directory in it; null: the configuration's name and the UTC time."""
 
+    @model_validator(mode="after")
+    def _name_is_of_a_directory(self) -> "OutputConfig":
+        name = self.name
+        if name is None:
+            return self
+        is_plain = name not in ("", ".", "..") and Path(name).name == name and "\0" not in name
+        if not is_plain or len(os.fsencode(name)) > _LONGEST_NAME:
+            raise ValueError(
+                f"name is {shorten(name)}, but must be a plain directory name inside"
+                f" output.directory, of at most {_LONGEST_NAME} bytes; use letters, digits, - and _"
+            )
+        return self
+
 
 class Configuration(Section):
     """Everything a search depends on."""
@@ -163,7 +180,7 @@ def check(configuration: Configuration) -> None:
     """Check what spans sections.
 
     Raises:
-        InputError: one line for each problem of the space, the rungs or the run's name.
+        InputError: one line for each problem of the space or the rungs.
     """
     problems = list(
         check_space(
@@ -175,12 +192,6 @@ def check(configuration: Configuration) -> None:
         problems.append(
             f"search.grace_epochs is {search.grace_epochs}, but must be less than training.epochs"
             f" ({training.epochs}); lower it, or set search.scheduler to none"
-        )
-    name = configuration.output.name
-    if name is not None and (name in ("", ".", "..") or Path(name).name != name or "\0" in name):
-        problems.append(
-            f"output.name is {name!r}, but must be a plain directory name inside output.directory;"
-            " use letters, digits, - and _"
         )
     if problems:
         raise InputError(*problems)

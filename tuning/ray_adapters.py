@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -107,7 +109,6 @@ class LostTrials(_NotSaved, TuneCallback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """End the trial as failed, with Ray's reason."""
-        logger.debug("%s was lost: %s", trial.config[TRIAL_ID], trial.get_error())
         # Without numbers of processes and nodes, so that trials lost alike are seen to be.
         error = f"its process or node was lost {trial.num_failures} times ({_kind_of_loss(trial)})"
         self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=error))
@@ -122,7 +123,10 @@ class LostTrials(_NotSaved, TuneCallback):
 
 def _kind_of_loss(trial: RayTrial) -> str:
     """Why the trial's process was lost the last time, in Ray's words without its numbers."""
-    lines = str(trial.get_error() or "no reason known").strip().splitlines()
+    # Not by `get_error`: that one reads a copy, which is made later.
+    file = Path(trial.error_file or os.devnull)
+    text = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    lines = text.strip().splitlines() or ["no reason known"]
     reasons = [line for line in lines if "is dead because" in line]
     words = re.sub(r"[0-9a-f]{8,}|\d[\d.:]*", "...", (reasons or lines)[-1].strip())
     return words.partition(". ")[0].rstrip(".")[:200]

@@ -2,10 +2,12 @@
 
 import os
 import uuid
+from pathlib import Path
 
 import torch
 
 from results.errors import StorageError
+from results.places import is_uri
 from results.storage import Storage
 from results.tries import Tries
 from training.errors import InputError
@@ -41,9 +43,10 @@ def check_storage(configuration: Configuration) -> None:
     if place is None:
         return
     storage, name = Storage(place, tries=_SHORT), f".write-test-{uuid.uuid4().hex}"
+    is_new = not is_uri(place) and not Path(place).exists()
     try:
         storage.write_text(name, "")
-        storage.child(name).remove()
+        (storage if is_new else storage.child(name)).remove()
     except StorageError as error:
         raise InputError(
             f"cluster.storage_path is {place!r}, but it cannot be written ({error.reason}); give a"

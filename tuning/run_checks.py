@@ -73,7 +73,7 @@ def check_same_data(run: Run, preparation: Preparation) -> None:
     """
     if not run.record.exists():
         return  # it was killed before it had one
-    before, found = run.read_record()["data"]["sha256"], preparation.data.summary.sha256
+    before, found = run.read_whole_record()["data"]["sha256"], preparation.data.summary.sha256
     if before != found:
         raise RunError(
             f"--resume: data {preparation.data.summary.path} has SHA-256 {found[:12]}..., but the"

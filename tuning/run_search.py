@@ -153,7 +153,7 @@ def _make_recorder(
         trials=list(known),
     )
     if run.record.exists():
-        before = run.read_record()
+        before = run.read_whole_record()
         recorder.started_at = before["started_at"]
         recorder.facts["command"] = before["command"]  # the one that repeats the run
         recorder.seconds_before = before["seconds"]
@@ -266,7 +266,7 @@ def close_completed(recorder: Recorder) -> None:
     best = winning_configuration(recorder.configuration, record["best"]["parameters"])
     write_text(recorder.run.best, to_yaml(best))
     recorder.finish("completed")  # last: whoever reads "completed" finds the winner
-    record = recorder.run.read_record()
+    record = recorder.run.read_whole_record()
     write_report(recorder.run, record, test=None, reports=None)
     for line in describe_result(record):
         logger.info("%s", line)

@@ -168,7 +168,9 @@ def _checked_uri(uri: str, name: str | None) -> str:
     return uri
 
 
-def new_run(configuration: Configuration, label: str, fill: Callable[[Run], None]) -> Run:
+def new_run(
+    configuration: Configuration, label: str, fill: Callable[[Run], None] = lambda _: None
+) -> Run:
     """Make the directory of a new run, named by `label` and the time if need be.
 
     Args:

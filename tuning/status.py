@@ -74,7 +74,7 @@ def _tell_fetched(uri: str, *, follow: bool) -> int:
         while True:
             run = fetch_overview(uri, Path(scratch))
             told = _tell("\n".join(describe(run, uri=uri)), told)
-            if not (follow and run.read_record()["status"] == "running"):
+            if not (follow and run.read_whole_record()["status"] == "running"):
                 return DONE
             time.sleep(_SECONDS_BETWEEN_FETCHES)
 
@@ -89,7 +89,7 @@ def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
     Raises:
         RunError: the run has no readable record.
     """
-    record = run.read_record()
+    record = run.read_whole_record()
     yield f"run       {without_secrets(uri) if uri else run.directory}"
     yield f"status    {_status(run, record, is_copy=uri is not None)}, {record['seconds']:.0f} s"
     rows = run.read_trials()

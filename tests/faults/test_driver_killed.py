@@ -4,6 +4,8 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,26 +27,47 @@ NUM_KILLS = int(os.environ.get("FAULT_KILLS", "5"))
 SEED = int(os.environ.get("FAULT_SEED", "42"))
 
 
-def moments() -> Iterator[float]:
+def moments() -> list[float]:
     """Shares of the time that an unbroken search takes, of a seed."""
     generator = random.Random(SEED)
-    for _ in range(NUM_KILLS):
-        yield generator.random()
+    return [generator.random() for _ in range(NUM_KILLS)]
 
 
-@pytest.mark.parametrize("share", list(moments()), ids=lambda share: f"at {share:.0%}")
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """A search that was killed and then resumed to its end."""
+
+    run: Run
+    known: list[str]
+    """Evaluations that were on disk at the kill."""
+
+
+@pytest.fixture(scope="module")
+def killed(place: Path, unbroken: Unbroken) -> Iterator[dict[float, Future[Killed]]]:
+    """Searches killed at each moment and resumed, two at a time: each trains on one core."""
+
+    def break_and_go_on(share: float) -> Killed:
+        name = f"killed-{share:.6f}"
+        started = start(place, name, *IN_TURN)
+        time.sleep(share * unbroken.seconds)
+        kill_driver(started)
+        run = Run(directory=place / name)
+        known = rows(run)
+        assert no_process_is_left(started)
+        go_on(run)
+        return Killed(run=run, known=known)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield {share: pool.submit(break_and_go_on, share) for share in moments()}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("share", moments(), ids=lambda share: f"at {share:.1%}")
 def test_a_search_killed_at_a_random_moment_is_resumed_as_if_nothing_had_happened(
-    place: Path, unbroken: Unbroken, share: float
+    killed: dict[float, Future[Killed]], unbroken: Unbroken, share: float
 ) -> None:
-    name = f"killed-{share:.6f}"
-    started = start(place, name, *IN_TURN)
-    time.sleep(share * unbroken.seconds)
-    kill_driver(started)
-    run = Run(directory=place / name)
-    known = rows(run)
-    assert no_process_is_left(started)
-    go_on(run)
-    assert_as_unbroken(run, unbroken, known)
+    found = killed[share].result()
+    assert_as_unbroken(found.run, unbroken, found.known)
 
 
 @pytest.mark.parametrize("file", [".trials.csv.*", ".search.json.*", ".checkpoints/*/*.writing"])

@@ -42,7 +42,7 @@ def test_the_room_of_a_node_that_joins_is_used(place: Path, cluster: Cluster) ->
     run = Run(directory=place / "joined")
     place_for_two = [*IN_TURN, "--search.max_concurrent", "2", "--search.confirm_replicates", "0"]
     started = start(place, "joined", *place_for_two, "--address", cluster.address)
-    started.wait_for("t0001 begins")
+    wait_until(lambda: num_shown(run, "t0001") == 1, started)
     assert list(run.trials["status"]) == ["completed", "running"]
     cluster.add_node(num_cpus=1)
     wait_until(lambda: sum(run.trials["status"] == "running") == 2, started)
