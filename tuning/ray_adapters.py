@@ -128,8 +128,8 @@ def _kind_of_loss(trial: RayTrial) -> str:
     text = file.read_text("utf-8", errors="replace") if file.exists() else ""
     lines = text.strip().splitlines() or ["no reason known"]
     reasons = [line for line in lines if "is dead because" in line]
-    words = re.sub(r"[0-9a-f]{8,}|\d[\d.:]*", "...", (reasons or lines)[-1].strip())
-    return words.partition(". ")[0].rstrip(".")[:200]
+    sentence = (reasons or lines)[-1].strip().partition(". ")[0].rstrip(".")
+    return re.sub(r" [0-9a-f]{8,}|\d[\d.:]*", "", sentence)[:200]
 
 
 class ConductedStopper(_NotSaved, Stopper):
