@@ -1,4 +1,5 @@
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,3 +88,16 @@ def test_what_a_search_would_refuse_its_rehearsal_refuses_too(
     for arguments in (["--name", "mine"], ["--data", "none.csv"], ["--trials", "0"]):
         code, out, err = dry_run(*arguments)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two trials at once need two cores")
+def test_the_disk_that_is_needed_holds_the_checkpoints_of_all_trials_at_once(
+    dry_run: Callable[..., tuple[int, str, str]],
+) -> None:
+    sizes = []
+    for at_once in ("1", "2"):
+        _, out, _ = dry_run("--config", "ci", "--search.max_concurrent", at_once)
+        sizes.append(int(line(out, "disk").split("at most ")[1].split(" MiB")[0]))
+        num_parameters = float(line(out, "model").split()[1]) * 1e6
+    # Weights and two moments of four bytes, the old checkpoint and the new one beside it.
+    assert sizes[1] - sizes[0] == pytest.approx(num_parameters * 24 / 2**20, abs=3)
