@@ -63,6 +63,8 @@ def _quiet_defaults() -> None:
         "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_WARN_THRESHOLD_S": "30",
+        # A lost worker is told in a line of ours, not by a traceback.
+        "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
         # Seconds that a trial is waited for once the search has ended.
         "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
         # Tune's own progress would stand between our lines.

@@ -206,7 +206,7 @@ def _loading(what: str, model: ModelConfig) -> Iterator[None]:
         with panics_are_errors(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what then ends in an error all the same
             yield
-    except MemoryError:
+    except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of no common class: safetensors, pickle, tokenizers, hub
         raise InputError(_cannot_load(what, model, error)) from error

@@ -171,6 +171,12 @@ class Conductor:
         self._conclude(trial, status)
         self._abort_if_all_fail_alike()
 
+    def begin_again(self) -> None:
+        """Let all live trials start once more, from their checkpoints: they were lost together."""
+        self.waiting[:0] = in_order(self.trials[trial_id] for trial_id in self._live)
+        for lost in (self._live, self._halted, self._gone):
+            lost.clear()
+
     def cut_short(self) -> None:
         """Close what was running, or had yet to run, when the time budget ended the phase."""
         live = in_order(self.trials[trial_id] for trial_id in self._live)

@@ -21,7 +21,7 @@ from tuning.confirmation import Confirmation
 from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.preparation import Preparation
 from tuning.proposers import make_proposer
-from tuning.ray_adapters import run_with_ray
+from tuning.ray_adapters import NodeOutOfMemoryError, run_with_ray, wait_for_memory
 from tuning.record import count_examples
 from tuning.recorder import Recorder
 from tuning.signals import StopSignal
@@ -162,12 +162,36 @@ class Phases:
 
     def _run(self, conductor: Conductor, phase: str) -> None:
         conductor.on_change = self._changed
-        conductor.phase = f"{phase}-{time.time_ns()}"
         conductor.slack_s = self._slack
         conductor.mirror_error = self.mirror_error
         conductor.rows_at_once = self.recorder.rows_at_once
         self.signal.on_stop = conductor.interrupt
         self._raise_if_interrupted()
+        num_losses = 0
+        while True:
+            shown = self._num_evaluations()
+            try:
+                self._run_once(conductor, phase)
+                break
+            except NodeOutOfMemoryError as error:
+                num_losses = 1 if self._num_evaluations() > shown else num_losses + 1
+                if num_losses > self.configuration.cluster.max_failures:
+                    raise ClusterError(
+                        f"a node ran out of memory {num_losses} times before a trial came to its"
+                        " next evaluation; lower search.max_concurrent or batch sizes or end what"
+                        " else runs there, then go on with --resume"
+                    ) from error
+                wait_for_memory(conductor, num_losses)
+                conductor.begin_again()
+        if conductor.broken_by is not None:
+            raise conductor.broken_by
+        self._raise_if_interrupted()
+        if conductor.aborted_by:
+            logger.warning("the first trials of the %s failed: %s", phase, conductor.aborted_by)
+        conductor.cut_short()
+
+    def _run_once(self, conductor: Conductor, phase: str) -> None:
+        conductor.phase = f"{phase}-{time.time_ns()}"
         try:
             run_with_ray(
                 conductor,
@@ -178,7 +202,8 @@ class Phases:
                 storage_path=str(self.run.scratch),
                 name=conductor.phase,
             )
-        except OSError:
+        except (NodeOutOfMemoryError, OSError):
+            self._raise_if_interrupted()
             raise
         except Exception as error:
             if conductor.broken_by is None:
@@ -190,12 +215,9 @@ class Phases:
                 ) from error
         finally:
             shutil.rmtree(self.run.scratch, ignore_errors=True)
-        if conductor.broken_by is not None:
-            raise conductor.broken_by
-        self._raise_if_interrupted()
-        if conductor.aborted_by:
-            logger.warning("the first trials of the %s failed: %s", phase, conductor.aborted_by)
-        conductor.cut_short()
+
+    def _num_evaluations(self) -> int:
+        return sum(len(trial.evaluations) for trial in self.recorder.trials)
 
     def _changed(self, trial: Trial) -> None:
         self.recorder.changed(trial)

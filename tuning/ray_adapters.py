@@ -4,11 +4,13 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback as TuneCallback
 from ray.tune import Stopper
 from ray.tune.experiment import Trial as RayTrial
@@ -21,6 +23,9 @@ from tuning.trainable import ENDING, EVALUATION, ROWS_AT_ONCE, TRIAL_ID, to_conf
 from tuning.trials import Ending
 
 logger = logging.getLogger(__name__)
+
+_NO_MEMORY = "its node ran out of memory"
+_LONGEST_WAIT_S = 30.0
 
 
 class _NotSaved:
@@ -98,12 +103,15 @@ class LostTrials(_NotSaved, TuneCallback):
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
-        """Say that the trial lost its process or node and goes on."""
+        """Say that the trial lost its process or node and goes on; not at once without memory."""
+        kind, count = _kind_of_loss(trial), trial.num_failures
         logger.warning(
             "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
             " %d",
-            *(trial.config[TRIAL_ID], _kind_of_loss(trial), trial.num_failures, trial.max_failures),
+            *(trial.config[TRIAL_ID], kind, count, trial.max_failures),
         )
+        if kind == _NO_MEMORY:
+            wait_for_memory(self._conductor, count)
 
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -121,11 +129,30 @@ class LostTrials(_NotSaved, TuneCallback):
         self._conductor.end(trial.config[TRIAL_ID], ending)
 
 
+class NodeOutOfMemoryError(Exception):
+    """Ray ended a worker for its node's memory, and Tune with it, which knows no such error."""
+
+
+def wait_for_memory(conductor: Conductor, count: int) -> None:
+    """Let what took the memory end: tried again at once, all tries are spent in moments.
+
+    Args:
+        conductor: no more is waited once its phase ends.
+        count: of the loss, from 1: 4 seconds, 16, then 30.
+    """
+    ends = time.monotonic() + min(4.0**count, _LONGEST_WAIT_S)
+    while time.monotonic() < ends and not conductor.is_ending:
+        time.sleep(0.1)
+
+
 def _kind_of_loss(trial: RayTrial) -> str:
     """Why the trial's process was lost the last time, in Ray's words without its numbers."""
     # Not by `get_error`: that one reads a copy, which is made later.
     file = Path(trial.error_file or os.devnull)
     text = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    text = text.rpartition("Failure #")[2]
+    if "memory usage threshold" in text or "OutOfMemory" in text:
+        return _NO_MEMORY
     lines = text.strip().splitlines() or ["no reason known"]
     reasons = [line for line in lines if "is dead because" in line]
     sentence = (reasons or lines)[-1].strip().partition(". ")[0].rstrip(".")
@@ -172,6 +199,9 @@ def run_with_ray(
         max_failures: restarts of a trial whose process or node was lost.
         storage_path: directory on this machine for Ray's own state, which nothing reads.
         name: directory in it.
+
+    Raises:
+        NodeOutOfMemoryError: a node ran out of memory; the live trials are lost.
     """
     # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
     # state: the run's files are what a search goes on from.
@@ -195,4 +225,13 @@ def run_with_ray(
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, OutOfMemoryError):
+            raise
+        logger.warning(
+            "a node ran out of memory, and Ray ended a worker for it; running trials go on from"
+            " their checkpoints"
+        )
+        raise NodeOutOfMemoryError from error

@@ -49,7 +49,7 @@ def num_shown(run: Run, trial_id: str) -> int:
 def kill_driver(started: Started) -> None:
     """As the kernel does it when memory is out: the driver alone, nothing can be caught."""
     os.kill(started.process.pid, signal.SIGKILL)
-    started.process.wait()
+    started.process.communicate()
 
 
 def workers(started: Started) -> list[psutil.Process]:

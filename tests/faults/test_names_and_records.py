@@ -1,7 +1,9 @@
 """Two searches of one name, records that were lost, configurations that changed."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place
     run = Run(directory=place / "twin")
     started = start(place, "twin", *IN_TURN)
     wait_until(lambda: num_shown(run, "t0000") == 2, started)
+    os.kill(started.process.pid, signal.SIGSTOP)  # alive, and not at its end too soon
     for arguments in ([*IN_TURN], ["--resume"]):
         ended, _ = search(place, "twin", *arguments)
         assert ended.returncode == 2

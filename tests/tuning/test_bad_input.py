@@ -178,8 +178,8 @@ CASES: dict[str, tuple[Place, list[str]]] = {
         ["cluster.storage_path is 'nosuch://x'"],
     ),
     # --- the run
-    "name leaves the directory": (lambda _: ["--name", "../x"], ["output.name is '../x'"]),
-    "name empty": (lambda _: ["--output.name="], ["output.name is ''"]),
+    "name leaves the directory": (lambda _: ["--name", "../x"], ["output: name is '../x'"]),
+    "name empty": (lambda _: ["--output.name="], ["output: name is ''"]),
     "nothing to resume": (lambda _: ["--resume"], ["no unfinished run"]),
     "no such run": (lambda _: ["--resume", "--name", "x"], ["no such directory"]),
 }

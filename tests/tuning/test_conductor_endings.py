@@ -168,3 +168,12 @@ def test_a_trial_that_had_ended_is_not_decided_on_again() -> None:
     phase = conductor(known=known, trials=2)
     phase.decide_again("t0000")
     assert known[0].status == "completed"
+
+
+def test_trials_that_were_lost_together_begin_again_before_new_ones() -> None:
+    phase = conductor()
+    ended, *lost = (start(phase) for _ in range(3))
+    complete(phase, ended, 0.5)
+    phase.begin_again()
+    assert [start(phase) for _ in range(2)] == lost
+    assert start(phase).trial_id == "t0003"

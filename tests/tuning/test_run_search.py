@@ -23,7 +23,8 @@ def _configuration(tmp_path: Path) -> Any:
 
 
 def test_a_search_does_not_go_on_with_other_data(run: Run, tmp_path: Path) -> None:
-    record = {"status": "interrupted", "data": {"sha256": "0" * 64}}
+    record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "0" * 64}}
+    record |= {"trials": {"requested": 1}, "best": None, "default": None}
     run.write_record(record)
     with pytest.raises(RunError, match=r"has SHA-256 .* but the run began with 000000000000"):
         run_search(_configuration(tmp_path), resume=run)
