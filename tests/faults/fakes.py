@@ -40,6 +40,8 @@ def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int
 
     def before(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         training = at != "evaluation"
+        if training and not torch.is_grad_enabled():
+            return  # a model is tried on a row, without gradients, where it is built
         if _embeds(module) and module.training == training and len(inputs[0]) > rows:
             fail(len(inputs[0]))
 
