@@ -177,6 +177,12 @@ class Run:
         """
         return lock.hold(self.directory)
 
+    def sweep(self) -> None:
+        """Remove what a killed process left beside the files that it was writing."""
+        for path in (self.config, self.best, self.record, self.trials, self.splits, self.report):
+            for aside in self.directory.glob(f".{path.name}.*"):
+                aside.unlink(missing_ok=True)
+
     def is_held(self) -> bool:
         """Whether a process is writing this run; changes nothing.
 
@@ -256,7 +262,8 @@ def newest_unfinished(directory: Path) -> Run:
         except RunError:
             if run.record.exists() or not run.config.exists():
                 continue
-            content = {"started_at": _changed(run.config)}  # killed before it had a record
+            began = datetime.fromtimestamp(run.config.stat().st_mtime, UTC)
+            content = {"started_at": began.isoformat()}  # killed before it had a record
         if content.get("status") != "completed":
             found.append((str(content.get("started_at")), os.fspath(run.directory)))
     if not found:
@@ -265,11 +272,6 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
-
-
-def _changed(path: Path) -> str:
-    """When a file was last written, as the record tells times."""
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
 
 
 def _taken(directory: Path, name: str) -> RunError:

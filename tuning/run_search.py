@@ -72,6 +72,7 @@ def run_search(
     with ExitStack() as stack:
         if resume is not None:
             stack.enter_context(resume.held())
+            resume.sweep()
         known = recall_trials(resume, configuration) if resume else []
         check_enough_trials(configuration, known)
         run, preparation = _prepare_run(configuration, resume, label)

@@ -6,6 +6,7 @@ from benchmarks.soak import as_table, main
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_many_trials_leave_no_process_and_no_memory_grows_with_them(tmp_path):
     assert main(["--at", "10,40", "--output", str(tmp_path / "soak.json")]) == 0

@@ -15,6 +15,9 @@ COLUMNS = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examp
 """Of `trials.csv`: what a break must not change."""
 
 
+SHORT = [*IN_TURN, "--trials", "2", "--search.confirm_replicates", "0"]
+"""Two full trials, one after the other."""
+
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
@@ -72,7 +75,7 @@ def no_process_is_left(started: Started, *, seconds: float = 15) -> bool:
     return True
 
 
-def go_on(run: Run, *arguments: str, begin: Sequence[str] = IN_TURN) -> None:
+def go_on(run: Run, *arguments: str, begin: Sequence[str] = SHORT) -> None:
     """Resume to the end; a run that had not begun yet begins."""
     resume = ["--resume"] if run.directory.exists() else begin
     ended, _ = search(run.directory.parent, run.directory.name, *resume, *arguments)

@@ -43,18 +43,18 @@ class Killed:
 
 
 @pytest.fixture(scope="module")
-def killed(place: Path, unbroken: Unbroken) -> Iterator[dict[float, Future[Killed]]]:
+def killed(place: Path, unbroken_confirmed: Unbroken) -> Iterator[dict[float, Future[Killed]]]:
     """Searches killed at each moment and resumed, two at a time: each trains on one core."""
 
     def break_and_go_on(share: float) -> Killed:
         name = f"killed-{share:.6f}"
         started = start(place, name, *IN_TURN)
-        time.sleep(share * unbroken.seconds)
+        time.sleep(share * unbroken_confirmed.seconds)
         kill_driver(started)
         run = Run(directory=place / name)
         known = rows(run)
         assert no_process_is_left(started)
-        go_on(run)
+        go_on(run, begin=IN_TURN)
         return Killed(run=run, known=known)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -64,15 +64,24 @@ def killed(place: Path, unbroken: Unbroken) -> Iterator[dict[float, Future[Kille
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("share", moments(), ids=lambda share: f"at {share:.1%}")
 def test_a_search_killed_at_a_random_moment_is_resumed_as_if_nothing_had_happened(
-    killed: dict[float, Future[Killed]], unbroken: Unbroken, share: float
+    killed: dict[float, Future[Killed]], unbroken_confirmed: Unbroken, share: float
 ) -> None:
     found = killed[share].result()
-    assert_as_unbroken(found.run, unbroken, found.known)
+    assert_as_unbroken(found.run, unbroken_confirmed, found.known)
 
 
-@pytest.mark.parametrize("file", [".trials.csv.*", ".search.json.*", ".checkpoints/*/*.writing"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        ".search.json.*",
+        *(
+            pytest.param(f, marks=pytest.mark.long)
+            for f in (".trials.csv.*", ".checkpoints/*/*.w*")
+        ),
+    ],
+)
 def test_a_search_killed_in_the_middle_of_a_write_leaves_whole_files(
-    place: Path, unbroken: Unbroken, file: str
+    place: Path, unbroken_confirmed: Unbroken, file: str
 ) -> None:
     run = Run(directory=place / f"writing-{len(file)}")
     started = start(place, run.directory.name, *IN_TURN)
@@ -84,12 +93,13 @@ def test_a_search_killed_in_the_middle_of_a_write_leaves_whole_files(
     assert len(run.trials) > 0
     assert no_process_is_left(started)
     go_on(run)
-    assert_as_unbroken(run, unbroken, known)
+    assert_as_unbroken(run, unbroken_confirmed, known)
 
 
+@pytest.mark.long
 def test_of_a_killed_search_no_process_is_left_after_a_while(place: Path) -> None:
-    started = start(place, "left", *IN_TURN)
-    wait_until(lambda: len(rows(Run(directory=place / "left"))) > 3, started)
+    started = start(place, "no-process", *IN_TURN)
+    wait_until(lambda: len(rows(Run(directory=place / "no-process"))) > 3, started)
     kill_driver(started)
     deadline = time.monotonic() + 90
     while started.processes():

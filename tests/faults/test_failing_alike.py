@@ -30,6 +30,7 @@ def test_first_trials_that_fail_alike_end_the_search_within_seconds_with_that_er
     assert line.startswith("error: the first trials all failed with the same error: model.name is")
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_ends_a_trial_without_a_score(
     place: Path, tmp_path: Path, bert: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_loss_that_is_not_finite_ends_a_trial_without_a_score(
     assert run.trials["f1_macro"].isna().all()
 
 
+@pytest.mark.long
 def test_one_class_for_every_row_bars_a_trial_from_winning(place: Path, tmp_path: Path) -> None:
     # The largest learning rate that may be asked for leaves no model that tells classes apart.
     mine = ["--data", table(tmp_path), *SMALL, "--trials", "2", "--training.learning_rate", "1"]

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.breaking import Unbroken, assert_as_unbroken, go_on, num_shown, rows, wait_until
-from tests.tuning.searching import IN_TURN, Run, start
+from tests.faults.breaking import (
+    SHORT,
+    Unbroken,
+    assert_as_unbroken,
+    go_on,
+    num_shown,
+    rows,
+    wait_until,
+)
+from tests.tuning.searching import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -48,7 +56,7 @@ def test_a_full_disk_is_one_clear_error_and_after_making_room_the_search_goes_on
     small_disk: Path, unbroken: Unbroken
 ) -> None:
     run = Run(directory=small_disk / "run")
-    started = start(small_disk, "run", *IN_TURN)
+    started = start(small_disk, "run", *SHORT)
     wait_until(lambda: num_shown(run, "t0001") == 2, started)
     filler = fill(small_disk)
     code, out, err = started.ended()

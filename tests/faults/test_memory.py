@@ -32,6 +32,7 @@ def test_a_batch_beyond_the_device_s_memory_is_trained_in_parts_and_later_trials
     assert log.count("does not fit in the memory of cpu") == 2  # 16 to 8 to 4 rows, once
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Ray's monitor reads /proc")
 def test_a_trial_that_ray_ends_for_the_host_s_memory_waits_and_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,24 +9,26 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.conftest import run_module
-from tests.faults.breaking import Unbroken, go_on, kill_driver, num_shown, wait_until
-from tests.tuning.searching import IN_TURN, Run, search, start
+from tests.faults.breaking import SHORT, Unbroken, go_on, kill_driver, num_shown, wait_until
+from tests.tuning.searching import Run, search, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def copied(unbroken: Unbroken, tmp_path: Path) -> Run:
+def copied(unbroken_confirmed: Unbroken, tmp_path: Path) -> Run:
     """A copy of the search that nothing happened to."""
-    return Run(directory=Path(shutil.copytree(unbroken.run.directory, tmp_path / "copied")))
+    return Run(
+        directory=Path(shutil.copytree(unbroken_confirmed.run.directory, tmp_path / "copied"))
+    )
 
 
 def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place: Path) -> None:
     run = Run(directory=place / "twin")
-    started = start(place, "twin", *IN_TURN)
+    started = start(place, "twin", *SHORT)
     wait_until(lambda: num_shown(run, "t0000") == 2, started)
     os.kill(started.process.pid, signal.SIGSTOP)  # alive, and not at its end too soon
-    for arguments in ([*IN_TURN], ["--resume"]):
+    for arguments in (SHORT, ["--resume"]):
         ended, _ = search(place, "twin", *arguments)
         assert ended.returncode == 2
         (line,) = ended.stderr.splitlines()
@@ -42,9 +44,9 @@ def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "cannot be read"),
+        pytest.param("", "cannot be read", marks=pytest.mark.long),
         ('{"schema_version": 1, "status": "comp', "cannot be read"),
-        ('{"schema_version": 99}', "schema_version 99"),
+        pytest.param('{"schema_version": 99}', "schema_version 99", marks=pytest.mark.long),
     ],
 )
 def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_rebuilt(
@@ -71,11 +73,12 @@ def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_reb
     assert final.code == 0, final.stderr
 
 
+@pytest.mark.long
 def test_a_record_lost_in_mid_search_is_rebuilt_and_the_search_resumed(
     place: Path, unbroken: Unbroken
 ) -> None:
     run = Run(directory=place / "record-lost")
-    started = start(place, "record-lost", *IN_TURN)
+    started = start(place, "record-lost", *SHORT)
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     kill_driver(started)
     (run.directory / "search.json").unlink()
@@ -97,6 +100,7 @@ def test_a_resume_with_another_configuration_is_refused_naming_the_fields(copied
     assert json.dumps(copied.record) == before
 
 
+@pytest.mark.long
 def test_more_trials_may_be_asked_for_at_a_resume_but_not_fewer_than_have_begun(
     copied: Run,
 ) -> None:

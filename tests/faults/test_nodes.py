@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, wait_until
-from tests.tuning.searching import IN_TURN, Run, start
+from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_shown, wait_until
+from tests.tuning.searching import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,8 +26,8 @@ def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
     place: Path, unbroken: Unbroken, cluster: Cluster
 ) -> None:
     first = cluster.add_node(num_cpus=1)
-    run = Run(directory=place / "left")
-    started = start(place, "left", *IN_TURN, "--address", cluster.address)
+    run = Run(directory=place / "node-left")
+    started = start(place, "node-left", *SHORT, "--address", cluster.address)
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     cluster.add_node(num_cpus=1)
     cluster.remove_node(first, allow_graceful=False)
@@ -37,10 +37,11 @@ def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
     assert_as_unbroken(run, unbroken)
 
 
+@pytest.mark.long
 def test_the_room_of_a_node_that_joins_is_used(place: Path, cluster: Cluster) -> None:
     cluster.add_node(num_cpus=1)
     run = Run(directory=place / "joined")
-    place_for_two = [*IN_TURN, "--search.max_concurrent", "2", "--search.confirm_replicates", "0"]
+    place_for_two = [*SHORT, "--trials", "4", "--search.max_concurrent", "2"]
     started = start(place, "joined", *place_for_two, "--address", cluster.address)
     wait_until(lambda: num_shown(run, "t0001") == 1, started)
     assert list(run.trials["status"]) == ["completed", "running"]

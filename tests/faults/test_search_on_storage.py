@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, rows, wait_until
+from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_shown, rows, wait_until
 from tests.faults.s3 import s3_server
-from tests.tuning.searching import IN_TURN, Run, search, start
+from tests.tuning.searching import Run, search, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_uri(
@@ -20,7 +20,7 @@ def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_ur
     with s3_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        started = start(place, "stalled", *IN_TURN, "--cluster.storage_path", server.place)
+        started = start(place, "stalled", *SHORT, "--cluster.storage_path", server.place)
         wait_until(lambda: num_shown(run, "t0001") == 3, started)
         server.stop()
         began = time.monotonic()

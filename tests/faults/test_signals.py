@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.faults.breaking import (
+    SHORT,
     Unbroken,
     assert_as_unbroken,
     go_on,
@@ -17,7 +18,7 @@ from tests.faults.breaking import (
     rows,
     wait_until,
 )
-from tests.tuning.searching import IN_TURN, Run, start
+from tests.tuning.searching import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -30,7 +31,7 @@ def everyone(pid: int) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("number", "whom", "code"),
     [
-        (signal.SIGINT, "the terminal's group", 130),
+        pytest.param(signal.SIGINT, "the terminal's group", 130, marks=pytest.mark.long),
         (signal.SIGTERM, "the driver", 143),
     ],
 )
@@ -38,7 +39,7 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
     place: Path, unbroken: Unbroken, number: int, whom: str, code: int
 ) -> None:
     run = Run(directory=place / f"{code}-{len(whom)}")
-    started = start(place, run.directory.name, *IN_TURN)
+    started = start(place, run.directory.name, *SHORT)
     started.wait_for("t0001 begins")
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     began = time.monotonic()
@@ -61,12 +62,13 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
     assert_as_unbroken(run, unbroken, known)
 
 
+@pytest.mark.long
 def test_a_signal_to_ray_s_own_processes_too_ends_in_ten_seconds_and_loses_nothing(
     place: Path, unbroken: Unbroken
 ) -> None:
     # As a batch system does it. Ray ends its driver when its own server ends: then the code is 1.
     run = Run(directory=place / "everyone")
-    started = start(place, "everyone", *IN_TURN)
+    started = start(place, "everyone", *SHORT)
     started.wait_for("t0001 begins")
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     began = time.monotonic()
@@ -81,11 +83,12 @@ def test_a_signal_to_ray_s_own_processes_too_ends_in_ten_seconds_and_loses_nothi
     assert_as_unbroken(run, unbroken, known)
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_at_once_and_the_search_can_still_be_resumed(
     place: Path, unbroken: Unbroken
 ) -> None:
     run = Run(directory=place / "twice")
-    started = start(place, "twice", *IN_TURN)
+    started = start(place, "twice", *SHORT)
     started.wait_for("t0001 begins")
     began = time.monotonic()
     os.kill(started.process.pid, signal.SIGINT)

@@ -186,6 +186,7 @@ def test_a_try_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeF
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_tries_end_within_a_minute_and_not_long_before(server: S3Server) -> None:
     server.stop()
     began = time.monotonic()

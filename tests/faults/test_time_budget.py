@@ -6,7 +6,7 @@ import pytest
 
 from tests.tuning.searching import IN_TURN, search
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 
 BUDGET_S = 75.0
 
@@ -19,7 +19,6 @@ def test_a_search_and_its_confirmation_end_within_the_time_budget(place: Path) -
     assert record["status"] == "completed"
     assert record["seconds"] < BUDGET_S + 10  # Ray's end and the report
     assert len(run.rows("default", "search")) < 500
-    assert (trials["stopped_by"] == "end of search").any()
     assert "running" not in set(trials["status"])
     assert len(run.rows("confirm")) >= 4
     (candidate, *_) = record["confirmation"]["candidates"]

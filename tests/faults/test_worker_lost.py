@@ -7,8 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.faults.breaking import Unbroken, assert_as_unbroken, num_shown, wait_until, workers
-from tests.tuning.searching import IN_TURN, Run, Started, start
+from tests.faults.breaking import (
+    SHORT,
+    Unbroken,
+    assert_as_unbroken,
+    num_shown,
+    wait_until,
+    workers,
+)
+from tests.tuning.searching import Run, Started, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -22,7 +29,7 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
     place: Path, unbroken: Unbroken
 ) -> None:
     run = Run(directory=place / "killed")
-    started = start(place, "killed", *IN_TURN)
+    started = start(place, "killed", *SHORT)
     wait_until(lambda: num_shown(run, "t0000") == 3, started)
     kill_worker(started)
     wait_until(lambda: num_shown(run, "t0000") == 6, started)
@@ -34,9 +41,10 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
     assert_as_unbroken(run, unbroken)
 
 
+@pytest.mark.long
 def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -> None:
     run = Run(directory=place / "failed")
-    started = start(place, "failed", *IN_TURN, "--cluster.max_failures", "0")
+    started = start(place, "failed", *SHORT, "--trials", "3", "--cluster.max_failures", "0")
     started.wait_for("t0001 begins")
     wait_until(lambda: num_shown(run, "t0001") == 2, started)
     kill_worker(started)
@@ -44,6 +52,6 @@ def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -
     assert code == 0, out + err
     assert run.trials.loc["t0001", "status"] == "failed"
     assert "was lost 1 times" in run.trials.loc["t0001", "error"]
-    assert len(run.rows("default", "search")) == 4
+    assert len(run.rows("default", "search")) == 3
     assert run.record["trials"]["failed"] == 1
     assert pd.isna(run.trials.loc["t0001", "f1_macro"])

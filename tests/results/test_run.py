@@ -180,3 +180,12 @@ def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
 def test_a_run_that_nobody_has_held_is_not_held(run: Run) -> None:
     assert not run.is_held()
     assert list(run.directory.iterdir()) == []
+
+
+def test_what_a_torn_write_left_is_swept_away_and_nothing_else(run: Run) -> None:
+    run.write_record({"status": "running"})
+    kept = {path.name for path in run.directory.iterdir()} | {".lock"}
+    for name in (".lock", ".search.json.x1y2z3", ".trials.csv.abcdefgh"):
+        (run.directory / name).write_text("torn")
+    run.sweep()
+    assert {path.name for path in run.directory.iterdir()} == kept
