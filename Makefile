@@ -16,7 +16,7 @@ help:
 	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  the tests that take long: processes killed, memory, whole searches twice"
-	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (40 minutes)"
+	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (an hour)"
 	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
 	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
 	@echo "make audit      known vulnerabilities of the installed packages, where the list is reached"
@@ -60,7 +60,7 @@ test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -m "slow and not long"
 
 faults: $(VENV)/.installed-test
-	@FAULT_KILLS=$(FAULT_KILLS) $(BIN)/python -m pytest -v tests/faults tests/benchmarks \
+	@FAULT_KILLS=$(FAULT_KILLS) $(BIN)/python -m pytest -v -m slow \
 	    --ignore tests/faults/test_mutated_inputs.py
 
 fuzz: $(VENV)/.installed-test

@@ -24,6 +24,7 @@ def _machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_result_is_mirrored_back_and_no_other_machine_opens_the_test_again(
     mirrored: Path, tmp_path: Path, run_final: Command, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -69,7 +69,10 @@ def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, fi
     assert not (run_directory / "final" / ".retrain").exists()
 
 
-@pytest.mark.parametrize("sign", ["evaluation_report.json", "error_analysis.json"])
+@pytest.mark.parametrize(
+    "sign",
+    ["evaluation_report.json", pytest.param("error_analysis.json", marks=pytest.mark.long)],
+)
 def test_killed_while_its_results_are_written_it_writes_the_same_without_another_opening(
     run_directory, finished_final, sign
 ):

@@ -73,7 +73,7 @@ def test_a_search_killed_at_a_random_moment_is_resumed_as_if_nothing_had_happene
 @pytest.mark.parametrize(
     "file",
     [
-        ".search.json.*",
+        pytest.param(".search.json.*", marks=pytest.mark.long),
         *(
             pytest.param(f, marks=pytest.mark.long)
             for f in (".trials.csv.*", ".checkpoints/*/*.w*")
