@@ -15,7 +15,7 @@ from training.checkpoint import CheckpointFile, fingerprint_of
 from training.config import ModelConfig, TrainingConfig
 from training.inference import Inference
 from training.metrics import Evaluation, constant_f1_macro
-from training.model import TokenizerFacts, build_model
+from training.model import Encoder, TokenizerFacts, read_encoder
 from training.saving import CHECKPOINT_SHARE, CheckpointWriter
 from training.schedule import Schedule, num_warmup_steps, schedule_of
 from training.stopping import EarlyStopping
@@ -37,6 +37,19 @@ class Task:
     model: ModelConfig
     tokenizer: TokenizerFacts
     labels: Sequence[str]
+    encoder: Encoder | None = None
+    """The model as it was read before; None: it is read from its place."""
+
+    def build_model(self, seed: int) -> PreTrainedModel:
+        """The model to train, its drawn parts from `seed`.
+
+        Raises:
+            InputError: it cannot be loaded, or does not fit the rows.
+        """
+        encoder = self.encoder or read_encoder(
+            self.model, labels=self.labels, tokenizer=self.tokenizer
+        )
+        return encoder.build(seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +122,7 @@ def finetune(
     """
     assert 0 < checkpoint_share <= 1, checkpoint_share
     schedule = schedule_of(training, len(task.train))
-    model = build_model(
-        task.model, labels=task.labels, tokenizer=task.tokenizer, seed=training.seed
-    )
+    model = task.build_model(training.seed)
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
     fixed_rows = task.train.take(np.arange(min(NUM_FIXED_ROWS, len(task.train))))
     steps = frozenset(schedule.step_at(examples) for examples in evaluate_at)

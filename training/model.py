@@ -1,13 +1,14 @@
 """Encoders and their tokenizers: from a hub id, a directory, or `tiny`."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from transformers import (
     AutoConfig,
@@ -45,6 +46,27 @@ class TokenizerFacts:
     """Number of word pieces, added ones included."""
     pad_token_id: int
     """The id that fills short rows; they are masked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """A pretrained model as it was read once, for all the trainings that start from it."""
+
+    kind: type[PreTrainedModel]
+    config: PreTrainedConfig
+    weights: Mapping[str, npt.NDArray[Any]] | None
+    """By parameter, float32, but for those that each training draws; None: all are drawn."""
+
+    def build(self, seed: int) -> PreTrainedModel:
+        """A model of its own memory with a new head, its drawn parts from `seed`."""
+        set_seed(seed)
+        if self.weights is None:
+            return _from_config(self.config)
+        copies = {name: torch.tensor(array) for name, array in self.weights.items()}
+        built: PreTrainedModel = self.kind.from_pretrained(
+            None, config=self.config, state_dict=copies, dtype=torch.float32
+        )
+        return built
 
 
 def facts_of(tokenizer: PreTrainedTokenizerBase) -> TokenizerFacts:
@@ -98,25 +120,28 @@ def _try(tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
         raise ValueError("it does not cut texts to the length asked for")
 
 
-def build_model(
-    model: ModelConfig, *, labels: Sequence[str], tokenizer: TokenizerFacts, seed: int
-) -> PreTrainedModel:
-    """A model with a new classification head, its random parts drawn from `seed`.
+def read_encoder(
+    model: ModelConfig, *, labels: Sequence[str], tokenizer: TokenizerFacts
+) -> Encoder:
+    """Read the model from its place, with a head for these labels.
 
     Raises:
         InputError: nothing can be loaded from that place, or the model cannot take rows of
             `max_length` or ids of this tokenizer.
     """
     names = {"id2label": dict(enumerate(labels)), "label2id": {n: i for i, n in enumerate(labels)}}
-    set_seed(seed)
+    weights = None
     if model.name == TINY:
         built = _from_config(_tiny(model, tokenizer, names))
     else:
-        built = _load(model, names)
+        built, drawn = _load(model, names)
+        if model.weights == "pretrained":
+            parameters = built.state_dict().items()
+            weights = {name: w.numpy() for name, w in parameters if name not in drawn}
     _check_fits(model, built.config, tokenizer)
     with _loading("model", model):
         _answer_once(built, tokenizer)
-    return built
+    return Encoder(kind=type(built), config=built.config, weights=weights)
 
 
 def _answer_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:
@@ -147,14 +172,15 @@ def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
     return built
 
 
-def _load(model: ModelConfig, names: dict[str, Any]) -> PreTrainedModel:
+def _load(model: ModelConfig, names: dict[str, Any]) -> tuple[PreTrainedModel, set[str]]:
+    """The model, and the names of its parameters that no file holds."""
     source, options = _source(model)
     built: PreTrainedModel
     with _loading("model", model):
         config = AutoConfig.from_pretrained(source, **options, **names)
         check_size(config)
         if model.weights == "random":
-            return _from_config(config)
+            return _from_config(config), set()
         # In float32 whatever it was saved in: small steps are lost in half precision. A head of
         # another size is left out; `_check_is_pretrained` sees to the rest.
         built, report = AutoModelForSequenceClassification.from_pretrained(
@@ -165,14 +191,12 @@ def _load(model: ModelConfig, names: dict[str, Any]) -> PreTrainedModel:
             output_loading_info=True,
             **options,
         )
-    _check_is_pretrained(model, built, report)
-    return built
-
-
-def _check_is_pretrained(
-    model: ModelConfig, built: PreTrainedModel, report: Mapping[str, Iterable[Any]]
-) -> None:
     drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    _check_is_pretrained(model, built, drawn)
+    return built, drawn
+
+
+def _check_is_pretrained(model: ModelConfig, built: PreTrainedModel, drawn: set[str]) -> None:
     prefix = built.base_model_prefix
     # A pooler is part of the head: checkpoints of masked language models have none.
     encoder = sorted(

@@ -9,7 +9,7 @@ import numpy as np
 from training.config import TINY
 from training.data import PreparedData, prepare
 from training.errors import InputError
-from training.model import build_model, facts_of, learn_tiny_tokenizer, load_tokenizer
+from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer, read_encoder
 from training.schedule import num_warmup_steps, schedule_of
 from training.texts import LabelledTexts
 from training.tokens import (
@@ -75,9 +75,9 @@ def prepare_search(
     tokenizer = load_tokenizer(model, tiny=tokenizer_directory)
     statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
     _check_unknown(statistics, model.name)
-    # Built once for nothing but its errors: they are told before anything has started.
     labels = configuration.data.labels
-    build_model(model, labels=labels, tokenizer=facts_of(tokenizer), seed=0)
+    # Here alone: workers need neither the hub nor the directory.
+    encoder = read_encoder(model, labels=labels, tokenizer=facts_of(tokenizer))
     texts = [*data.train.texts, *data.validation.texts]
     search_data = SearchData(
         pool=LabelledTokens(
@@ -87,6 +87,7 @@ def prepare_search(
         draws=tuple(_draws(data, configuration)),
         model=model,
         tokenizer=facts_of(tokenizer),
+        encoder=encoder,
         labels=labels,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
         num_threads=num_threads,

@@ -15,7 +15,7 @@ from training.device import kind_of_device
 from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
-from training.model import TokenizerFacts
+from training.model import Encoder, TokenizerFacts
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
 from tuning.stop_flag import StopFlag, watch
@@ -49,6 +49,8 @@ class SearchData:
     """Of the search, then of each replicate."""
     model: ModelConfig
     tokenizer: TokenizerFacts
+    encoder: Encoder
+    """Read by the driver; a node fetches it once, a trial copies it from there."""
     labels: tuple[str, ...]
     stop_early_after: int
     num_threads: int
@@ -62,6 +64,7 @@ class SearchData:
             model=self.model,
             tokenizer=self.tokenizer,
             labels=self.labels,
+            encoder=self.encoder,
         )
 
 

@@ -12,11 +12,7 @@ from transformers import PreTrainedModel
 
 from training.config import ModelConfig
 from training.errors import InputError
-from training.model import (
-    build_model,
-    facts_of,
-    load_tokenizer,
-)
+from training.model import facts_of, load_tokenizer, read_encoder
 
 LABELS = ("biasa", "entheng", "abot")
 Tensors = dict[str, torch.Tensor]
@@ -30,7 +26,7 @@ def configured(directory: Path | str, **settings: Any) -> ModelConfig:
 def load(directory: Path | str, *, seed: int = 0, **settings: Any) -> PreTrainedModel:
     model = configured(directory, **settings)
     tokenizer = facts_of(load_tokenizer(model, tiny=NOWHERE))
-    return build_model(model, labels=LABELS, tokenizer=tokenizer, seed=seed)
+    return read_encoder(model, labels=LABELS, tokenizer=tokenizer).build(seed)
 
 
 def problem_of(directory: Path | str, **settings: Any) -> str:

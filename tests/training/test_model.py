@@ -1,23 +1,25 @@
 import importlib.util
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers import AutoTokenizer, BertForSequenceClassification, set_seed
 
 from tests.training.models import LABELS, NOWHERE, configured, edit, load, problem_of, resave
-from tests.training.toys import toy_training
+from tests.training.toys import toy_task, toy_training
 from training.config import TINY, ModelConfig
 from training.errors import InputError
 from training.finetune import Task, finetune
 from training.model import (
     TokenizerFacts,
-    build_model,
     facts_of,
     learn_tiny_tokenizer,
     load_tokenizer,
+    read_encoder,
 )
 from training.tokens import LabelledTokens, encode
 
@@ -108,14 +110,46 @@ def test_tiny_is_built_for_its_vocabulary_and_length(tmp_path: Path) -> None:
     assert tokenizer.model_max_length == 24
     facts = facts_of(tokenizer)
     assert facts == TokenizerFacts(size=len(tokenizer), pad_token_id=0)
-    one, same, other = (
-        build_model(model, labels=LABELS, tokenizer=facts, seed=seed) for seed in (1, 1, 2)
-    )
+    encoder = read_encoder(model, labels=LABELS, tokenizer=facts)
+    one, same, other = (encoder.build(seed) for seed in (1, 1, 2))
     assert one.config.vocab_size == facts.size
     assert one.config.max_position_embeddings == 24
     for name, weights in one.state_dict().items():
         assert torch.equal(weights, same.state_dict()[name])
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
+
+
+def test_what_was_read_once_builds_what_its_place_gives_and_needs_it_no_more(bert: Path) -> None:
+    model = configured(bert)
+    facts = facts_of(load_tokenizer(model, tiny=NOWHERE))
+    names = dict(enumerate(LABELS))
+    set_seed(5)
+    directly = BertForSequenceClassification.from_pretrained(
+        bert, num_labels=3, ignore_mismatched_sizes=True
+    )
+    encoder = pickle.loads(pickle.dumps(read_encoder(model, labels=LABELS, tokenizer=facts)))
+    shutil.rmtree(bert)
+    built = encoder.build(5)
+    assert built.config.id2label == names
+    for name, weights in built.state_dict().items():
+        assert torch.equal(weights, directly.state_dict()[name]), name
+
+
+def test_a_training_leaves_what_was_read_as_it_was(small_bert: Path) -> None:
+    model = configured(small_bert)
+    facts = facts_of(load_tokenizer(model, tiny=NOWHERE))
+    encoder = read_encoder(model, labels=LABELS, tokenizer=facts)
+    assert encoder.weights is not None
+    for array in encoder.weights.values():
+        array.flags.writeable = False  # as it is in Ray's store
+    before = {name: array.copy() for name, array in encoder.weights.items()}
+    task = toy_task(model=model, tokenizer=facts, encoder=encoder)
+    rows = [part.tokens.ids for part in (task.train, task.validation) if part]
+    for ids in rows:
+        ids %= facts.size
+    finetune(task, toy_training(epochs=1), evaluate_at=[320])
+    for name, array in encoder.weights.items():
+        assert np.array_equal(array, before[name])
 
 
 def test_what_is_saved_is_what_is_loaded_elsewhere(small_bert: Path, tmp_path: Path) -> None:
@@ -160,7 +194,7 @@ def test_a_real_pretrained_model_is_loaded_and_fine_tuned() -> None:
     task = Task(
         train=rows, validation=rows, model=model, tokenizer=facts_of(tokenizer), labels=LABELS
     )
-    before = build_model(model, labels=LABELS, tokenizer=facts_of(tokenizer), seed=42)
+    before = task.build_model(42)
     found = finetune(
         task,
         toy_training(epochs=1, batch_size=4, learning_rate=1e-4),
