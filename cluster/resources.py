@@ -28,7 +28,7 @@ def resources_of_a_trial(cpus: float | None, gpus: float | None) -> Resources:
 
 def num_slots(resources: Resources) -> int:
     """Trials that fit at once on the nodes that are there now; never across two nodes."""
-    return sum(_fits(node, resources) for node in _nodes())
+    return sum(fits(node, resources) for node in _nodes())
 
 
 def describe_cluster() -> str:
@@ -50,7 +50,8 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def _fits(available: dict[str, float], resources: Resources) -> int:
+def fits(available: dict[str, float], resources: Resources) -> int:
+    """Trials that one node's resources hold."""
     by_cpu = math.floor(available.get("CPU", 0.0) / resources.cpus)
     if not resources.gpus:
         return by_cpu

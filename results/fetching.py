@@ -14,7 +14,7 @@ from results.places import without_secrets
 from results.run import Run, open_run
 from results.storage import Storage
 
-_OVERVIEW = ("trials.csv", "logs/search.log", "search.json")
+_OVERVIEW = ("trials.csv", "workers.csv", "logs/search.log", "search.json")
 _RECORD, _CURVES, _OPENINGS = "search.json", "curves.csv", "test_openings.json"
 
 

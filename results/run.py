@@ -1,12 +1,10 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
 import csv
-import errno
 import json
 import os
 import shlex
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
     *("accuracy", "learning_rate", "collapsed"),
 )
+WORKER_COLUMNS = ("trial_id", "at", "node", "address", "process", "actor_id")
 _BEFORE_PARAMETERS = ("trial_id", "status", "source")
 _AFTER_PARAMETERS = (
     *("f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds", "error"),
@@ -61,6 +60,11 @@ class Run:
     def curves(self) -> Path:
         """A row an evaluation, CSV."""
         return self.directory / "curves.csv"
+
+    @property
+    def workers(self) -> Path:
+        """A row each time that a trial began or went on in a process, CSV."""
+        return self.directory / "workers.csv"
 
     @property
     def splits(self) -> Path:
@@ -104,6 +108,14 @@ class Run:
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one line to `curves.csv`."""
         append_row(self.curves, CURVE_COLUMNS, row)
+
+    def append_worker(self, row: Mapping[str, Any]) -> None:
+        """Append one line to `workers.csv`."""
+        append_row(self.workers, WORKER_COLUMNS, row)
+
+    def read_workers(self) -> list[dict[str, str]]:
+        """Rows of `workers.csv`, cells as text; none for runs without the file."""
+        return _rows(self.workers, WORKER_COLUMNS)
 
     def read_trials(self) -> list[dict[str, str]]:
         """Rows of `trials.csv`, cells as text."""
@@ -191,52 +203,6 @@ class Run:
         return lock.is_held(self.directory)
 
 
-def check_new_run(directory: Path, name: str | None) -> None:
-    """Make sure, before anything is made, that `create_run` would succeed.
-
-    Raises:
-        RunError: as `create_run`.
-    """
-    directory = directory.absolute()
-    try:
-        if name is not None and (directory / name).exists():
-            raise _taken(directory, name)
-        place = next(path for path in (directory, *directory.parents) if path.exists())
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise _not_writable(directory, error) from error
-
-
-def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda _: None) -> Run:
-    """Make the directory of a new run, with what `fill` writes in it or not at all.
-
-    A process that is killed on the way leaves no run that could neither begin nor go on.
-
-    Raises:
-        RunError: the name is taken, or the directory cannot be written.
-        OSError: the disk is full.
-    """
-    path = directory / name
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        # A directory deeper: what a kill leaves of it is never found as a run.
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as scratch:
-            new = Path(scratch) / name
-            new.mkdir()
-            fill(Run(new))
-            if path.exists():  # a rename would replace an empty directory
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
-            new.rename(path)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():
-            raise _taken(directory, name) from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # the machine's, not the user's
-        raise _not_writable(directory, error) from error
-    return Run(path.absolute())
-
-
 def open_run(path: Path) -> Run:
     """The run in a directory.
 
@@ -272,20 +238,6 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
-
-
-def _taken(directory: Path, name: str) -> RunError:
-    return RunError(
-        f"output.name is {name!r}, but {directory} holds a run of that name; choose another --name,"
-        " or go on with that run by --resume"
-    )
-
-
-def _not_writable(directory: Path, error: OSError) -> RunError:
-    return RunError(
-        f"output.directory is {os.fspath(directory)!r}, but it cannot be written"
-        f" ({error.strerror}); choose a directory that you may write with --output.directory"
-    )
 
 
 def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:

@@ -1,16 +1,21 @@
 """Where running trials keep the one checkpoint from which they go on."""
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from results.errors import StorageError
+from results.places import without_secrets
 from results.storage import Storage
 from training.checkpoint import CHECKPOINT_FILE
 
 FOLDER = ".checkpoints"
+_SHARED = "is-shared"
+"""Name of an empty file in it: who does not see it looks at a place of the same name elsewhere."""
 
 
 def _nothing(_file: Path) -> None:
@@ -35,8 +40,9 @@ class Checkpoints:
         """The directory for a trial's checkpoint, and what to call with a file written there.
 
         Raises:
-            StorageError: the storage cannot be reached.
+            StorageError: the storage cannot be reached, or is not what the driver writes to.
         """
+        self._check_is_shared()
         if self.storage is None:
             yield self.run / FOLDER / trial_id, _nothing
             return
@@ -56,8 +62,8 @@ class Checkpoints:
             self.storage.child(FOLDER).child(trial_id).remove()
         _remove(self.run / FOLDER / trial_id)
 
-    def keep_only(self, trial_ids: Collection[str]) -> None:
-        """Remove all but the checkpoints of these trials.
+    def open(self, trial_ids: Collection[str]) -> None:
+        """Make the place, and remove all but the checkpoints of these trials there.
 
         Raises:
             OSError: the directory or the storage does not let go of them.
@@ -66,10 +72,14 @@ class Checkpoints:
             place = self.storage.child(FOLDER)
             for name in {name.split("/")[0] for name in place.names()} - set(trial_ids):
                 place.child(name).remove()
+            place.write_text(_SHARED, "")
         if (self.run / FOLDER).is_dir():
             for path in (self.run / FOLDER).iterdir():
-                if path.name not in trial_ids:
+                if path.name not in {*trial_ids, _SHARED}:
                     _remove(path)
+        if self.storage is None:
+            (self.run / FOLDER).mkdir(exist_ok=True)
+            (self.run / FOLDER / _SHARED).touch()
 
     def close(self) -> None:
         """Remove all of it, at the end of the search.
@@ -80,6 +90,21 @@ class Checkpoints:
         if self.storage is not None:
             self.storage.child(FOLDER).remove()
         _remove(self.run / FOLDER)
+
+    def _check_is_shared(self) -> None:
+        """A node may join later, and not mount what the others do."""
+        if self.storage is None:
+            place, is_shared = str(self.run), (self.run / FOLDER / _SHARED).exists()
+        else:
+            place = self.storage.place
+            is_shared = self.storage.child(FOLDER).read_text(_SHARED) is not None
+        if not is_shared:
+            reason = f"{socket.gethostname()} does not see there what the driver writes"
+            raise StorageError(
+                f"{without_secrets(place)}: {reason}; mount it there or take that node away, or"
+                " give a cluster.storage_path that all nodes reach, then --resume",
+                reason=reason,
+            )
 
 
 def _remove(directory: Path) -> None:

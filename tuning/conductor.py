@@ -28,10 +28,6 @@ Wait = Literal["wait", "finished"]
 Listener = Callable[[Trial], None]
 
 
-def _ignore(_trial: Trial) -> None:
-    """Nobody listens."""
-
-
 @dataclass(kw_only=True)
 class Conductor:
     """Runs the trials of one phase: those of the search, or a given list of confirmations."""
@@ -43,8 +39,8 @@ class Conductor:
     proposer: Proposer
     num_slots: Callable[[], int]
     """How many trials the resources hold at the moment."""
-    on_evaluation: Listener = _ignore
-    on_change: Listener = _ignore
+    on_evaluation: Listener = lambda _: None
+    on_change: Listener = lambda _: None
     """Called when a trial has begun or ended."""
     phase: str = "search"
     """Name of the phase, unlike that of any other."""
@@ -87,7 +83,7 @@ class Conductor:
         trial = self.waiting.pop(0) if self.waiting else self._new_trial()
         self.trials[trial.trial_id] = trial
         self._live.add(trial.trial_id)
-        self._tell(self.on_change, trial)
+        self.tell(self.on_change, trial)
         return trial
 
     def interrupt(self) -> None:
@@ -136,7 +132,7 @@ class Conductor:
         if evaluation.examples <= before:
             return True  # a restarted trial shows again what is known
         trial.evaluations.append(evaluation)
-        self._tell(self.on_evaluation, trial)
+        self.tell(self.on_evaluation, trial)
         self.proposer.observe(trial)
         return self._decide(trial)
 
@@ -166,7 +162,7 @@ class Conductor:
         status = ending.trial_status
         if status == "stopped":
             trial.stopped_by = "patience"
-        if status == "completed" and trial.evaluations[-1].collapsed:
+        elif status == "completed" and trial.evaluations[-1].collapsed:
             status = "collapsed"
         self._conclude(trial, status)
         self._abort_if_all_fail_alike()
@@ -248,9 +244,10 @@ class Conductor:
             trial.seconds = trial.evaluations[-1].seconds
         self._live.discard(trial.trial_id)
         self.proposer.conclude(trial)
-        self._tell(self.on_change, trial)
+        self.tell(self.on_change, trial)
 
-    def _tell(self, listener: Listener, trial: Trial) -> None:
+    def tell(self, listener: Listener, trial: Trial) -> None:
+        """Call a listener; one that cannot write ends the phase."""
         try:
             listener(trial)
         except OSError as error:  # raised through Ray it would lose its kind

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from cluster.addresses import problem_of_address
 from results.places import holds_secret, without_secrets
 from training.config import (
     Count,
@@ -48,7 +49,8 @@ class SearchConfig(Section):
     time_budget_s: Annotated[Number, Field(gt=0)] | None = None
     """Seconds after which no trial starts and running ones end; null: no limit."""
     max_concurrent: Count | None = None
-    """Most trials at once; null: as many as the resources hold."""
+    """Most trials at once; null: as many as the resources hold. On a joined cluster trials up to
+    this number wait for room, which makes an autoscaled one grow."""
     seed: Seed = 42
     """Seed of the drawn configurations."""
     confirm_top: Count = 3
@@ -77,7 +79,8 @@ class ClusterConfig(Section):
     """Where trials run and what each is given."""
 
     address: str | None = None
-    """`auto` or HOST:PORT of a running Ray; null: a Ray of its own on this machine."""
+    """`auto` or HOST:PORT of a running Ray; null: what RAY_ADDRESS says, else a Ray of its own on
+    this machine."""
     cpus_per_trial: Annotated[Number, Field(gt=0)] | None = None
     """CPU cores a trial, its threads; null: 1."""
     gpus_per_trial: Annotated[Number, Field(ge=0)] | None = None
@@ -90,12 +93,8 @@ class ClusterConfig(Section):
 
     @model_validator(mode="after")
     def _address_is_not_of_a_client(self) -> "ClusterConfig":
-        if self.address is not None and self.address.startswith("ray://"):
-            raise ValueError(
-                f"address is {self.address!r}, but must be auto or HOST:PORT: trials would run on"
-                " the cluster and the files land there; submit the search as a job, with address"
-                " auto"
-            )
+        if self.address is not None and (problem := problem_of_address(self.address)):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -187,6 +186,8 @@ def check(configuration: Configuration) -> None:
             configuration.search.space, configuration.training, configuration.search.algorithm
         )
     )
+    if problem := problem_of_address(configuration.cluster.address):
+        problems.append(f"cluster: {problem}")
     search, training = configuration.search, configuration.training
     if search.scheduler != "none" and search.grace_epochs >= training.epochs:
         problems.append(

@@ -14,6 +14,7 @@ import torch
 from training.finetune import finetune
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
+from tuning.node_checks import JoinedCluster
 from tuning.preparation import Preparation
 from tuning.proposers import num_requested
 from tuning.room import num_slots_here
@@ -74,9 +75,19 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
 
 
 def describe_plan(
-    configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal
+    configuration: Configuration,
+    preparation: Preparation,
+    rehearsal: Rehearsal,
+    cluster: JoinedCluster | None = None,
 ) -> Iterator[str]:
-    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk."""
+    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk.
+
+    Args:
+        configuration: what is searched.
+        preparation: its data.
+        rehearsal: of this machine.
+        cluster: that was joined; None: trials run on this machine.
+    """
     yield from _describe_data(configuration, preparation)
     yield (
         f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
@@ -87,10 +98,9 @@ def describe_plan(
     search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
     confirmed = most_confirmations(search)
-    where = f"{num_slots_here(configuration)} at once on this machine"
-    if address := configuration.cluster.address:
-        where += f"; Ray at {address} is not asked"
-    yield f"trials      {requested} ({search.algorithm}), {where}"
+    slots = num_slots_here(configuration) if cluster is None else cluster.slots
+    where = "on this machine" if cluster is None else f"on {cluster.description}"
+    yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
     yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
     expected = expected_epochs(configuration.training.epochs, search, requested) * num_rows
@@ -101,7 +111,7 @@ def describe_plan(
     )
     a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
     checkpoints = _COPIES_A_TRAINING * rehearsal.num_parameters * _BYTES_A_PARAMETER
-    at_once = min(num_slots_here(configuration), max(requested, confirmed))
+    at_once = min(max(slots, 1), max(requested, confirmed))
     yield from _describe_disk(
         (requested + confirmed) * a_trial + at_once * checkpoints, configuration
     )

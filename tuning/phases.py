@@ -11,8 +11,10 @@ from typing import Any
 
 from ray import tune
 
+from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
-from cluster.resources import Resources, num_slots
+from cluster.resources import Resources
+from cluster.sharing import Share
 from results.run import Run
 from tuning.checkpoints import Checkpoints
 from tuning.conductor import Conductor, search_phase
@@ -26,8 +28,10 @@ from tuning.record import count_examples
 from tuning.recorder import Recorder
 from tuning.signals import StopSignal
 from tuning.stop_flag import StopFlag
+from tuning.telemetry import Telemetry
 from tuning.trainable import Surroundings, run_trial
 from tuning.trials import Trial
+from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +70,7 @@ class Phases:
             self.preparation.plan,
             self.preparation.num_rows,
             make_proposer(configuration.search, configuration.training),
-            lambda: num_slots(self.resources),
+            self._share,
             known=[trial for trial in self.known if trial.source != "confirm"],
             num_others=sum(trial.source == "confirm" for trial in self.known),
         )
@@ -76,7 +80,7 @@ class Phases:
         pace = Pace(began=time.monotonic(), rows_before=self._rows_seen())
 
         def evaluated(trial: Trial) -> None:
-            self.recorder.evaluated(trial)
+            self._evaluated(trial)
             if self._ends is not None:
                 needed = pace.seconds_for(self._rows_to_confirm(), self._rows_seen())
                 conductor.deadline = deadline_of_search(pace.began, self._ends, needed)
@@ -122,10 +126,10 @@ class Phases:
             plan=self.preparation.plan,
             num_rows=self.preparation.num_rows,
             proposer=make_proposer(self.configuration.search, self.configuration.training),
-            num_slots=lambda: num_slots(self.resources),
+            num_slots=self._share,
             waiting=list(trials),
             deadline=self._ends,
-            on_evaluation=self.recorder.evaluated,
+            on_evaluation=self._evaluated,
         )
 
     @property
@@ -149,7 +153,7 @@ class Phases:
 
     @cached_property
     def _flag(self) -> StopFlag:
-        return StopFlag()
+        return StopFlag(self.run.directory.name)
 
     @cached_property
     def _trainable(self) -> Any:
@@ -157,8 +161,38 @@ class Phases:
         return tune.with_parameters(
             run_trial,
             data=self.preparation.search_data,
-            surroundings=Surroundings(checkpoints=self.checkpoints, flag=self._flag),
+            surroundings=Surroundings(
+                checkpoints=self.checkpoints, flag=self._flag, gpus=self.resources.gpus
+            ),
         )
+
+    @cached_property
+    def _share(self) -> Share:
+        return Share(
+            resources=self.resources,
+            limit=self.configuration.search.max_concurrent,
+            is_joined=self._is_joined,
+        )
+
+    @property
+    def _is_joined(self) -> bool:
+        return address_to_join(self.configuration.cluster.address) is not None
+
+    @cached_property
+    def _telemetry(self) -> Telemetry:
+        return Telemetry(self.run.directory.name)
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        """Write down where a trial begins, or goes on."""
+        self.recorder.placed(trial, worker, is_told=self._is_joined)
+
+    def reserved(self, trial: Trial, num_bytes: int) -> None:
+        """Show the device memory of a trial's process."""
+        self._telemetry.reserved(trial, num_bytes)
+
+    def _evaluated(self, trial: Trial) -> None:
+        self.recorder.evaluated(trial)
+        self._telemetry.evaluated(trial)
 
     def _run(self, conductor: Conductor, phase: str) -> None:
         conductor.on_change = self._changed
@@ -196,6 +230,7 @@ class Phases:
             run_with_ray(
                 conductor,
                 self._trainable,
+                watcher=self,
                 halt=lambda: self._flag.lift(conductor.phase),
                 resources=self.resources.as_ray(),
                 max_failures=self.configuration.cluster.max_failures,
@@ -221,6 +256,7 @@ class Phases:
 
     def _changed(self, trial: Trial) -> None:
         self.recorder.changed(trial)
+        self._telemetry.changed(self.recorder.trials)
         if trial.status != "running":  # and this is on disk
             self.checkpoints.remove(trial.trial_id)
 

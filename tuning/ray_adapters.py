@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 from ray.exceptions import OutOfMemoryError
@@ -19,13 +19,32 @@ from ray.tune.search import Searcher
 
 from training.metrics import Evaluation
 from tuning.conductor import Conductor
-from tuning.trainable import ENDING, EVALUATION, ROWS_AT_ONCE, TRIAL_ID, to_config
-from tuning.trials import Ending
+from tuning.trainable import (
+    DEVICE_MEMORY,
+    ENDING,
+    EVALUATION,
+    ROWS_AT_ONCE,
+    TRIAL_ID,
+    WORKER,
+    to_config,
+)
+from tuning.trials import Ending, Trial
+from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
 _NO_MEMORY = "its node ran out of memory"
 _LONGEST_WAIT_S = 30.0
+
+
+class Watcher(Protocol):
+    """Who is told of what decides nothing."""
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        """Take where a trial begins, or goes on."""
+
+    def reserved(self, trial: Trial, num_bytes: int) -> None:
+        """Take the most device memory that the process of a trial has held."""
 
 
 class _NotSaved:
@@ -66,18 +85,24 @@ class ConductedSearcher(_NotSaved, Searcher):
 
 
 class ConductedScheduler(_NotSaved, FIFOScheduler):
-    """Asks the conductor whether a trial may go on."""
+    """Asks the conductor whether a trial may go on, and passes on what trials tell."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        """Take the conductor."""
+    def __init__(self, conductor: Conductor, watcher: Watcher) -> None:
+        """Take the conductor, and who is told of the rest."""
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
-        self._conductor = conductor
+        self._conductor, self._watcher = conductor, watcher
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE."""
         trial_id = trial.config[TRIAL_ID]
         if ending := result.get(ENDING):
             self._conductor.end(trial_id, Ending(**json.loads(ending)))
+        elif worker := result.get(WORKER):
+            process = Worker(**json.loads(worker))
+            self._conductor.tell(
+                lambda known: self._watcher.placed(known, process),
+                self._conductor.trials[trial_id],
+            )
         elif lowered := result.get(ROWS_AT_ONCE):
             device, rows = json.loads(lowered)
             self._conductor.rows_at_once[device] = rows
@@ -90,6 +115,8 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
             trial_id, Evaluation(**json.loads(evaluation))
         ):
             return str(TrialScheduler.STOP)
+        elif reserved := result.get(DEVICE_MEMORY):
+            self._watcher.reserved(self._conductor.trials[trial_id], reserved)
         return str(TrialScheduler.CONTINUE)
 
 
@@ -183,6 +210,7 @@ def run_with_ray(
     conductor: Conductor,
     trainable: Any,
     *,
+    watcher: Watcher,
     halt: Callable[[], None],
     resources: dict[str, float],
     max_failures: int,
@@ -194,6 +222,7 @@ def run_with_ray(
     Args:
         conductor: decides.
         trainable: a function of a trial's configuration, its data bound already.
+        watcher: told where trials run.
         halt: tells all running trials to write a checkpoint and end.
         resources: `cpu` and `gpu` of a trial.
         max_failures: restarts of a trial whose process or node was lost.
@@ -210,7 +239,7 @@ def run_with_ray(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
             search_alg=ConductedSearcher(conductor),
-            scheduler=ConductedScheduler(conductor),
+            scheduler=ConductedScheduler(conductor, watcher),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=lambda trial: str(trial.config[TRIAL_ID]),

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from tuning.record import (
     fixed_rows_losses,
 )
 from tuning.trials import Trial, evaluation_row
+from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,19 @@ class Recorder:
             self._writers[trial.trial_id] = writer
         names = ("train_loss", "eval_loss", "f1_macro", "accuracy", "learning_rate")
         writer.write({name: getattr(evaluation, name) for name in names}, evaluation.examples)
+
+    def placed(self, trial: Trial, worker: Worker, *, is_told: bool) -> None:
+        """Take where a trial begins, or goes on.
+
+        Args:
+            trial: which one.
+            worker: its process.
+            is_told: whether the log says it, too: on one machine it says nothing.
+        """
+        row = {"trial_id": trial.trial_id, "at": now(), **asdict(worker)}
+        self.run.append_worker(row)
+        if is_told:
+            logger.info("%s runs on %s (%s)", trial.trial_id, worker.node, worker.address)
 
     def changed(self, trial: Trial) -> None:
         """Take the beginning or the end of a trial."""

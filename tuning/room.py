@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from cluster.addresses import address_to_join
+from cluster.resources import Resources, num_slots, resources_of_a_trial
 from results.errors import StorageError
 from results.places import is_uri
 from results.storage import Storage
@@ -28,9 +30,22 @@ def num_slots_here(configuration: Configuration) -> int:
     by_cpu = int((os.cpu_count() or 1) / cpus)
     gpus = (1.0 if cards else 0.0) if cluster.gpus_per_trial is None else cluster.gpus_per_trial
     slots = min(by_cpu, cards * int(1 / gpus)) if gpus else by_cpu
-    if not slots and cluster.address is None:
+    if not slots and address_to_join(cluster.address) is None:
         raise no_room(cpus, gpus)
     return min(slots, configuration.search.max_concurrent or slots)
+
+
+def resources_for(configuration: Configuration) -> Resources:
+    """Resources of a trial on the Ray that this process is connected to.
+
+    Raises:
+        InputError: no node of a Ray of our own will ever hold one.
+    """
+    cluster = configuration.cluster
+    resources = resources_of_a_trial(cluster.cpus_per_trial, cluster.gpus_per_trial)
+    if address_to_join(cluster.address) is None and not num_slots(resources):
+        raise no_room(resources.cpus, resources.gpus)
+    return resources
 
 
 def check_storage(configuration: Configuration) -> None:

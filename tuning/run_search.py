@@ -4,32 +4,34 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from cluster.resources import Resources, describe_cluster, num_slots, resources_of_a_trial
+from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
 from results.log import log_to_file
 from results.mirror import Mirror
+from results.new_run import check_new_run
 from results.report import write_report
-from results.run import Run, check_new_run
+from results.run import Run
 from results.verdict import describe_result
 from training.config import TINY
 from training.options import to_yaml
 from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
 from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.node_checks import check_joined_nodes
 from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested
 from tuning.record import is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import last_shown, recall_trials
-from tuning.room import check_storage, no_room, num_slots_here
+from tuning.room import check_storage, num_slots_here, resources_for
 from tuning.run_checks import (
     check_enough_trials,
     check_new_in_storage,
@@ -38,7 +40,7 @@ from tuning.run_checks import (
     storage_of,
 )
 from tuning.signals import StopSignal, stop_signals
-from tuning.start import new_run, write_configuration
+from tuning.start import new_run, with_name, write_configuration
 from tuning.summary import describe_data
 from tuning.trials import Trial
 
@@ -67,6 +69,8 @@ def run_search(
         SearchInterruptedError: a signal ended the search; exit code in it.
     """
     started = time.monotonic()
+    if resume is None:
+        configuration = with_name(configuration, label)
     num_slots_here(configuration)
     check_storage(configuration)
     with ExitStack() as stack:
@@ -75,24 +79,46 @@ def run_search(
             resume.sweep()
         known = recall_trials(resume, configuration) if resume else []
         check_enough_trials(configuration, known)
-        run, preparation = _prepare_run(configuration, resume, label)
+        learnt = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
+        preparation = _prepare(configuration, resume, learnt)
+        stop = stack.enter_context(stop_signals())
+        # What the data, the cluster or its nodes do not allow is said before a directory is made.
+        connection = stack.enter_context(ExitStack())
+        metadata = {"run": str(configuration.output.name), "command": command}
+        dashboard = connection.enter_context(
+            ray_session(configuration.cluster.address, metadata=metadata)
+        )
+        stop.listen()
+        resources = resources_for(configuration)
+        check_joined_nodes(configuration, resources, preparation)
+        run = resume or _new_run(configuration, preparation, learnt)
         if resume is None:
             stack.enter_context(run.held())
-        stop = stack.enter_context(stop_signals())
-        recorder = _make_recorder(configuration, preparation, run, command, known)
+        else:
+            write_configuration(run, configuration)
+        recorder = _make_recorder(configuration, preparation, resources, run, command, known)
         errors: list[OSError] = []
         storage = storage_of(configuration)
         if storage is not None:
             stack.enter_context(Mirror(run, storage, on_error=errors.append))
-        _describe_start(recorder, preparation)
-        _search_and_confirm(
-            recorder,
-            preparation,
-            stop,
-            tuple(known),
-            started,
-            mirror_error=lambda: errors[0] if errors else None,
+        checkpoints = Checkpoints(
+            run=run.directory, storage=storage and storage.child(run.directory.name)
         )
+        _describe_start(recorder, preparation, resources, dashboard)
+        phases = Phases(
+            configuration=configuration,
+            preparation=preparation,
+            resources=resources,
+            run=run,
+            checkpoints=checkpoints,
+            mirror_error=lambda: errors[0] if errors else None,
+            recorder=recorder,
+            signal=stop,
+            known=known,
+            last_shown=last_shown(run),
+            started=started,
+        )
+        _search_and_confirm(phases, connection)
         close_completed(recorder)
     return recorder
 
@@ -109,34 +135,31 @@ def prepare_only(configuration: Configuration, tokenizer_directory: Path) -> Pre
     )
 
 
-def _prepare_run(
-    configuration: Configuration, resume: Run | None, label: str
-) -> tuple[Run, Preparation]:
+def _prepare(configuration: Configuration, resume: Run | None, learnt: Path) -> Preparation:
     if resume is not None:
         check_test_is_closed(resume)
         preparation = prepare_only(configuration, resume.tokenizer)
         check_same_data(resume, preparation)
-        write_configuration(resume, configuration)
-        return resume, preparation
+        return preparation
     check_new_run(Path(configuration.output.directory), configuration.output.name)
     check_new_in_storage(configuration)
-    with tempfile.TemporaryDirectory() as scratch:
-        # What the data do not allow is said before a directory is made.
-        learnt = Path(scratch) / "tokenizer"
-        preparation = prepare_only(configuration, learnt)
+    return prepare_only(configuration, learnt)
 
-        def fill(run: Run) -> None:
-            if configuration.model.name == TINY:
-                shutil.copytree(learnt, run.tokenizer)
-            assignment = preparation.data.assignment.to_csv(index=False, lineterminator="\n")
-            write_text(run.splits, assignment)
 
-        return new_run(configuration, label, fill), preparation
+def _new_run(configuration: Configuration, preparation: Preparation, learnt: Path) -> Run:
+    def fill(run: Run) -> None:
+        if configuration.model.name == TINY:
+            shutil.copytree(learnt, run.tokenizer)
+        assignment = preparation.data.assignment.to_csv(index=False, lineterminator="\n")
+        write_text(run.splits, assignment)
+
+    return new_run(configuration, fill)
 
 
 def _make_recorder(
     configuration: Configuration,
     preparation: Preparation,
+    resources: Resources,
     run: Run,
     command: str,
     known: Sequence[Trial],
@@ -146,7 +169,7 @@ def _make_recorder(
         configuration=configuration,
         facts={
             "command": command,
-            "repeatable": False,  # until the resources of a trial are known
+            "repeatable": is_repeatable(configuration, has_gpu=resources.gpus > 0),
             "data": preparation.data.summary.as_record(),
             "environment": describe_search_environment(configuration),
         },
@@ -176,54 +199,32 @@ def describe_search_environment(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def _describe_start(recorder: Recorder, preparation: Preparation) -> None:
+def _describe_start(
+    recorder: Recorder, preparation: Preparation, resources: Resources, dashboard: str | None
+) -> None:
     log_to_file(recorder.run.log)
     logger.info("run %s", recorder.run.directory)
     for line in describe_data(preparation):
         logger.info("%s", line)
+    if dashboard:
+        logger.info("Ray dashboard http://%s", dashboard)
+    slots = num_slots(resources)
+    logger.info("%s, %d trials at once", describe_cluster(), slots)
+    if not slots:
+        logger.warning("no node of the cluster holds a trial at the moment; waiting for one")
 
 
-def _search_and_confirm(
-    recorder: Recorder,
-    preparation: Preparation,
-    stop: StopSignal,
-    known: Sequence[Trial],
-    started: float,
-    *,
-    mirror_error: Callable[[], OSError | None],
-) -> None:
-    configuration, run = recorder.configuration, recorder.run
-    storage = storage_of(configuration)
-    checkpoints = Checkpoints(
-        run=run.directory, storage=storage and storage.child(run.directory.name)
-    )
+def _search_and_confirm(phases: Phases, connection: ExitStack) -> None:
+    """Run both phases; Ray has ended, and no checkpoint is left, when this returns."""
+    recorder, stop = phases.recorder, phases.signal
     stop.on_received = lambda: _say_what_is_known(recorder, stop)
     stop.on_overdue = lambda: _end_overdue(recorder, stop)
     try:
-        checkpoints.keep_only([trial.trial_id for trial in known if trial.status == "running"])
-        with ray_session(configuration.cluster.address) as dashboard:
-            stop.listen()
-            if dashboard:
-                logger.info("Ray dashboard http://%s", dashboard)
-            resources = _resources(configuration)
-            logger.info("%s, %d trials at once", describe_cluster(), num_slots(resources))
-            recorder.facts["repeatable"] = is_repeatable(configuration, has_gpu=resources.gpus > 0)
-            phases = Phases(
-                configuration=configuration,
-                preparation=preparation,
-                resources=resources,
-                run=run,
-                checkpoints=checkpoints,
-                mirror_error=mirror_error,
-                recorder=recorder,
-                signal=stop,
-                known=known,
-                last_shown=last_shown(run),
-                started=started,
-            )
-            phases.search()
-            phases.confirm()
-        checkpoints.close()
+        phases.checkpoints.open([t.trial_id for t in phases.known if t.status == "running"])
+        phases.search()
+        phases.confirm()
+        connection.close()
+        phases.checkpoints.close()
     except SearchAbortedError:
         recorder.finish("aborted")
         raise
@@ -244,21 +245,6 @@ def _end_overdue(recorder: Recorder, stop: StopSignal) -> None:
     interrupted = SearchInterruptedError(recorder.run.directory, stop.exit_code)
     recorder.finish("interrupted")
     print(f"{interrupted} Next: {interrupted.resume_command}", flush=True)
-
-
-def _resources(configuration: Configuration) -> Resources:
-    """Resources of a trial.
-
-    Raises:
-        InputError: no node of a Ray of our own will ever hold one.
-    """
-    cluster = configuration.cluster
-    resources = resources_of_a_trial(cluster.cpus_per_trial, cluster.gpus_per_trial)
-    if not num_slots(resources):
-        if cluster.address is None:
-            raise no_room(resources.cpus, resources.gpus)
-        logger.warning("no node of the cluster holds a trial at the moment; waiting for one")
-    return resources
 
 
 def close_completed(recorder: Recorder) -> None:

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from results.errors import RunError, StorageError
 from training.options import to_yaml
@@ -57,18 +58,22 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _dry_run(configuration: Configuration) -> int:
-    from results.run import check_new_run
+    from results.new_run import check_new_run
     from tuning.dry_run import describe_plan, rehearse
+    from tuning.node_checks import try_cluster
     from tuning.room import check_storage, num_slots_here
     from tuning.run_search import prepare_only
 
     check_new_run(Path(configuration.output.directory), configuration.output.name)
     num_slots_here(configuration)
     check_storage(configuration)
+    cluster = None
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_only(configuration, Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)
-    for line in describe_plan(configuration, preparation, rehearsal):
+        if address_to_join(configuration.cluster.address) is not None:
+            cluster = try_cluster(configuration, preparation)
+    for line in describe_plan(configuration, preparation, rehearsal, cluster):
         print(line)
     print("Nothing was started. Next: the same command without --dry-run")
     return DONE

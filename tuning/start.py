@@ -9,8 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from results.fetching import fetch_run
+from results.new_run import create_run
 from results.places import is_uri, without_secrets
-from results.run import Run, create_run, newest_unfinished, open_run
+from results.run import Run, newest_unfinished, open_run
 from training.config import SAMPLE, TINY
 from training.errors import InputError
 from training.options import (
@@ -168,14 +169,18 @@ def _checked_uri(uri: str, name: str | None) -> str:
     return uri
 
 
-def new_run(
-    configuration: Configuration, label: str, fill: Callable[[Run], None] = lambda _: None
-) -> Run:
-    """Make the directory of a new run, named by `label` and the time if need be.
+def with_name(configuration: Configuration, label: str) -> Configuration:
+    """The configuration with a name for its run, made of `label` and the time if it has none."""
+    output = configuration.output
+    name = output.name or f"{label or 'search'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    return configuration.model_copy(update={"output": output.model_copy(update={"name": name})})
+
+
+def new_run(configuration: Configuration, fill: Callable[[Run], None] = lambda _: None) -> Run:
+    """Make the directory of a new run.
 
     Args:
-        configuration: written to it.
-        label: beginning of a name that the configuration does not give.
+        configuration: written to it; it names the run.
         fill: writes what else a run has from its first moment on.
 
     Raises:
@@ -186,8 +191,8 @@ def new_run(
         write_configuration(run, configuration)
         fill(run)
 
-    directory = Path(configuration.output.directory)
-    return create_run(directory, configuration.output.name or _default_name(label), write)
+    assert configuration.output.name is not None
+    return create_run(Path(configuration.output.directory), configuration.output.name, write)
 
 
 def write_configuration(run: Run, configuration: Configuration) -> None:
@@ -205,10 +210,6 @@ def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
     if not with_name:
         del plain["output"]["name"]
     return plain
-
-
-def _default_name(label: str) -> str:
-    return f"{label or 'search'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
 def _given(options: argparse.Namespace) -> Values:

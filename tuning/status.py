@@ -100,6 +100,13 @@ def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
         if counts:
             yield f"{name:<9} {sum(states.values())}{asked} begun: {counts}"
     yield from _describe_best(record)
+    running = [row["trial_id"] for row in rows if row["status"] == "running"]
+    workers = {row["trial_id"]: row for row in run.read_workers()}  # the last of each
+    for row in (workers[trial_id] for trial_id in running if trial_id in workers):
+        yield (
+            f"worker    {row['trial_id']} on {row['node']} ({row['address']}), process"
+            f" {row['process']}, actor {row['actor_id']}, since {row['at']}"
+        )
     if run.log.exists():
         lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
         yield from (f"log       {line}" for line in lines[-_NUM_LOG_LINES:])

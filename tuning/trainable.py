@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from ray import tune
 
 from results.errors import StorageError
 from training.config import ModelConfig, TrainingConfig
-from training.device import kind_of_device
+from training.device import cap_memory, kind_of_device, most_reserved_memory
 from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
@@ -20,10 +21,15 @@ from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
 from tuning.stop_flag import StopFlag, watch
 from tuning.trials import Ending, Trial
+from tuning.workers import log_as, this_worker
+
+logger = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"
 ENDING = "ending"
 ROWS_AT_ONCE = "rows_at_once"
+WORKER = "worker"
+DEVICE_MEMORY = "device_memory"
 TRIAL_ID = "trial_id"
 
 
@@ -74,6 +80,8 @@ class Surroundings:
 
     checkpoints: Checkpoints
     flag: StopFlag
+    gpus: float
+    """Of a trial; a fraction is a share of one card's memory, too."""
 
 
 def to_config(trial: Trial, *, phase: str, rows_at_once: Mapping[str, int]) -> dict[str, Any]:
@@ -101,8 +109,11 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
     the code or the data end the trial as failed; only a lost process reaches Ray's retry. Between
     the first and the last line nothing of the trial stays behind in the worker.
     """
+    log_as(config[TRIAL_ID])
     torch.set_num_threads(data.num_threads)
     _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
+    tune.report({WORKER: json.dumps(asdict(this_worker()))})
+    logger.info("begins: %s", config["training"])
     try:
         ending = _train(config, data, surroundings)
     except TrainingStoppedError:
@@ -113,11 +124,14 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
         ending = Ending(status="failed", error=describe_error(error))
     finally:
         _free_memory()
+    logger.info("ends: %s", " ".join([ending.status, ending.error]).strip())
     tune.report({ENDING: json.dumps(asdict(ending))})
 
 
 def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> Ending:
     halt = watch(surroundings.flag, config["phase"])
+    cap_memory(surroundings.gpus)
+    device = kind_of_device(surroundings.gpus)
     with surroundings.checkpoints.of(config[TRIAL_ID]) as (directory, written):
         tuned = finetune(
             data.task(config["replicate"]),
@@ -128,8 +142,8 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
             checkpoint=directory,
             on_checkpoint=written,
             should_stop=halt.is_set,
-            rows_at_once=config[ROWS_AT_ONCE].get(kind_of_device()),
-            on_rows_at_once=_report_rows_at_once,
+            rows_at_once=config[ROWS_AT_ONCE].get(device),
+            on_rows_at_once=lambda rows: _report_rows_at_once(device, rows),
         )
     return Ending(
         status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds
@@ -155,9 +169,14 @@ def _free_memory() -> None:
 
 
 def _report(evaluation: Evaluation) -> None:
+    logger.info(
+        "%.2f epochs, %d rows: macro-F1 %.4f, validation loss %.4f",
+        *(evaluation.epoch, evaluation.examples, evaluation.f1_macro, evaluation.eval_loss),
+    )
     # As text: Tune flattens dicts, and what was one value would come as many.
-    tune.report({EVALUATION: json.dumps(asdict(evaluation))})
+    told = {EVALUATION: json.dumps(asdict(evaluation)), DEVICE_MEMORY: most_reserved_memory()}
+    tune.report(told)
 
 
-def _report_rows_at_once(rows: int) -> None:
-    tune.report({ROWS_AT_ONCE: json.dumps([kind_of_device(), rows])})
+def _report_rows_at_once(device: str, rows: int) -> None:
+    tune.report({ROWS_AT_ONCE: json.dumps([device, rows])})

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from cluster.errors import ClusterError
-from cluster.resources import Resources, _fits
+from cluster.resources import Resources, fits
 from cluster.session import ray_session
 
 CODE = """
@@ -52,7 +52,7 @@ print(json.dumps(told))
 def test_a_node_holds_as_many_trials_as_its_cores_and_cards_allow(
     cpus: float, gpus: float, node: dict[str, float], slots: int
 ) -> None:
-    assert _fits(node, Resources(cpus=cpus, gpus=gpus)) == slots
+    assert fits(node, Resources(cpus=cpus, gpus=gpus)) == slots
 
 
 def test_resources_are_told_to_ray_under_its_names() -> None:

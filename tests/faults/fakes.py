@@ -1,8 +1,9 @@
-"""Fakes for what cannot be here: a device whose memory runs out."""
+"""Fakes for what cannot be here: a device whose memory runs out, a broken library, a GPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
+from unittest import mock
 
 import torch
 from torch.nn.modules.module import (
@@ -10,6 +11,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from tuning import trainable
 from tuning.trainable import SearchData, Surroundings, run_trial
 
 ROWS_OF_A_SMALL_DEVICE = 4
@@ -62,6 +64,15 @@ def run_trial_on_a_small_device(
 ) -> None:
     """A trial in a worker whose (fake) device holds few rows."""
     with device_memory_for(ROWS_OF_A_SMALL_DEVICE):
+        run_trial(config, data, surroundings)
+
+
+def run_trial_with_a_broken_library(
+    config: dict[str, Any], data: SearchData, surroundings: Surroundings
+) -> None:
+    """A trial in a worker where training raises whatever is trained."""
+    broken = RuntimeError("fake: a library is broken")
+    with mock.patch.object(trainable, "finetune", side_effect=broken):
         run_trial(config, data, surroundings)
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import yaml
 
 from evaluation.onnx_export import export_onnx
-from results.run import Run, create_run
+from results.new_run import create_run
+from results.run import Run
 from tests.tuning.builders import configuration, trial
 from training.data import prepare
 from training.options import to_yaml

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, in a process that can be stopped, continued and killed."""
+"""A real S3 server in a process that can be stopped, continued and killed."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ ENVIRONMENT = {
 }
 
 _SERVE = """
-import time
+import sys, time
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server = ThreadedMotoServer(ip_address=sys.argv[1], port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 time.sleep(3600)
@@ -63,10 +63,10 @@ class S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
+def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
     """A server with an empty bucket, for the time of a `with` block."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE],
+        [sys.executable, "-c", _SERVE, address],
         env={**os.environ, **ENVIRONMENT},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ def s3_server() -> Iterator[S3Server]:
             port = int(told.readline())
         server = S3Server(
             process=process,
-            endpoint=f"http://127.0.0.1:{port}",
+            endpoint=f"http://{address}:{port}",
             bucket=f"bucket-{uuid.uuid4().hex[:12]}",
         )
         server.make_bucket()

@@ -1,33 +1,15 @@
 """Trials that fail, each in its way: none of them is ever a score."""
 
-import shutil
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from tests.tuning.searching import search, start
+from tests.tuning.searching import search
 from tests.tuning.test_bad_input import SMALL, table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def test_first_trials_that_fail_alike_end_the_search_within_seconds_with_that_error_once(
-    place: Path, tmp_path: Path, small_bert: Path
-) -> None:
-    model = Path(shutil.copytree(small_bert, tmp_path / "model"))
-    mine = ["--data", table(tmp_path), "--model", str(model), *SMALL, "--trials", "50"]
-    started = start(place, "alike", *mine)
-    started.wait_for("t0000 begins")
-    began = time.monotonic()
-    shutil.rmtree(model)
-    code, out, err = started.ended()
-    assert time.monotonic() - began < 60  # most of it the start of Ray's workers
-    assert code == 4, out + err
-    (line,) = err.splitlines()
-    assert line.startswith("error: the first trials all failed with the same error: model.name is")
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from tuning.start import new_run
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return new_run(_configuration(tmp_path), "")
+    return new_run(_configuration(tmp_path))
 
 
 def _configuration(tmp_path: Path) -> Any:

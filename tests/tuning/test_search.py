@@ -1,7 +1,6 @@
 """Whole searches with a real Ray: what they write, that they repeat, stop, go on, and fail."""
 
 import os
-import shutil
 import signal
 import time
 from dataclasses import dataclass
@@ -10,13 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.faults import fakes
 from tests.tuning.searching import IN_TURN, Run, Whole, search, start
 from tests.tuning.test_bad_input import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig
 from training.options import read_yaml, validate
 from training.schedule import schedule_of
+from tuning import phases
 from tuning.config import Configuration
 from tuning.rungs import plan_evaluations
+from tuning.search import main
 from tuning.start import read_command
 
 
@@ -210,18 +212,19 @@ def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
 
 
 def test_trials_that_fail_alike_end_the_search_soon_with_one_line_and_exit_code_4(
-    place: Path, tmp_path: Path, small_bert: Path
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Loaded and checked at the start, the model is gone when the workers look for it.
-    model = Path(shutil.copytree(small_bert, tmp_path / "model"))
-    mine = ["--data", table(tmp_path), "--model", str(model), *SMALL, "--trials", "9"]
-    started = start(place, "failing", *mine, "--search.confirm_replicates", "0")
-    started.wait_for("run ")
-    shutil.rmtree(model)
-    code, out, err = started.ended()
-    assert code == 4, out + err
-    (line,) = err.splitlines()
-    assert line.startswith("error: the first trials all failed with the same error: model.name is")
+    monkeypatch.setattr(phases, "run_trial", fakes.run_trial_with_a_broken_library)
+    mine = ["--data", table(tmp_path), *SMALL, "--trials", "9"]
+    where = ["--output.directory", str(place), "--name", "failing"]
+    assert main([*mine, *where, "--search.confirm_replicates", "0"]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: the first trials all failed with the same error: RuntimeError: fake: a library is"
+    )
     run = Run(directory=place / "failing")
     assert run.record["status"] == "aborted"
     assert (run.trials["status"] == "failed").sum() == 3

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from results.errors import RunError
-from results.run import Run, create_run
+from results.new_run import create_run
+from results.run import Run
 from training.errors import InputError
 from training.options import read_yaml, to_yaml
 from tuning.config import Configuration
@@ -17,6 +18,7 @@ from tuning.start import (
     read_command,
     shipped_names,
     to_plain,
+    with_name,
     write_configuration,
 )
 
@@ -201,7 +203,7 @@ def test_what_print_config_prints_repeats_the_configuration(
 def test_a_run_keeps_its_configuration_without_the_name(tmp_path: Path) -> None:
     directory = str(tmp_path / "runs")
     configuration = resolved("--name", "first", "--output.directory", directory)
-    run = new_run(configuration, "ignored")
+    run = new_run(configuration)
     assert run.directory == tmp_path / "runs" / "first"
     assert "name" not in yaml.safe_load(run.config.read_text())["output"]
     again = resolved("--config", str(run.config), "--name", "first")
@@ -211,7 +213,8 @@ def test_a_run_keeps_its_configuration_without_the_name(tmp_path: Path) -> None:
 def test_a_run_without_a_name_is_named_after_its_configuration_and_the_time(
     tmp_path: Path,
 ) -> None:
-    run = new_run(resolved("--output.directory", str(tmp_path)), "ci")
+    configuration = resolved("--output.directory", str(tmp_path))
+    run = new_run(with_name(configuration, "ci"))
     assert run.directory.parent == tmp_path
     assert run.directory.name.startswith("ci-2")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from results.errors import RunError
-from results.run import Run, create_run
+from results.new_run import create_run
+from results.run import Run
 from tests.tuning.builders import FACTS, configuration, trial
 from tuning.recorder import Recorder
 from tuning.status import describe, main

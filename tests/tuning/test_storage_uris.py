@@ -6,7 +6,8 @@ import pytest
 
 from results.errors import StorageError
 from results.mirror import Mirror
-from results.run import Run, create_run
+from results.new_run import create_run
+from results.run import Run
 from results.storage import Storage
 from tests.tuning.builders import FACTS, configuration, trial
 from training.errors import InputError

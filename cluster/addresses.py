@@ -1,0 +1,28 @@
+"""Which Ray a search joins: the configured one, else the one that the environment names."""
+
+import os
+
+ENVIRONMENT = "RAY_ADDRESS"
+"""Ray's own variable, which it sets for its jobs, too."""
+
+
+def address_to_join(configured: str | None) -> str | None:
+    """`auto` or HOST:PORT of the Ray to join; None: one of our own is started."""
+    address = configured or os.environ.get(ENVIRONMENT) or None
+    return None if address == "local" else address
+
+
+def problem_of_address(configured: str | None) -> str:
+    """What is wrong with the address, in one line, or nothing."""
+    address = address_to_join(configured)
+    if address is None or "://" not in address:
+        return ""
+    name = "address" if configured else f"the environment's {ENVIRONMENT}"
+    # Tune would run inside the cluster there, and the run's files with it.
+    host = address.partition("://")[2].rpartition(":")[0] or "HEAD"
+    head = address if address.startswith("http") else f"http://{host}:8265"
+    return (
+        f"{name} is {address!r}, but must be auto or HOST:PORT: through {address.partition('://')[0]}"
+        f":// the search would not run here; submit it as a job: python -m cluster.submit --head"
+        f" {head} OPTIONS"
+    )

@@ -1,0 +1,79 @@
+"""Each node of the cluster asked a question of its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.resources import Resources, fits
+
+ANSWER_WITHIN_S = 120.0
+"""A node's first answer waits for a process that imports the libraries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node that is alive."""
+
+    node_id: str
+    host: str
+    address: str
+
+    def __str__(self) -> str:
+        """As a person finds it: host name and IP address."""
+        return f"{self.host} ({self.address})"
+
+
+def nodes_for(resources: Resources) -> list[Node]:
+    """Nodes that hold a trial, busy or not, in order of their addresses."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
+    found = [
+        Node(
+            node_id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            address=node["NodeManagerAddress"],
+        )
+        for node in nodes
+        if node["Alive"] and fits(node["Resources"], resources)
+    ]
+    return sorted(found, key=lambda node: node.address)
+
+
+def ask_each(
+    nodes: Sequence[Node], question: Callable[..., str], *arguments: Any
+) -> dict[Node, str]:
+    """What `question(node, *arguments)` returns on each node, all asked at once.
+
+    Args:
+        nodes: whom to ask.
+        question: a function of a module, run in a process on the node; what it raises is its
+            answer, in one line.
+        arguments: sent to each; what is large is better put in the object store before.
+    """
+    ask = ray.remote(num_cpus=0, max_retries=0)(question)
+    asked = {
+        node: ask.options(
+            name=f"{question.__name__} {node}",
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.node_id, soft=False),
+        ).remote(node, *arguments)
+        for node in nodes
+    }
+    ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_WITHIN_S)
+    return {
+        node: _answer(reference, is_there=reference in ready) for node, reference in asked.items()
+    }
+
+
+def _answer(reference: Any, *, is_there: bool) -> str:
+    if not is_there:
+        ray.cancel(reference, force=True)
+        return f"no answer within {ANSWER_WITHIN_S:g} s"
+    try:
+        return str(ray.get(reference, timeout=10))
+    except RayTaskError as error:
+        return f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:200]}"
+    except (RayError, GetTimeoutError) as error:
+        return " ".join(str(error).split())[:200]

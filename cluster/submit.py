@@ -1,0 +1,127 @@
+"""`python -m cluster.submit`: a search, or the final evaluation, as a job of a Ray cluster."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
+
+from cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from cluster.jobs import Jobs
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_HEAD = "http://127.0.0.1:8265"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, exit code 2."""
+        self.exit(BAD_INPUT, f"error: {message}; see python -m cluster.submit -h\n")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = _make_parser()
+    options, passed_on = parser.parse_known_args(arguments)
+    if (options.stop or options.follow) and (passed_on or options.final or options.name):
+        parser.error("--stop and --follow take a job's id and nothing else")
+    try:
+        return _act(options, passed_on)
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m cluster.submit",
+        usage="%(prog)s [--head URL] [--final] OPTIONS",
+        description="Run tuning.search (with --final: evaluation.final) as a job of a Ray cluster"
+        " and show what it prints. OPTIONS are that command's and are passed on; paths among them"
+        " are those of the head node. The program is sent along; libraries have to be there.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--head",
+        metavar="URL",
+        default=os.environ.get("RAY_API_SERVER_ADDRESS") or _HEAD,
+        help=f"the dashboard's address; default: RAY_API_SERVER_ADDRESS, else {_HEAD}",
+    )
+    parser.add_argument("--name", help="name of the run; default: job- and the UTC time")
+    parser.add_argument(
+        "--final", action="store_true", help="evaluation.final instead of a search, with a GPU"
+    )
+    parser.add_argument(
+        "--gpus",
+        type=float,
+        metavar="N",
+        help="GPUs of the command itself, not of its trials; default: 1 with --final, else 0",
+    )
+    parser.add_argument(
+        "--detach", action="store_true", help="do not wait: print the job's id and end"
+    )
+    parser.add_argument("--follow", metavar="ID", help="show what a job prints until it ends")
+    parser.add_argument(
+        "--stop", metavar="ID", help="end a job; its search writes checkpoints and can go on"
+    )
+    return parser
+
+
+def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
+    from cluster.jobs import Jobs  # after -h, which needs none of Ray
+
+    jobs = Jobs(options.head)
+    if options.stop:
+        ended = jobs.stop(options.stop)
+        print(f"job {options.stop} ended: {ended.status}")
+        return DONE
+    if options.follow:
+        return _follow(jobs, options.follow)
+    command, name = command_of(options, passed_on)
+    gpus = options.gpus if options.gpus is not None else float(options.final)
+    job_id = jobs.submit(command, name=name, gpus=gpus)
+    print(f"job {job_id}, run {name}; dashboard {options.head}", flush=True)
+    if options.detach:
+        print(f"Next: python -m cluster.submit --follow {job_id}, or --stop {job_id}")
+        return DONE
+    return _follow(jobs, job_id)
+
+
+def command_of(options: argparse.Namespace, passed_on: Sequence[str]) -> tuple[list[str], str]:
+    """The command that the job runs, and the name of its run.
+
+    Args:
+        options: of this command.
+        passed_on: options of the other one, unread but for `--resume`, which names a run itself,
+            and `--run`.
+    """
+    passed = list(passed_on)
+    if options.final:
+        name = passed[passed.index("--run") + 1] if "--run" in passed[:-1] else "?"
+        return ["python", "-m", "evaluation.final", *passed], name
+    name = options.name
+    if name is None and "--resume" not in passed:
+        name = f"job-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    named = ["--name", name] if name is not None else []
+    return ["python", "-m", "tuning.search", *passed, *named], name or "resumed"
+
+
+def _follow(jobs: "Jobs", job_id: str) -> int:
+    try:
+        ended = jobs.follow(job_id, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(
+            f"\nThe job goes on. Next: python -m cluster.submit --follow {job_id}, or --stop"
+            f" {job_id}"
+        )
+        return INTERRUPTED
+    print(f"job {job_id} ended: {ended.status}, exit code {ended.exit_code}")
+    return ended.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""Searches over several hosts of a real network: code, shared places, hosts that leave and join."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.cluster.hosts import Host, Hosts, needs_hosts, network
+from tests.faults.breaking import SHORT, kill_driver, num_shown, wait_until
+from tests.faults.s3 import s3_server
+from tests.tuning.searching import Run, Started, command
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_hosts]
+
+LONGER = [*SHORT, "--training.epochs", "50", "--search.max_concurrent", "4", "--trials", "6"]
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    """A network without a host yet."""
+    scratch = Path(tempfile.mkdtemp(prefix="net"))
+    try:
+        with network(scratch) as found:
+            yield found
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.fixture
+def two(hosts: Hosts) -> tuple[Host, Host]:
+    """The head and another, a core each."""
+    head, other = hosts.add(), hosts.add()
+    hosts.start_ray(head, "--num-cpus", "1", is_head=True)
+    hosts.start_ray(other, "--num-cpus", "1")
+    return head, other
+
+
+def searching(host: Host, directory: Path, name: str, *arguments: str) -> Started:
+    """A search whose driver runs on a host, from a directory without the project."""
+    return Started(host.start(*command(directory, name, *arguments), cwd=directory))
+
+
+def addresses(run: Run) -> set[str]:
+    """Of the hosts that trials have run on so far."""
+    path = run.directory / "workers.csv"
+    return set(pd.read_csv(path)["address"]) if path.exists() else set()
+
+
+def test_a_search_uses_hosts_that_join_and_outlives_one_that_is_cut_off(
+    hosts: Hosts, two: tuple[Host, Host], tmp_path: Path
+) -> None:
+    head, other = two
+    run = Run(directory=tmp_path / "three")
+    started = searching(head, tmp_path, "three", *LONGER, "--address", hosts.ray_address)
+    wait_until(lambda: addresses(run) == {head.address, other.address}, started)
+    workers = pd.read_csv(run.directory / "workers.csv")
+    there = workers[workers["address"] == other.address]["trial_id"].iloc[-1]
+    wait_until(lambda: num_shown(run, there) > 0, started)
+    other.cut_off()
+    late = hosts.add()
+    hosts.start_ray(late, "--num-cpus", "1")
+    code, out, err = started.ended()
+    assert code == 0, out + err
+    workers = pd.read_csv(run.directory / "workers.csv")
+    print(workers.to_string())
+    assert addresses(run) == {head.address, other.address, late.address}
+    assert f"{there} lost its process or node" in out
+    assert workers[workers["trial_id"] == there]["address"].iloc[-1] != other.address
+    assert run.record["status"] == "completed"
+    assert len(run.trials) == 6
+    assert not run.trials["status"].isin(["failed", "running"]).any()
+    assert not run.curves.duplicated(["trial_id", "examples"]).any()
+
+
+def test_a_directory_that_a_host_does_not_share_is_refused_before_anything_starts(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    head, other = hosts.add(), hosts.add()
+    hosts.start_ray(head, "--num-cpus", "1", is_head=True)
+    hosts.start_ray(other, "--num-cpus", "1", hidden=[tmp_path])
+    joined = ["--address", hosts.ray_address]
+    for arguments in ([], ["--dry-run"], ["--cluster.storage_path", str(tmp_path / "shared")]):
+        ended = head.run(*command(tmp_path / "runs", "refused", *SHORT, *joined, *arguments))
+        assert ended.returncode == 2, ended.stdout + ended.stderr
+        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        (line,) = ended.stderr.splitlines()
+        name = "cluster.storage_path" if "--cluster.storage_path" in arguments else "output"
+        assert line.startswith(f"error: {name}")
+        assert "1 of 2 nodes do not share it" in line
+        assert f"({other.address}): does not see what this machine writes there" in line
+        assert f"({head.address})" not in line
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_its_uri(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    head, other = hosts.add(), hosts.add()
+    run = Run(directory=tmp_path / "stored")
+    with s3_server(f"{hosts.subnet}.254") as server:
+        for host in (head, other):
+            host.environment.update(server.environment)
+        hosts.start_ray(head, "--num-cpus", "1", is_head=True)
+        hosts.start_ray(other, "--num-cpus", "1", hidden=[tmp_path])
+        stored = ["--address", hosts.ray_address, "--cluster.storage_path", server.place]
+        started = searching(head, tmp_path, "stored", *LONGER, *stored)
+        wait_until(lambda: len(addresses(run)) == 2 and num_shown(run, "t0001") > 1, started)
+        known = set(run.curves["trial_id"])
+        kill_driver(started)
+        shutil.rmtree(run.directory)
+        uri = f"{server.place}/stored"
+        again = searching(head, tmp_path, "stored", "--resume", uri)
+        code, out, err = again.ended()
+        assert code == 0, out + err
+        assert known <= set(run.curves["trial_id"])
+        assert run.record["status"] == "completed"
+        assert addresses(run) == {head.address, other.address}
+        assert not run.curves.duplicated(["trial_id", "examples"]).any()
+        shutil.rmtree(run.directory)
+        final = head.start(
+            *(sys.executable, "-m", "evaluation.final", "--run", uri, "--gates", "none"),
+            cwd=tmp_path,
+        )
+        out, err = final.communicate()
+        assert final.returncode == 0, out + err
+        assert "Report " in out

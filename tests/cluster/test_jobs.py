@@ -1,0 +1,221 @@
+"""Searches and final evaluations as jobs of a cluster, and what its dashboard shows of them."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cluster.submit import main
+from tests.cluster.heads import ROOT, Head, ray_head
+from tests.faults.breaking import SHORT, num_shown, wait_until
+from tests.tuning.searching import Run, Started
+from tuning.telemetry import OF_TRIALS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SLOWER = [*SHORT, "--training.epochs", "12"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with ray_head("--num-cpus", "2") as found:
+        yield found
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """A search as a job, and what was seen of it while it ran."""
+
+    run: Run
+    code: int = -1
+    out: str = ""
+    err: str = ""
+    jobs: Any = None
+    actors: Any = None
+    metrics: Any = None
+    status: str = ""
+    log: str = ""
+
+
+def submit(head: Head, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    process = head.python("cluster.submit", "--head", head.dashboard, *arguments, **environment)
+    out, err = process.communicate(timeout=280)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def watched(head: Head, place: Path) -> Watched:
+    found = Watched(run=Run(directory=place / "first"))
+    process = head.python(
+        *("cluster.submit", "--head", head.dashboard, "--name", "first", *SLOWER),
+        *("--output.directory", str(place)),
+    )
+    started = Started(process)
+    wait_until(lambda: num_shown(found.run, "t0001") >= 2, started)
+
+    def has_metrics() -> bool:  # they are sent every few seconds
+        found.metrics = head.metrics()
+        return "severity_search_best_f1_macro" in found.metrics
+
+    wait_until(has_metrics, started)
+    worker = pd.read_csv(found.run.directory / "workers.csv").iloc[-1]
+    found.jobs = head.ask("/api/jobs/")
+    found.actors = head.ask("/api/v0/actors?detail=1")["data"]["result"]["result"]
+    status = head.python("tuning.status", "--run", str(found.run.directory))
+    found.status = status.communicate()[0]
+    found.log = head.ask(f"/api/v0/logs/file?actor_id={worker['actor_id']}&lines=100")
+    found.out, found.err = process.communicate()
+    found.code = process.returncode
+    return found
+
+
+def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
+    assert watched.code == 0, watched.out + watched.err
+    assert watched.err == ""
+    assert re.match(r"job raysubmit_\w+, run first; dashboard http://", watched.out)
+    assert "t0001 begins: " in watched.out
+    assert watched.out.count("t0001 begins: ") == 1
+    assert watched.out.splitlines()[-1].endswith("ended: SUCCEEDED, exit code 0")
+    assert watched.run.record["status"] == "completed"
+
+
+def test_the_dashboard_lists_the_job_with_its_run_and_command(watched: Watched) -> None:
+    (job,) = [one for one in watched.jobs if one["type"] == "SUBMISSION"]
+    assert job["metadata"]["run"] == "first"
+    assert job["metadata"]["command"].startswith("python -m tuning.search --config ci")
+    assert job["status"] == "RUNNING"
+
+
+def test_the_dashboard_lists_an_actor_that_stands_for_the_search(watched: Watched) -> None:
+    names = [actor["name"] for actor in watched.actors if actor["state"] == "ALIVE"]
+    assert sum(name.startswith("search first ") for name in names) == 1
+
+
+def test_the_status_tells_where_a_trial_is_found_in_the_dashboard(watched: Watched) -> None:
+    found = re.search(
+        r"worker +t0001 on \S+ \(127\.0\.0\.1\), process (\d+), actor (\w+)", watched.status
+    )
+    assert found, watched.status
+    (actor,) = [one for one in watched.actors if one["actor_id"] == found[2]]
+    assert (str(actor["pid"]), actor["state"]) == (found[1], "ALIVE")
+
+
+def test_the_log_of_a_worker_begins_each_line_with_its_trial(watched: Watched) -> None:
+    lines = [line for line in watched.log.splitlines() if "macro-F1" in line]
+    assert lines, watched.log
+    assert all(re.match(r"t000\d \d{4}-\d\d-\d\d ", line) for line in lines)
+
+
+def test_the_metrics_tell_of_trials_scores_and_speed_with_few_labels(watched: Watched) -> None:
+    metrics = watched.metrics
+    assert metrics["severity_search_trials"]['run="first",state="completed"'] == 1
+    assert metrics["severity_search_trials"]['run="first",state="running"'] == 1
+    assert metrics["severity_search_trial_number"] == {'run="first",slot="0"': 1}
+    assert metrics["severity_search_rows_per_second"]['run="first",slot="0"'] > 0
+    shown = watched.run.curves["f1_macro"].tolist()
+    (score,) = metrics["severity_search_f1_macro"].values()
+    assert any(abs(score - one) < 1e-9 for one in shown)
+    best = watched.run.trials.loc["t0000", "f1_macro"]
+    assert metrics["severity_search_best_f1_macro"]['run="first"'] == pytest.approx(best)
+
+
+def test_the_grafana_dashboard_shows_every_metric_and_no_other() -> None:
+    path = ROOT / "cluster" / "monitoring" / "grafana-dashboard.json"
+    panels = json.loads(path.read_text())["panels"]
+    asked = {
+        name
+        for panel in panels
+        for target in panel["targets"]
+        for name in re.findall(r"ray_severity_search_(\w+)", target["expr"])
+    }
+    assert asked == {*OF_TRIALS, "trials", "best_f1_macro"}
+
+
+def test_a_job_passes_the_exit_code_of_its_command_on(head: Head, place: Path) -> None:
+    code, out, err = submit(head, "--trials", "0", "--output.directory", str(place))
+    assert code == 2, out + err
+    assert "search.trials" in out
+    assert out.splitlines()[-1].endswith("ended: FAILED, exit code 2")
+
+
+def test_a_stopped_search_goes_on_as_another_job_and_its_winner_is_tested_by_a_third(
+    head: Head, place: Path
+) -> None:
+    run = Run(directory=place / "stopped")
+    where = ["--name", "stopped", "--output.directory", str(place)]
+    code, out, err = submit(head, "--detach", *where, *SLOWER)
+    assert code == 0, out + err
+    job = out.split()[1].rstrip(",")
+    deadline = time.monotonic() + 120
+    while num_shown(run, "t0001") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    code, out, err = submit(head, "--stop", job)
+    assert (code, out) == (0, f"job {job} ended: STOPPED\n"), err
+    assert run.record["status"] == "interrupted"
+    code, out, err = submit(head, "--follow", job)
+    assert code == 143
+    assert "--resume --name stopped goes on" in out
+    known = num_shown(run, "t0001")
+    code, out, err = submit(head, *where, "--resume")
+    assert code == 0, out + err
+    assert run.record["status"] == "completed"
+    assert num_shown(run, "t0001") > known
+    assert not run.curves.duplicated(["trial_id", "examples"]).any()
+    final = ["--final", "--gpus", "0", "--run", str(run.directory), "--gates", "none"]
+    code, out, err = submit(head, *final)
+    assert code == 0, out + err
+    assert (run.directory / "final" / "reports" / "evaluation_report.json").exists()
+
+
+def test_a_wrong_token_and_an_unknown_job_are_told_in_one_line(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0" * 64)
+    wrong = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    for arguments, environment in ((["--trials", "1"], wrong), (["--stop", "raysubmit_no"], {})):
+        code, out, err = submit(head, *arguments, **environment)
+        assert (code, out) == (1, "")
+        (line,) = err.splitlines()
+        assert line.startswith(f"error: the cluster at {head.dashboard} does not do that (")
+
+
+def test_a_search_with_a_wrong_token_is_refused_in_one_line(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0" * 64)
+    search = head.python(
+        *("tuning.search", "--config", "ci", "--address", head.address),
+        *("--output.directory", str(tmp_path / "runs")),
+        RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"),
+    )
+    out, err = search.communicate()
+    assert search.returncode == 1, out + err
+    (line,) = err.splitlines()
+    assert "wants its token" in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--gpus", "many"], "argument --gpus: invalid float value: 'many'"),
+        (["--stop", "x", "--trials", "3"], "take a job's id and nothing else"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line

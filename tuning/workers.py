@@ -1,0 +1,49 @@
+"""Where a trial runs: what finds its process in the cluster, and its lines in the dashboard."""
+
+import logging
+import os
+import socket
+import sys
+from dataclasses import dataclass
+
+import ray
+from ray.util import get_node_ip_address
+
+from results.log import PACKAGES, quiet_libraries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A process that runs trials."""
+
+    node: str
+    """Host name."""
+    address: str
+    """IP address of the node."""
+    process: int
+    """Process id there."""
+    actor_id: str
+    """As the Ray dashboard lists it."""
+
+
+def this_worker() -> Worker:
+    """The process that asks, which is a trial's."""
+    return Worker(
+        node=socket.gethostname(),
+        address=get_node_ip_address(),  # type: ignore[no-untyped-call]  # Ray's own
+        process=os.getpid(),
+        actor_id=ray.get_runtime_context().get_actor_id() or "",
+    )
+
+
+def log_as(trial_id: str) -> None:
+    """Begin each line that this process logs with the trial; the dashboard shows them.
+
+    Libraries and our packages alike, to standard output, which Ray keeps a file of.
+    """
+    quiet_libraries()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(f"{trial_id} %(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().handlers = [handler]
+    for name in PACKAGES:
+        logging.getLogger(name).setLevel(logging.INFO)
