@@ -1,13 +1,13 @@
 """Commands of ours as jobs of a Ray cluster, by Ray's own job API over HTTP."""
 
 import asyncio
-import logging
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.code import packages_to_send
@@ -41,7 +41,6 @@ class Jobs:
         Raises:
             ClusterError: it does not answer, or wants another token.
         """
-        logging.getLogger("ray").setLevel(logging.ERROR)
         self._head = head
         self._client: Any = self._asked(lambda: JobSubmissionClient(head))
 
@@ -124,7 +123,7 @@ class Jobs:
     def _asked(self, request: Callable[[], Any]) -> Any:
         try:
             return request()
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (RayError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ClusterError(
                 f"the cluster at {self._head} does not do that ({reason}); check --head, the"

@@ -1,6 +1,7 @@
 """`python -m cluster.submit`: a search, or the final evaluation, as a job of a Ray cluster."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
     from cluster.jobs import Jobs  # after -h, which needs none of Ray
+
+    logging.disable(logging.WARNING)  # Ray's client tells of uploads and connections
 
     jobs = Jobs(options.head)
     if options.stop:

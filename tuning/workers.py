@@ -2,12 +2,10 @@
 
 import logging
 import os
-import socket
 import sys
 from dataclasses import dataclass
 
 import ray
-from ray.util import get_node_ip_address
 
 from results.log import PACKAGES, quiet_libraries
 
@@ -28,11 +26,14 @@ class Worker:
 
 def this_worker() -> Worker:
     """The process that asks, which is a trial's."""
+    context = ray.get_runtime_context()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
+    here = next(node for node in nodes if node["NodeID"] == context.get_node_id())
     return Worker(
-        node=socket.gethostname(),
-        address=get_node_ip_address(),  # type: ignore[no-untyped-call]  # Ray's own
+        node=here["NodeManagerHostname"],
+        address=here["NodeManagerAddress"],
         process=os.getpid(),
-        actor_id=ray.get_runtime_context().get_actor_id() or "",
+        actor_id=context.get_actor_id() or "",
     )
 
 

@@ -104,7 +104,7 @@ def test_the_dashboard_lists_an_actor_that_stands_for_the_search(watched: Watche
 
 def test_the_status_tells_where_a_trial_is_found_in_the_dashboard(watched: Watched) -> None:
     found = re.search(
-        r"worker +t0001 on \S+ \(127\.0\.0\.1\), process (\d+), actor (\w+)", watched.status
+        r"worker +t0001 on \S+ \([\d.]+\), process (\d+), actor (\w+)", watched.status
     )
     assert found, watched.status
     (actor,) = [one for one in watched.actors if one["actor_id"] == found[2]]
@@ -166,7 +166,7 @@ def test_a_stopped_search_goes_on_as_another_job_and_its_winner_is_tested_by_a_t
     assert run.record["status"] == "interrupted"
     code, out, err = submit(head, "--follow", job)
     assert code == 143
-    assert "--resume --name stopped goes on" in out
+    assert "Next: python -m tuning.search --resume --name stopped" in out
     known = num_shown(run, "t0001")
     code, out, err = submit(head, *where, "--resume")
     assert code == 0, out + err
