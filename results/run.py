@@ -22,7 +22,7 @@ CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
     *("accuracy", "learning_rate", "collapsed"),
 )
-WORKER_COLUMNS = ("trial_id", "at", "node", "address", "process", "actor_id")
+WORKER_COLUMNS = (*("trial_id", "at", "node", "address", "node_id", "process", "actor_id", "gpu"),)
 _BEFORE_PARAMETERS = ("trial_id", "status", "source")
 _AFTER_PARAMETERS = (
     *("f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds", "error"),

@@ -4,6 +4,8 @@ import os
 
 import torch
 
+from training.errors import InputError
+
 _MOST_CONTEXT = 2**30
 """Bytes that a process is taken to hold beside torch's allocator where its own cannot be told."""
 
@@ -27,13 +29,23 @@ def cap_memory(share: float) -> None:
     process's CUDA context, as it is measured now, is taken off the share before.
 
     Args:
-        share: above 0; a whole card, and a machine without one, need no cap.
+        share: a whole card, none of one, and a machine without one need no cap.
+
+    Raises:
+        InputError: the context alone takes the share.
     """
     if share <= 0 or share >= 1 or not torch.cuda.is_available():
         return
     torch.zeros(1, device="cuda")  # makes the context
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(max(share - context_memory() / total, 0.0))
+    context = context_memory()
+    if share * total <= context:
+        raise InputError(
+            f"cluster.gpus_per_trial is {share:g}, but that share of {torch.cuda.get_device_name()}"
+            f" ({share * total / 2**20:,.0f} MiB) does not hold a process's CUDA context"
+            f" ({context / 2**20:,.0f} MiB); give trials a larger share"
+        )
+    torch.cuda.set_per_process_memory_fraction(share - context / total)
 
 
 def context_memory() -> int:

@@ -18,10 +18,14 @@ class Worker:
     """Host name."""
     address: str
     """IP address of the node."""
+    node_id: str
+    """Of the node, as the Ray dashboard lists it."""
     process: int
     """Process id there."""
     actor_id: str
     """As the Ray dashboard lists it."""
+    gpu: str
+    """Number of its card on the node; empty without one."""
 
 
 def this_worker() -> Worker:
@@ -32,8 +36,10 @@ def this_worker() -> Worker:
     return Worker(
         node=here["NodeManagerHostname"],
         address=here["NodeManagerAddress"],
+        node_id=here["NodeID"],
         process=os.getpid(),
         actor_id=context.get_actor_id() or "",
+        gpu=",".join(context.get_accelerator_ids().get("GPU", [])),
     )
 
 

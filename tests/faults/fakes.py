@@ -1,10 +1,13 @@
 """Fakes for what cannot be here: a device whose memory runs out, a broken library, a GPU."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import Any, Literal
 from unittest import mock
 
+import pynvml
 import torch
 from torch.nn.modules.module import (
     register_module_forward_hook,
@@ -65,6 +68,48 @@ def run_trial_on_a_small_device(
     """A trial in a worker whose (fake) device holds few rows."""
     with device_memory_for(ROWS_OF_A_SMALL_DEVICE):
         run_trial(config, data, surroundings)
+
+
+@contextmanager
+def card(
+    *, total: int, context: int, others: int, sees_itself: bool = True
+) -> Iterator[list[float]]:
+    """A fake GPU that this process shares with others; it computes nothing.
+
+    Args:
+        total: bytes of its memory.
+        context: bytes that this process holds beside torch's allocator, which holds a tenth of it.
+        others: bytes that other processes hold.
+        sees_itself: whether the driver's list of processes names this one, as it does outside of
+            containers.
+
+    Yields:
+        Shares to which torch's allocator was capped, in order.
+    """
+    capped: list[float] = []
+    reserved = context // 10
+    listed = [SimpleNamespace(pid=1, usedGpuMemory=others)]
+    if sees_itself:
+        listed.append(SimpleNamespace(pid=os.getpid(), usedGpuMemory=context + reserved))
+    about = SimpleNamespace(total_memory=total, uuid="fake")
+    answers: dict[str, Any] = {
+        "is_available": True,
+        "get_device_name": "Fake GPU",
+        "get_device_properties": about,
+        "memory_reserved": reserved,
+        "max_memory_reserved": 2 * reserved,
+        "mem_get_info": (total - context - reserved - others, total),
+    }
+    driver = {"nvmlInit": None, "nvmlDeviceGetHandleByUUID": "fake"}
+    with ExitStack() as stack:
+        for name, answer in answers.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, lambda *_, is_=answer: is_))
+        for name, answer in (driver | {"nvmlDeviceGetComputeRunningProcesses": listed}).items():
+            stack.enter_context(mock.patch.object(pynvml, name, lambda *_, is_=answer: is_))
+        cap = mock.patch.object(torch.cuda, "set_per_process_memory_fraction", capped.append)
+        stack.enter_context(cap)
+        stack.enter_context(mock.patch.object(torch, "zeros"))
+        yield capped
 
 
 def run_trial_with_a_broken_library(
