@@ -76,23 +76,27 @@ def test_a_search_uses_hosts_that_join_and_outlives_one_that_is_cut_off(
     assert not run.curves.duplicated(["trial_id", "examples"]).any()
 
 
-def test_a_directory_that_a_host_does_not_share_is_refused_before_anything_starts(
+def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_anything_starts(
     hosts: Hosts, tmp_path: Path
 ) -> None:
-    head, other = hosts.add(), hosts.add()
+    head, other, broken = hosts.add(), hosts.add(), hosts.add()
+    library = hosts.scratch / "broken" / "transformers"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("raise ImportError('no such library here')\n")
+    broken.environment["PYTHONPATH"] = str(library.parent)
     hosts.start_ray(head, "--num-cpus", "1", is_head=True)
     hosts.start_ray(other, "--num-cpus", "1", hidden=[tmp_path])
+    hosts.start_ray(broken, "--num-cpus", "1")
     joined = ["--address", hosts.ray_address]
-    for arguments in ([], ["--dry-run"], ["--cluster.storage_path", str(tmp_path / "shared")]):
+    for arguments in (["--dry-run"], ["--cluster.storage_path", str(tmp_path / "shared")]):
         ended = head.run(*command(tmp_path / "runs", "refused", *SHORT, *joined, *arguments))
         assert ended.returncode == 2, ended.stdout + ended.stderr
-        assert len(ended.stderr.splitlines()) == 1, ended.stderr
-        (line,) = ended.stderr.splitlines()
-        name = "cluster.storage_path" if "--cluster.storage_path" in arguments else "output"
-        assert line.startswith(f"error: {name}")
-        assert "1 of 2 nodes do not share it" in line
-        assert f"({other.address}): does not see what this machine writes there" in line
-        assert f"({head.address})" not in line
+        program, place = ended.stderr.splitlines()
+        assert f"({broken.address}) cannot train this model: " in program
+        assert "no such library here" in program
+        assert ("cluster.storage_path is" if len(arguments) > 1 else "output.directory is") in place
+        assert f"({other.address}): does not see what this machine writes there" in place
+        assert f"({head.address})" not in ended.stderr
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -57,6 +57,17 @@ def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
     assert told["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
 
 
+def test_running_trials_are_told_with_the_process_that_they_run_in_now(tmp_path: Path) -> None:
+    trials = [trial(0, (3000, 0.5), status="completed"), trial(1), trial(2)]
+    run = recorded(tmp_path, trials)
+    for trial_id, host in (("t0000", "a"), ("t0001", "a"), ("t0001", "b")):
+        where = {"node": host, "address": "10.0.0.1", "process": 7, "actor_id": "f00"}
+        run.append_worker({"trial_id": trial_id, "at": "2026-01-01T00:00:00+00:00", **where})
+    assert [line for line in describe(run) if line.startswith("worker")] == [
+        "worker    t0001 on b (10.0.0.1), process 7, actor f00, since 2026-01-01T00:00:00+00:00"
+    ]
+
+
 def test_a_search_whose_process_is_gone_is_told_from_a_running_one(tmp_path: Path) -> None:
     run = recorded(tmp_path, [trial(0)])
     assert "its process was lost" in lines(run)["status"]
