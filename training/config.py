@@ -39,7 +39,7 @@ class DataConfig(Section):
     """Which rows are read, which are kept, and how they are split."""
 
     path: str
-    """Table of texts: a CSV, Parquet or JSON Lines file, or `sample`, the bundled one."""
+    """Table of texts: a CSV, Parquet or JSON Lines file, its URI, or `sample`, the bundled one."""
     text_column: ColumnName = "text"
     """Column that holds the text."""
     label_column: ColumnName = "final_label"

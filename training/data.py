@@ -21,6 +21,7 @@ from training.cleaning import (
 )
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
+from training.fetched import is_uri, local_copy
 from training.folding import identity_of_text
 from training.groups import group_rows
 from training.low_confidence import beside_test
@@ -192,6 +193,8 @@ def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
 def _file(config: DataConfig) -> Path:
     if config.path == SAMPLE:
         return Path(__file__).parent / "sample" / "sample.csv"
+    if is_uri(config.path):
+        return local_copy(config.path)
     path = Path(config.path)
     return path.expanduser() if path.parts[:1] == ("~",) else path
 

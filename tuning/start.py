@@ -241,7 +241,7 @@ def _shipped(name: str) -> Values:
 def _absolute(configuration: Configuration) -> Configuration:
     """Local paths made absolute, so that the run repeats from any directory and in any worker."""
     data, model = configuration.data, configuration.model
-    if data.path != SAMPLE:
+    if data.path != SAMPLE and not is_uri(data.path):
         data = data.model_copy(update={"path": _absolute_path(data.path)})
     if model.name != TINY and Path(os.path.expanduser(model.name)).is_dir():  # noqa: PTH111
         model = model.model_copy(update={"name": _absolute_path(model.name)})

@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.hosts import Host, Hosts, needs_hosts, network
 from tests.faults.breaking import SHORT, kill_driver, num_shown, wait_until
 from tests.faults.s3 import s3_server
-from tests.tuning.searching import Run, Started, command
+from tests.tuning.searching import ROOT, Run, Started, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_hosts]
 
@@ -110,7 +110,9 @@ def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_i
             host.environment.update(server.environment)
         hosts.start_ray(head, "--num-cpus", "1", is_head=True)
         hosts.start_ray(other, "--num-cpus", "1", hidden=[tmp_path])
+        server.put("tables/sample.csv", (ROOT / "training" / "sample" / "sample.csv").read_bytes())
         stored = ["--address", hosts.ray_address, "--cluster.storage_path", server.place]
+        stored += ["--data", f"s3://{server.bucket}/tables/sample.csv"]
         started = searching(head, tmp_path, "stored", *LONGER, *stored)
         wait_until(lambda: len(addresses(run)) == 2 and num_shown(run, "t0001") > 1, started)
         known = set(run.curves["trial_id"])

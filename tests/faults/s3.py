@@ -57,7 +57,12 @@ class S3Server:
 
     def make_bucket(self) -> None:
         """Make the bucket; a server forgets all at its end."""
-        request = urllib.request.Request(f"{self.endpoint}/{self.bucket}", method="PUT")
+        self.put("", None)
+
+    def put(self, name: str, content: bytes | None) -> None:
+        """Put a file into the bucket."""
+        where = f"{self.endpoint}/{self.bucket}/{name}".rstrip("/")
+        request = urllib.request.Request(where, method="PUT", data=content)
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
 
