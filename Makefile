@@ -9,11 +9,13 @@ FAULT_KILLS ?= 20
 FUZZ_INPUTS ?= 475
 FUZZ_PROCESSES ?= 25
 
-.PHONY: help demo test test-slow faults fuzz soak audit lint format ci-search clean
+.PHONY: help demo install check-install test test-slow faults fuzz soak audit lint format ci-search clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
+	@echo "make install    what a node of a cluster needs, into $(VENV): the dashboard, s3://"
+	@echo "make check-install  that it is whole"
 	@echo "make test       the test suite"
 	@echo "make test-slow  the tests that take long: processes killed, memory, whole searches twice"
 	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (an hour)"
@@ -40,10 +42,20 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 EXTRAS_run := [dashboard]
+EXTRAS_node := [dashboard,s3]
 EXTRAS_test := [dashboard,test]
 EXTRAS_lint := [lint]
 EXTRAS_audit := [audit]
 .PRECIOUS: $(VENV)/.installed-%
+
+# What a node of a cluster runs with: cluster/Dockerfile and cluster/launcher call it.
+install: $(VENV)/.installed-node
+
+# That it is whole: the commands, the dashboard, s3://.
+check-install: $(VENV)/.installed-node
+	@$(BIN)/python -m tuning.search --print-config >/dev/null
+	@$(BIN)/python -c 'import evaluation.final, ray.dashboard.optional_deps, s3fs, tuning.run_search'
+	@$(BIN)/ray --version
 
 demo: $(VENV)/.installed-run
 	@$(BIN)/python -m tuning.search --name demo-$(STAMP)

@@ -33,7 +33,8 @@ def wait_until(condition: Callable[[], bool], started: Started, seconds: float =
     """Wait for the moment at which something shall break."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert started.process.poll() is None, "it ended before the moment came"
+        if started.process.poll() is not None:
+            raise AssertionError(f"it ended before the moment came: {started.ended()}")
         assert time.monotonic() < deadline, "the moment never came"
         time.sleep(0.001)
 

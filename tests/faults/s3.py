@@ -62,7 +62,8 @@ class S3Server:
     def put(self, name: str, content: bytes | None) -> None:
         """Put a file into the bucket."""
         where = f"{self.endpoint}/{self.bucket}/{name}".rstrip("/")
-        request = urllib.request.Request(where, method="PUT", data=content)
+        kind = {"Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(where, method="PUT", data=content, headers=kind)
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.status == 200
 
