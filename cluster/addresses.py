@@ -7,7 +7,7 @@ ENVIRONMENT = "RAY_ADDRESS"
 
 
 def address_to_join(configured: str | None) -> str | None:
-    """`auto` or HOST:PORT of the Ray to join; None: one of our own is started."""
+    """`auto` or HOST:PORT of the Ray to join; None, as by `local`: one of our own is started."""
     address = configured or os.environ.get(ENVIRONMENT) or None
     return None if address == "local" else address
 
@@ -21,8 +21,9 @@ def problem_of_address(configured: str | None) -> str:
     # Tune would run inside the cluster there, and the run's files with it.
     host = address.partition("://")[2].rpartition(":")[0] or "HEAD"
     head = address if address.startswith("http") else f"http://{host}:8265"
+    scheme = address.partition("://")[0]
     return (
-        f"{name} is {address!r}, but must be auto or HOST:PORT: through {address.partition('://')[0]}"
-        f":// the search would not run here; submit it as a job: python -m cluster.submit --head"
-        f" {head} OPTIONS"
+        f"{name} is {address!r}, but must be auto, local or HOST:PORT: through {scheme}:// the"
+        f" search would not run here; submit it as a job: python -m cluster.submit --head {head}"
+        " OPTIONS"
     )

@@ -79,8 +79,8 @@ class ClusterConfig(Section):
     """Where trials run and what each is given."""
 
     address: str | None = None
-    """`auto` or HOST:PORT of a running Ray; null: what RAY_ADDRESS says, else a Ray of its own on
-    this machine."""
+    """`auto` or HOST:PORT of a running Ray; `local`: a Ray of its own on this machine; null: what
+    RAY_ADDRESS says, else `local`."""
     cpus_per_trial: Annotated[Number, Field(gt=0)] | None = None
     """CPU cores a trial, its threads; null: 1."""
     gpus_per_trial: Annotated[Number, Field(ge=0)] | None = None

@@ -73,7 +73,7 @@ def test_every_field_is_read_by_something_besides_its_definition() -> None:
         ("data", {"test_size": "1"}, "less than 1"),
         ("cluster", {"gpus_per_trial": "2"}, "at most 1"),
         ("cluster", {"cpus_per_trial": "0"}, "greater than 0"),
-        ("cluster", {"address": "ray://head:10001"}, "must be auto or HOST:PORT"),
+        ("cluster", {"address": "ray://head:10001"}, "must be auto, local or HOST:PORT"),
         ("model", {"weights": "none"}, "must be 'pretrained' or 'random'"),
         ("output", {"nam": "x"}, "did you mean name?"),
     ],
