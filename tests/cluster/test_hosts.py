@@ -76,6 +76,7 @@ def test_a_search_uses_hosts_that_join_and_outlives_one_that_is_cut_off(
     assert not run.curves.duplicated(["trial_id", "examples"]).any()
 
 
+@pytest.mark.long
 def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_anything_starts(
     hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.long
 def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_its_uri(
     hosts: Hosts, tmp_path: Path
 ) -> None:

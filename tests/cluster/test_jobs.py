@@ -149,6 +149,7 @@ def test_a_job_passes_the_exit_code_of_its_command_on(head: Head, place: Path) -
     assert out.splitlines()[-1].endswith("ended: FAILED, exit code 2")
 
 
+@pytest.mark.long
 def test_a_stopped_search_goes_on_as_another_job_and_its_winner_is_tested_by_a_third(
     head: Head, place: Path
 ) -> None:

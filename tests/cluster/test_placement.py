@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from tests.faults.breaking import SHORT
 from tests.tuning.searching import Run, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, fi
     assert not (run_directory / "final" / ".retrain").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sign",
     ["evaluation_report.json", pytest.param("error_analysis.json", marks=pytest.mark.long)],

@@ -23,7 +23,7 @@ from tests.tuning.searching import IN_TURN, Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-NUM_KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+NUM_KILLS = int(os.environ.get("FAULT_KILLS", "2"))
 SEED = int(os.environ.get("FAULT_SEED", "42"))
 
 

@@ -23,6 +23,7 @@ def copied(unbroken_confirmed: Unbroken, tmp_path: Path) -> Run:
     )
 
 
+@pytest.mark.long
 def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place: Path) -> None:
     run = Run(directory=place / "twin")
     started = start(place, "twin", *SHORT)

@@ -22,6 +22,7 @@ def cluster() -> Iterator[Cluster]:
     found.shutdown()
 
 
+@pytest.mark.long
 def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
     place: Path, unbroken: Unbroken, cluster: Cluster
 ) -> None:

@@ -197,6 +197,7 @@ def test_ctrl_c_leaves_no_process_of_the_search_behind(interrupted: Interrupted)
     assert interrupted.processes_after == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
     interrupted: Interrupted, whole: Whole, place: Path
