@@ -8,7 +8,9 @@ ENVIRONMENT = "RAY_ADDRESS"
 
 def address_to_join(configured: str | None) -> str | None:
     """`auto` or HOST:PORT of the Ray to join; None, as by `local`: one of our own is started."""
-    address = configured or os.environ.get(ENVIRONMENT) or None
+    address = configured
+    if configured in (None, "auto"):  # as Ray has it
+        address = os.environ.get(ENVIRONMENT) or configured
     return None if address == "local" else address
 
 
@@ -17,7 +19,7 @@ def problem_of_address(configured: str | None) -> str:
     address = address_to_join(configured)
     if address is None or "://" not in address:
         return ""
-    name = "address" if configured else f"the environment's {ENVIRONMENT}"
+    name = "address" if address == configured else f"the environment's {ENVIRONMENT}"
     # Tune would run inside the cluster there, and the run's files with it.
     host = address.partition("://")[2].rpartition(":")[0] or "HEAD"
     head = address if address.startswith("http") else f"http://{host}:8265"

@@ -1,6 +1,7 @@
 """Commands of ours as jobs of a Ray cluster, by Ray's own job API over HTTP."""
 
 import asyncio
+import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ _STOPS_WITHIN_S = 20
 """A search writes its checkpoints and ends within ten seconds; Ray's own patience is three."""
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-_MOST_RECONNECTS = 5
+_MOST_RECONNECTS = 6
+_FAILURES = (RayError, RuntimeError, ValueError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class Jobs:
             ClusterError: it does not answer, or wants another token.
         """
         self._head = head
+        # Ray lets both go before what it is given.
+        os.environ["RAY_API_SERVER_ADDRESS"] = head
+        os.environ.pop("RAY_ADDRESS", None)
         self._client: Any = self._asked(lambda: JobSubmissionClient(head))
 
     def submit(self, command: Sequence[str], *, name: str, gpus: float) -> str:
@@ -87,12 +92,19 @@ class Jobs:
                 if new:
                     show(new)
 
-        for _ in range(_MOST_RECONNECTS):
-            self._asked(lambda: asyncio.run(tail()))
-            if self._status(job_id).is_terminal():
-                break
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return self._ended(job_id)
+        for number in range(_MOST_RECONNECTS):
+            try:
+                asyncio.run(tail())
+                if self._status(job_id).is_terminal():
+                    return self._ended(job_id)
+            except Exception:  # aiohttp's own among them, which the dashboard's package brings
+                if not shown:  # there is no such job, or no cluster
+                    self._status(job_id)
+            time.sleep(number)
+        raise ClusterError(
+            f"the connection to job {job_id} was lost {_MOST_RECONNECTS} times; the job goes on:"
+            f" python -m cluster.submit --follow {job_id}"
+        )
 
     def stop(self, job_id: str) -> Ended:
         """Have a job end as by SIGTERM, and wait until it has.
@@ -116,16 +128,14 @@ class Jobs:
         info = self._asked(lambda: self._client.get_job_info(job_id))
         codes = {JobStatus.SUCCEEDED: 0, JobStatus.STOPPED: 143}
         code = codes.get(info.status, info.driver_exit_code or 1)
-        if not info.status.is_terminal():
-            raise ClusterError(f"the connection to job {job_id} was lost; the job itself goes on")
         return Ended(status=str(info.status), exit_code=code if 0 <= code < 256 else 1)
 
     def _asked(self, request: Callable[[], Any]) -> Any:
         try:
             return request()
-        except (RayError, RuntimeError, ValueError, OSError) as error:
+        except _FAILURES as error:
             reason = " ".join(str(error).split())[:300]
             raise ClusterError(
                 f"the cluster at {self._head} does not do that ({reason}); check --head, the"
-                " dashboard's URL, and its token in ~/.ray/auth_token"
+                " dashboard's URL, and its token: ~/.ray/auth_token and RAY_AUTH_MODE=token"
             ) from error

@@ -4,10 +4,10 @@ import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,6 +19,12 @@ from cluster.errors import ClusterError
 from cluster.sharing import NAMESPACE
 
 _TIMEOUT_S = 10.0
+_CONNECTS_WITHIN_S = 60.0
+_CONNECT = """
+import sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=50)
+"""
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in what it runs as a job."""
 
@@ -48,8 +54,10 @@ def ray_session(
             modules = until_connected.enter_context(packages_to_send())
             settings["runtime_env"] = {"py_modules": modules}
         try:
-            _check_answers(joined)
-            until_connected.enter_context(_native_messages_dropped())
+            if joined is not None:
+                _check_answers(joined)
+                if _JOB not in os.environ:
+                    _check_connects(joined)
             context = ray.init(
                 address=joined or "local",
                 namespace=NAMESPACE,
@@ -58,9 +66,7 @@ def ray_session(
                 **settings,
             )
         except (ValueError, RuntimeError, OSError, OverflowError) as error:
-            raise _not_connected(
-                joined, is_from_environment=address is None, error=error
-            ) from error
+            raise _not_connected(joined, is_configured=address == joined, error=error) from error
     try:
         yield context.dashboard_url or None
     finally:
@@ -74,7 +80,7 @@ def _sends_code() -> bool:
 
 
 def _not_connected(
-    address: str | None, *, is_from_environment: bool, error: BaseException
+    address: str | None, *, is_configured: bool, error: BaseException
 ) -> ClusterError:
     reason = " ".join(str(error).split())[:200]
     if address is None:
@@ -82,7 +88,7 @@ def _not_connected(
             f"Ray could not be started on this machine ({reason}); free memory and disk, or"
             " give the address of a cluster"
         )
-    name = "RAY_ADDRESS" if is_from_environment else "cluster.address"
+    name = "cluster.address" if is_configured else "RAY_ADDRESS"
     if "InvalidAuthToken" in f"{error} {error.__cause__}":
         return ClusterError(
             f"{name} is {address!r}, but that Ray wants its token, and there is none here or"
@@ -94,26 +100,36 @@ def _not_connected(
     )
 
 
-def _check_answers(address: str | None) -> None:
+def _check_answers(address: str) -> None:
     """Ray itself tries a dead address for minutes, with a dozen lines of its own."""
-    host, colon, port = (address or "").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S).close()
 
 
-@contextmanager
-def _native_messages_dropped() -> Iterator[None]:
-    """Ray's native code tells of a refused token once a second; we tell of it once."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+def _check_connects(address: str) -> None:
+    """Connect once in a process of its own.
+
+    Where the cluster hangs, Ray's native code answers no signal, and where a node does, it ends
+    the whole process; a refused token it tells of once a second.
+
+    Raises:
+        ConnectionError: no connection came about; its message has Ray's words.
+    """
     try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
+        tried = subprocess.run(
+            [sys.executable, "-c", _CONNECT, address],
+            capture_output=True,
+            text=True,
+            timeout=_CONNECTS_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConnectionError(f"no answer within {_CONNECTS_WITHIN_S:g} s") from error
+    if tried.returncode != 0:
+        told = tried.stderr.strip() or f"Ray ended with code {tried.returncode}"
+        reason = "InvalidAuthToken" if "InvalidAuthToken" in told else told.splitlines()[-1]
+        raise ConnectionError(reason)
 
 
 def _quiet_defaults() -> None:

@@ -13,6 +13,8 @@ NAMESPACE = "severity-search"
 
 _PREFIX = "search "
 _SECONDS_BETWEEN_COUNTS = 1.0
+_FIRST_WAITING = 4
+"""Trials that wait on a small cluster, so that it grows; on a larger one as many as run."""
 
 
 def name_of_actor(run: str) -> str:
@@ -20,10 +22,10 @@ def name_of_actor(run: str) -> str:
     return f"{_PREFIX}{run} {uuid.uuid4().hex[:8]}"
 
 
-def num_searches() -> int:
-    """Searches on this cluster at the moment, this one included."""
+def searches() -> list[str]:
+    """Names of the actors that stand for the searches on this cluster, in one order for all."""
     names: list[str] = list_named_actors()
-    return max(1, sum(name.startswith(_PREFIX) for name in names))
+    return sorted(name for name in names if name.startswith(_PREFIX))
 
 
 @dataclass(kw_only=True)
@@ -31,10 +33,13 @@ class Share:
     """How many trials a search may have at once.
 
     Alone it may have as many as the nodes hold; with a limit of its own on a cluster that it has
-    joined, as many as that, since trials that wait make an autoscaled cluster grow. Where there
-    are other searches, the nodes are shared evenly: a search with more than its part begins no
-    trial until it is down to it.
+    joined, up to that, some of which wait for room: they make an autoscaled cluster grow. Where
+    there are other searches, the nodes are shared evenly: a search with more than its part begins
+    no trial until it is down to it.
     """
+
+    name: str
+    """Of the actor that stands for this search."""
 
     resources: Resources
     """Of one trial."""
@@ -42,7 +47,7 @@ class Share:
     """`search.max_concurrent`."""
     is_joined: bool
     """Whether the cluster is not of the search's own."""
-    _num_searches: int = field(default=1, init=False)
+    _searches: list[str] = field(default_factory=list, init=False)
     _counted_at: float = field(default=float("-inf"), init=False)
 
     def __call__(self) -> int:
@@ -50,7 +55,12 @@ class Share:
         if not self.is_joined:
             return num_slots(self.resources)
         if time.monotonic() >= self._counted_at + _SECONDS_BETWEEN_COUNTS:
-            self._num_searches, self._counted_at = num_searches(), time.monotonic()
-        if self._num_searches == 1 and self.limit is not None:
-            return self.limit
-        return max(1, num_slots(self.resources) // self._num_searches)
+            self._searches, self._counted_at = searches(), time.monotonic()
+        slots = num_slots(self.resources)
+        others = [name for name in self._searches if name != self.name]
+        if others:
+            each, rest = divmod(slots, len(others) + 1)
+            earlier = sum(name < self.name for name in others)
+            return max(1, each + (earlier < rest))
+        # Few wait at a time: a search that comes later would wait until they all have run.
+        return slots if self.limit is None else min(self.limit, slots + max(slots, _FIRST_WAITING))

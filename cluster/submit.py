@@ -3,9 +3,11 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 
 from cluster.errors import ClusterError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+_PASSWORD = re.compile(r"://[^/@]*:(?!\d+/)[^@]*@")
 _HEAD = "http://127.0.0.1:8265"
 
 
@@ -26,10 +29,14 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    parser = _make_parser()
+    parser = make_parser()
     options, passed_on = parser.parse_known_args(arguments)
     if (options.stop or options.follow) and (passed_on or options.final or options.name):
         parser.error("--stop and --follow take a job's id and nothing else")
+    if options.final and options.name:
+        parser.error("--final names its run by --run, and takes no --name")
+    if any(_PASSWORD.search(argument) for argument in passed_on):
+        parser.error("a URI holds a password, which everybody would read in the dashboard")
     try:
         return _act(options, passed_on)
     except ClusterError as error:
@@ -37,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The options of this command; what it does not know is passed on."""
     parser = _Parser(
         prog="python -m cluster.submit",
         usage="%(prog)s [--head URL] [--final] OPTIONS",
@@ -99,18 +107,29 @@ def command_of(options: argparse.Namespace, passed_on: Sequence[str]) -> tuple[l
 
     Args:
         options: of this command.
-        passed_on: options of the other one, unread but for `--resume`, which names a run itself,
-            and `--run`.
+        passed_on: options of the other one, unread but for those that name a run.
     """
     passed = list(passed_on)
     if options.final:
-        name = passed[passed.index("--run") + 1] if "--run" in passed[:-1] else "?"
-        return ["python", "-m", "evaluation.final", *passed], name
-    name = options.name
-    if name is None and "--resume" not in passed:
+        return ["python", "-m", "evaluation.final", *passed], _value_of("--run", passed) or "?"
+    name = options.name or _value_of("--output.name", passed)
+    is_resumed = any(one.partition("=")[0] == "--resume" for one in passed)
+    if name is None and not is_resumed:
         name = f"job-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    named = ["--name", name] if name is not None else []
-    return ["python", "-m", "tuning.search", *passed, *named], name or "resumed"
+        passed += ["--name", name]
+    elif options.name:
+        passed += ["--name", options.name]
+    return ["python", "-m", "tuning.search", *passed], name or "resumed"
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """What an option was given, as `--option VALUE` or `--option=VALUE`; the last time."""
+    found = None
+    for argument, following in pairwise([*arguments, ""]):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
 
 
 def _follow(jobs: "Jobs", job_id: str) -> int:

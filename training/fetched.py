@@ -1,6 +1,7 @@
 """A table behind a URI, brought to this machine once."""
 
 import posixpath
+import re
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -22,14 +23,17 @@ def local_copy(uri: str) -> Path:
     Raises:
         InputError: it cannot be read, or the URI holds a password.
     """
-    parts = urlsplit(uri)
-    if parts.password or parts.query:
+    if _SECRET.search(uri):
+        scheme = uri.partition("://")[0]
         raise InputError(
-            f"data.path is a URI of {parts.scheme}://{parts.hostname}, but must hold no password or"
-            " query: it would stand in the run's files; give credentials by the environment"
+            f"data.path is a URI of {scheme}://, but must hold no user, password or query: it would"
+            " stand in the run's files; give credentials by the environment"
         )
     return _fetched(uri)
 
+
+_SECRET = re.compile(r"://[^/]*@|://[^/@]*:(?!\d+/)[^@]*@|\?")
+"""Passwords may hold slashes; digits up to a slash are a port."""
 
 _copies: list[tempfile.TemporaryDirectory[str]] = []
 """Removed when the process ends."""

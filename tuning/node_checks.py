@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 import torch
@@ -29,16 +30,16 @@ Versions = tuple[str, str]
 
 
 def check_joined_nodes(
-    configuration: Configuration, resources: Resources, preparation: Preparation
+    configuration: Configuration, resources: Resources, encoder: Encoder | None = None
 ) -> None:
-    """Have every node that holds a trial import, build the model, read and write.
+    """Have every node that holds a trial import the program, read and write, and build the model.
 
     A Ray of our own has one node, which is this machine, and is not asked.
 
     Args:
         configuration: where checkpoints go.
         resources: of a trial.
-        preparation: what every trial builds its model from.
+        encoder: what every trial builds its model from, sent to each node; None: it is not tried.
 
     Raises:
         InputError: a line for each thing that some nodes cannot do, with their names.
@@ -49,7 +50,6 @@ def check_joined_nodes(
     nodes = nodes_for(resources)
     if not nodes:
         return  # none is there yet; trials look again when they begin
-    encoder = preparation.search_data.encoder
     problems = [*_check_programs(nodes, encoder), *_check_place(configuration, nodes)]
     if problems:
         raise InputError(*problems)
@@ -73,26 +73,27 @@ def try_cluster(configuration: Configuration, preparation: Preparation) -> Joine
     """
     with ray_session(configuration.cluster.address, metadata={"run": "dry run"}):
         resources = resources_for(configuration)
-        check_joined_nodes(configuration, resources, preparation)
+        check_joined_nodes(configuration, resources, preparation.search_data.encoder)
         slots, limit = num_slots(resources), configuration.search.max_concurrent
         return JoinedCluster(slots=min(slots, limit or slots), description=describe_cluster())
 
 
-def _check_programs(nodes: list[Node], encoder: Encoder) -> Iterator[str]:
+def _check_programs(nodes: list[Node], encoder: Encoder | None) -> Iterator[str]:
     answers = ask_each(nodes, try_program, ray.put(encoder), _versions())
     for node, problem in answers.items():
         if problem:
             yield f"cluster: node {node} cannot train this model: {problem}"
 
 
-def try_program(_node: Node, encoder: Encoder, versions: Versions) -> str:
+def try_program(_node: Node, encoder: Encoder | None, versions: Versions) -> str:
     """On a node: why it cannot run a trial, or nothing."""
     if _versions() != versions:
         return (
             "it has torch {}, transformers {}, but this machine has torch {}, transformers {};"
             " install the same there".format(*_versions(), *versions)
         )
-    encoder.build(seed=0)
+    if encoder is not None:
+        encoder.build(seed=0)
     return ""
 
 
@@ -101,7 +102,9 @@ def _versions() -> Versions:
 
 
 def _check_place(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
-    place = configuration.cluster.storage_path or configuration.output.directory
+    # A worker's own directory is another one than the driver's.
+    output = str(Path(configuration.output.directory).absolute())
+    place = configuration.cluster.storage_path or output
     storage = Storage(f"{place.rstrip('/')}/.nodes-{uuid.uuid4().hex}", tries=_SHORT)
     try:
         storage.write_text("driver", "")

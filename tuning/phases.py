@@ -14,13 +14,14 @@ from ray import tune
 from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from cluster.resources import Resources
-from cluster.sharing import Share
+from cluster.sharing import Share, name_of_actor
 from results.run import Run
 from tuning.checkpoints import Checkpoints
 from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.pace import Pace, deadline_of_search
 from tuning.preparation import Preparation
 from tuning.proposers import make_proposer
 from tuning.ray_adapters import NodeOutOfMemoryError, run_with_ray, wait_for_memory
@@ -153,7 +154,11 @@ class Phases:
 
     @cached_property
     def _flag(self) -> StopFlag:
-        return StopFlag(self.run.directory.name)
+        return StopFlag(self._actor_name)
+
+    @cached_property
+    def _actor_name(self) -> str:
+        return name_of_actor(self.run.directory.name)
 
     @cached_property
     def _trainable(self) -> Any:
@@ -169,6 +174,7 @@ class Phases:
     @cached_property
     def _share(self) -> Share:
         return Share(
+            name=self._actor_name,
             resources=self.resources,
             limit=self.configuration.search.max_concurrent,
             is_joined=self._is_joined,
@@ -185,6 +191,7 @@ class Phases:
     def placed(self, trial: Trial, worker: Worker) -> None:
         """Write down where a trial begins, or goes on."""
         self.recorder.placed(trial, worker, is_told=self._is_joined)
+        self._telemetry.placed(trial)
 
     def reserved(self, trial: Trial, num_bytes: int) -> None:
         """Show the device memory of a trial's process."""
@@ -263,36 +270,3 @@ class Phases:
     def _raise_if_interrupted(self) -> None:
         if self.signal.received is not None:
             raise SearchInterruptedError(self.run.directory, self.signal.exit_code)
-
-
-@dataclass(kw_only=True)
-class Pace:
-    """How fast a phase gets through training rows, its workers' start told apart."""
-
-    began: float
-    """On the clock of `time.monotonic`."""
-    rows_before: int
-    """Training rows seen before it began."""
-    start_up: float | None = None
-    """Seconds up to the first evaluation."""
-
-    def seconds_for(self, rows: int, rows_seen: int) -> float:
-        """Seconds that a phase of `rows` would take, as this one has gone since it began."""
-        elapsed = time.monotonic() - self.began
-        self.start_up = elapsed if self.start_up is None else self.start_up
-        return self.start_up + rows * elapsed / max(rows_seen - self.rows_before, 1)
-
-
-def deadline_of_search(began: float, ends: float, needed: float) -> float:
-    """When a search must end so that its confirmation ends in time.
-
-    Args:
-        began: when the first trial began, in seconds on any clock.
-        ends: when the time budget is spent, on the same clock.
-        needed: seconds that the confirmation takes.
-
-    Returns:
-        A moment not earlier than halfway between `began` and `ends`: a confirmation that would
-        take longer does not fit in any case.
-    """
-    return ends - min(needed, (ends - began) / 2)

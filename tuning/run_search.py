@@ -81,16 +81,16 @@ def run_search(
         check_enough_trials(configuration, known)
         learnt = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
         preparation = _prepare(configuration, resume, learnt)
-        stop = stack.enter_context(stop_signals())
         # What the data, the cluster or its nodes do not allow is said before a directory is made.
         connection = stack.enter_context(ExitStack())
-        metadata = {"run": str(configuration.output.name), "command": command}
+        name = resume.directory.name if resume else configuration.output.name
+        metadata = {"run": str(name), "command": command}
         dashboard = connection.enter_context(
             ray_session(configuration.cluster.address, metadata=metadata)
         )
-        stop.listen()
         resources = resources_for(configuration)
-        check_joined_nodes(configuration, resources, preparation)
+        check_joined_nodes(configuration, resources)
+        stop = stack.enter_context(stop_signals())  # Ray has put a handler of its own in place
         run = resume or _new_run(configuration, preparation, learnt)
         if resume is None:
             stack.enter_context(run.held())
@@ -229,6 +229,7 @@ def _search_and_confirm(phases: Phases, connection: ExitStack) -> None:
         recorder.finish("aborted")
         raise
     except BaseException:
+        connection.close()  # trials write no checkpoint into a run that another process may take
         with suppress(OSError):  # a full disk, which the error that is raised speaks of
             recorder.finish("interrupted")
         raise

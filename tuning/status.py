@@ -100,7 +100,8 @@ def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
         if counts:
             yield f"{name:<9} {sum(states.values())}{asked} begun: {counts}"
     yield from _describe_best(record)
-    running = [row["trial_id"] for row in rows if row["status"] == "running"]
+    lives = record["status"] == "running" and (uri is not None or run.is_held())
+    running = [row["trial_id"] for row in rows if lives and row["status"] == "running"]
     workers = {row["trial_id"]: row for row in run.read_workers()}  # the last of each
     for row in (workers[trial_id] for trial_id in running if trial_id in workers):
         yield (

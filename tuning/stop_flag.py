@@ -9,8 +9,6 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.sharing import name_of_actor
-
 _MOST_WAITING = 10_000
 """Workers that may wait for the flag at once: each holds one call that ends when it is raised."""
 
@@ -31,18 +29,19 @@ class _Flags:
 class StopFlag:
     """The driver's end, which can be sent to workers."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, name: str) -> None:
         """Start the process that holds the flags, on the driver's node: others may leave.
 
         Args:
-            run: name of the run; other searches on the cluster, and the dashboard, see it.
+            name: of the process, by which other searches on the cluster, and the dashboard, see
+                this one.
         """
         node = ray.get_runtime_context().get_node_id()
         here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
         self._flags: Any = (
             ray.remote(_Flags)
             .options(
-                name=name_of_actor(run),
+                name=name,
                 num_cpus=0,
                 max_concurrency=_MOST_WAITING,
                 max_restarts=-1,  # a lost flag must not end trials

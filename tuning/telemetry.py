@@ -52,6 +52,14 @@ class Telemetry:
         )
         self._slots: dict[str, int] = {}
 
+    def placed(self, trial: Trial) -> None:
+        """Take a trial that begins, or goes on, in a process."""
+        if trial.trial_id not in self._slots:
+            taken = set(self._slots.values())
+            free = next(number for number in range(len(taken) + 1) if number not in taken)
+            self._slots[trial.trial_id] = free
+            self._set(trial, "trial_number", int(trial.trial_id[1:]))
+
     def evaluated(self, trial: Trial) -> None:
         """Take the last evaluation of a running trial."""
         last = trial.evaluations[-1]
@@ -71,13 +79,9 @@ class Telemetry:
     def changed(self, trials: Iterable[Trial]) -> None:
         """Take all trials that have begun, after one of them began or ended."""
         trials = list(trials)
-        running = {trial.trial_id: trial for trial in trials if trial.status == "running"}
-        for trial_id in self._slots.keys() - running.keys():
+        running = {trial.trial_id for trial in trials if trial.status == "running"}
+        for trial_id in self._slots.keys() - running:
             self._of_trials["trial_number"].set(-1, self._tags(self._slots.pop(trial_id)))
-        for trial_id in sorted(running.keys() - self._slots.keys()):
-            taken = set(self._slots.values())
-            self._slots[trial_id] = next(n for n in range(len(taken) + 1) if n not in taken)
-            self._set(running[trial_id], "trial_number", int(trial_id[1:]))
         counts = Counter(trial.status for trial in trials)
         for state in get_args(Status):
             self._trials.set(counts[state], {**self._run, STATE: state})

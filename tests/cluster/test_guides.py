@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.submit import _make_parser, command_of
+from cluster.submit import command_of, make_parser
 from tests.cluster.shell import lint
 from tuning.start import read_command
 
@@ -24,7 +24,7 @@ def submissions(guide: str) -> list[list[str]]:
     """The commands that each `python -m cluster.submit` has the cluster run."""
     lines = shell_of(guide).replace("\\\n", " ").splitlines()
     given = [shlex.split(line) for line in lines if line.startswith("python -m cluster.submit")]
-    read = [_make_parser().parse_known_args(words[3:]) for words in given]
+    read = [make_parser().parse_known_args(words[3:]) for words in given]
     assert {options.head for options, _ in read} == {"http://127.0.0.1:8265"}
     return [command_of(*options_and_rest)[0] for options_and_rest in read]
 

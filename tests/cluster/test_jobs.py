@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cluster.submit import main
+from cluster.submit import command_of, main, make_parser
 from tests.cluster.heads import ROOT, Head, ray_head
 from tests.faults.breaking import SHORT, num_shown, wait_until
 from tests.tuning.searching import Run, Started
@@ -204,9 +204,55 @@ def test_a_search_with_a_wrong_token_is_refused_in_one_line(head: Head, tmp_path
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_directory_that_is_given_relatively_is_the_driver_s_own(head: Head) -> None:
+    # The head was started in another directory, which its workers take for theirs.
+    options = ["--config", "ci", "--address", head.address, "--dry-run"]
+    search = head.python("tuning.search", *options)
+    out, err = search.communicate()
+    assert search.returncode == 0, out + err
+    assert "2 at once on 1 node(s), 2 CPU cores, 0 GPUs" in out
+
+
+def test_the_given_head_goes_before_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert main(["--head", "http://127.0.0.1:2", "--trials", "1"]) == 1
+    told = capsys.readouterr().err
+    assert "127.0.0.1:2" in told
+    assert "127.0.0.1:1)" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed", "run"),
+    [
+        (["--name", "a"], ["--name", "a"], "a"),
+        (["--output.name=a"], ["--output.name=a"], "a"),
+        (["--output.name", "a"], ["--output.name", "a"], "a"),
+        (["--resume", "--name", "a"], ["--resume", "--name", "a"], "a"),
+        (["--resume=s3://b/runs/a"], ["--resume=s3://b/runs/a"], "resumed"),
+        (["--final", "--run", "runs/a"], ["--run", "runs/a"], "runs/a"),
+    ],
+)
+def test_a_job_s_command_names_its_run_once(
+    arguments: list[str], passed: list[str], run: str
+) -> None:
+    command, name = command_of(*make_parser().parse_known_args(arguments))
+    assert (command[3:], name) == (passed, run)
+
+
+def test_a_job_without_a_name_gets_one() -> None:
+    command, name = command_of(*make_parser().parse_known_args(["--trials", "3"]))
+    assert command[3:] == ["--trials", "3", "--name", name]
+    assert name.startswith("job-2")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--final", "--name", "a"], "takes no --name"),
+        (["--data", "s3://key:se/cret@bucket/x.csv"], "a URI holds a password"),
         (["--gpus", "many"], "argument --gpus: invalid float value: 'many'"),
         (["--stop", "x", "--trials", "3"], "take a job's id and nothing else"),
     ],

@@ -1,10 +1,12 @@
 import json
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from cluster import session as session_module
 from cluster.errors import ClusterError
 from cluster.resources import Resources, fits
 from cluster.session import ray_session
@@ -101,6 +103,16 @@ def test_an_address_where_no_ray_answers_is_told_soon_in_one_line(address: str) 
     told = str(refused.value)
     assert told.startswith(f"cluster.address is '{address}', but no Ray could be reached there (")
     assert "\n" not in told
+
+
+def test_something_else_that_listens_there_is_told_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "_CONNECTS_WITHIN_S", 4.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="no answer within 4 s"), ray_session(address):
+            pass
 
 
 def test_the_dashboard_listens_on_loopback_and_answers_nobody_without_the_token(

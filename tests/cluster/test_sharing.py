@@ -21,10 +21,13 @@ LONG = [*SHORT, "--training.epochs", "30", "--trials", "6", "--search.scheduler"
         (False, 2, 4, 1, 4),  # the conductor has the limit itself
         (True, None, 4, 1, 4),
         (True, 8, 4, 1, 8),  # what waits makes an autoscaled cluster grow
-        (True, 8, 0, 1, 8),
-        (True, None, 0, 1, 1),
-        (True, None, 7, 2, 3),
-        (True, 8, 7, 2, 3),
+        (True, 100, 4, 1, 8),
+        (True, 100, 32, 1, 64),
+        (True, 8, 0, 1, 4),
+        (True, 2, 0, 1, 2),
+        (True, None, 0, 1, 0),  # the conductor begins one all the same
+        (True, None, 6, 2, 3),
+        (True, 8, 6, 2, 3),
         (True, None, 2, 5, 1),
     ],
 )
@@ -37,9 +40,23 @@ def test_a_search_takes_what_it_may_and_leaves_the_others_theirs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sharing, "num_slots", lambda _: slots)
-    monkeypatch.setattr(sharing, "num_searches", lambda: searches)
+    names = [f"search {number}" for number in range(searches)]
+    monkeypatch.setattr(sharing, "searches", lambda: names)
     resources = Resources(cpus=1.0, gpus=0.0)
-    assert Share(resources=resources, limit=limit, is_joined=is_joined)() == share
+    mine = Share(name="search 0", resources=resources, limit=limit, is_joined=is_joined)
+    assert mine() == share
+
+
+@pytest.mark.parametrize(("slots", "shares"), [(7, [3, 2, 2]), (5, [2, 2, 1]), (2, [1, 1, 1])])
+def test_what_does_not_divide_goes_to_some_searches_and_is_not_idle(
+    slots: int, shares: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["search a", "search b", "search c"]
+    monkeypatch.setattr(sharing, "num_slots", lambda _: slots)
+    monkeypatch.setattr(sharing, "searches", lambda: names)
+    resources = Resources(cpus=1.0, gpus=0.0)
+    found = [Share(name=n, resources=resources, limit=None, is_joined=True)() for n in names]
+    assert found == shares
 
 
 @pytest.mark.slow

@@ -42,8 +42,11 @@ def test_a_table_is_fetched_once_a_process() -> None:
     [
         ("memory://nowhere/table.csv", "cannot be read (FileNotFoundError"),
         ("nosuch://bucket/table.csv", "Protocol not known: nosuch"),
-        ("https://name:secret@host/t.csv", "must hold no password or query"),
-        ("https://host/t.csv?sig=secret", "must hold no password or query"),
+        ("https://name:secret@host/t.csv", "must hold no user, password or query"),
+        ("https://secret@host/t.csv", "must hold no user, password or query"),
+        ("https://name:sec/secret@host/t.csv", "must hold no user, password or query"),
+        ("simplecache::https://u:secret@host/t.csv", "must hold no user, password or query"),
+        ("https://host/t.csv?sig=secret", "must hold no user, password or query"),
         ("memory://", "data.path is 'memory://', but "),
     ],
 )

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tuning.phases import Pace, deadline_of_search
+from tuning.pace import Pace, deadline_of_search
 
 
 def test_the_confirmation_is_left_the_time_it_takes() -> None:

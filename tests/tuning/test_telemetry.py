@@ -36,6 +36,7 @@ def test_slots_are_given_again_so_that_series_stay_few(gauges: Gauges) -> None:
     trials = [trial(number) for number in range(50)]
     for number, one in enumerate(trials):
         told.changed(trials[: number + 1])
+        told.placed(one)
         one.evaluations.append(evaluation(100, 0.5))
         told.evaluated(one)
         one.status = "completed"
@@ -51,9 +52,13 @@ def test_trials_at_once_have_slots_of_their_own(gauges: Gauges) -> None:
     told = Telemetry("first")
     trials = [trial(0), trial(1), trial(2)]
     told.changed(trials)
+    for one in trials:
+        told.placed(one)
     trials[1].status = "stopped"
     trials[1].evaluations.append(evaluation(100, 0.4))
-    told.changed([*trials, trial(3)])
+    waiting = trial(4)
+    told.changed([*trials, trial(3), waiting])
+    told.placed(trial(3))
     assert gauges["trial_number"] == {"first 0": 0, "first 1": 3, "first 2": 2}
 
 
@@ -69,7 +74,7 @@ def test_the_best_is_of_the_search_and_of_full_trials_alone(gauges: Gauges) -> N
 
 def test_rows_a_second_are_those_since_the_evaluation_before(gauges: Gauges) -> None:
     told, one = Telemetry("first"), trial(0)
-    told.changed([one])
+    told.placed(one)
     for examples, seconds, rate in ((100, 2.0, 50.0), (400, 3.0, 300.0)):
         one.evaluations.append(evaluation(examples, 0.5, seconds=seconds))
         told.evaluated(one)
@@ -78,7 +83,7 @@ def test_rows_a_second_are_those_since_the_evaluation_before(gauges: Gauges) -> 
 
 def test_a_loss_that_is_not_finite_is_not_told(gauges: Gauges) -> None:
     told, one = Telemetry("first"), trial(0)
-    told.changed([one])
+    told.placed(one)
     one.evaluations.append(evaluation(100, 0.1, eval_loss=math.nan))
     told.evaluated(one)
     assert gauges["eval_loss"] == {}
