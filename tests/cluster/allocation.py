@@ -1,0 +1,260 @@
+"""A fake SLURM: an allocation of network namespaces, and scripts that play its commands.
+
+Fake are `srun` (enters the namespaces, as slurmd would start tasks on the nodes), `squeue`,
+`scontrol` and `hostname`; a fake environment plays the search itself where only its end counts. The
+batch script is the real one, and gets signals as SLURM sends them with `proctrack/cgroup`: nobody
+but itself and the first process of each task.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.cluster.hosts import Host
+from tests.tuning.searching import ROOT, Started
+
+SCRIPT = ROOT / "cluster" / "slurm" / "search.sbatch"
+
+FAKE_SRUN = """\
+#!/bin/bash
+# A fake of SLURM's srun: tasks in network namespaces, or here where there are none.
+set -euo pipefail
+nodes=1 first=0
+while [[ $1 == --* ]]; do
+    case $1 in
+        --nodes=*) nodes=${1#*=} ;;
+        --relative=*) first=${1#*=} ;;
+        --ntasks=* | --ntasks-per-node=1 | --cpus-per-task=[1-9]*) ;;
+        --export=ALL | --kill-on-bad-exit=0 | --wait=0) ;;
+        *) echo "srun: unrecognized option '$1'" >&2 && exit 1 ;;
+    esac
+    shift
+done
+read -ra namespaces <<<"$FAKE_NAMESPACES"
+[[ $((first + nodes)) -le $SLURM_JOB_NUM_NODES ]]
+tasks=()
+trap 'kill -USR1 "${tasks[@]}"' USR1
+for ((node = first; node < first + nodes; node++)); do
+    inside=()
+    [[ ! $FAKE_NAMESPACES ]] || inside=(ip netns exec "${namespaces[node]}")
+    mkdir -p "$FAKE_DISKS/node$node"
+    SEARCH_TMP=$FAKE_DISKS/node$node "${inside[@]}" "$@" &
+    tasks+=("$!")
+done
+echo "${tasks[@]}" >>"$FAKE_PLACE/tasks"
+for task in "${tasks[@]}"; do
+    while kill -0 "$task" 2>/dev/null; do
+        wait "$task" || true
+    done
+done
+"""
+
+FAKE_SQUEUE = """\
+#!/bin/bash
+# A fake of SLURM's squeue: the state of the one job.
+[[ $* == "--noheader --job $SLURM_JOB_ID --format %T" ]] && cat "$FAKE_PLACE/state"
+"""
+
+FAKE_SCONTROL = """\
+#!/bin/bash
+# A fake of SLURM's scontrol: writes down what it is asked for, unless it may not.
+[[ ! -e $FAKE_PLACE/no-requeue ]] && echo "$*" >>"$FAKE_PLACE/scontrol"
+"""
+
+FAKE_HOSTNAME = """\
+#!/bin/bash
+# A fake of hostname: the addresses of the node's name, as the resolver gives them.
+[[ $* == --ip-address ]] && echo "127.0.1.1 fe80::1 $FAKE_ADDRESS"
+"""
+
+FAKE_RAY = """\
+#!/bin/bash
+# A fake of `ray start --block`: says what the real one says.
+trap 'kill "$!"; exit 1' TERM
+echo "$*" >"$FAKE_PLACE/started"
+[[ ! -e $FAKE_PLACE/ray-fails ]] || { echo 'no memory' && exit 1; }
+if [[ ! -e $FAKE_PLACE/ray-hangs ]]; then
+    echo "To add another node to this Ray cluster, run  ray start --address='10.0.0.1:1234'"
+    echo 'This command will now block forever until terminated by a signal.'
+fi
+sleep 60 &
+wait
+"""
+
+FAKE_PYTHON = """\
+#!/bin/bash
+# A fake of the interpreter: a search that only ends as it is told to.
+case $* in
+    *tuning.status*) echo "status    $(<"$FAKE_PLACE/status")" ;;
+    *tuning.search*)
+        printf '%s\\n' "${@:3}" >"$FAKE_PLACE/searched"
+        end=$(<"$FAKE_PLACE/end")
+        [[ $end == early ]] || mkdir -p "$SEARCH_RUNS/first"
+        [[ $end == early || $end == waits* ]] || exit "$end"
+        trap 'echo TERM >>"$FAKE_PLACE/signals"' TERM
+        echo >"$FAKE_PLACE/begun"
+        sleep 60 &
+        wait
+        kill "$!"
+        sleep 0.5
+        [[ $end != waits* ]] || exit "${end#waits }"
+        exit 143
+        ;;
+    *) exec "$FAKE_REAL_PYTHON" "$@" ;;
+esac
+"""
+
+
+@dataclass(kw_only=True)
+class Allocation:
+    """The nodes of one job, and what SLURM's commands were asked."""
+
+    place: Path
+    """A short path."""
+    hosts: Sequence[Host] = ()
+    """The nodes; none: there is one, and it is here."""
+    job_id: str = "4711"
+    disks: Path | None = None
+    """Holds `nodeN`, which stands for the own disk of node N; by default `place`."""
+    environment: dict[str, str] = field(default_factory=dict)
+    _started: list[Started] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Write the fakes."""
+        fakes = {
+            "srun": FAKE_SRUN,
+            "squeue": FAKE_SQUEUE,
+            "scontrol": FAKE_SCONTROL,
+            "hostname": FAKE_HOSTNAME,
+        }
+        for name, text in fakes.items():
+            self._write(f"fakes/{name}", text)
+        self._write("slurm_script", SCRIPT.read_text("utf-8"))  # SLURM runs a copy
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "SEARCH_"))},
+            "PATH": f"{self.place / 'fakes'}{os.pathsep}{os.environ['PATH']}",
+            "FAKE_PLACE": str(self.place),
+            "FAKE_DISKS": str(self.disks or self.place),
+            "FAKE_NAMESPACES": " ".join(host.namespace for host in self.hosts),
+            "FAKE_ADDRESS": self.hosts[0].address if self.hosts else "",
+            "FAKE_REAL_PYTHON": sys.executable,
+            "SEARCH_VENV": sys.prefix,
+            "SEARCH_RUNS": str(self.runs),
+            "SLURM_JOB_ID": self.job_id,
+            "SLURM_JOB_NUM_NODES": str(max(1, len(self.hosts))),
+            "SLURM_SUBMIT_DIR": str(ROOT),
+            "SLURM_CPUS_PER_TASK": "1",
+            "SLURM_CPUS_ON_NODE": "1",
+            "RAY_ADDRESS": "10.255.255.255:1",  # of the shell that called sbatch
+            "RAY_AUTH_TOKEN": "another one",
+        }
+
+    @property
+    def runs(self) -> Path:
+        """On the disk that the nodes share."""
+        return self.place / "runs"
+
+    @property
+    def secrets(self) -> Path:
+        """There for the time of a start."""
+        return self.runs / f".job-{self.job_id}"
+
+    @property
+    def output(self) -> str:
+        """What all starts of the job have said so far."""
+        return (self.place / "slurm.out").read_text("utf-8")
+
+    @property
+    def requeued(self) -> list[str]:
+        """What `scontrol` was asked."""
+        return self.lines("scontrol")
+
+    def lines(self, name: str) -> list[str]:
+        """Of a file that a fake writes."""
+        path = self.place / name
+        return path.read_text("utf-8").splitlines() if path.exists() else []
+
+    def tell(self, name: str, text: str) -> None:
+        """Write a file that a fake reads."""
+        (self.place / name).write_text(text, "utf-8")
+
+    def play_search(self, *, end: str) -> None:
+        """Have the job use the fake environment.
+
+        Args:
+            end: the search's exit code; `waits CODE`: with that after SIGTERM; `early`: with 143
+                after SIGTERM, which finds it without a run.
+        """
+        self._write("venv/bin/ray", FAKE_RAY)
+        self._write("venv/bin/python", FAKE_PYTHON)
+        self.environment["SEARCH_VENV"] = str(self.place / "venv")
+        self.tell("end", end)
+
+    def start(self, *options: str, restarts: int = 0) -> Started:
+        """Start the batch script on the first node."""
+        self.tell("state", "RUNNING\n")
+        (self.place / "tasks").unlink(missing_ok=True)
+        environment = dict(self.environment)
+        if restarts:
+            environment["SLURM_RESTART_COUNT"] = str(restarts)
+        script = [str(self.place / "slurm_script"), *options]
+        with (self.place / "slurm.out").open("a") as output:
+            process = subprocess.Popen(
+                self.hosts[0].command(*script) if self.hosts else script,
+                stdout=output,
+                stderr=output,
+                text=True,
+                env=environment,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+        self._started.append(Started(process))
+        return self._started[-1]
+
+    def cancel(self, job: Started) -> None:
+        """`scancel`: another state, and SIGTERM to script and tasks."""
+        self.tell("state", "COMPLETING\n")
+        tasks = [int(pid) for line in self.lines("tasks") for pid in line.split()]
+        assert tasks
+        for pid in (*tasks, job.process.pid):
+            os.kill(pid, signal.SIGTERM)
+
+    def left(self, *, seconds: float = 15) -> list[str]:
+        """Command lines of what still runs of the job after that time, on all nodes."""
+        deadline = time.monotonic() + seconds
+        while (found := list(self._processes())) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return [" ".join(process.info["cmdline"]) for process in found]
+
+    def close(self) -> None:
+        """End what a failed test left."""
+        for process in self._processes():
+            process.kill()
+        for job in self._started:
+            job.process.wait()
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        # All get the environment of the batch script, also those in sessions of their own.
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            if (process.info["environ"] or {}).get("FAKE_PLACE") == str(self.place):
+                yield process
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        path.chmod(0o755)
+
+
+def end_of(job: Started, *, signalled: bool = False) -> int:
+    """Exit code of a batch script; `signalled`: after SIGTERM to it alone, as at the time limit."""
+    if signalled:
+        job.process.send_signal(signal.SIGTERM)
+    return job.process.wait(timeout=180)
