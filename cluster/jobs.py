@@ -43,7 +43,7 @@ class Jobs:
         Raises:
             ClusterError: it does not answer, or wants another token.
         """
-        self._head = head
+        self.head = head
         # Ray lets both go before what it is given.
         os.environ["RAY_API_SERVER_ADDRESS"] = head
         os.environ.pop("RAY_ADDRESS", None)
@@ -103,7 +103,7 @@ class Jobs:
             time.sleep(number)
         raise ClusterError(
             f"the connection to job {job_id} was lost {_MOST_RECONNECTS} times; the job goes on:"
-            f" python -m cluster.submit --follow {job_id}"
+            f" python -m cluster.submit --head {self.head} --follow {job_id}"
         )
 
     def stop(self, job_id: str) -> Ended:
@@ -116,7 +116,7 @@ class Jobs:
         deadline = time.monotonic() + 2 * _STOPS_WITHIN_S
         while not self._status(job_id).is_terminal():
             if time.monotonic() > deadline:
-                raise ClusterError(f"job {job_id} has not ended; see it in {self._head}")
+                raise ClusterError(f"job {job_id} has not ended; see it in {self.head}")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return self._ended(job_id)
 
@@ -136,6 +136,6 @@ class Jobs:
         except _FAILURES as error:
             reason = " ".join(str(error).split())[:300]
             raise ClusterError(
-                f"the cluster at {self._head} does not do that ({reason}); check --head, the"
+                f"the cluster at {self.head} does not do that ({reason}); check --head, the"
                 " dashboard's URL, and its token: ~/.ray/auth_token and RAY_AUTH_MODE=token"
             ) from error

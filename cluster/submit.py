@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -97,9 +98,14 @@ def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
     job_id = jobs.submit(command, name=name, gpus=gpus)
     print(f"job {job_id}, run {name}; dashboard {options.head}", flush=True)
     if options.detach:
-        print(f"Next: python -m cluster.submit --follow {job_id}, or --stop {job_id}")
+        print(_next(jobs, job_id))
         return DONE
     return _follow(jobs, job_id)
+
+
+def _next(jobs: "Jobs", job_id: str) -> str:
+    command = f"python -m cluster.submit --head {shlex.quote(jobs.head)}"
+    return f"Next: {command} --follow {job_id}, or --stop {job_id}"
 
 
 def command_of(options: argparse.Namespace, passed_on: Sequence[str]) -> tuple[list[str], str]:
@@ -136,10 +142,7 @@ def _follow(jobs: "Jobs", job_id: str) -> int:
     try:
         ended = jobs.follow(job_id, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        print(
-            f"\nThe job goes on. Next: python -m cluster.submit --follow {job_id}, or --stop"
-            f" {job_id}"
-        )
+        print(f"\nThe job goes on. {_next(jobs, job_id)}")
         return INTERRUPTED
     print(f"job {job_id} ended: {ended.status}, exit code {ended.exit_code}")
     return ended.exit_code
