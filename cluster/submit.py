@@ -84,8 +84,6 @@ def make_parser() -> argparse.ArgumentParser:
 def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
     from cluster.jobs import Jobs  # after -h, which needs none of Ray
 
-    logging.disable(logging.WARNING)  # Ray's client tells of uploads and connections
-
     jobs = Jobs(options.head)
     if options.stop:
         ended = jobs.stop(options.stop)
@@ -149,4 +147,5 @@ def _follow(jobs: "Jobs", job_id: str) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # Ray's client tells of uploads and connections
     raise SystemExit(main(sys.argv[1:]))

@@ -51,6 +51,7 @@ def until_end() -> Iterator[ExitStack]:
 def faked(place: Path) -> Iterator[Allocation]:
     """A job of one node whose search only ends as it is told to."""
     with closing(Allocation(place=place)) as job:
+        job.play_search(end="0")
         yield job
 
 
@@ -204,7 +205,6 @@ def test_a_time_limit_before_the_search_has_begun_does_not_requeue_for_ever(
 
 
 def test_a_signal_while_ray_starts_keeps_the_search_from_starting(faked: Allocation) -> None:
-    faked.play_search(end="0")
     faked.tell("ray-hangs", "")
     started = faked.start("--name", "first")
     wait_until(lambda: faked.lines("started") != [], started)
@@ -215,7 +215,6 @@ def test_a_signal_while_ray_starts_keeps_the_search_from_starting(faked: Allocat
 
 
 def test_ray_offers_what_slurm_has_given_to_the_job_on_a_node(faked: Allocation) -> None:
-    faked.play_search(end="0")
     faked.environment |= {"SLURM_CPUS_ON_NODE": "12", "SLURM_GPUS_ON_NODE": "3"}
     assert end_of(faked.start("--name", "first")) == 0, faked.output
     (started,) = faked.lines("started")
@@ -234,7 +233,6 @@ def test_ray_offers_what_slurm_has_given_to_the_job_on_a_node(faked: Allocation)
 def test_a_start_goes_on_where_there_is_a_run(
     faked: Allocation, status: str | None, restarts: int, resumed: list[str]
 ) -> None:
-    faked.play_search(end="0")
     if status is not None:
         (faked.runs / "first").mkdir(parents=True)
         faked.tell("status", f"{status}\n")
@@ -271,7 +269,6 @@ def test_a_node_whose_name_has_no_address_is_told_before_anything_starts(
 
 
 def test_a_ray_that_does_not_start_is_told_with_its_own_words(faked: Allocation) -> None:
-    faked.play_search(end="0")
     faked.tell("ray-fails", "")
     assert end_of(faked.start("--name", "first")) == 1
     assert faked.output == "no memory\nerror: Ray has not started on the first node\n"
