@@ -62,10 +62,11 @@ def workers(started: Started) -> list[psutil.Process]:
     return [one for one in tree if "ImplicitFunc" in " ".join(one.cmdline())]
 
 
-def no_process_is_left(started: Started, *, seconds: float = 15) -> bool:
+def no_process_is_left(started: Started, *, seconds: float = 40) -> bool:
     """Whether all processes of a search end in that time, but for two of a killed Ray's.
 
-    Those wait for a minute, which is written in Ray, for an answer of what is dead.
+    Those wait for a minute, which is written in Ray, for an answer of what is dead. A worker that
+    was just starting tries for a while to reach its server.
     """
     deadline = time.monotonic() + seconds
     while left := [line for line in started.processes() if not line.startswith(AGENTS)]:
