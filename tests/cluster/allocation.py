@@ -227,20 +227,21 @@ class Allocation:
             os.kill(pid, signal.SIGTERM)
 
     def left(self, *, seconds: float = 15) -> list[str]:
-        """Command lines of what still runs of the job after that time, on all nodes."""
+        """Command lines of what still runs of the job after that time."""
         deadline = time.monotonic() + seconds
-        while (found := list(self._processes())) and time.monotonic() < deadline:
+        while (found := list(self.processes())) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [" ".join(process.info["cmdline"]) for process in found]
 
     def close(self) -> None:
         """End what a failed test left."""
-        for process in self._processes():
+        for process in self.processes():
             process.kill()
         for job in self._started:
             job.process.wait()
 
-    def _processes(self) -> Iterator[psutil.Process]:
+    def processes(self) -> Iterator[psutil.Process]:
+        """Of the job, on all nodes."""
         # All get the environment of the batch script, also those in sessions of their own.
         for process in psutil.process_iter(["cmdline", "environ"]):
             if (process.info["environ"] or {}).get("FAKE_PLACE") == str(self.place):
