@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from results.levels import mean_of_last_two, score_at
 from training.metrics import Evaluation
 from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.proposers import Proposer, num_requested
-from tuning.rungs import EvaluationPlan, goes_on, is_judged_at, mean_of_last_two, score_at
+from tuning.rungs import EvaluationPlan, goes_on, is_judged_at
 from tuning.space import default_point, with_parameters
 from tuning.trials import Ending, Status, StoppedBy, Trial, in_order, trial_name
 
@@ -229,7 +230,7 @@ class Conductor:
         """A trial's score at a rung; None if it is not judged there or did not get there."""
         if trial.status in ("failed", "diverged") or not self._is_judged(trial, rung):
             return None
-        reached = score_at(trial.curve, rung, self.plan)
+        reached = score_at(trial.curve, rung, budget=self.plan.budget)
         if reached is None and trial.stopped_by == "patience":
             # It would not have become better.
             return mean_of_last_two([score for _, score in trial.curve])

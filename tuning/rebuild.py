@@ -13,10 +13,11 @@ from training.options import read_yaml
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.proposers import num_requested
-from tuning.record import is_repeatable
+from tuning.record import describe_search, is_repeatable
 from tuning.recorder import Recorder, now
 from tuning.resume import recall_trials
 from tuning.run_search import close_completed, describe_search_environment
+from tuning.rungs import plan_evaluations
 from tuning.start import build
 from tuning.trials import Trial
 
@@ -70,6 +71,8 @@ def _check_split(run: Run, data: PreparedData) -> None:
 
 
 def _recorder(run: Run, configuration: Configuration, data: PreparedData) -> Recorder:
+    num_rows = len(data.train.labels)
+    plan = plan_evaluations(num_rows, configuration.training.epochs, configuration.search)
     began, ended = (path.stat().st_mtime for path in (run.splits, run.curves))
     return Recorder(
         run=run,
@@ -78,6 +81,7 @@ def _recorder(run: Run, configuration: Configuration, data: PreparedData) -> Rec
             "command": f"python -m tuning.search --config {run.config}",
             "repeatable": is_repeatable(configuration, has_gpu=torch.cuda.is_available()),
             "data": data.summary.as_record(),
+            "search": describe_search(configuration, plan, num_rows),
             "environment": describe_search_environment(configuration),
             "finished_at": _utc(ended),
             "seconds": round(max(ended - began, 0.0), 3),

@@ -7,8 +7,9 @@ from results.verdict import confirmation_verdict
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.paired import score_correlation
+from tuning.rungs import EvaluationPlan
 from tuning.selection import Comparison, Confirmed, leader, ranking, winner
-from tuning.space import Parameters, with_parameters
+from tuning.space import Parameters, to_plain_space, with_parameters
 from tuning.trials import Trial
 
 CONFIGURATION_OF_WINNER = ("data", "model", "training")
@@ -23,6 +24,22 @@ def is_repeatable(configuration: Configuration, *, has_gpu: bool) -> bool:
     no_race = search.scheduler == "none" and search.algorithm in ("random", "grid")
     in_turn = search.max_concurrent == 1
     return not has_gpu and search.time_budget_s is None and (in_turn or no_race)
+
+
+def describe_search(
+    configuration: Configuration, plan: EvaluationPlan, num_rows: int
+) -> dict[str, Any]:
+    """`search` of the record: what was searched how; rows are training rows seen by one trial."""
+    search = configuration.search
+    return {
+        "algorithm": search.algorithm,
+        "scheduler": search.scheduler,
+        "reduction_factor": search.reduction_factor,
+        "rows_per_epoch": num_rows,
+        "budget": plan.budget,
+        "rungs": list(plan.rungs),
+        "space": to_plain_space(search.space),
+    }
 
 
 def count_trials(trials: Sequence[Trial], requested: int) -> dict[str, int]:

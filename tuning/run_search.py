@@ -28,7 +28,7 @@ from tuning.node_checks import check_joined_nodes
 from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
 from tuning.proposers import num_requested
-from tuning.record import is_repeatable, winning_configuration
+from tuning.record import describe_search, is_repeatable, winning_configuration
 from tuning.recorder import Recorder
 from tuning.resume import last_shown, recall_trials
 from tuning.room import check_storage, num_slots_here, resources_for
@@ -171,6 +171,7 @@ def _make_recorder(
             "command": command,
             "repeatable": is_repeatable(configuration, has_gpu=resources.gpus > 0),
             "data": preparation.data.summary.as_record(),
+            "search": describe_search(configuration, preparation.plan, preparation.num_rows),
             "environment": describe_search_environment(configuration),
         },
         requested=num_requested(configuration.search, configuration.training),

@@ -7,7 +7,7 @@ scores of one rung.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from training.config import TrainingConfig
@@ -16,9 +16,6 @@ from tuning.config import SearchConfig
 
 _WARMUP_SHARE_OF_RUNG = 2 / 3
 _FEWEST_FOR_A_MEDIAN = 3
-
-Curve = Sequence[tuple[int, float]]
-"""Evaluations of a trial in order: (training rows seen, macro-F1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +49,6 @@ def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> Evalua
     return EvaluationPlan(
         budget=budget, points=tuple(sorted(regular | rungs)), rungs=tuple(sorted(rungs))
     )
-
-
-def score_at(curve: Curve, level: int, plan: EvaluationPlan) -> float | None:
-    """Score of a trial at a rung or at the budget; None while it has not got there.
-
-    At the budget it is the last evaluation, the learning rate decayed to 0; at a rung the mean
-    of the last two evaluations due at or before it, since one is noise. An evaluation is due at
-    a rung if it is the first one at or after it.
-    """
-    scores = [score for _, score in curve]
-    reached = [number for number, (examples, _) in enumerate(curve) if examples >= level]
-    if not reached:
-        return None
-    if level >= plan.budget:
-        return scores[-1]
-    return mean_of_last_two(scores[: reached[0] + 1])
-
-
-def mean_of_last_two(scores: Sequence[float]) -> float:
-    """Mean of the last two scores, or of the only one."""
-    last = scores[-2:]
-    return sum(last) / len(last)
 
 
 def is_judged_at(rung: int, training: TrainingConfig, schedule: Schedule) -> bool:

@@ -129,6 +129,13 @@ class Domain(Section):
 Space = Mapping[str, Domain]
 
 
+def to_plain_space(space: Space) -> dict[str, dict[str, Any]]:
+    """Each searched field with its one kind and values, as YAML and JSON have them."""
+    return {
+        name: domain.model_dump(mode="json", exclude_none=True) for name, domain in space.items()
+    }
+
+
 def draw(space: Space, *, seed: int, number: int) -> Parameters:
     """Configuration `number` of a random search: a function of its arguments alone."""
     generator = np.random.default_rng([seed, number])

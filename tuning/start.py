@@ -26,6 +26,7 @@ from training.options import (
     validate,
 )
 from tuning.config import SECTIONS, Configuration, OutputConfig, changed_fields, check
+from tuning.space import to_plain_space
 
 SHORT = {
     "data": ("data", "path"),
@@ -203,10 +204,7 @@ def write_configuration(run: Run, configuration: Configuration) -> None:
 def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
     """All sections and fields as plain values; of a searched domain only its kind."""
     plain = configuration.model_dump(mode="json")
-    space = configuration.search.space.items()
-    plain["search"]["space"] = {
-        name: domain.model_dump(mode="json", exclude_none=True) for name, domain in space
-    }
+    plain["search"]["space"] = to_plain_space(configuration.search.space)
     if not with_name:
         del plain["output"]["name"]
     return plain

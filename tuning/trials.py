@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from results.levels import Curve
 from training.config import TrainingConfig
 from training.metrics import Evaluation
-from tuning.rungs import Curve
 from tuning.space import Parameters
 
 Source = Literal["default", "search", "confirm"]

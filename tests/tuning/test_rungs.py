@@ -1,5 +1,6 @@
 import pytest
 
+from results.levels import score_at
 from tests.tuning.builders import configuration
 from training.schedule import schedule_of
 from tuning.config import SearchConfig
@@ -9,7 +10,6 @@ from tuning.rungs import (
     goes_on,
     is_judged_at,
     plan_evaluations,
-    score_at,
 )
 
 PLAN = EvaluationPlan(budget=3000, points=(500, 1000, 1500, 2000, 3000), rungs=(1000, 2000))
@@ -52,27 +52,27 @@ def test_more_evaluations_than_rows_do_not_repeat_a_point() -> None:
 
 def test_a_score_at_a_rung_is_the_mean_of_the_last_two_evaluations_due_at_or_before_it() -> None:
     curve = [(512, 0.1), (1024, 0.3), (1504, 0.9)]
-    assert score_at(curve, 1000, PLAN) == pytest.approx(0.2)
+    assert score_at(curve, 1000, budget=PLAN.budget) == pytest.approx(0.2)
 
 
 def test_the_only_evaluation_before_a_rung_is_its_score() -> None:
-    assert score_at([(512, 0.1), (1024, 0.3)], 500, PLAN) == 0.1
+    assert score_at([(512, 0.1), (1024, 0.3)], 500, budget=PLAN.budget) == 0.1
 
 
 def test_a_score_at_the_budget_is_the_last_evaluation_alone() -> None:
-    assert score_at([(2016, 0.1), (3000, 0.5)], 3000, PLAN) == 0.5
+    assert score_at([(2016, 0.1), (3000, 0.5)], 3000, budget=PLAN.budget) == 0.5
 
 
 def test_a_trial_has_no_score_at_a_rung_it_has_not_reached() -> None:
-    assert score_at([(512, 0.1), (999, 0.2)], 1000, PLAN) is None
-    assert score_at([], 1000, PLAN) is None
+    assert score_at([(512, 0.1), (999, 0.2)], 1000, budget=PLAN.budget) is None
+    assert score_at([], 1000, budget=PLAN.budget) is None
 
 
 def test_an_evaluation_that_a_large_batch_carries_past_the_next_point_still_answers_the_rung() -> (
     None
 ):
     plan = EvaluationPlan(budget=3000, points=(1000, 1010, 3000), rungs=(1000,))
-    assert score_at([(1024, 0.4)], 1000, plan) == 0.4
+    assert score_at([(1024, 0.4)], 1000, budget=plan.budget) == 0.4
 
 
 def test_a_step_that_spans_two_rungs_reaches_both() -> None:
