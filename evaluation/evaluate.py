@@ -26,7 +26,7 @@ from evaluation.tested import Tested, open_and_answer
 from evaluation.winner import Winner
 from evaluation.written import check_evaluation
 from results.files import read_csv, write_json, write_text
-from results.report import write_report
+from results.report.page import write_report
 from training.config import TINY
 from training.model import load_tokenizer
 from training.table import sha256_of
@@ -48,6 +48,7 @@ def evaluate_winner(
     gates: GateKind,
     weights: Weights,
     reopen_reason: str | None,
+    with_texts: bool,
 ) -> dict[str, Any]:
     """Retrain, save the model, open the test rows, and write all reports.
 
@@ -61,6 +62,7 @@ def evaluate_winner(
         gates: which quality gates are checked.
         weights: `safetensors`, or `bin` for `pytorch_model.bin` too.
         reopen_reason: why the test is opened once more; None: it is the first time.
+        with_texts: whether `report.html` may show texts of rows.
 
     Returns:
         The content of `evaluation_report.json`.
@@ -97,6 +99,7 @@ def evaluate_winner(
     report["retrain"] = _describe_retrain(winner, retrained)
     lock.mark("seen")  # from here on there are numbers, so the opening counts
     _write_all(winner, tested, retrained, report, directory)
+    write_report(winner.run, winner.record, with_texts=with_texts)
     lock.mark("complete")
     remove_checkpoints(lock)
     return report
@@ -126,7 +129,6 @@ def _write_all(
     report["stages"] = _check_stages(winner, tested, retrained, report, directory)
     write_json(reports / REPORT_FILE, report)
     write_text(directory / "model" / "README.md", model_card(winner, report))
-    write_report(winner.run, winner.record, test=report, reports=reports)
 
 
 def _check_stages(

@@ -76,6 +76,7 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
             gates=options.gates,
             weights=options.weights,
             reopen_reason=options.reopen_test,
+            with_texts=not options.without_texts,
         )
     except RetrainError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -122,6 +123,11 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--reopen-test", metavar="REASON", help="open the test rows once more; it is written down"
+    )
+    parser.add_argument(
+        "--without-texts",
+        action="store_true",
+        help="leave texts of rows out of report.html, so that it may be mailed",
     )
     return parser
 

@@ -126,6 +126,14 @@ class Run:
         drop_torn_line(self.curves)
         return _rows(self.curves, CURVE_COLUMNS)
 
+    def read_shown_curves(self) -> list[dict[str, str]]:
+        """The same rows for who only looks: the file may be written meanwhile and stays as it is.
+
+        A last line that is not whole yet is left out.
+        """
+        rows = _rows(self.curves, CURVE_COLUMNS)
+        return [row for row in rows if row["collapsed"] in ("True", "False")]
+
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace `search.json`."""
         write_json(self.record, {"schema_version": SCHEMA_VERSION, **record})

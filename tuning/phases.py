@@ -15,6 +15,7 @@ from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from cluster.resources import Resources
 from cluster.sharing import Share, name_of_actor
+from results.report.periodic import PeriodicReport
 from results.run import Run
 from tuning.checkpoints import Checkpoints
 from tuning.conductor import Conductor, search_phase
@@ -185,6 +186,10 @@ class Phases:
         return address_to_join(self.configuration.cluster.address) is not None
 
     @cached_property
+    def _report(self) -> PeriodicReport:
+        return PeriodicReport(self.run)
+
+    @cached_property
     def _telemetry(self) -> Telemetry:
         return Telemetry(self.run.directory.name)
 
@@ -264,6 +269,7 @@ class Phases:
     def _changed(self, trial: Trial) -> None:
         self.recorder.changed(trial)
         self._telemetry.changed(self.recorder.trials)
+        self._report.update()
         if trial.status != "running":  # and this is on disk
             self.checkpoints.remove(trial.trial_id)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from results.report.page import write_report
 from results.run import Run
 from results.tensorboard import CurveWriter
 from tuning.config import Configuration
@@ -91,11 +92,12 @@ class Recorder:
         self.run.write_record(self.record())
 
     def finish(self, status: str) -> None:
-        """Write the final state: completed, interrupted or aborted."""
+        """Write the final state, completed, interrupted or aborted, and the report."""
         self.status = status
         for trial_id in list(self._writers):
             self._close(trial_id)
         self.write()
+        write_report(self.run, self.run.read_record())
 
     def record(self) -> dict[str, Any]:
         """Content of `search.json`."""

@@ -16,7 +16,6 @@ from results.files import write_text
 from results.log import log_to_file
 from results.mirror import Mirror
 from results.new_run import check_new_run
-from results.report import write_report
 from results.run import Run
 from results.verdict import describe_result
 from training.config import TINY
@@ -256,7 +255,6 @@ def close_completed(recorder: Recorder) -> None:
     write_text(recorder.run.best, to_yaml(best))
     recorder.finish("completed")  # last: whoever reads "completed" finds the winner
     record = recorder.run.read_whole_record()
-    write_report(recorder.run, record, test=None, reports=None)
     for line in describe_result(record):
         logger.info("%s", line)
     logger.info("report %s", recorder.run.report)

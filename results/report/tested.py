@@ -1,41 +1,40 @@
-"""The report's sections that the final evaluation fills; what a report lacks is left out."""
+"""Sections that the final evaluation fills; what a report lacks is left out."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from html import escape
 from typing import Any
 
-from results.markup import heading, interval, number, paragraphs, picture, section, table
 from results.metric_names import CALIBRATION, LOW_CONFIDENCE, OVERALL
+from results.report.markup import heading, interval, number, paragraphs, shaded_table, table
+from results.report.material import Material
+from results.report.tested_charts import class_f1, reliability
 from results.score_wording import TOO_FEW_ROWS, between_trainings
 
-_PICTURES = {
-    "class_f1.png": "F1 of each class with 95 % intervals, the model against the baseline",
-    "confusion_matrix.png": "Confusion matrix of the test rows, as counts and as shares of a row",
-    "training_curves.png": "Training curves: loss by epoch, and the winner's validation macro-F1",
-}
-_RELIABILITY = "Reliability: accuracy against confidence, with the rows of each bin"
-
-_MOST_CONFIDENT = 10
+_MOST_CONFIDENT = 20
+_LONGEST_TEXT = 400
 
 
-def final_sections(test: Mapping[str, Any], reports: Path | None) -> str:
-    """All sections of an opened test, in their order.
+def sections_of_test(material: Material, *, with_texts: bool) -> dict[str, str]:
+    """Sections of an opened test by title, in their order.
 
     Args:
-        test: content of `evaluation_report.json`.
-        reports: directory of its pictures and `error_analysis.json`; None: without them.
+        material: of the run; its `test` is there.
+        with_texts: whether texts of rows are shown among the hardest mistakes.
     """
-    analysis = _read_analysis(reports)
+    test = material.test
+    assert test is not None
     parts = {
-        "Test": _scores(test) + _pictures(reports),
-        "Retrain": _retrain(test.get("retrain")),
-        "Calibration": _calibration(test.get("calibration"), reports),
+        "Scores": _scores(test),
+        "Confusion matrix": _confusion(test),
+        "Classes": class_f1(test),
+        "Calibration": _calibration(test.get("calibration")),
+        "Hardest mistakes": _hardest(material, with_texts=with_texts),
+        "Error analysis": _errors(material.analysis),
         "Rows of low confidence": _low_confidence(test.get("low_confidence")),
-        "Error analysis": _errors(analysis),
-        "Gates": _gates(test),
+        "Retrain": _retrain(test.get("retrain")),
     }
-    return "".join(section(title, content) for title, content in parts.items() if content)
+    shown = [heading(title) + content for title, content in parts.items() if content]
+    return {"Test": "".join(shown), "Gates": _gates(test)}
 
 
 def _scores(test: Mapping[str, Any]) -> str:
@@ -97,16 +96,50 @@ def _retrain(found: Mapping[str, Any] | None) -> str:
     )
 
 
-def _pictures(reports: Path | None) -> str:
-    return "".join(picture(reports / name, text) for name, text in _PICTURES.items() if reports)
+def _confusion(test: Mapping[str, Any]) -> str:
+    matrix, labels = test.get("confusion_matrix") or [], list(test["per_class"])
+    rows = [
+        (label, [(f"{count:,} ({share:.0%})", share) for count, share in _with_shares(row)])
+        for label, row in zip(labels, matrix, strict=False)
+    ]
+    header = ["true class, then predicted as", *labels]
+    caption = "Test rows by true class and prediction, with the share of the true class"
+    return shaded_table(header, rows, caption=caption) if rows else ""
 
 
-def _calibration(found: Mapping[str, Any] | None, reports: Path | None) -> str:
+def _with_shares(row: Sequence[int]) -> list[tuple[int, float]]:
+    return [(count, count / max(sum(row), 1)) for count in row]
+
+
+def _calibration(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     rows = [[name, number(found.get(key))] for key, name in CALIBRATION.items()]
-    drawn = picture(reports / "reliability.png", _RELIABILITY) if reports else ""
-    return table(["calibration of the test rows", "value"], rows) + drawn
+    header = ["calibration of the test rows", "value"]
+    return reliability(found) + table(header, rows, caption="Calibration of the test rows")
+
+
+def _hardest(material: Material, *, with_texts: bool) -> str:
+    """Mistakes that the model was surest of; their texts only where asked for."""
+    mistakes = material.mistakes[:_MOST_CONFIDENT]
+    if not mistakes:
+        return ""
+    header = ["row", "label", "prediction", "confidence"]
+    rows = [
+        [
+            *(row["row"], row["label"], row["prediction"], f"{float(row['confidence']):.3f}"),
+            *([_cut(row["text"])] if with_texts else []),
+        ]
+        for row in mistakes
+    ]
+    left_out = "Texts are left out of this copy. " if not with_texts else ""
+    told = f"{left_out}Row is the record number in the data; all are in misclassified.csv."
+    caption = f"The {len(rows)} wrong rows that the model was surest of"
+    return paragraphs([told]) + table([*header, "text"][: len(rows[0])], rows, caption=caption)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " ..."
 
 
 def _low_confidence(low: Mapping[str, Any] | None) -> str:
@@ -132,20 +165,11 @@ def _low_confidence(low: Mapping[str, Any] | None) -> str:
     )
 
 
-def _read_analysis(reports: Path | None) -> Mapping[str, Any]:
-    """Content of `error_analysis.json`; empty where there is none that can be read."""
-    try:
-        found = json.loads((reports / "error_analysis.json").read_text("utf-8")) if reports else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _errors(analysis: Mapping[str, Any]) -> str:
     if not analysis:
         return ""
     tables = "".join(
-        heading(f"Errors by {_words(key.removeprefix('by_'))}") + _rates(value)
+        _part(f"Errors by {_words(key.removeprefix('by_'))}") + _rates(value)
         for key, value in analysis.items()
         if key.startswith("by_") and value
     )
@@ -158,8 +182,11 @@ def _errors(analysis: Mapping[str, Any]) -> str:
         + paragraphs(analysis.get("findings", []))
         + tables
         + paragraphs(not_analysed)
-        + _most_confident(analysis.get("most_confident", []))
     )
+
+
+def _part(title: str) -> str:
+    return f"<h4>{escape(title)}</h4>\n"
 
 
 def _rates(found: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> str:
@@ -193,15 +220,6 @@ def _figure(key: str, value: Any) -> Any:
 
 def _words(key: str) -> str:
     return key.replace("_", " ")
-
-
-def _most_confident(mistakes: Sequence[Mapping[str, Any]]) -> str:
-    if not mistakes:
-        return ""
-    shown = mistakes[:_MOST_CONFIDENT]
-    rows = [{key: value for key, value in row.items() if key != "index"} for row in shown]
-    title = f"The {len(rows)} most confident mistakes; their texts are in misclassified.csv"
-    return heading(title) + _lines(rows)
 
 
 def _gates(test: Mapping[str, Any]) -> str:

@@ -1,0 +1,85 @@
+// Draws the page's charts when they come into view, sorts its tables, and follows the reader's
+// choice of light, dark and print. All it needs is in the page.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const plots = [...document.querySelectorAll(".plot")];
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const narrow = () => window.innerWidth < 480;
+
+  // Colours stand in the figures as "@name": the style sheet's variables say what they are now.
+  const painted = (value, styles) => {
+    if (typeof value === "string") {
+      return value.startsWith("@") ? styles.getPropertyValue("--" + value.slice(1)).trim() : value;
+    }
+    if (Array.isArray(value)) return value.map((item) => painted(item, styles));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, painted(item, styles)]));
+  };
+
+  const levelOf = (plot) => {
+    const list = plot.closest("section").querySelector("select.level");
+    return list ? Number(list.value) : null;
+  };
+
+  const draw = (plot) => {
+    plot.figure ??= JSON.parse(plot.querySelector("script").textContent);
+    const figure = painted(plot.figure, getComputedStyle(root));
+    const level = levelOf(plot);
+    for (const trace of figure.data) {
+      if (trace.meta && "level" in trace.meta) trace.visible = trace.meta.level === level;
+    }
+    if (narrow()) figure.layout.margin = { ...figure.layout.margin, l: 44, r: 6 };
+    if (!plot.target) {
+      plot.target = plot.appendChild(document.createElement("div"));
+      plot.target.style.height = figure.layout.height + "px";
+    }
+    return Plotly.react(plot.target, figure.data, figure.layout, config);
+  };
+  const redraw = () => plots.filter((plot) => plot.target).forEach(draw);
+
+  const seen = new IntersectionObserver(
+    (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+      seen.unobserve(entry.target);
+      draw(entry.target);
+    }),
+    { rootMargin: "400px" },
+  );
+  plots.forEach((plot) => seen.observe(plot));
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => {
+    root.classList.add("printing");
+    plots.forEach(draw);
+  });
+  window.addEventListener("afterprint", () => {
+    root.classList.remove("printing");
+    redraw();
+  });
+  document.querySelectorAll("select.level").forEach((list) =>
+    list.addEventListener("change", () =>
+      list.closest("section").querySelectorAll(".plot").forEach((plot) => plot.target && draw(plot))));
+
+  // Numbers by size, other cells as texts; empty cells stay last either way.
+  const compare = (one, other) => {
+    const [a, b] = [Number(one), Number(other)];
+    return Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b;
+  };
+  const sort = (header) => {
+    const table = header.closest("table");
+    const column = header.cellIndex;
+    const descends = header.getAttribute("aria-sort") === "ascending";
+    table.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
+    header.setAttribute("aria-sort", descends ? "descending" : "ascending");
+    const cell = (row) => row.cells[column].textContent.trim();
+    const rows = [...table.tBodies[0].rows];
+    rows.sort((one, other) => {
+      const [a, b] = [cell(one), cell(other)];
+      if (a === "" || b === "") return (a === "") - (b === "");
+      return descends ? compare(b, a) : compare(a, b);
+    });
+    table.tBodies[0].append(...rows);
+  };
+  document.querySelectorAll("table.sortable th button").forEach((button) =>
+    button.addEventListener("click", () => sort(button.closest("th"))));
+})();

@@ -1,0 +1,97 @@
+"""`report.html`: one file with what a run found, made of the run's own files; no network."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from results.files import write_text
+from results.report import searched
+from results.report.curves import learning_curves
+from results.report.markup import anchor_of, paragraphs, section
+from results.report.material import Material, read_material
+from results.report.parameters import parameters
+from results.report.tested import sections_of_test
+from results.report.verdict import verdict
+from results.run import Run
+
+
+def write_report(run: Run, record: Mapping[str, Any], *, with_texts: bool = True) -> None:
+    """Replace `report.html` by what the run's files say now.
+
+    Args:
+        run: whose report it is.
+        record: content of `search.json`.
+        with_texts: whether texts of rows may be shown.
+
+    Raises:
+        RunError: a file of the run cannot be read.
+        OSError: the file cannot be written.
+    """
+    write_text(run.report, page(read_material(run, record), with_texts=with_texts))
+
+
+def page(material: Material, *, with_texts: bool) -> str:
+    """The whole page."""
+    record = material.record
+    opened = (
+        sections_of_test(material, with_texts=with_texts)
+        if material.test
+        else {"Test": paragraphs(["The test was not opened."])}
+    )
+    sections = {
+        "Verdict": verdict(material),
+        **opened,
+        "Leaderboard": searched.leaderboard(material),
+        "Confirmation": searched.confirmation(material),
+        "Learning curves": learning_curves(material),
+        "Parameters": parameters(material),
+        "Data": searched.data(record["data"]),
+        "How to repeat it": searched.repeat(record),
+    }
+    shown = {title: content for title, content in sections.items() if content}
+    return _shell(
+        f"Search {material.run.directory.name}",
+        "".join(section(title, content) for title, content in shown.items()),
+        "".join(f'<li><a href="#{anchor_of(title)}">{escape(title)}</a></li>' for title in shown),
+    )
+
+
+def _shell(title: str, content: str, contents: str) -> str:
+    library, script = _library(), _resource("page.js")
+    # Should a text of the data ever get out of its place, the browser still runs and loads nothing.
+    policy = (
+        f"default-src 'none'; script-src {_hash(library)} {_hash(script)};"
+        " style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_resource('page.css')}</style></head>\n"
+        f'<body><a class="skip" href="#main">Skip to the report</a><header><h1>{escape(title)}</h1>'
+        f'<nav aria-label="Sections"><ul>{contents}</ul></nav></header>\n'
+        f'<main id="main"><noscript><p>Charts and sorting need JavaScript; the tables hold the'
+        f" same figures.</p></noscript>\n{content}</main>\n"
+        f"<script>{library}</script>\n<script>{script}</script></body></html>\n"
+    )
+
+
+@cache
+def _library() -> str:
+    """Plotly's script, as its Python package ships it."""
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8")
+
+
+@cache
+def _resource(name: str) -> str:
+    return (files("results.report") / name).read_text("utf-8")
+
+
+@cache
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,204 @@
+"""The section of parameters: what each does to the score, among trials of one equal budget."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from results.importance import FEWEST_TRIALS, LEVEL, Importance, parameter_importances
+from results.report.charts import Layout, Trace, axis, chart, log_axis, of_level, rounded
+from results.report.markup import choice, grid, heading, number, paragraphs, table
+from results.report.material import Level, Material, ShownTrial
+from results.report.parallel import parallel_coordinates
+
+FEWEST_TO_COMPARE = 10
+"""Trials that the budget shown first has, where there is one."""
+
+
+def parameters(material: Material) -> str:
+    """Score against each parameter, pairs, parallel coordinates, and importance."""
+    levels, space = material.levels(), material.schedule.get("space", {})
+    if not levels or not space:
+        return paragraphs(["No trials that can be compared yet."])
+    shown = first_shown(levels)
+    names = list(space)
+    labels = {str(level.examples): f"{level.name} ({len(level.trials)} trials)" for level in levels}
+    parts = [
+        paragraphs([_RULE]),
+        choice("Compare trials at", labels, selected=str(shown.examples)),
+        heading("Score against each parameter"),
+        grid(_against(name, space, levels, shown, material) for name in names),
+    ]
+    if len(names) > 1:
+        parts += [
+            heading("Pairs of parameters"),
+            grid(_pair(pair, space, levels, shown) for pair in combinations(names, 2)),
+            heading("Parallel coordinates"),
+            parallel_coordinates(names, space, levels, shown),
+            heading("Importance"),
+            _importance(material, shown),
+        ]
+    return "".join(parts)
+
+
+_RULE = (
+    "Only trials that were trained equally long are compared: choose at which rung. A score at a"
+    " rung is the mean of the last two evaluations, at the full budget the last one. After the"
+    " first rung only those that did well there are left, so that a parameter's effect looks"
+    " smaller than it is."
+)
+
+
+def first_shown(levels: Sequence[Level]) -> Level:
+    """The longest training that enough trials had; the one with the most where none has."""
+    enough = [level for level in levels if len(level.trials) >= FEWEST_TO_COMPARE]
+    return enough[-1] if enough else max(levels, key=lambda level: len(level.trials))
+
+
+def parameter_axis(name: str, domain: Mapping[str, Any], levels: Sequence[Level]) -> Layout:
+    """An axis as the parameter was searched: logarithmic, even, or its values side by side."""
+    seen = {trial.parameters.get(name, math.nan) for level in levels for trial in level.trials}
+    if "log_uniform" in domain:
+        return log_axis(name, seen)
+    if "choice" in domain:
+        ordered = sorted({*domain["choice"], *seen})
+        return axis(name, type="category", categoryarray=[f"{value:g}" for value in ordered])
+    return axis(name)
+
+
+def parameter_values(
+    name: str, domain: Mapping[str, Any], trials: Sequence[ShownTrial]
+) -> list[Any]:
+    """Values of a parameter as that axis takes them."""
+    values = [trial.parameters.get(name, math.nan) for trial in trials]
+    return [f"{v:g}" for v in values] if "choice" in domain else rounded(values)
+
+
+def _against(
+    name: str,
+    space: Mapping[str, Any],
+    levels: Sequence[Level],
+    shown: Level,
+    material: Material,
+) -> str:
+    traces = [
+        trace for level in levels for trace in _scatter(name, space[name], level, shown, material)
+    ]
+    layout = {
+        "xaxis": parameter_axis(name, space[name], levels),
+        "yaxis": axis("macro-F1"),
+        "showlegend": True,
+    }
+    described = "A point a trial; the winner and the default are marked."
+    return chart(f"Macro-F1 against {name}", described, traces, layout, height=340)
+
+
+def _scatter(
+    name: str, domain: Mapping[str, Any], level: Level, shown: Level, material: Material
+) -> Iterator[Trace]:
+    best, default = material.id_of("best"), material.id_of("default")
+    for title, colour, symbol, size, belongs in (
+        ("trials", "@blue", "circle", 7, lambda t: t.trial_id not in (best, default)),
+        ("the default", "@orange", "square", 11, lambda t: t.trial_id == default),
+        ("the winner", "@green", "diamond", 12, lambda t: t.trial_id == best != default),
+    ):
+        chosen = [pair for pair in zip(level.trials, level.scores, strict=True) if belongs(pair[0])]
+        trials = [trial for trial, _ in chosen]
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "name": title,
+            **of_level(level.examples, is_shown=level is shown),
+            "x": parameter_values(name, domain, trials),
+            "y": rounded([score for _, score in chosen]),
+            "text": [trial.trial_id for trial in trials],
+            "hovertemplate": "%{text}: %{y:.4f} at %{x}<extra></extra>",
+            "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": 0.8},
+        }
+
+
+def _pair(
+    pair: tuple[str, str], space: Mapping[str, Any], levels: Sequence[Level], shown: Level
+) -> str:
+    first, second = pair
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "trials",
+            **of_level(level.examples, is_shown=level is shown),
+            "x": parameter_values(first, space[first], level.trials),
+            "y": parameter_values(second, space[second], level.trials),
+            "text": [
+                f"{trial.trial_id}: {score:.4f}"
+                for trial, score in zip(level.trials, level.scores, strict=True)
+            ],
+            "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
+            "marker": {
+                "color": rounded(level.scores),
+                "colorscale": "Viridis",
+                "size": 9,
+                "line": {"color": "@muted", "width": 0.5},
+                "colorbar": {"title": {"text": "macro-F1"}, "thickness": 10, "outlinewidth": 0},
+            },
+        }
+        for level in levels
+    ]
+    layout = {
+        "xaxis": parameter_axis(first, space[first], levels),
+        "yaxis": parameter_axis(second, space[second], levels),
+        "showlegend": False,
+        "margin": {"t": 16},
+    }
+    return chart(f"{second} against {first}", "Brighter is better.", traces, layout, height=340)
+
+
+def _importance(material: Material, shown: Level) -> str:
+    if material.record["status"] != "completed":  # one that is interrupted has seconds to end
+        return paragraphs(["Computed when the search is completed."])
+    found = parameter_importances(
+        [trial.parameters for trial in shown.trials], shown.scores, material.schedule["space"]
+    )
+    if not found:
+        return paragraphs(
+            [f"Not computed: it takes at least {FEWEST_TRIALS} trials of equal budget that differ."]
+        )
+    rows = [
+        [item.parameter, number(item.share), f"{item.low:.4f} to {item.high:.4f}"] for item in found
+    ]
+    told = (
+        f"Share of the variance of macro-F1 among {len(shown.trials)} trials ({shown.name}) that a"
+        " parameter explains by itself (fANOVA, Hutter et al. 2014, by Optuna's evaluator). The"
+        f" interval is the middle {LEVEL:.0%} over resampled trials; where intervals overlap, the"
+        " order is not known."
+    )
+    header = ["parameter", "share of variance", f"{LEVEL:.0%} interval"]
+    return paragraphs([told]) + _bars(found) + table(header, rows)
+
+
+def _bars(found: Sequence[Importance]) -> str:
+    upwards = found[::-1]
+    bars: Trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": rounded([item.share for item in upwards]),
+        "y": [item.parameter for item in upwards],
+        "marker": {"color": "@blue"},
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": rounded([max(item.high - item.share, 0.0) for item in upwards]),
+            "arrayminus": rounded([max(item.share - item.low, 0.0) for item in upwards]),
+            "color": "@ink",
+        },
+    }
+    layout = {"xaxis": axis("share of the variance", rangemode="tozero"), "showlegend": False}
+    layout["margin"] = {"t": 16}
+    return chart(
+        "Importance of the parameters",
+        "Bars are shares, lines their intervals.",
+        [bars],
+        layout,
+        height=120 + 40 * len(found),
+    )

@@ -1,0 +1,274 @@
+"""Sections that the search fills: three scores, confirmation, leaderboard, data, repeating it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from results import score_wording
+from results.report.charts import Trace, axis, chart
+from results.report.markup import (
+    code,
+    number,
+    paragraphs,
+    shaded_table,
+    sortable_table,
+    table,
+)
+from results.report.material import Material, ShownTrial, number_in
+
+
+def three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
+    """The winner's search score, confirmed mean and test score side by side, and the gap.
+
+    Args:
+        record: content of `search.json`.
+        test: content of `evaluation_report.json`; None before the test is opened.
+    """
+    best = record.get("best")
+    if best is None:
+        return paragraphs(["No trial has a score yet."])
+    confirmed = best["f1_macro"] if record.get("confirmation") else None
+    told = (test or {}).get("search") or {}
+    confirmed = told.get("confirmed_f1_macro", confirmed)
+    searched = told.get("search_f1_macro", best["search_f1_macro"])
+    tested = test["f1_macro"] if test else None
+    rows = [
+        [name, number(score) or ("not opened" if name == "test" else "none"), on]
+        for name, score, on in score_wording.three_scores(searched, confirmed, tested)
+    ]
+    return table(["macro-F1 of the winner", "score", "on"], rows) + paragraphs(
+        _optimism({"search": searched, "confirmation": confirmed}, tested)
+    )
+
+
+def _optimism(selected: Mapping[str, float | None], tested: float | None) -> Iterator[str]:
+    """The gap between each score that was selected on and the test, in words."""
+    for name, score in selected.items():
+        if score is None or tested is None:
+            continue
+        gap = (score - tested) * 100
+        if gap > 0:
+            yield f"Optimism of the {name}: its score is {gap:.2f} points above the test's."
+        else:
+            yield f"The {name} shows no optimism: its score is {-gap:.2f} points below the test's."
+
+
+def confirmation(material: Material) -> str:
+    """The scores of each candidate on fresh draws."""
+    found = material.record.get("confirmation")
+    if not found:
+        return paragraphs(
+            ["None: scores of the search are the best of many and therefore too high."]
+        )
+    candidates, default = found["candidates"], material.record.get("default") or {}
+    rows = [
+        [
+            _parameters(candidate["parameters"]),
+            ", ".join(number(score) or "none" for score in candidate["f1_macro"]),
+            number(candidate["mean"]),
+            number(candidate["standard_error"]),
+        ]
+        for candidate in candidates
+    ]
+    header = ["configuration", "macro-F1 on each fresh draw", "mean", "standard error"]
+    names = [_candidate_name(candidate, material, default) for candidate in candidates]
+    return (
+        paragraphs(["Selected on; the default comes first."])
+        + _draws(names, candidates)
+        + table(header, rows, caption="Candidates on fresh draws")
+    )
+
+
+def _candidate_name(
+    candidate: Mapping[str, Any], material: Material, default: Mapping[str, Any]
+) -> str:
+    if candidate["parameters"] == default.get("parameters"):
+        return "default"
+    same = [t for t in material.searched if t.parameters == candidate["parameters"]]
+    return same[0].trial_id if same else _parameters(candidate["parameters"])
+
+
+def _draws(names: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> str:
+    """A column a candidate: each draw a point, equal draws joined, the mean a bar."""
+    num_draws = max((len(candidate["f1_macro"]) for candidate in candidates), default=0)
+    traces: list[Trace] = [
+        {
+            **{"type": "scatter", "mode": "lines+markers", "name": f"draw {draw + 1}"},
+            "x": list(names),
+            "y": [_nth(candidate["f1_macro"], draw) for candidate in candidates],
+            "line": {"width": 1, "dash": "dot", "color": "@muted"},
+            "marker": {"color": "@blue", "size": 8},
+            "showlegend": False,
+            "hovertemplate": f"draw {draw + 1}, %{{x}}: %{{y:.4f}}<extra></extra>",
+        }
+        for draw in range(num_draws)
+    ]
+    traces.append(
+        {
+            **{"type": "scatter", "mode": "markers", "name": "mean", "x": list(names)},
+            "y": [candidate["mean"] for candidate in candidates],
+            "marker": {
+                **{"symbol": "line-ew", "size": 34},
+                "line": {"color": "@orange", "width": 3},
+            },
+            "hovertemplate": "mean of %{x}: %{y:.4f}<extra></extra>",
+        }
+    )
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis("macro-F1 (validation)")}
+    return chart(
+        "Candidates on fresh draws",
+        "A dotted line joins the scores of one draw: the same seed, split and order of rows for"
+        " all candidates, so that lines that rise or fall together say which is better.",
+        traces,
+        layout,
+        height=340,
+    )
+
+
+def _nth(scores: Sequence[float | None], place: int) -> float | None:
+    return scores[place] if place < len(scores) else None
+
+
+def leaderboard(material: Material) -> str:
+    """All trials of the search, the best first; those of the confirmation apart."""
+    trials = sorted(material.searched, key=_rank)
+    if not trials:
+        return paragraphs(["No trial has begun yet."])
+    roles = {material.id_of("default"): " (default)"}
+    roles |= {material.id_of("best"): " (winner)"}
+    header = ["trial", "ended as", *material.parameters, *_SHOWN.values()]
+    return paragraphs([_ORDER]) + sortable_table(
+        header,
+        [
+            [
+                f"{trial.trial_id}{roles.get(trial.trial_id, '')}",
+                trial.status + (f" by the {trial.stopped_by}" if trial.stopped_by else ""),
+                *(_cell(value) for value in trial.parameters.values()),
+                *(_cell_of(trial, key) for key in _SHOWN),
+            ]
+            for trial in trials
+        ],
+        caption="Trials of the search; a column's button sorts by it",
+    )
+
+
+_ORDER = (
+    "Full trainings first, by their score; then those that ended earlier, whose scores are of less"
+    " training and not to be compared with them. The peak is shown and never compared."
+)
+
+_SHOWN = {
+    **{"f1_macro": "macro-F1", "peak_f1_macro": "peak", "accuracy": "accuracy"},
+    **{"epochs": "epochs", "seconds": "seconds", "error": "error"},
+}
+_SHOWN_AS = {
+    **{"f1_macro": ".4f", "peak_f1_macro": ".4f", "accuracy": ".4f"},
+    **{"epochs": ".2f", "seconds": ",.0f"},
+}
+
+
+def _cell_of(trial: ShownTrial, key: str) -> str:
+    """With as many digits in all rows of a column."""
+    cell, form = trial.row.get(key, ""), _SHOWN_AS.get(key)
+    value = number_in(cell)
+    if form is None:
+        return cell
+    return format(value, form) if math.isfinite(value) else ""
+
+
+def _cell(value: float) -> Any:
+    """A number as short as it can be told apart; whole ones without a point."""
+    if not math.isfinite(value):
+        return ""
+    return int(value) if value.is_integer() else float(f"{value:.4g}")
+
+
+def data(found: Mapping[str, Any]) -> str:
+    """Rows kept and dropped, the classes of each split, groups, what the labels are worth."""
+    counts = found["class_counts"]
+    labels = list(next(iter(counts.values()), {}))
+    rows = [
+        (
+            split,
+            [
+                (f"{of[label]:,} ({of[label] / max(sum(of.values()), 1):.1%})", _share(of, label))
+                for label in labels
+            ],
+        )
+        for split, of in counts.items()
+    ]
+    dropped = [[reason, count] for reason, count in found["dropped"].items()]
+    kept = f"{found['kept']:,} of {found['rows']:,} rows kept"
+    return (
+        paragraphs(
+            [
+                f"Data {found['path']}: {kept}; SHA-256 {found['sha256']}.",
+                *_groups(found),
+                *label_worth(found),
+            ]
+        )
+        + shaded_table(["split", *labels], rows, caption="Rows of each class, share of the split")
+        + table(["dropped for", "rows"], dropped, caption="Rows that were dropped")
+    )
+
+
+def _share(counts: Mapping[str, int], label: str) -> float:
+    return counts[label] / max(sum(counts.values()), 1)
+
+
+def _groups(found: Mapping[str, Any]) -> Iterator[str]:
+    if "duplicate_groups" in found:
+        yield (
+            f"{found['duplicate_groups']:,} groups of like texts; each stands whole in one split."
+        )
+
+
+def label_worth(found: Mapping[str, Any]) -> Iterator[str]:
+    """How often the labels contradict themselves, where texts stand more than once."""
+    noise = found.get("label_noise")
+    if noise is not None:
+        yield (
+            f"Of the texts that stand more than once, {noise:.1%} have labels that disagree: no"
+            " model can be expected to agree with such labels everywhere."
+        )
+
+
+def repeat(record: Mapping[str, Any]) -> str:
+    """The command, and with what it ran."""
+    exact = "to the last digit" if record["repeatable"] else "but for timing and hardware"
+    environment = record["environment"]
+    model = environment.get("model") or {}
+    facts = [
+        ["status", record["status"]],
+        ["started", record.get("started_at", "")],
+        ["seconds", f"{record['seconds']:,.0f}"],
+        ["commit of this program", environment.get("commit") or "not known"],
+        ["model", model.get("name", "")],
+        ["revision of the model", model.get("revision") or "none given"],
+        ["SHA-256 of the model", model.get("sha256") or "none: made from scratch"],
+        ["SHA-256 of the data", record["data"]["sha256"]],
+        ["devices", ", ".join(map(str, environment.get("devices", [])))],
+        ["Python", environment.get("python", "")],
+        *([package, version] for package, version in environment["packages"].items()),
+    ]
+    return (
+        code(record["command"])
+        + paragraphs(
+            [
+                f"The scores repeat {exact}.",
+                "Beside this page: config.yaml, the resolved configuration; best.yaml, the winner.",
+            ]
+        )
+        + table(["what", "value"], facts, caption="What it ran with")
+    )
+
+
+def _parameters(values: Mapping[str, float]) -> str:
+    """A configuration's searched values in one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def _rank(trial: ShownTrial) -> tuple[bool, float]:
+    """Full budgets before others, best scores first."""
+    score = number_in(trial.row["f1_macro"])
+    return trial.status != "completed", -score if math.isfinite(score) else math.inf
