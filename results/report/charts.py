@@ -32,7 +32,7 @@ def chart(
     """
     figure = {"data": traces, "layout": _merged(_shared(), {**layout, "height": height})}
     return (
-        f'<figure class="chart"><div class="plot" role="img" aria-label="{escape(title)}."'
+        f'<figure class="chart"><div class="plot" role="group" aria-label="{escape(title)}."'
         f' style="min-height:{height}px">{data_block(figure)}</div>\n'
         f"<figcaption><strong>{escape(title)}.</strong> {escape(described)}</figcaption></figure>\n"
     )

@@ -99,8 +99,7 @@ def shaded_table(
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
         + "".join(
-            f'<td class="number shaded{" dark" if share > 0.5 else ""}"'
-            f' style="--share:{share:.3f}">{escape(text)}</td>'
+            f'<td class="number shaded" style="--share:{share:.3f}">{escape(text)}</td>'
             for text, share in cells
         )
         + "</tr>\n"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from results.report.page import write_report
@@ -70,7 +71,7 @@ def test_a_class_is_shown_as_its_text_and_runs_nothing(browser: Browser, run: Ru
     with drawn(browser, run) as found:
         page = found.page
         assert page.locator("img").count() == 0
-        chart = page.get_by_role("img", name="F1 of each class")
+        chart = page.get_by_role("group", name="F1 of each class")
         assert EVIL in (chart.text_content() or "")
         assert page.get_by_role("rowheader", name=EVIL).count() >= 1
 
@@ -95,6 +96,16 @@ def test_a_reader_who_changes_to_dark_has_the_charts_change_too(browser: Browser
         assert _brightness(found.page, ".plot .xtick text", "fill") > 200
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_readers_with_a_keyboard_or_a_screen_reader_find_no_barrier(
+    browser: Browser, run: Run, scheme: Scheme
+) -> None:
+    with drawn(browser, run, scheme=scheme) as found:
+        checked = Axe().run(found.page)  # the rules of WCAG that a program can check
+        assert checked.response["passes"]
+        assert checked.violations_count == 0, checked.generate_report()
+
+
 def test_the_leaderboard_sorts_by_mouse_and_keyboard(browser: Browser, many: Run) -> None:
     with opened(browser, many.report) as found:
         button = found.page.get_by_role("button", name="learning_rate")
@@ -113,7 +124,7 @@ def test_the_leaderboard_sorts_by_mouse_and_keyboard(browser: Browser, many: Run
 
 def test_trials_are_compared_at_the_budget_that_is_chosen(browser: Browser, many: Run) -> None:
     with drawn(browser, many) as found:
-        chart = found.page.get_by_role("img", name="Macro-F1 against learning_rate")
+        chart = found.page.get_by_role("group", name="Macro-F1 against learning_rate")
         listed = found.page.get_by_label("Compare trials at")
         counts = {}
         for option in listed.locator("option").all():

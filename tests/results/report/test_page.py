@@ -136,7 +136,7 @@ def test_a_chart_holds_texts_of_the_data_as_text(tested: Run) -> None:
 
 def test_each_chart_says_in_words_what_it_shows(tested: Run) -> None:
     text, page = page_of(tested)
-    labels = re.findall(r'role="img" aria-label="([^"]+)"', text)
+    labels = re.findall(r'class="plot" role="group" aria-label="([^"]+)"', text)
     assert len(labels) == len(page.blocks)
     assert text.count("<figcaption>") == len(page.blocks)
 
