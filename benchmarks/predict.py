@@ -15,7 +15,6 @@ import io
 import itertools
 import json
 import os
-import platform
 import random
 import re
 import subprocess
@@ -29,6 +28,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import describe_machine
+from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
 from training.errors import InputError
 from training.options import OptionParser
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         help="where the figures are written as JSON",
     )
     options = parser.parse(arguments)
-    sizes, backends = _numbers(options.rows), _backends(options.backend)
+    sizes, backends = whole_numbers(options.rows, option="--rows"), _backends(options.backend)
     with suppress(OSError):  # told where the file is opened
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file:
@@ -177,13 +178,6 @@ def _line(run: Mapping[str, Any]) -> str:
     )
 
 
-def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise InputError(f"--rows is {text!r}, but must be numbers above 0, such as 10000,1000000")
-    return [int(part) for part in parts]
-
-
 def _backends(text: str) -> list[str]:
     names = text.split(",")
     unknown = [name for name in names if name not in _BACKENDS]
@@ -194,10 +188,8 @@ def _backends(text: str) -> list[str]:
 
 def _machine() -> dict[str, Any]:
     return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
+        **describe_machine(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "python": platform.python_version(),
         "packages": {name: version(name) for name in _LIBRARIES},
     }
 

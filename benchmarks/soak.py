@@ -12,7 +12,6 @@ if __name__ == "__main__":
 import csv
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -25,8 +24,9 @@ from typing import Any
 
 import psutil
 
+from benchmarks.machine import describe_machine
+from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
-from training.errors import InputError
 from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 0.25
@@ -76,11 +76,11 @@ def main(arguments: Sequence[str]) -> int:
         help="where the figures are written as JSON",
     )
     options = parser.parse(arguments)
-    marks = _numbers(options.at)
+    marks = sorted(whole_numbers(options.at, option="--at"))
     Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
         figures = soak(marks, Path(directory))
-        file.write(json.dumps({"machine": _machine(), **figures}, indent=2) + "\n")
+        file.write(json.dumps({"machine": describe_machine(), **figures}, indent=2) + "\n")
     print(as_table(figures))
     return DONE
 
@@ -211,21 +211,6 @@ def as_table(figures: Mapping[str, Any]) -> str:
         f" {figures['processes_left']} processes left"
     )
     return "\n".join(lines)
-
-
-def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise InputError(f"--at is {text!r}, but must be numbers above 0, such as 50,150,300")
-    return sorted(int(part) for part in parts)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

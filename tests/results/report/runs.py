@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from results.metric_names import F1_MACRO_PRESENT
 from results.run import CURVE_COLUMNS, Run
 
@@ -181,34 +179,6 @@ def small_run(directory: Path) -> Run:
     run.write_trials(tuple(PARAMETERS), rows)
     full = [(500, 0.3), (1000, 0.4), (1500, 0.5), (3000, 0.6)]
     write_curves(run, {"t0000": full, "t0001": full, "t0003": full[:1], "t0004": full})
-    return run
-
-
-def large_run(directory: Path, num_trials: int) -> Run:
-    """A simulated search by halving: each score is a smooth function of the parameters + noise."""
-    run = Run(directory)
-    run.directory.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    rows, curves = [], {}
-    for number in range(num_trials):
-        rate, batch_size = 10 ** generator.uniform(-4, -3), int(generator.choice([8, 16, 32]))
-        end = 0.7 - 0.3 * (np.log10(rate) + 3.4) ** 2 + generator.normal(0, 0.02)
-        last = 2 + 2 * int(generator.random() < 1 / 3) + 8 * int(generator.random() < 1 / 9)
-        if number == 0:
-            last = 12
-        curve = [(250 * k, float(end * (1 - 0.6 / k))) for k in range(1, last + 1)]
-        name, is_full = f"t{number:04d}", last == 12
-        curves[name] = curve
-        rows.append(
-            {
-                **_row(name, "completed" if is_full else "stopped", "search", curve[-1][1]),
-                **{"learning_rate": rate, "batch_size": batch_size},
-                "source": "search" if number else "default",
-                "stopped_by": "" if is_full else "scheduler",
-            }
-        )
-    run.write_trials(tuple(PARAMETERS), rows)
-    write_curves(run, curves)
     return run
 
 

@@ -7,13 +7,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from benchmarks.simulated_run import write_simulated_run
 from results.report.page import write_report
 from results.run import Run
 from tests.browser import Opened, Scheme, chromium, opened
 from tests.results.report.runs import (
     EVIL,
     evaluation_report,
-    large_run,
     record,
     small_run,
     write_reports,
@@ -34,8 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A simulated search of 300 trials."""
-    run = large_run(tmp_path_factory.mktemp("large") / "run", 300)
-    write_report(run, record())
+    run = Run(tmp_path_factory.mktemp("large") / "run")
+    write_report(run, write_simulated_run(run.directory, 300))
     return run
 
 

@@ -1,0 +1,127 @@
+"""The files of a search by halving that never ran: what reports and readers are measured with.
+
+Scores are a smooth function of three parameters with noise; nothing of it says anything of a model.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from results.run import CURVE_COLUMNS, Run
+
+ROWS, PER_EPOCH, EPOCHS = 8000, 4, 6
+RUNGS = (ROWS, 3 * ROWS)
+SPACE = {
+    "learning_rate": {"log_uniform": [1e-4, 1e-2]},
+    "batch_size": {"choice": [8, 16, 32]},
+    "warmup_steps": {"uniform": [0.0, 0.3]},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    trial_id: str
+    source: str
+    status: str
+    stopped_by: str
+    parameters: dict[str, float]
+    curve: list[float]
+    """Macro-F1 at each evaluation."""
+
+
+def write_simulated_run(directory: Path, num_trials: int, *, seed: int = 0) -> dict[str, Any]:
+    """Write `trials.csv` and `curves.csv`; a third of the trials pass each rung.
+
+    Args:
+        directory: of the run, made.
+        num_trials: trial 0, which runs to the end, among them.
+        seed: of all that is drawn.
+
+    Returns:
+        The content of `search.json`.
+    """
+    run = Run(directory)
+    run.directory.mkdir(parents=True)
+    trials = list(_trials(num_trials, np.random.default_rng(seed)))
+    run.write_trials(tuple(SPACE), map(_row, trials))
+    blank = dict.fromkeys(CURVE_COLUMNS, 0.5)
+    with run.curves.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, CURVE_COLUMNS)
+        writer.writeheader()
+        for trial in trials:
+            for number, score in enumerate(trial.curve, 1):
+                shown = {"trial_id": trial.trial_id, "f1_macro": score, "collapsed": False}
+                examples = number * ROWS // PER_EPOCH
+                writer.writerow({**blank, **shown, "examples": examples})
+    record = _record(trials)
+    run.write_record(record)
+    return run.read_record()
+
+
+def _trials(count: int, generator: np.random.Generator) -> Iterator[_Trial]:
+    for number in range(count):
+        parameters = {
+            "learning_rate": float(10 ** generator.uniform(-4, -2)),
+            "batch_size": int(generator.choice([8, 16, 32])),
+            "warmup_steps": float(generator.uniform(0, 0.3)),
+        }
+        end = 0.7 - 0.2 * (np.log10(parameters["learning_rate"]) + 3.2) ** 2
+        passed = 2 if number == 0 else int((generator.random(2) < 1 / 3).cumprod().sum())
+        last = (*(rung // ROWS for rung in RUNGS), EPOCHS)[passed] * PER_EPOCH
+        noise = generator.normal(0, 0.02, last)
+        yield _Trial(
+            trial_id=f"t{number:04d}",
+            source="search" if number else "default",
+            status="completed" if passed == 2 else "stopped",
+            stopped_by="" if passed == 2 else "scheduler",
+            parameters=parameters,
+            curve=[float(end * (1 - 0.6 / k) + noise[k - 1]) for k in range(1, last + 1)],
+        )
+
+
+def _row(trial: _Trial) -> dict[str, Any]:
+    evaluations = len(trial.curve)
+    shown = {"f1_macro": trial.curve[-1], "accuracy": 0.7, "peak_f1_macro": max(trial.curve)}
+    spent = {"epochs": evaluations / PER_EPOCH, "examples": evaluations * ROWS // PER_EPOCH}
+    known = {key: value for key, value in asdict(trial).items() if key not in _NOT_IN_ROW}
+    return {**known, **trial.parameters, **shown, **spent, "seconds": 2.5 * evaluations}
+
+
+_NOT_IN_ROW = ("parameters", "curve")
+
+
+def _record(trials: list[_Trial]) -> dict[str, Any]:
+    full = [trial for trial in trials if trial.status == "completed"]
+    best = max(full, key=lambda trial: trial.curve[-1])
+    return {
+        **{"status": "completed", "seconds": 3600.0, "command": "none: simulated"},
+        "repeatable": True,
+        "data": {
+            **{"path": "none", "sha256": "0" * 64, "rows": ROWS, "kept": ROWS, "dropped": {}},
+            "class_counts": {"train": {"no": ROWS // 2, "yes": ROWS // 2}},
+        },
+        "search": {
+            **{"algorithm": "random", "scheduler": "asha", "reduction_factor": 3, "space": SPACE},
+            **{"rows_per_epoch": ROWS, "budget": ROWS * EPOCHS, "rungs": list(RUNGS)},
+        },
+        "environment": {"packages": {}},
+        "trials": {
+            **{"requested": len(trials), "completed": len(full), "failed": 0},
+            "stopped_early": len(trials) - len(full),
+        },
+        "best": {**_candidate(best), "at_edge": []},
+        "default": _candidate(trials[0]),
+        "confirmation": None,
+    }
+
+
+def _candidate(trial: _Trial) -> dict[str, Any]:
+    score = trial.curve[-1]
+    return {
+        **{"trial_id": trial.trial_id, "parameters": trial.parameters, "epochs": float(EPOCHS)},
+        **{"search_f1_macro": score, "f1_macro": score},
+    }

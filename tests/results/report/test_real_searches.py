@@ -1,0 +1,88 @@
+"""Reports of real searches in a real browser: real tweets, and labels and texts that attack."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from results.run import Run
+from tests.browser import chromium, opened
+from tests.results.report.test_page import AFTER, OF_TEST
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[3]
+TWEETS = ROOT.parent / "shared" / "data" / "severity_tweets.csv"
+SMALL = (*("--config", "ci", "--search.evaluations_per_epoch", "4"),)
+NUM_CHARTS = 9
+"""Of a tested search over two parameters: 2 of the test, confirmation, curves, 5 of parameters."""
+
+LABELS = [
+    "<img src=x onerror=alert(1)>",
+    "\"quoted\" & 'single' </script><script>alert(2)</script>",
+    "\u202eسيئ جدا\u202c 😡",
+]
+
+
+def searched_and_tested(directory: Path, *arguments: str) -> Run:
+    place = ("--output.directory", str(directory), "--name", "run")
+    _run("tuning.search", *SMALL, *place, *arguments)
+    _run("evaluation.final", "--run", str(directory / "run"), "--gates", "none")
+    return Run(directory / "run")
+
+
+def _run(module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def check_in_browser(run: Run, *, width: int) -> None:
+    """All sections and charts are there; whoever opens it hears nothing on the console."""
+    with chromium() as browser, opened(browser, run.report, width=width, scheme="dark") as found:
+        found.scroll_through()
+        page = found.page
+        assert page.locator("h2").all_text_contents() == AFTER
+        parts = page.locator("#test h3").all_text_contents()
+        assert parts == [part for part in OF_TEST if part in parts]
+        assert {"Scores", "Confusion matrix", "Classes", "Hardest mistakes"} <= set(parts)
+        assert page.locator(".plot .main-svg:first-child").count() == NUM_CHARTS
+        assert found.is_as_wide_as_its_window()
+        first = page.locator("#leaderboard tbody tr").first
+        before = first.text_content()
+        page.get_by_role("button", name="macro-F1").click()
+        assert first.text_content() != before
+
+
+def test_the_report_of_a_search_on_real_tweets(tmp_path: Path) -> None:
+    if not TWEETS.exists():
+        pytest.skip(f"no {TWEETS}")
+    run = searched_and_tested(tmp_path, "--data", str(TWEETS), "--training.epochs", "2")
+    for width in (1280, 400):
+        check_in_browser(run, width=width)
+
+
+def test_labels_and_texts_that_attack_are_text(tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    with data.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(600):
+            label = LABELS[number % 3]
+            words = " ".join(f"w{(number * k) % 97}x" for k in range(1, 9))
+            writer.writerow([f"{words} {LABELS[number % 3]} {number} 'x' \"y\" <b>", label])
+    run = searched_and_tested(
+        tmp_path / "runs",
+        *("--data", str(data), "--data.label_column", "label", "--data.confidence_column", "null"),
+        *("--data.labels", json.dumps(LABELS), "--data.near_duplicate_threshold", "null"),
+    )
+    check_in_browser(run, width=1280)
+    with chromium() as browser, opened(browser, run.report) as found:
+        found.scroll_through()
+        for label in LABELS:
+            assert found.page.locator("#data th", has_text=label).count() == 1
+            assert found.page.locator("#test th", has_text=label).count() >= 2
+        assert found.page.locator("img, b b, #main script:not([type])").count() == 0
