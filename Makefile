@@ -9,7 +9,7 @@ FAULT_KILLS ?= 20
 FUZZ_INPUTS ?= 475
 FUZZ_PROCESSES ?= 25
 
-.PHONY: help demo install check-install test test-slow faults fuzz soak audit lint format ci-search clean
+.PHONY: help demo install check-install test test-slow faults fuzz soak pictures audit lint format ci-search clean
 .NOTPARALLEL:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (an hour)"
 	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
 	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
+	@echo "make pictures   README's pictures again, of a search on the bundled sample"
 	@echo "make audit      known vulnerabilities of the installed packages, where the list is reached"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     ruff's formatter and its safe fixes"
@@ -81,6 +82,9 @@ fuzz: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-run
 	@$(BIN)/python -m benchmarks.soak
+
+pictures: $(VENV)/.installed-test
+	@$(BIN)/python -m benchmarks.pictures
 
 audit: $(VENV)/.installed-audit
 	@$(BIN)/python .ci/audit.py
