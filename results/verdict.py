@@ -11,7 +11,7 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     """The winner, its lead over the default, what that lead is worth, and where to look next."""
     best, default, trials = record["best"], record["default"], record["trials"]
     yield (
-        f"{trials['completed']} trials completed, {trials['stopped_early']} stopped early,"
+        f"trials: {trials['completed']} completed, {trials['stopped_early']} stopped early,"
         f" {trials['failed']} failed, in {record['seconds']:.0f} s"
     )
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())

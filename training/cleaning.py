@@ -140,9 +140,11 @@ def _missing_columns(table: pd.DataFrame, config: DataConfig) -> list[str]:
     listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
     separator = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
     separated = f"; its cells seem separated by {separator!r}: use commas" if separator else ""
+    needed = ("text_column", "label_column")
     return [
-        f"no column '{name}' (data.{field}) among: {listed}"
-        f"{nearest(name, columns)}{separated or f'; set data.{field} to one that is there'}"
+        f"no column '{name}' (data.{field}) among: {listed}{nearest(name, columns)}"
+        f"{separated or f'; set data.{field} to one that is there'}"
+        f"{'' if field in needed or separated else ', or to null if there is none'}"
         for field, name in wanted.items()
         if name is not None and name not in columns
     ]

@@ -267,13 +267,24 @@ def _draw_validation(
 def _check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
     counts = _class_counts(labels, splits, config.labels)
     filled = [split for split in SPLITS if any(counts[split].values())]
+    todo = (
+        "label more rows: the kept ones are too few or too alike, since like texts share a split"
+        if config.split_column is None
+        else "give it some in data.split_column, or set that to null to have the split drawn"
+    )
     problems = [
         f"{config.path}: no kept row is in {split}, but every split needs rows of each class;"
-        " give it some in data.split_column, or set that to null to have the split drawn"
+        f" {todo}"
         for split in SPLITS
         if split not in filled
     ]
-    for label in config.labels:
+    unseen = [label for label in config.labels if not any(of[label] for of in counts.values())]
+    problems += [
+        f"{config.path}: no kept row has the label '{label}' of data.labels; spell it as column"
+        f" '{config.label_column}' does, or take it out of data.labels"
+        for label in unseen
+    ]
+    for label in (name for name in config.labels if name not in unseen):
         empty = [split for split in filled if not counts[split][label]]
         if empty:
             had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)

@@ -61,7 +61,7 @@ def sha256_of(path: Path) -> str:
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean '...'?` with the candidate most like `name`, or nothing if none is."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
 
 

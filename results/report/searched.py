@@ -46,8 +46,10 @@ def _optimism(selected: Mapping[str, float | None], tested: float | None) -> Ite
     for name, score in selected.items():
         if score is None or tested is None:
             continue
-        gap = (score - tested) * 100
-        if gap > 0:
+        gap = round((score - tested) * 100, 2)
+        if gap == 0:
+            yield f"The {name} shows no optimism: its score is the test's."
+        elif gap > 0:
             yield f"Optimism of the {name}: its score is {gap:.2f} points above the test's."
         else:
             yield f"The {name} shows no optimism: its score is {-gap:.2f} points below the test's."
@@ -226,7 +228,7 @@ def _groups(found: Mapping[str, Any]) -> Iterator[str]:
 def label_worth(found: Mapping[str, Any]) -> Iterator[str]:
     """How often the labels contradict themselves, where texts stand more than once."""
     noise = found.get("label_noise")
-    if noise is not None:
+    if noise:
         yield (
             f"Of the texts that stand more than once, {noise:.1%} have labels that disagree: no"
             " model can be expected to agree with such labels everywhere."

@@ -52,9 +52,10 @@ def _lead(
     """Points of macro-F1, and what they are worth."""
     if best["trial_id"] == default.get("trial_id"):
         return "none", "the default stays: nothing was shown to be better"
-    found = (record.get("confirmation") or {}).get("winner_beats_default")
+    confirmation = record.get("confirmation") or {}
+    found = confirmation.get("winner_beats_default")
     if not found:
-        return "not known", "not confirmed on fresh draws"
+        return "not known", confirmation.get("verdict", "not confirmed on fresh draws")
     worth = "distinguishable" if found["distinguishable"] else "not yet distinguishable"
     draws = f"on {found['draws']} fresh draws, standard error"
     return (

@@ -64,7 +64,7 @@ def _lines(**changes):
 
 def test_it_counts_the_trials_and_names_the_winner_beside_the_default():
     counts, winner, _ = _lines()
-    assert counts == "3 trials completed, 8 stopped early, 1 failed, in 61 s"
+    assert counts == "trials: 3 completed, 8 stopped early, 1 failed, in 61 s"
     assert winner == (
         "winner t0003 (learning_rate 0.0003123, batch_size 16): validation macro-F1 0.7123 in the"
         " search; the default 0.6000"

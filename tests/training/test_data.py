@@ -172,6 +172,15 @@ def test_a_fixed_split_without_a_test_is_an_error(tmp_path: Path) -> None:
     table = fixed_table().assign(part="train")
     (line,) = problems_of(configured(tmp_path, table, split_column="part"))
     assert "no kept row is in test" in line
+    assert "give it some in data.split_column" in line
+
+
+def test_rows_that_are_all_alike_leave_nothing_to_split_and_the_error_says_so(
+    tmp_path: Path,
+) -> None:
+    table = table_of().groupby("final_label").head(1).reset_index(drop=True)
+    *lines, last = problems_of(configured(tmp_path, table))
+    assert all("label more rows" in line for line in (*lines, last))
 
 
 def test_a_class_that_some_split_gets_no_row_of_is_an_error(tmp_path: Path) -> None:
@@ -190,7 +199,7 @@ def test_a_class_that_some_split_gets_no_row_of_is_an_error(tmp_path: Path) -> N
 def test_a_class_without_rows_is_an_error(tmp_path: Path) -> None:
     table = table_of().query("final_label != 'abot'")
     (line,) = problems_of(configured(tmp_path, table))
-    assert "class 'abot' has no row in train and validation and test" in line
+    assert "no kept row has the label 'abot' of data.labels; spell it as column" in line
 
 
 def test_a_large_group_of_like_texts_is_an_error_that_names_a_threshold_that_works(
