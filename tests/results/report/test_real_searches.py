@@ -67,6 +67,7 @@ def test_the_report_of_a_search_on_real_tweets(tmp_path: Path) -> None:
         check_in_browser(run, width=width)
 
 
+@pytest.mark.long
 def test_labels_and_texts_that_attack_are_text(tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
     with data.open("w", encoding="utf-8", newline="") as file:
