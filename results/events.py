@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from results.log import printable
+
 _LAST_BYTES = 64 * 1024
 """Of the log, that are looked through."""
 
@@ -44,4 +46,4 @@ def events_of(lines: Iterable[str]) -> Iterator[Event]:
             continue
         is_warning = found["level"] != "INFO"
         if is_warning or _OF_TRIAL.match(found["text"]):
-            yield Event(at=found["at"], text=found["text"], is_warning=is_warning)
+            yield Event(at=found["at"], text=printable(found["text"]), is_warning=is_warning)

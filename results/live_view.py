@@ -92,8 +92,8 @@ def _facts(overview: Overview, width: int) -> Table:
     for label, line in zip(("best", "", ""), _best(overview), strict=False):
         table.add_row(label, line)
     if overview.budget:
-        for label, told in zip(("rows", ""), wording.budget_lines(overview.budget), strict=False):
-            table.add_row(label, Text(told))
+        for number, told in enumerate(wording.budget_lines(overview.budget)):
+            table.add_row("" if number else "rows", Text(told))
     if pace := wording.pace(overview):
         table.add_row("pace", Text(pace))
     for label, line in _running(overview):
@@ -140,11 +140,10 @@ def _best(overview: Overview) -> Iterator[Text]:
 
 
 def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
-    nodes = {trial.worker["node"] for trial in overview.running if trial.worker}
     for number, trial in enumerate(overview.running[:_MOST_RUNNING]):
         line = Text(wording.running(trial, overview.epochs), no_wrap=True, overflow="ellipsis")
-        if len(nodes) > 1 and trial.worker:
-            line.append(f" on {trial.worker['node']}")
+        if trial.worker:
+            line.append(f", process {trial.worker['process']} on {trial.worker['node']}", "dim")
         yield "" if number else "running", line
     if (more := len(overview.running) - _MOST_RUNNING) > 0:
         yield "", Text(f"and {more} more", "dim")

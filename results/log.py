@@ -22,7 +22,7 @@ class _ToTerminal(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; on a terminal as many lines as it takes."""
-        text = super().format(record)
+        text = printable(super().format(record))
         if not self.stream.isatty():
             return text
         width = shutil.get_terminal_size().columns
@@ -51,6 +51,11 @@ def log_to_terminal() -> None:
         for old in logger.handlers:
             old.close()
         logger.handlers = [handler]
+
+
+def printable(text: str) -> str:
+    """The text without what commands a terminal: errors hold whatever data and names hold."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:

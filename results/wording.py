@@ -116,14 +116,11 @@ def budget_lines(budget: Budget) -> Iterator[str]:
     """Rows trained, and those that early stopping saved."""
     share = budget.trained / budget.full if budget.full else 0.0
     yield f"{budget.trained:,} trained, {share:.0%} of full trainings of all trials"
-    more = []
     if budget.saved:
         saved = budget.saved / (budget.trained + budget.saved)
-        more.append(f"{budget.saved:,} saved by early stopping ({saved:.0%})")
+        yield f"{budget.saved:,} saved by early stopping ({saved:.0%})"
     if budget.confirmation:
-        more.append(f"{budget.confirmation:,} more to confirm")
-    if more:
-        yield ", ".join(more)
+        yield f"{budget.confirmation:,} more to confirm"
 
 
 def pace(overview: Overview) -> str:

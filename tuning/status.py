@@ -96,6 +96,8 @@ def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
         _print(latest)
     if pause is None or is_over:
         return
+    if is_live():
+        print(f"run {latest.place}")
     with shown(lambda: latest):
         while latest.lives:
             time.sleep(pause)
@@ -106,6 +108,7 @@ def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
 
 def _print(overview: Overview) -> None:
     if is_live():
+        print(f"run {overview.place}", flush=True)
         terminal().print(LiveView(overview))
     else:
         print("\n".join(describe(overview, datetime.now(UTC))), flush=True)
