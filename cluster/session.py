@@ -16,6 +16,7 @@ from ray.job_config import JobConfig
 from cluster.addresses import address_to_join
 from cluster.code import packages_to_send
 from cluster.errors import ClusterError
+from cluster.messages import log_messages
 from cluster.sharing import NAMESPACE
 
 _TIMEOUT_S = 10.0
@@ -48,6 +49,7 @@ def ray_session(
     """
     joined = address_to_join(address)
     _quiet_defaults()
+    log_messages()
     with ExitStack() as until_connected:
         settings: dict[str, Any] = {"job_config": JobConfig(metadata=dict(metadata or {}))}
         if joined is not None and not _sends_code():

@@ -1,18 +1,49 @@
 """What the commands say: plain lines on the terminal, the same with times in the run's log."""
 
 import logging
+import shutil
 import sys
+import textwrap
 import warnings
 from pathlib import Path
+from typing import TextIO
+
+DETAIL = {"is_detail": True}
+"""`extra` of lines that the run's log shall have, but not the terminal: it shows their sum."""
 
 PACKAGES = ("tuning", "training", "evaluation", "cluster", "results")
 
 
+class _ToTerminal(logging.StreamHandler[TextIO]):
+    """Writes to what is standard output at the moment: a live view puts its own in place.
+
+    A terminal would break long lines within words.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; on a terminal as many lines as it takes."""
+        text = printable(super().format(record))
+        if not self.stream.isatty():
+            return text
+        width = shutil.get_terminal_size().columns
+        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard output."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Nothing: it is looked up each time."""
+
+
 def log_to_terminal() -> None:
     """Print what our packages say, and nothing of what libraries say below a warning."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _ToTerminal()
     handler.setLevel(logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(_is_for_terminal)
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.setLevel(logging.DEBUG)
@@ -20,6 +51,15 @@ def log_to_terminal() -> None:
         for old in logger.handlers:
             old.close()
         logger.handlers = [handler]
+
+
+def printable(text: str) -> str:
+    """The text without what commands a terminal: errors hold whatever data and names hold."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not getattr(record, "is_detail", False)
 
 
 def log_to_file(path: Path) -> None:

@@ -24,6 +24,7 @@ from tuning.confirmation import Confirmation
 from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.pace import Pace, deadline_of_search
 from tuning.preparation import Preparation
+from tuning.progress import PhaseName
 from tuning.proposers import make_proposer
 from tuning.ray_adapters import NodeOutOfMemoryError, run_with_ray, wait_for_memory
 from tuning.record import count_examples
@@ -206,12 +207,14 @@ class Phases:
         self.recorder.evaluated(trial)
         self._telemetry.evaluated(trial)
 
-    def _run(self, conductor: Conductor, phase: str) -> None:
+    def _run(self, conductor: Conductor, phase: PhaseName) -> None:
         conductor.on_change = self._changed
         conductor.slack_s = self._slack
         conductor.mirror_error = self.mirror_error
         conductor.rows_at_once = self.recorder.rows_at_once
         self.signal.on_stop = conductor.interrupt
+        if self.recorder.progress:
+            self.recorder.progress.enter(phase)
         self._raise_if_interrupted()
         num_losses = 0
         while True:

@@ -148,6 +148,17 @@ class LostTrials(_NotSaved, TuneCallback):
         error = f"its process or node was lost {trial.num_failures} times ({_kind_of_loss(trial)})"
         self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=error))
 
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        """End as failed what Tune has given up without telling anybody.
+
+        So it does where the worker was not free in time for the next trial; the search would wait
+        for that one for ever.
+        """
+        for trial in trials:
+            if trial.status == RayTrial.ERROR:
+                ending = Ending(status="failed", error="its worker did not become free for it")
+                self._conductor.end(trial.config[TRIAL_ID], ending)
+
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:

@@ -16,7 +16,7 @@ from tuning.proposers import num_requested
 from tuning.record import describe_search, is_repeatable
 from tuning.recorder import Recorder, now
 from tuning.resume import recall_trials
-from tuning.run_search import close_completed, describe_search_environment
+from tuning.run_search import close_completed, describe_end, describe_search_environment
 from tuning.rungs import plan_evaluations
 from tuning.start import build
 from tuning.trials import Trial
@@ -54,6 +54,7 @@ def rebuild(run: Run) -> str:
         status = _status(recorder, data)
         if status == "completed":
             close_completed(recorder)
+            describe_end(run)
         else:
             recorder.finish(status)
     return status

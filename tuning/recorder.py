@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from results.log import DETAIL
 from results.report.page import write_report
 from results.run import Run
 from results.tensorboard import CurveWriter
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.edge import at_edge
+from tuning.progress import Progress
 from tuning.record import (
     choose,
     count_examples,
@@ -25,6 +27,9 @@ from tuning.trials import Trial, evaluation_row
 from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_WRITES = 5.0
+"""After evaluations, which come many a second where models are small."""
 
 
 @dataclass(kw_only=True)
@@ -41,11 +46,14 @@ class Recorder:
     confirmation: Confirmation | None = None
     rows_at_once: dict[str, int] = field(default_factory=dict)
     """By kind of device, where memory ran out: most rows a pass of the model holds."""
+    progress: Progress | None = None
+    """What is measured of this start; None where nothing runs."""
     status: str = "running"
     started_at: str = field(default_factory=lambda: now())
     seconds_before: float = 0.0
     """Spent by earlier starts of the same search."""
     _began: float = field(default_factory=time.monotonic)
+    _written: float = float("-inf")
     _writers: dict[str, CurveWriter] = field(default_factory=dict)
 
     def evaluated(self, trial: Trial) -> None:
@@ -58,6 +66,10 @@ class Recorder:
             self._writers[trial.trial_id] = writer
         names = ("train_loss", "eval_loss", "f1_macro", "accuracy", "learning_rate")
         writer.write({name: getattr(evaluation, name) for name in names}, evaluation.examples)
+        if self.progress:
+            self.progress.evaluated(self.trials)
+        if time.monotonic() >= self._written + _SECONDS_BETWEEN_WRITES:
+            self.write()
 
     def placed(self, trial: Trial, worker: Worker, *, is_told: bool) -> None:
         """Take where a trial begins, or goes on.
@@ -69,8 +81,11 @@ class Recorder:
         """
         row = {"trial_id": trial.trial_id, "at": now(), **asdict(worker)}
         self.run.append_worker(row)
+        if self.progress:
+            self.progress.placed(trial)
         if is_told:
-            logger.info("%s runs on %s (%s)", trial.trial_id, worker.node, worker.address)
+            where = (trial.trial_id, worker.node, worker.address)
+            logger.info("%s runs on %s (%s)", *where, extra=DETAIL)
 
     def changed(self, trial: Trial) -> None:
         """Take the beginning or the end of a trial."""
@@ -78,18 +93,21 @@ class Recorder:
             self.trials.append(trial)
             self.trials.sort(key=lambda t: int(t.trial_id[1:]))
         if trial.status == "running":
-            hyperparameters = trial.training.model_dump(exclude=set(trial.parameters))
-            logger.info("%s begins: %s", trial.trial_id, describe_parameters(trial))
-            logger.debug("%s further hyperparameters: %s", trial.trial_id, hyperparameters)
+            _say_beginning(trial)
         else:
             self._close(trial.trial_id)
-            logger.info("%s", _describe_end(trial))
+            level = logging.WARNING if trial.status == "failed" else logging.INFO
+            logger.log(level, "%s", _describe_end(trial), extra=DETAIL)
+        if self.progress:
+            took = self.progress.began if trial.status == "running" else self.progress.ended
+            took(trial)
         self.write()
 
     def write(self) -> None:
         """Bring `trials.csv` and `search.json` up to what is known."""
         self.run.write_trials(tuple(self.configuration.search.space), map(Trial.row, self.trials))
         self.run.write_record(self.record())
+        self._written = time.monotonic()
 
     def finish(self, status: str) -> None:
         """Write the final state, completed, interrupted or aborted, and the report."""
@@ -112,6 +130,7 @@ class Recorder:
             "seconds": round(self.seconds_before + time.monotonic() - self._began, 3),
             **self.facts,
             "rows_at_once": self.rows_at_once,
+            "progress": self.progress.record(self.trials) if running and self.progress else None,
             "trials": count_trials(self.trials, self.requested),
             "examples_trained": count_examples(self.trials),
             "best": best
@@ -145,6 +164,15 @@ def describe_parameters(trial: Trial) -> str:
     values = ", ".join(f"{name} {value:.4g}" for name, value in trial.parameters.items())
     kind = {"default": " (the default)", "search": "", "confirm": f" (replicate {trial.replicate})"}
     return values + kind[trial.source]
+
+
+def _say_beginning(trial: Trial) -> None:
+    name, further = trial.trial_id, trial.training.model_dump(exclude=set(trial.parameters))
+    if trial.evaluations:
+        logger.info("%s goes on after %.2f epochs", name, trial.evaluations[-1].epoch)
+    else:
+        logger.info("%s begins: %s", name, describe_parameters(trial), extra=DETAIL)
+    logger.debug("%s further hyperparameters: %s", name, further)
 
 
 def _describe_end(trial: Trial) -> str:

@@ -4,8 +4,8 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tuning.endings import SearchAbortedError, SearchInterruptedError
 from tuning.node_checks import check_joined_nodes
 from tuning.phases import Phases
 from tuning.preparation import Preparation, prepare_search
+from tuning.progress import Progress
 from tuning.proposers import num_requested
 from tuning.record import describe_search, is_repeatable, winning_configuration
 from tuning.recorder import Recorder
@@ -47,7 +48,12 @@ logger = logging.getLogger(__name__)
 
 
 def run_search(
-    configuration: Configuration, *, resume: Run | None = None, command: str = "", label: str = ""
+    configuration: Configuration,
+    *,
+    resume: Run | None = None,
+    command: str = "",
+    label: str = "",
+    show: Callable[[Run], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Recorder:
     """Search, confirm, and write the run's files.
 
@@ -56,6 +62,7 @@ def run_search(
         resume: the run to go on with; None: a new one.
         command: kept in the record.
         label: the beginning of a new run's name where the configuration gives none.
+        show: shows the run's progress for the time of a `with` block.
 
     Returns:
         The recorder: its `run` is the directory, its `record()` the content of `search.json`.
@@ -96,6 +103,8 @@ def run_search(
         else:
             write_configuration(run, configuration)
         recorder = _make_recorder(configuration, preparation, resources, run, command, known)
+        recorder.progress = _progress(recorder, preparation, started)
+        recorder.write()
         errors: list[OSError] = []
         storage = storage_of(configuration)
         if storage is not None:
@@ -117,8 +126,10 @@ def run_search(
             last_shown=last_shown(run),
             started=started,
         )
-        _search_and_confirm(phases, connection)
-        close_completed(recorder)
+        with show(run):
+            _search_and_confirm(phases, connection)
+            close_completed(recorder)
+        describe_end(recorder.run)
     return recorder
 
 
@@ -182,8 +193,13 @@ def _make_recorder(
         recorder.facts["command"] = before["command"]  # the one that repeats the run
         recorder.seconds_before = before["seconds"]
         recorder.rows_at_once = before.get("rows_at_once", {})
-    recorder.write()
     return recorder
+
+
+def _progress(recorder: Recorder, preparation: Preparation, started: float) -> Progress:
+    search = recorder.configuration.search
+    ends = None if search.time_budget_s is None else started + search.time_budget_s
+    return Progress(plan=preparation.plan, search=search, requested=recorder.requested, ends=ends)
 
 
 def describe_search_environment(configuration: Configuration) -> dict[str, Any]:
@@ -249,12 +265,15 @@ def _end_overdue(recorder: Recorder, stop: StopSignal) -> None:
 
 
 def close_completed(recorder: Recorder) -> None:
-    """Write `best.yaml`, the final record and the report, and say how it ended."""
+    """Write `best.yaml`, the final record and the report."""
     record = recorder.record()
     best = winning_configuration(recorder.configuration, record["best"]["parameters"])
     write_text(recorder.run.best, to_yaml(best))
     recorder.finish("completed")  # last: whoever reads "completed" finds the winner
-    record = recorder.run.read_whole_record()
-    for line in describe_result(record):
+
+
+def describe_end(run: Run) -> None:
+    """Say how a completed search ended."""
+    for line in describe_result(run.read_whole_record()):
         logger.info("%s", line)
-    logger.info("report %s", recorder.run.report)
+    logger.info("report %s", run.report)

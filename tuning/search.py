@@ -40,12 +40,18 @@ def main(arguments: Sequence[str]) -> int:
     quiet_libraries()
     if options.dry_run:
         return _dry_run(configuration)
+    from results.terminal import shown
+    from results.watched import Watched
     from tuning.run_search import run_search
 
     label = Path(options.config).stem if options.config else "search"
     try:
         recorder = run_search(
-            configuration, resume=resume, command=command_line(arguments), label=label
+            configuration,
+            resume=resume,
+            command=command_line(arguments),
+            label=label,
+            show=lambda run: shown(Watched(run=run).look),
         )
     except SearchAbortedError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,21 +7,23 @@ if __name__ == "__main__":
 
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from results.errors import RunError, StorageError
 from results.fetching import fetch_overview
+from results.live_view import LiveView
+from results.overview import Overview, read_overview
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
+from results.terminal import is_live, shown, terminal
+from results.wording import describe
 from training.errors import InputError
 from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_BETWEEN_FETCHES = 10.0
-_NUM_LOG_LINES = 5
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,20 +41,20 @@ def main(arguments: Sequence[str]) -> int:
         help="first make search.json again from trials.csv, curves.csv, config.yaml and the data",
     )
     parser.add_argument(
-        "--follow", action="store_true", help="say it again whenever it changes, until the end"
+        "--follow",
+        action="store_true",
+        help="show it until the search ends; without a terminal, lines of progress",
     )
     options = parser.parse(arguments)
     if options.rebuild:
         _rebuild(options.run)
-    if is_uri(options.run):
-        return _tell_fetched(options.run, follow=options.follow)
-    run = open_run(Path(options.run))
-    told = ""
-    while True:
-        told = _tell("\n".join(describe(run)), told)
-        if not (options.follow and run.is_held()):
-            return DONE
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    with tempfile.TemporaryDirectory() as scratch:
+        if is_uri(options.run):
+            look, pause = _looks_at_copy(options.run, Path(scratch)), _SECONDS_BETWEEN_FETCHES
+        else:
+            look, pause = _looks_at(open_run(Path(options.run))), _SECONDS_BETWEEN_LOOKS
+        _tell(look, pause=pause if options.follow else None)
+    return DONE
 
 
 def _rebuild(place: str) -> None:
@@ -68,80 +70,48 @@ def _rebuild(place: str) -> None:
     print(f"search.json was made again from the other files: the search is {status}")
 
 
-def _tell_fetched(uri: str, *, follow: bool) -> int:
-    told = ""
-    with tempfile.TemporaryDirectory() as scratch:
-        while True:
-            run = fetch_overview(uri, Path(scratch))
-            told = _tell("\n".join(describe(run, uri=uri)), told)
-            if not (follow and run.read_whole_record()["status"] == "running"):
-                return DONE
-            time.sleep(_SECONDS_BETWEEN_FETCHES)
+def _looks_at(run: Run) -> Callable[[], Overview]:
+    return lambda: read_overview(run, lives=run.is_held())
 
 
-def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
-    """Status, trials by state, the best so far and its lead, the last lines of the log.
+def _looks_at_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
+    def look() -> Overview:
+        run = fetch_overview(uri, scratch)
+        # Who writes it cannot be seen from here: its own word is all there is.
+        lives = run.read_whole_record()["status"] == "running"
+        return read_overview(run, lives=lives, place=without_secrets(uri))
 
-    Args:
-        run: on this machine.
-        uri: of what `run` is a copy, if it is one.
+    return look
+
+
+def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
+    """Tell a run; with a pause between looks until it has ended.
 
     Raises:
         RunError: the run has no readable record.
     """
-    record = run.read_whole_record()
-    yield f"run       {without_secrets(uri) if uri else run.directory}"
-    yield f"status    {_status(run, record, is_copy=uri is not None)}, {record['seconds']:.0f} s"
-    rows = run.read_trials()
-    for source, name in (("default search", "trials"), ("confirm", "confirm")):
-        states = Counter(row["status"] for row in rows if row["source"] in source.split())
-        counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-        asked = f" of {record['trials']['requested']}" if name == "trials" else ""
-        if counts:
-            yield f"{name:<9} {sum(states.values())}{asked} begun: {counts}"
-    yield from _describe_best(record)
-    lives = record["status"] == "running" and (uri is not None or run.is_held())
-    running = [row["trial_id"] for row in rows if lives and row["status"] == "running"]
-    workers = {row["trial_id"]: row for row in run.read_workers()}  # the last of each
-    for row in (workers[trial_id] for trial_id in running if trial_id in workers):
-        yield (
-            f"worker    {row['trial_id']} on {row['node']} ({row['address']}), process"
-            f" {row['process']}, actor {row['actor_id']}, since {row['at']}"
-        )
-    if run.log.exists():
-        lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        yield from (f"log       {line}" for line in lines[-_NUM_LOG_LINES:])
-
-
-def _status(run: Run, record: Mapping[str, Any], *, is_copy: bool) -> str:
-    if record["status"] == "running" and is_copy:
-        return "running when it was last mirrored"
-    if record["status"] == "running" and not run.is_held():
-        return "running when its process was lost (tuning.search --resume goes on)"
-    return str(record["status"])
-
-
-def _describe_best(record: Mapping[str, Any]) -> Iterator[str]:
-    best, default = record["best"], record["default"]
-    if best is None:
-        yield "best      no trial has a score at the full budget yet"
+    latest = look()
+    is_over = pause is None or not latest.lives
+    if is_over or not is_live():
+        _print(latest)
+    if pause is None or is_over:
         return
-    values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())
-    yield f"best      {best['trial_id']} ({values}): macro-F1 {best['f1_macro']:.4f}"
-    if default is None or default["f1_macro"] is None:
-        yield "default   has no score yet"
-        return
-    if best["trial_id"] == default["trial_id"]:
-        yield "default   nothing better has been found"
-        return
-    lead = (best["f1_macro"] - default["f1_macro"]) * 100
-    yield f"default   macro-F1 {default['f1_macro']:.4f}; the best leads by {lead:+.2f} points"
+    if is_live():
+        print(f"run {latest.place}")
+    with shown(lambda: latest):
+        while latest.lives:
+            time.sleep(pause)
+            latest = look()
+    if not is_live():
+        _print(latest)
 
 
-def _tell(text: str, told: str) -> str:
-    if text != told:
-        print(text + ("\n" if told else ""), flush=True)
-    return text
+def _print(overview: Overview) -> None:
+    if is_live():
+        print(f"run {overview.place}", flush=True)
+        terminal().print(LiveView(overview))
+    else:
+        print("\n".join(describe(overview, datetime.now(UTC))), flush=True)
 
 
 if __name__ == "__main__":

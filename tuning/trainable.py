@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -110,6 +111,9 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
     the first and the last line nothing of the trial stays behind in the worker.
     """
     log_as(config[TRIAL_ID])
+    # Ray's own 2 s for a stopped trial to leave its worker are too few on a busy machine, and the
+    # next trial, which was to be reset into that worker, would be lost.
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     torch.set_num_threads(data.num_threads)
     _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
     tune.report({WORKER: json.dumps(asdict(this_worker()))})

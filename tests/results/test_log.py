@@ -2,11 +2,12 @@
 
 import logging
 import re
+import sys
 import warnings
 
 import pytest
 
-from results.log import PACKAGES, log_to_file, log_to_terminal, quiet_libraries
+from results.log import DETAIL, PACKAGES, log_to_file, log_to_terminal, quiet_libraries
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +80,21 @@ def test_libraries_are_quiet_below_an_error():
         assert transformers.logging.get_verbosity() == logging.ERROR
     finally:
         transformers.logging.set_verbosity(verbosity)
+
+
+def test_details_and_what_commands_a_terminal_stay_in_the_file(tmp_path, capsys):
+    log_to_terminal()
+    log_to_file(tmp_path / "log")
+    ours = logging.getLogger("tuning")
+    ours.info("t0001 begins", extra=DETAIL)
+    ours.warning("t0001 failed: \x1b[2J", extra=DETAIL)
+    assert capsys.readouterr().out == "t0001 failed: \\x1b[2J\n"
+    assert "t0001 begins" in (tmp_path / "log").read_text("utf-8")
+
+
+def test_a_terminal_gets_long_lines_broken_between_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "20")
+    log_to_terminal()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    logging.getLogger("tuning").info("some words of /a/long/path/that/stays/whole")
+    assert capsys.readouterr().out == "some words of\n/a/long/path/that/stays/whole\n"

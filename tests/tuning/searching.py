@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ class Started:
             if re.match(pattern, line):
                 return
         raise AssertionError(f"the search ended without a line {pattern!r}")
+
+    def wait_until_begun(self, run: Run, trial_id: str) -> None:
+        """Wait for the line of the run's log that says that a trial begins."""
+        log, deadline = run.directory / "logs" / "search.log", time.monotonic() + 120
+        while not (log.exists() and f": {trial_id} begins: " in log.read_text()):
+            assert self.process.poll() is None, f"it ended before that: {self.ended()}"
+            assert time.monotonic() < deadline, f"{trial_id} never began"
+            time.sleep(0.05)
 
     def ended(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=120)

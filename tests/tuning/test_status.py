@@ -2,16 +2,19 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from results.errors import RunError
 from results.new_run import create_run
+from results.overview import read_overview
 from results.run import Run
+from results.wording import describe
 from tests.tuning.builders import FACTS, configuration, trial
 from tuning.recorder import Recorder
-from tuning.status import describe, main
+from tuning.status import main
 from tuning.trials import Trial
 
 OTHER = {"learning_rate": 0.002, "batch_size": 32}
@@ -31,8 +34,12 @@ def recorded(directory: Path, trials: list[Trial], status: str = "running") -> R
     return run
 
 
+def told_of(run: Run) -> list[str]:
+    return list(describe(read_overview(run, lives=run.is_held()), datetime.now(UTC)))
+
+
 def lines(run: Run) -> dict[str, str]:
-    return {line.split()[0]: line for line in describe(run)}
+    return {line.split()[0]: line for line in told_of(run)}
 
 
 def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
@@ -51,7 +58,7 @@ def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
     with run.held():
         told = lines(run)
     assert told["status"].startswith("status    running, ")
-    assert told["trials"] == "trials    4 of 6 begun: 2 completed, 1 running, 1 stopped"
+    assert told["trials"] == "trials    4 of 6 begun: 2 completed, 1 stopped, 1 running"
     assert told["confirm"] == "confirm   1 begun: 1 running"
     assert told["best"] == "best      t0001 (learning_rate 0.002, batch_size 32): macro-F1 0.6000"
     assert told["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
@@ -63,9 +70,9 @@ def test_running_trials_are_told_with_the_process_that_they_run_in_now(tmp_path:
     for trial_id, host in (("t0000", "a"), ("t0001", "a"), ("t0001", "b")):
         where = {"node": host, "address": "10.0.0.1", "process": 7, "actor_id": "f00"}
         run.append_worker({"trial_id": trial_id, "at": "2026-01-01T00:00:00+00:00", **where})
-    assert not any(line.startswith("worker") for line in describe(run))  # its process is gone
+    assert not any(line.startswith("worker") for line in told_of(run))  # its process is gone
     with run.held():
-        told = list(describe(run))
+        told = told_of(run)
     assert [line for line in told if line.startswith("worker")] == [
         "worker    t0001 on b (10.0.0.1), process 7, actor f00, since 2026-01-01T00:00:00+00:00"
     ]
@@ -93,18 +100,21 @@ def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None
     assert lines(failed)["default"] == "default   has no score yet"
 
 
-def test_the_last_lines_of_the_log_are_shown(tmp_path: Path) -> None:
+def test_the_last_events_of_the_log_are_shown(tmp_path: Path) -> None:
     run = recorded(tmp_path, [])
     run.log.parent.mkdir()
-    run.log.write_text("".join(f"line {number}\n" for number in range(9)))
-    shown = [line for line in describe(run) if line.startswith("log")]
-    assert shown == [f"log       line {number}" for number in range(4, 9)]
+    line = "2026-01-01 10:00:0{0},000 INFO tuning.recorder: t000{0} completed after 1 epochs\n"
+    run.log.write_text("".join(line.format(number) for number in range(9)))
+    shown = [line for line in told_of(run) if line.startswith("event")]
+    assert shown == [
+        f"event     10:00:0{number} t000{number} completed after 1 epochs" for number in range(4, 9)
+    ]
 
 
 def test_status_changes_no_file_of_the_run(tmp_path: Path) -> None:
     run = recorded(tmp_path, [trial(0)])
     before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
-    list(describe(run))
+    told_of(run)
     assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before
 
 

@@ -1,0 +1,179 @@
+"""An overview drawn for a terminal of any width from 60 columns on."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import PurePath
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from results import wording
+from results.events import Event
+from results.overview import Overview
+
+_COLOURS = {
+    "running": "cyan",
+    "completed": "green",
+    "stopped": "yellow",
+    "failed": "red",
+    "diverged": "red",
+    "collapsed": "magenta",
+    "waiting": "dim",
+}
+_LABEL = 8
+"""Columns of what stands in front of a line."""
+_TWO_COLUMNS_FROM = 116
+"""Columns of the terminal."""
+_MOST_RUNNING = 4
+"""Running trials that get a line of their own."""
+
+
+class LiveView:
+    """Draws what it was given last; only the first line is made anew with each look at the clock.
+
+    All text goes in as `Text`: nothing in it is read as markup.
+    """
+
+    def __init__(self, overview: Overview | None = None) -> None:
+        """Begin with an overview, or with nothing."""
+        self.overview = overview
+        self._drawn: tuple[Overview, int] | None = None
+        self._body: list[list[Segment]] = []
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The clock's line, and the lines below it as they were drawn last."""
+        overview = self.overview
+        if overview is None:
+            return
+        yield _headline(overview, datetime.now(UTC), options.max_width)
+        if self._drawn is None or self._drawn != (overview, options.max_width):
+            body = _body(overview, options.max_width)
+            self._body = console.render_lines(body, options.update(height=None), pad=False)
+            self._drawn = overview, options.max_width
+        for line in self._body:
+            yield from line
+            yield Segment.line()
+
+
+def _headline(overview: Overview, now: datetime, width: int) -> RenderableType:
+    name = PurePath(overview.place.rstrip("/")).name
+    words = [wording.status(overview), wording.duration(wording.elapsed(overview, now))]
+    if left := wording.time_left(overview, now):
+        words.append(left)
+    line = Text.assemble(("── ", "dim"), (name, "bold"), no_wrap=True, overflow="ellipsis")
+    for word in words:
+        line.append(" · ", "dim").append(word)
+    line.append(" " + "─" * max(width - line.cell_len - 1, 0), "dim")
+    return line
+
+
+def _body(overview: Overview, width: int) -> RenderableType:
+    is_wide = width >= _TWO_COLUMNS_FROM
+    facts, rungs = _facts(overview, width // 2 if is_wide else width), _rungs(overview)
+    parts: list[RenderableType | None] = [facts, rungs]
+    if is_wide and rungs:
+        both = Table.grid(expand=True, padding=(0, 2))
+        both.add_column(ratio=1)
+        both.add_column(ratio=1)
+        both.add_row(facts, rungs)
+        parts = [both]
+    parts.append(_events(overview.events))
+    return Group(*[part for part in parts if part is not None])
+
+
+def _facts(overview: Overview, width: int) -> Table:
+    table = _labelled()
+    table.add_row("trials", _bar(overview, width - _LABEL - 4))
+    table.add_row("", _states(overview))
+    if overview.confirmed:
+        table.add_row("confirm", Text(wording.confirmations(overview)))
+    for label, line in zip(("best", "", ""), _best(overview), strict=False):
+        table.add_row(label, line)
+    if overview.budget:
+        for number, told in enumerate(wording.budget_lines(overview.budget)):
+            table.add_row("" if number else "rows", Text(told))
+    if pace := wording.pace(overview):
+        table.add_row("pace", Text(pace))
+    for label, line in _running(overview):
+        table.add_row(label, line)
+    return table
+
+
+def _labelled() -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=_LABEL, style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _bar(overview: Overview, width: int) -> Text:
+    """Trials of the search as a bar, a colour a state; what is still to begin is light."""
+    whole = max(overview.requested, overview.num_begun, 1)
+    bar, drawn, counted = Text(no_wrap=True), 0, 0
+    for name in wording.ENDED_FIRST:
+        counted += overview.searched.get(name, 0)
+        cells = round(width * counted / whole) - drawn
+        drawn += cells
+        bar.append(("▒" if name == "running" else "█") * cells, _COLOURS[name])
+    return bar.append("░" * (width - drawn), "dim")
+
+
+def _states(overview: Overview) -> Text:
+    line = Text.assemble((f"{overview.num_begun} of {overview.requested} begun", "bold"))
+    found = [name for name in wording.ENDED_FIRST if name in overview.searched]
+    for number, name in enumerate(found):
+        line.append(", " if number else ": ")
+        line.append(f"{overview.searched[name]} {name}", _COLOURS[name])
+    return line
+
+
+def _best(overview: Overview) -> Iterator[Text]:
+    best = overview.best
+    if best is None:
+        yield Text("no trial has a score at the full budget yet", "dim")
+        return
+    yield Text.assemble((best.trial_id, "bold"), " ", (wording.score(best), "bold green"))
+    yield Text(wording.standing(best))
+    yield Text(wording.parameters(best))
+
+
+def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
+    for number, trial in enumerate(overview.running[:_MOST_RUNNING]):
+        line = Text(wording.running(trial, overview.epochs), no_wrap=True, overflow="ellipsis")
+        if trial.worker:
+            line.append(f", process {trial.worker['process']} on {trial.worker['node']}", "dim")
+        yield "" if number else "running", line
+    if (more := len(overview.running) - _MOST_RUNNING) > 0:
+        yield "", Text(f"and {more} more", "dim")
+
+
+def _rungs(overview: Overview) -> RenderableType | None:
+    """Who came how far; None where no trial is judged on its way."""
+    if len(overview.levels) < 2:
+        return None
+    table = Table.grid(padding=(0, 2, 0, 1))
+    table.add_column(width=_LABEL, style="dim", no_wrap=True)
+    for _ in range(4):
+        table.add_column(justify="right", no_wrap=True)
+    table.add_row("rungs", *(Text(name, "dim") for name in ("epochs", *wording.RUNG_COLUMNS)))
+    for level in overview.levels[:-1]:
+        on = level.reached - level.stopped
+        table.add_row("", f"{level.epochs:.4g}", *map(str, (level.reached, on, level.stopped)))
+    last = overview.levels[-1]
+    table.add_row("", f"{last.epochs:.4g}", str(last.reached), Text("the end", "dim"))
+    return table
+
+
+def _events(events: Iterable[Event]) -> RenderableType | None:
+    lines = [
+        Text.assemble(
+            (event.at, "dim"),
+            (f" {event.text}", "red" if event.is_warning else ""),
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+        for event in events
+    ]
+    return Group(Text("last events", "dim"), *lines) if lines else None

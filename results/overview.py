@@ -1,0 +1,244 @@
+"""What a search is doing, in one value made of its own files: for its terminal and any other."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from results.events import Event, read_events
+from results.run import Run
+
+_MOST_LEVELS = 6
+"""Rows of the table of rungs; of more, neighbours stand together."""
+_NUM_EVENTS = 5
+
+Row = Mapping[str, str]
+"""A row of `trials.csv` or `workers.csv`, cells as text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The configuration that would win now, and what it is worth."""
+
+    trial_id: str
+    parameters: Mapping[str, float]
+    f1_macro: float
+    is_confirmed: bool
+    """Whether the score is a mean of fresh draws."""
+    lead: float | None
+    """Over trial 0, macro-F1; None if it has no score, or is the best itself."""
+    default: float | None
+    """Trial 0's macro-F1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A rung, or a few neighbours: how many trials of the search came, and how many ended there."""
+
+    epochs: float
+    """Of the last of them."""
+    reached: int
+    stopped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningTrial:
+    """One that a worker trains at the moment."""
+
+    trial_id: str
+    epochs: float
+    f1_macro: float | None
+    """Of its last evaluation."""
+    worker: Row | None
+    """Where it runs, a row of `workers.csv`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Training rows of the search: what early stopping saved of them."""
+
+    trained: int
+    saved: int
+    """That stopped trials had left."""
+    full: int
+    """That full trainings of all trials asked for would cost."""
+    confirmation: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A search at one moment; None stands for what is not known."""
+
+    place: str
+    """Directory or URI."""
+    status: str
+    lives: bool
+    phase: str | None
+    at: datetime | None
+    """When this was written; None of a search that has ended."""
+    seconds: float
+    """That it had taken then."""
+    requested: int
+    searched: Mapping[str, int]
+    """Trials of the search by state."""
+    confirmed: Mapping[str, int]
+    """Trainings of the confirmation by state; `waiting` ones have not begun."""
+    epochs: float | None
+    """Of a full training."""
+    running: Sequence[RunningTrial]
+    levels: Sequence[Level]
+    best: Best | None
+    budget: Budget | None
+    rows_per_second: float | None
+    seconds_left: tuple[float, float] | None
+    time_budget_s: float | None
+    events: Sequence[Event]
+
+    @property
+    def num_begun(self) -> int:
+        """Trials of the search that have begun."""
+        return sum(self.searched.values())
+
+
+def read_overview(run: Run, *, lives: bool, place: str | None = None) -> Overview:
+    """The overview that the files of a run give.
+
+    Args:
+        run: on this machine.
+        lives: whether a process is writing it, as far as is known.
+        place: what it is a copy of, if it is one.
+
+    Raises:
+        RunError: the run has no readable record.
+    """
+    record = run.read_whole_record()
+    rows, workers = run.read_trials(), run.read_workers()
+    events = read_events(run.log, _NUM_EVENTS)
+    return overview_of(
+        record, rows, workers, events, place=place or str(run.directory), lives=lives
+    )
+
+
+def overview_of(
+    record: Mapping[str, Any],
+    rows: Sequence[Row],
+    workers: Sequence[Row] = (),
+    events: Sequence[Event] = (),
+    *,
+    place: str,
+    lives: bool,
+) -> Overview:
+    """The overview of a record and the rows of its tables.
+
+    Args:
+        record: content of `search.json`.
+        rows: of `trials.csv`.
+        workers: of `workers.csv`.
+        events: the last ones.
+        place: directory or URI.
+        lives: whether a process is writing them.
+    """
+    progress = (record.get("progress") or {}) if lives and record["status"] == "running" else {}
+    plan = record.get("search") or {}
+    searched = [row for row in rows if row["source"] != "confirm"]
+    waiting = set(progress.get("waiting", ()))
+    left = progress.get("seconds_left")
+    return Overview(
+        place=place,
+        status=record["status"],
+        lives=lives,
+        phase=progress.get("phase"),
+        at=datetime.fromisoformat(progress["at"]) if progress else None,
+        seconds=record["seconds"],
+        requested=record["trials"]["requested"],
+        searched=_count(searched, waiting),
+        confirmed=_count((row for row in rows if row["source"] == "confirm"), waiting),
+        epochs=plan["budget"] / plan["rows_per_epoch"] if plan else None,
+        running=_running(rows, waiting, workers) if lives else (),
+        levels=_levels(searched, plan) if plan else (),
+        best=_best(record),
+        budget=_budget(record, searched, plan) if plan else None,
+        rows_per_second=progress.get("rows_per_second") or _mean_pace(record),
+        seconds_left=(left[0], left[1]) if left else None,
+        time_budget_s=progress.get("time_budget_s"),
+        events=tuple(events),
+    )
+
+
+def _count(rows: Iterable[Row], waiting: set[str]) -> dict[str, int]:
+    states = ("waiting" if row["trial_id"] in waiting else row["status"] for row in rows)
+    return dict(sorted(Counter(states).items()))
+
+
+def _running(
+    rows: Iterable[Row], waiting: set[str], workers: Iterable[Row]
+) -> tuple[RunningTrial, ...]:
+    places = {worker["trial_id"]: worker for worker in workers}  # the last of each
+    return tuple(
+        RunningTrial(
+            trial_id=row["trial_id"],
+            epochs=float(row["epochs"] or 0),
+            f1_macro=float(row["f1_macro"]) if row["f1_macro"] else None,
+            worker=places.get(row["trial_id"]),
+        )
+        for row in rows
+        if row["status"] == "running" and row["trial_id"] not in waiting
+    )
+
+
+def _best(record: Mapping[str, Any]) -> Best | None:
+    best, default = record["best"], record["default"] or {}
+    if best is None:
+        return None
+    is_default = best["trial_id"] == default.get("trial_id")
+    other = default.get("f1_macro")
+    return Best(
+        trial_id=best["trial_id"],
+        parameters=best["parameters"],
+        f1_macro=best["f1_macro"],
+        is_confirmed=best["f1_macro"] != best.get("search_f1_macro", best["f1_macro"]),
+        lead=None if other is None or is_default else best["f1_macro"] - other,
+        default=other,
+    )
+
+
+def _levels(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[Level, ...]:
+    """Rungs from the first to the last, then the full budget."""
+    rungs, ends = plan["rungs"], [*plan["rungs"][1:], plan["budget"]]
+    size = -(-len(rungs) // _MOST_LEVELS) or 1
+    found = []
+    for start in range(0, len(rungs), size):
+        group = range(start, min(start + size, len(rungs)))
+        stopped = sum(_was_stopped(row, rungs[k], ends[k]) for row in rows for k in group)
+        reached = _num_reached(rows, rungs[start])
+        epochs = rungs[group[-1]] / plan["rows_per_epoch"]
+        found.append(Level(epochs=epochs, reached=reached, stopped=stopped))
+    whole = plan["budget"] / plan["rows_per_epoch"]
+    return (*found, Level(epochs=whole, reached=_num_reached(rows, plan["budget"]), stopped=0))
+
+
+def _num_reached(rows: Iterable[Row], level: int) -> int:
+    return sum(int(row["examples"]) >= level for row in rows)
+
+
+def _was_stopped(row: Row, rung: int, end: int) -> bool:
+    return row["stopped_by"] == "scheduler" and rung <= int(row["examples"]) < end
+
+
+def _budget(record: Mapping[str, Any], rows: Sequence[Row], plan: Mapping[str, Any]) -> Budget:
+    trained, whole = record["examples_trained"], plan["budget"]
+    early = [row for row in rows if row["stopped_by"] in ("scheduler", "patience")]
+    return Budget(
+        trained=trained["search"],
+        saved=sum(max(whole - int(row["examples"]), 0) for row in early),
+        full=whole * record["trials"]["requested"],
+        confirmation=trained["confirmation"],
+    )
+
+
+def _mean_pace(record: Mapping[str, Any]) -> float | None:
+    """Of a search that has ended: rows over the whole time, starts of processes included."""
+    trained = sum(record.get("examples_trained", {}).values())
+    has_ended = record["status"] != "running" and record["seconds"]
+    return trained / record["seconds"] if has_ended and trained else None

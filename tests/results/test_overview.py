@@ -1,0 +1,110 @@
+"""What a search is doing, made of its record and its rows."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from results import wording
+from results.events import Event, events_of, read_events
+from results.overview import Level, overview_of
+from tests.results.overviews import PLACE, ROWS, overview, record, row
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_trials_are_counted_by_state_and_the_rungs_by_who_came_and_went_on():
+    found = overview()
+    assert found.searched == {"completed": 2, "failed": 1, "running": 2, "stopped": 2}
+    assert found.levels == (
+        Level(epochs=0.5, reached=5, stopped=1),
+        Level(epochs=1.5, reached=3, stopped=1),
+        Level(epochs=3.0, reached=2, stopped=0),
+    )
+
+
+def test_confirmations_that_have_not_begun_are_said_to_wait():
+    rows = [*ROWS, row(7, "running", 500, source="confirm"), row(8, "running", 0, source="confirm")]
+    progress = record()["progress"] | {"waiting": ["t0008"], "phase": "confirmation"}
+    found = overview(rows, progress=progress)
+    assert found.confirmed == {"running": 1, "waiting": 1}
+    assert wording.confirmations(found) == "1 begun: 1 running, 1 waiting"
+    assert [trial.trial_id for trial in found.running] == ["t0005", "t0006", "t0007"]
+
+
+def test_rows_saved_are_those_that_stopped_trials_had_left():
+    spent = overview().budget
+    assert spent is not None
+    assert (spent.trained, spent.saved, spent.full) == (9000, 2500 + 1500, 24000)
+    assert list(wording.budget_lines(spent)) == [
+        "9,000 trained, 38% of full trainings of all trials",
+        "4,000 saved by early stopping (31%)",
+    ]
+
+
+def test_many_rungs_are_shown_as_a_few_and_no_stopped_trial_is_lost():
+    rungs = list(range(250, 3000, 250))
+    plan = {"rows_per_epoch": 1000, "budget": 3000, "rungs": rungs}
+    rows = [row(k + 1, "stopped", rung) for k, rung in enumerate(rungs)]
+    levels = overview(rows, search=plan).levels
+    assert len(levels) <= 7
+    assert sum(level.stopped for level in levels) == len(rungs)
+
+
+def test_a_run_of_an_older_version_has_no_rungs_and_no_budget():
+    old = {key: value for key, value in record().items() if key not in ("search", "progress")}
+    found = overview_of(old, ROWS, place=PLACE, lives=True)
+    assert (found.levels, found.budget, found.seconds_left) == ((), None, None)
+    assert not any(line.startswith(("rung", "budget")) for line in wording.describe(found, AT))
+
+
+def test_the_clock_goes_on_between_two_records_and_the_time_left_shrinks():
+    found, later = overview(), AT + timedelta(seconds=30)
+    assert wording.elapsed(found, later) == 130
+    assert wording.time_left(found, AT) == "1 min to 3 min 30 s left"
+    assert wording.time_left(found, later) == "30 s to 3 min left"
+    assert wording.time_left(found, AT + timedelta(hours=1)) == "longer than foreseen"
+
+
+def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
+    done = overview_of(record(status="completed"), ROWS, place=PLACE, lives=False)
+    assert (done.seconds_left, done.running, done.rows_per_second) == (None, (), 90.0)
+    assert wording.pace(done) == "90 rows a second on average"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (125, "2 min 05 s"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+    ],
+)
+def test_a_duration_has_two_units_at_most(seconds, expected):
+    assert wording.duration(seconds) == expected
+
+
+def test_events_are_ends_of_trials_what_goes_on_and_warnings():
+    log = [
+        "2026-01-01 10:00:00,001 INFO tuning.recorder: t0001 begins: learning_rate 0.1",
+        "2026-01-01 10:00:01,001 DEBUG tuning.recorder: t0001 further hyperparameters: {}",
+        "2026-01-01 10:00:02,001 INFO tuning.recorder: t0001 stopped by the scheduler after 1 h",
+        "2026-01-01 10:00:03,001 WARNING tuning.ray_adapters: t0002 lost its process or node",
+        "2026-01-01 10:00:04,001 INFO tuning.recorder: t0002 goes on after 0.50 epochs",
+        "a line of something else",
+    ]
+    assert list(events_of(log)) == [
+        Event(at="10:00:02", text="t0001 stopped by the scheduler after 1 h", is_warning=False),
+        Event(at="10:00:03", text="t0002 lost its process or node", is_warning=True),
+        Event(at="10:00:04", text="t0002 goes on after 0.50 epochs", is_warning=False),
+    ]
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path):
+    log = tmp_path / "search.log"
+    line = "2026-01-01 10:00:00,001 INFO tuning.recorder: t{:04d} failed: no reason\n"
+    log.write_text("".join(line.format(number) for number in range(5000)))
+    assert [event.text[:5] for event in read_events(log, 2)] == ["t4998", "t4999"]
+    assert read_events(tmp_path / "none", 2) == ()

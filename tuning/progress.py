@@ -1,0 +1,99 @@
+"""What a driver measures while its search runs, for those who watch it."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from tuning.config import SearchConfig
+from tuning.forecast import Outlook, seconds_left
+from tuning.rungs import EvaluationPlan
+from tuning.trials import Trial
+
+PhaseName = Literal["search", "confirmation"]
+
+_WINDOW_S = 60.0
+"""The rows a second are those of the last minute, or since the last evaluation before it."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Times of one start of a search, and what they say of the rest."""
+
+    plan: EvaluationPlan
+    search: SearchConfig
+    requested: int
+    """Trials of the search."""
+    ends: float | None = None
+    """When the time budget is spent, on the clock; None: never."""
+    clock: Callable[[], float] = time.monotonic
+    phase: PhaseName = "search"
+    _began: dict[str, float] = field(default_factory=dict, init=False)
+    _occupied: dict[str, float] = field(default_factory=dict, init=False)
+    _start_up: float | None = field(default=None, init=False)
+    _at_once: int = field(default=0, init=False)
+    _seen: deque[tuple[float, int]] = field(default_factory=deque, init=False)
+    """Evaluations of the last minute and one before: (time, training rows seen by then)."""
+
+    def enter(self, phase: PhaseName) -> None:
+        """Take the beginning of a phase, or of one more part of it."""
+        self.phase, self._at_once = phase, 0
+
+    def began(self, trial: Trial) -> None:
+        """Take a trial that a place is asked for."""
+        self._began[trial.trial_id] = self.clock()
+        self._at_once = max(self._at_once, len(self._began) - len(self._occupied))
+
+    def placed(self, trial: Trial) -> None:
+        """Take a trial whose process is there."""
+        if self._start_up is None and trial.trial_id in self._began:
+            self._start_up = self.clock() - self._began[trial.trial_id]
+
+    def evaluated(self, trials: Sequence[Trial]) -> None:
+        """Take that one of all trials has shown something."""
+        now, rows = self.clock(), sum(t.evaluations[-1].examples for t in trials if t.evaluations)
+        self._seen.append((now, rows))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_S:
+            self._seen.popleft()
+
+    def ended(self, trial: Trial) -> None:
+        """Take a trial that has given its place back."""
+        began = self._began.get(trial.trial_id)
+        if began is not None:
+            self._occupied[trial.trial_id] = self.clock() - began
+
+    def record(self, trials: Sequence[Trial]) -> dict[str, Any]:
+        """`progress` of the record of a running search."""
+        left = seconds_left(self._outlook(trials))
+        return {
+            "phase": self.phase,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "waiting": [t.trial_id for t in trials if self._waits(t)],
+            "rows_per_second": self._rows_per_second(),
+            "seconds_left": None if left is None else [round(end, 1) for end in left],
+            "time_budget_s": self.search.time_budget_s,
+        }
+
+    def _waits(self, trial: Trial) -> bool:
+        return trial.status == "running" and trial.trial_id not in self._began
+
+    def _rows_per_second(self) -> float | None:
+        if len(self._seen) < 2:
+            return None
+        (before, rows_before), (now, rows) = self._seen[0], self._seen[-1]
+        return round((rows - rows_before) / (now - before), 2) if now > before else None
+
+    def _outlook(self, trials: Sequence[Trial]) -> Outlook:
+        return Outlook(
+            plan=self.plan,
+            search=self.search,
+            requested=self.requested,
+            trials=trials,
+            slots=self._at_once,
+            is_confirming=self.phase == "confirmation",
+            occupied=self._occupied,
+            start_up=self._start_up or 0.0,
+            limit=None if self.ends is None else self.ends - self.clock(),
+        )
