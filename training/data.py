@@ -20,12 +20,13 @@ from training.cleaning import (
     clean,
 )
 from training.config import SAMPLE, DataConfig
+from training.coverage import check_every_class, class_counts
 from training.errors import InputError
 from training.fetched import is_uri, local_copy
 from training.folding import identity_of_text
 from training.groups import group_rows
 from training.low_confidence import beside_test
-from training.splits import SPLITS, draw_split, in_last_split
+from training.splits import draw_split, in_last_split
 from training.table import read_table, sha256_of
 from training.texts import LabelledTexts, OpenedTest, Row
 
@@ -148,7 +149,7 @@ def prepare(config: DataConfig) -> PreparedData:
             rows=len(assigned),
             kept=len(splits),
             dropped={reason: divided.reasons.count(reason) for reason in named},
-            class_counts=_class_counts(everything.labels, splits, config.labels),
+            class_counts=class_counts(everything.labels, splits, config.labels),
             duplicate_groups=int(np.count_nonzero(np.bincount(everything.groups) > 1)),
             label_noise=divided.label_noise,
         ),
@@ -207,7 +208,7 @@ def _divide(config: DataConfig) -> _Divided:
         rows, groups, reasons = _without_straddling(table, groups)
     everything = LabelledTexts.of_rows(rows, groups)
     splits, share = _assign(everything, rows, config)
-    _check_every_class(everything.labels, splits, config)
+    check_every_class(everything.labels, splits, config)
     return _Divided(
         rows=rows,
         everything=everything,
@@ -262,43 +263,3 @@ def _draw_validation(
     return draw_split(
         identities, rest.groups, rest.labels, share=share, seed=seed, purpose="validation"
     )
-
-
-def _check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
-    counts = _class_counts(labels, splits, config.labels)
-    filled = [split for split in SPLITS if any(counts[split].values())]
-    todo = (
-        "label more rows: the kept ones are too few or too alike, since like texts share a split"
-        if config.split_column is None
-        else "give it some in data.split_column, or set that to null to have the split drawn"
-    )
-    problems = [
-        f"{config.path}: no kept row is in {split}, but every split needs rows of each class;"
-        f" {todo}"
-        for split in SPLITS
-        if split not in filled
-    ]
-    unseen = [label for label in config.labels if not any(of[label] for of in counts.values())]
-    problems += [
-        f"{config.path}: no kept row has the label '{label}' of data.labels; spell it as column"
-        f" '{config.label_column}' does, or take it out of data.labels"
-        for label in unseen
-    ]
-    for label in (name for name in config.labels if name not in unseen):
-        empty = [split for split in filled if not counts[split][label]]
-        if empty:
-            had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
-            problems.append(
-                f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
-                f" {had}), but every split needs one of each class; label more rows of it, or"
-                " lower data.min_confidence"
-            )
-    if problems:
-        raise InputError(*problems)
-
-
-def _class_counts(
-    labels: Indices, splits: npt.NDArray[np.str_], names: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    counts = {split: np.bincount(labels[splits == split], minlength=len(names)) for split in SPLITS}
-    return {split: dict(zip(names, counts[split].tolist(), strict=True)) for split in SPLITS}
