@@ -9,7 +9,7 @@ from typing import Any
 
 from results.report.page import write_report
 from results.run import Run
-from results.tensorboard import CurveWriter
+from tuning.board import Board
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.edge import at_edge
@@ -46,18 +46,17 @@ class Recorder:
     seconds_before: float = 0.0
     """Spent by earlier starts of the same search."""
     _began: float = field(default_factory=time.monotonic)
-    _writers: dict[str, CurveWriter] = field(default_factory=dict)
+    _board: Board = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open no file yet."""
+        self._board = Board(directory=self.run.tensorboard, configuration=self.configuration)
 
     def evaluated(self, trial: Trial) -> None:
         """Take the last evaluation of a trial."""
         evaluation = trial.evaluations[-1]
         self.run.append_evaluation(evaluation_row(trial.trial_id, evaluation))
-        writer = self._writers.get(trial.trial_id)
-        if writer is None:
-            writer = CurveWriter(self.run.tensorboard / trial.trial_id)
-            self._writers[trial.trial_id] = writer
-        names = ("train_loss", "eval_loss", "f1_macro", "accuracy", "learning_rate")
-        writer.write({name: getattr(evaluation, name) for name in names}, evaluation.examples)
+        self._board.evaluated(trial)
 
     def placed(self, trial: Trial, worker: Worker, *, is_told: bool) -> None:
         """Take where a trial begins, or goes on.
@@ -78,11 +77,12 @@ class Recorder:
             self.trials.append(trial)
             self.trials.sort(key=lambda t: int(t.trial_id[1:]))
         if trial.status == "running":
+            self._board.begun(trial)
             hyperparameters = trial.training.model_dump(exclude=set(trial.parameters))
             logger.info("%s begins: %s", trial.trial_id, describe_parameters(trial))
             logger.debug("%s further hyperparameters: %s", trial.trial_id, hyperparameters)
         else:
-            self._close(trial.trial_id)
+            self._board.ended(trial)
             logger.info("%s", _describe_end(trial))
         self.write()
 
@@ -94,8 +94,7 @@ class Recorder:
     def finish(self, status: str) -> None:
         """Write the final state, completed, interrupted or aborted, and the report."""
         self.status = status
-        for trial_id in list(self._writers):
-            self._close(trial_id)
+        self._board.close()
         self.write()
         write_report(self.run, self.run.read_record())
 
@@ -128,11 +127,6 @@ class Recorder:
             "default": default and describe_candidate(self.trials, default, scores),
             "confirmation": self.confirmation and describe_confirmation(self.confirmation),
         }
-
-    def _close(self, trial_id: str) -> None:
-        writer = self._writers.pop(trial_id, None)
-        if writer is not None:
-            writer.close()
 
 
 def now() -> str:
