@@ -4,7 +4,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never, TypeVar, get_args, get_origin
 
@@ -12,11 +12,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from training.errors import InputError
+from training.repeated_keys import refuse_repeated_keys
 
 Model = TypeVar("Model", bound=BaseModel)
 Values = dict[str, Any]
-
-_MOST_HOLDERS = 10_000
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -60,7 +59,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     try:
         loader = _TextLoader(text)
         node = loader.get_single_node()
-        _refuse_repeated_keys(node, where)
+        refuse_repeated_keys(node, where)
         return None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -198,31 +197,6 @@ def parse_value(text: str, *, where: str) -> Any:
     if text.lstrip().startswith(("[", "{")):
         return parse_yaml(text, where=where)
     return None if text in ("null", "~") else text
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    for number, holder in enumerate(_holders(node)):
-        if number > _MOST_HOLDERS:  # a few aliases of aliases can stand for billions
-            raise InputError(
-                f"{where}: holds more than {_MOST_HOLDERS:,} lists and mappings where each alias"
-                " (*name) stands for its own; write out the few values that are meant"
-            )
-        seen: set[str] = set()
-        for key, _ in holder.value if isinstance(holder, yaml.MappingNode) else ():
-            if str(key.value) in seen:
-                raise InputError(
-                    f"{where}, line {key.start_mark.line + 1}: {key.value!r} stands twice, but"
-                    " must stand once; keep the one that is meant"
-                )
-            seen.add(str(key.value))
-
-
-def _holders(node: yaml.Node | None) -> Iterator[yaml.MappingNode | yaml.SequenceNode]:
-    """Every mapping and sequence at and under `node`, as often as aliases repeat it."""
-    if isinstance(node, yaml.MappingNode | yaml.SequenceNode):
-        yield node
-        for item in node.value:
-            yield from _holders(item[1] if isinstance(node, yaml.MappingNode) else item)
 
 
 def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:

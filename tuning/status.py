@@ -14,6 +14,7 @@ from typing import Any
 
 from results.errors import RunError, StorageError
 from results.fetching import fetch_overview
+from results.next_step import next_step
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
 from training.errors import InputError
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     while True:
         told = _tell("\n".join(describe(run)), told)
         if not (options.follow and run.is_held()):
-            return DONE
+            return _tell_next(run)
         time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
@@ -75,7 +76,7 @@ def _tell_fetched(uri: str, *, follow: bool) -> int:
             run = fetch_overview(uri, Path(scratch))
             told = _tell("\n".join(describe(run, uri=uri)), told)
             if not (follow and run.read_whole_record()["status"] == "running"):
-                return DONE
+                return _tell_next(run, uri=uri)
             time.sleep(_SECONDS_BETWEEN_FETCHES)
 
 
@@ -111,6 +112,13 @@ def describe(run: Run, *, uri: str | None = None) -> Iterator[str]:
     if run.log.exists():
         lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
         yield from (f"log       {line}" for line in lines[-_NUM_LOG_LINES:])
+
+
+def _tell_next(run: Run, *, uri: str | None = None) -> int:
+    record = run.read_whole_record()
+    lives = run.is_held() if uri is None else record["status"] == "running"
+    print(f"Next: {next_step(run, record, lives=lives, uri=uri)}")
+    return DONE
 
 
 def _status(run: Run, record: Mapping[str, Any], *, is_copy: bool) -> str:
