@@ -88,6 +88,7 @@ def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
     if options.stop:
         ended = jobs.stop(options.stop)
         print(f"job {options.stop} ended: {ended.status}")
+        print(_next_after(jobs, ended.exit_code))
         return DONE
     if options.follow:
         return _follow(jobs, options.follow)
@@ -104,6 +105,14 @@ def _act(options: argparse.Namespace, passed_on: Sequence[str]) -> int:
 def _next(jobs: "Jobs", job_id: str) -> str:
     command = f"python -m cluster.submit --head {shlex.quote(jobs.head)}"
     return f"Next: {command} --follow {job_id}, or --stop {job_id}"
+
+
+def _next_after(jobs: "Jobs", exit_code: int) -> str:
+    """What to run when a job has ended, whose command was perhaps given elsewhere."""
+    command = f"python -m cluster.submit --head {shlex.quote(jobs.head)}"
+    if exit_code == DONE:
+        return f"Next: what the job said last; as a job: {command} --final --run RUN"
+    return f"Next: mend what the job said last; a search goes on by {command} --resume --name NAME"
 
 
 def command_of(options: argparse.Namespace, passed_on: Sequence[str]) -> tuple[list[str], str]:
@@ -143,6 +152,7 @@ def _follow(jobs: "Jobs", job_id: str) -> int:
         print(f"\nThe job goes on. {_next(jobs, job_id)}")
         return INTERRUPTED
     print(f"job {job_id} ended: {ended.status}, exit code {ended.exit_code}")
+    print(_next_after(jobs, ended.exit_code))
     return ended.exit_code
 
 

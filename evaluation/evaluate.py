@@ -17,7 +17,7 @@ from evaluation.model_card import model_card
 from evaluation.onnx_export import OnnxExportError
 from evaluation.openings import TestLock
 from evaluation.readiness import check_artefacts
-from evaluation.reports import REPORT_FILE, write_reports
+from evaluation.reports import write_reports
 from evaluation.retrain import loss_limit
 from evaluation.retrained import Retrained, retrain_and_record
 from evaluation.stages import Stage, check_data, check_training
@@ -27,6 +27,7 @@ from evaluation.winner import Winner
 from evaluation.written import check_evaluation
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
+from results.run import TEST_REPORT
 from training.config import TINY
 from training.model import load_tokenizer
 from training.table import sha256_of
@@ -127,7 +128,7 @@ def _write_all(
         final_curve=[{"epoch": p.epoch, "loss": p.train_loss} for p in retrained.history],
     )
     report["stages"] = _check_stages(winner, tested, retrained, report, directory)
-    write_json(reports / REPORT_FILE, report)
+    write_json(reports / TEST_REPORT, report)
     write_text(directory / "model" / "README.md", model_card(winner, report))
 
 

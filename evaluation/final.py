@@ -24,6 +24,7 @@ from results.errors import RunError, StorageError
 from results.fetching import fetch_run
 from results.log import log_to_file, log_to_terminal, quiet_libraries
 from results.mirror import Mirror
+from results.next_step import predict_command, search_again_command
 from results.places import is_uri
 from results.run import Run, open_run
 from results.storage import Storage
@@ -89,12 +90,10 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
         print(
             f"Gates not met: {'; '.join(missed)}. Next: see the report; label more rows of the"
             " weakest classes, or search again with another data.split_seed, since these test rows"
-            " were seen"
+            f" were seen: {search_again_command(run)} --data.split_seed N"
         )
         return GATE_NOT_MET
-    print(
-        f"Next: python -m evaluation.predict --model {directory / 'model'} --input FILE --output -"
-    )
+    print(f"Next: {predict_command(str(directory / 'model'))}")
     return DONE
 
 
@@ -141,5 +140,10 @@ def _scores_side_by_side(report: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     raise SystemExit(
-        run_command(main, bad_input=(RunError,), environment=(StorageError, torch.OutOfMemoryError))
+        run_command(
+            main,
+            bad_input=(RunError,),
+            environment=(StorageError, torch.OutOfMemoryError),
+            after_interrupt="the same command goes on where it was",
+        )
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from results.errors import RunError
 from results.files import write_json
-from results.run import Run
+from results.run import TEST_REPORT, Run
 
 FIRST_REASON = "first opening"
 
@@ -77,7 +77,7 @@ class TestLock:
                 f"{self.path}: cannot be read ({error}), so it is unknown whether the test was"
                 " opened; restore the file"
             ) from error
-        report = self.run.directory / "final" / "reports" / "evaluation_report.json"
+        report = self.run.directory / "final" / "reports" / TEST_REPORT
         if not found and report.exists():
             raise RunError(
                 f"{self.path}: it names no opening, but {report} was written by one; restore the"

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{progress.num_rows:,} rows are in {part_of(options.output)}", file=sys.stderr)
         raise
     progress.finish()
+    if options.output != "-":
+        print(f"Next: read {options.output}; `error` says why a row has no label", file=sys.stderr)
     return DONE
 
 

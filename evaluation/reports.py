@@ -14,9 +14,8 @@ from evaluation.tables import (
 from evaluation.tested import Tested
 from results.files import write_json, write_text
 from results.plots import plot_confusion_matrix, plot_training_curves
+from results.run import TEST_REPORT
 from results.score_plots import plot_class_f1, plot_reliability
-
-REPORT_FILE = "evaluation_report.json"
 
 Curve = Sequence[Mapping[str, Any]]
 
@@ -44,7 +43,7 @@ def write_reports(
         OSError: a file cannot be written.
     """
     answers = tested.answers
-    write_json(directory / REPORT_FILE, report)
+    write_json(directory / TEST_REPORT, report)
     write_predictions(directory / "predictions.csv", answers, names)
     write_misclassified(directory / "misclassified.csv", answers, names)
     if tested.low_confidence is not None:

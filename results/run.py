@@ -17,6 +17,7 @@ from results.files import append_row, drop_torn_line, read_csv, write_csv, write
 from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
+TEST_REPORT = "evaluation_report.json"
 
 CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
@@ -100,6 +101,11 @@ class Run:
     def scratch(self) -> Path:
         """Ray's own state while the search runs; removed at its end."""
         return self.directory / ".ray"
+
+    def newest_reports(self) -> Path | None:
+        """`reports` of the last opening of the test that left its report; None before the first."""
+        found = [path.parent for path in self.directory.glob(f"final*/reports/{TEST_REPORT}")]
+        return max(found, key=lambda path: _number_of(path.parent.name), default=None)
 
     def write_trials(self, parameters: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Replace `trials.csv`; `parameters` are the searched fields."""
@@ -246,6 +252,12 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
+
+
+def _number_of(directory: str) -> int:
+    """1 of `final`, 2 of `final-2`."""
+    ending = directory.removeprefix("final").removeprefix("-")
+    return int(ending) if ending.isdecimal() else 1
 
 
 def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:

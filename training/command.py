@@ -29,6 +29,7 @@ def run_command(
     *,
     bad_input: tuple[type[Exception], ...] = (),
     environment: tuple[type[Exception], ...] = (),
+    after_interrupt: str = "the same command starts again",
 ) -> int:
     """Run `main` on the command line and turn what users and machines cause into exit codes.
 
@@ -36,6 +37,7 @@ def run_command(
         main: takes the arguments, returns an exit code.
         bad_input: exceptions beside `InputError` whose message is a line for the user, code 2.
         environment: exceptions beside `OSError` and `MemoryError` that are the machine's, code 1.
+        after_interrupt: how to go on after Ctrl-C.
     """
     users: tuple[type[Exception], ...] = (InputError, *bad_input)
     if sys.stderr is None:  # closed; None to `print` would be standard output
@@ -60,7 +62,7 @@ def run_command(
             code=ENVIRONMENT_FAILED,
         )
     except KeyboardInterrupt:
-        return _say("interrupted", code=INTERRUPTED)
+        return _say(f"interrupted; {after_interrupt}", code=INTERRUPTED)
 
 
 def end_process(code: int) -> NoReturn:

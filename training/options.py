@@ -2,21 +2,20 @@
 
 import argparse
 import difflib
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from training.config import Section
 from training.errors import InputError
+from training.repeated_keys import refuse_repeated_keys
 
 Model = TypeVar("Model", bound=BaseModel)
 Values = dict[str, Any]
-
-_MOST_HOLDERS = 10_000
 
 
 class _TextLoader(yaml.SafeLoader):
@@ -60,7 +59,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     try:
         loader = _TextLoader(text)
         node = loader.get_single_node()
-        _refuse_repeated_keys(node, where)
+        refuse_repeated_keys(node, where)
         return None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -134,8 +133,7 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A clause that suggests the nearest known name, or lists them all."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+    return _meant(name, names) or f"choose from {', '.join(names)}"
 
 
 def shorten(value: object, limit: int = 80) -> str:
@@ -156,6 +154,15 @@ class OptionParser(argparse.ArgumentParser):
         print(f"error: {message}; see {self.prog} -h", file=sys.stderr)
         raise SystemExit(2)
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(
+                action,
+                f"is {shorten(value)}, but must be one of {', '.join(names)};"
+                f" {_meant(str(value), names) or 'choose one'}",
+            )
+
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse; an unknown option is an error that suggests the nearest one.
 
@@ -169,17 +176,6 @@ class OptionParser(argparse.ArgumentParser):
             names = [argument for argument in unknown if argument.startswith("-")] or unknown
             raise InputError(*(_unknown(name, options) for name in names))
         return known
-
-
-def add_fields(parser: argparse.ArgumentParser, sections: Mapping[str, type[Section]]) -> None:
-    """One option `--section.field VALUE` for every field, explained by its own documentation."""
-    for section, model in sections.items():
-        summary = " ".join((model.__doc__ or "").split())
-        group = parser.add_argument_group(section, summary)
-        for name, field in model.model_fields.items():
-            text = " ".join((field.description or "").split())
-            assert text, f"{section}.{name} is not documented"
-            group.add_argument(f"--{section}.{name}", metavar="VALUE", help=text.replace("%", "%%"))
 
 
 def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values:
@@ -201,31 +197,6 @@ def parse_value(text: str, *, where: str) -> Any:
     if text.lstrip().startswith(("[", "{")):
         return parse_yaml(text, where=where)
     return None if text in ("null", "~") else text
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    for number, holder in enumerate(_holders(node)):
-        if number > _MOST_HOLDERS:  # a few aliases of aliases can stand for billions
-            raise InputError(
-                f"{where}: holds more than {_MOST_HOLDERS:,} lists and mappings where each alias"
-                " (*name) stands for its own; write out the few values that are meant"
-            )
-        seen: set[str] = set()
-        for key, _ in holder.value if isinstance(holder, yaml.MappingNode) else ():
-            if str(key.value) in seen:
-                raise InputError(
-                    f"{where}, line {key.start_mark.line + 1}: {key.value!r} stands twice, but"
-                    " must stand once; keep the one that is meant"
-                )
-            seen.add(str(key.value))
-
-
-def _holders(node: yaml.Node | None) -> Iterator[yaml.MappingNode | yaml.SequenceNode]:
-    """Every mapping and sequence at and under `node`, as often as aliases repeat it."""
-    if isinstance(node, yaml.MappingNode | yaml.SequenceNode):
-        yield node
-        for item in node.value:
-            yield from _holders(item[1] if isinstance(node, yaml.MappingNode) else item)
 
 
 def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:
@@ -265,6 +236,10 @@ def _line(model: type[BaseModel], problem: Any, where: str) -> str:
     rule = (rule[0].lower() + rule[1:]).replace("should", "must", 1)
     if problem["type"] == "value_error" and " is " in rule:
         return f"{where}: {name}: {rule}"
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        meant = _meant(str(problem["input"]), choices)
+        rule += f"; {meant}" if meant else ""
     help_text = _documentation(model, path)
     return f"{where}: {name} is {shorten(problem['input'])}, but {rule}{help_text}"
 
@@ -293,6 +268,10 @@ def _documentation(model: type[BaseModel], path: Sequence[str]) -> str:
 
 def _unknown(argument: str, options: Sequence[str]) -> str:
     name = argument.partition("=")[0]
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}?" if close else "-h lists the options"
-    return f"unknown option {name}; {hint}"
+    return f"unknown option {name}; {_meant(name, options) or '-h lists the options'}"
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """A clause that suggests the nearest known name; empty if none is near."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else ""

@@ -1,7 +1,9 @@
 """How a search ends other than well."""
 
-import shlex
 from pathlib import Path
+
+from results.next_step import resume_command
+from results.run import Run
 
 
 class SearchAbortedError(Exception):
@@ -15,5 +17,4 @@ class SearchInterruptedError(Exception):
         """Take the run's directory and the exit code of the signal that came."""
         super().__init__("Interrupted; what is known is on disk.")
         self.exit_code = exit_code
-        place = ["--name", directory.name, "--output.directory", str(directory.parent)]
-        self.resume_command = shlex.join(["python", "-m", "tuning.search", "--resume", *place])
+        self.resume_command = resume_command(Run(directory))

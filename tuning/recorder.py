@@ -10,7 +10,7 @@ from typing import Any
 from results.log import DETAIL
 from results.report.page import write_report
 from results.run import Run
-from results.tensorboard import CurveWriter
+from tuning.board import Board
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.edge import at_edge
@@ -54,18 +54,17 @@ class Recorder:
     """Spent by earlier starts of the same search."""
     _began: float = field(default_factory=time.monotonic)
     _written: float = float("-inf")
-    _writers: dict[str, CurveWriter] = field(default_factory=dict)
+    _board: Board = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open no file yet."""
+        self._board = Board(directory=self.run.tensorboard, configuration=self.configuration)
 
     def evaluated(self, trial: Trial) -> None:
         """Take the last evaluation of a trial."""
         evaluation = trial.evaluations[-1]
         self.run.append_evaluation(evaluation_row(trial.trial_id, evaluation))
-        writer = self._writers.get(trial.trial_id)
-        if writer is None:
-            writer = CurveWriter(self.run.tensorboard / trial.trial_id)
-            self._writers[trial.trial_id] = writer
-        names = ("train_loss", "eval_loss", "f1_macro", "accuracy", "learning_rate")
-        writer.write({name: getattr(evaluation, name) for name in names}, evaluation.examples)
+        self._board.evaluated(trial)
         if self.progress:
             self.progress.evaluated(self.trials)
         if time.monotonic() >= self._written + _SECONDS_BETWEEN_WRITES:
@@ -93,9 +92,10 @@ class Recorder:
             self.trials.append(trial)
             self.trials.sort(key=lambda t: int(t.trial_id[1:]))
         if trial.status == "running":
+            self._board.begun(trial)
             _say_beginning(trial)
         else:
-            self._close(trial.trial_id)
+            self._board.ended(trial)
             level = logging.WARNING if trial.status == "failed" else logging.INFO
             logger.log(level, "%s", _describe_end(trial), extra=DETAIL)
         if self.progress:
@@ -112,8 +112,7 @@ class Recorder:
     def finish(self, status: str) -> None:
         """Write the final state, completed, interrupted or aborted, and the report."""
         self.status = status
-        for trial_id in list(self._writers):
-            self._close(trial_id)
+        self._board.close()
         self.write()
         write_report(self.run, self.run.read_record())
 
@@ -147,11 +146,6 @@ class Recorder:
             "default": default and describe_candidate(self.trials, default, scores),
             "confirmation": self.confirmation and describe_confirmation(self.confirmation),
         }
-
-    def _close(self, trial_id: str) -> None:
-        writer = self._writers.pop(trial_id, None)
-        if writer is not None:
-            writer.close()
 
 
 def now() -> str:

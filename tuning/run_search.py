@@ -16,6 +16,7 @@ from results.files import write_text
 from results.log import log_to_file
 from results.mirror import Mirror
 from results.new_run import check_new_run
+from results.next_step import next_step
 from results.run import Run
 from results.verdict import describe_result
 from training.config import TINY
@@ -243,12 +244,21 @@ def _search_and_confirm(phases: Phases, connection: ExitStack) -> None:
         phases.checkpoints.close()
     except SearchAbortedError:
         recorder.finish("aborted")
+        _say_next(recorder)
         raise
-    except BaseException:
+    except BaseException as error:
         connection.close()  # trials write no checkpoint into a run that another process may take
         with suppress(OSError):  # a full disk, which the error that is raised speaks of
             recorder.finish("interrupted")
+        if not isinstance(error, SearchInterruptedError):  # which says it itself
+            _say_next(recorder)
         raise
+
+
+def _say_next(recorder: Recorder) -> None:
+    """Said before the error, which is told last."""
+    step = next_step(recorder.run, {"status": recorder.status}, lives=False)
+    logger.info("Next: %s", step)
 
 
 def _say_what_is_known(recorder: Recorder, stop: StopSignal) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from results.errors import RunError, StorageError
+from results.next_step import next_step
 from training.options import to_yaml
 from tuning.config import Configuration
 from tuning.endings import SearchAbortedError, SearchInterruptedError
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     log_to_terminal()
     quiet_libraries()
     if options.dry_run:
-        return _dry_run(configuration)
+        return _dry_run(configuration, arguments)
     from results.terminal import shown
     from results.watched import Watched
     from tuning.run_search import run_search
@@ -59,11 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     except SearchInterruptedError as interrupted:
         print(f"{interrupted} Next: {interrupted.resume_command}")
         return interrupted.exit_code
-    print(f"Next: python -m evaluation.final --run {recorder.run.directory}")
+    print(f"Next: {next_step(recorder.run, recorder.record(), lives=False)}")
     return DONE
 
 
-def _dry_run(configuration: Configuration) -> int:
+def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     from results.new_run import check_new_run
     from tuning.dry_run import describe_plan, rehearse
     from tuning.node_checks import try_cluster
@@ -81,7 +82,8 @@ def _dry_run(configuration: Configuration) -> int:
             cluster = try_cluster(configuration, preparation)
     for line in describe_plan(configuration, preparation, rehearsal, cluster):
         print(line)
-    print("Nothing was started. Next: the same command without --dry-run")
+    command = command_line([word for word in arguments if word != "--dry-run"])
+    print(f"Nothing was started. Next: {command}")
     return DONE
 
 

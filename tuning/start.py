@@ -12,12 +12,12 @@ from results.fetching import fetch_run
 from results.new_run import create_run
 from results.places import is_uri, without_secrets
 from results.run import Run, newest_unfinished, open_run
-from training.config import SAMPLE, TINY
+from training.config import SAMPLE, TINY, ModelConfig
 from training.errors import InputError
+from training.option_help import FieldHelp, add_fields
 from training.options import (
     OptionParser,
     Values,
-    add_fields,
     given_fields,
     merge,
     nearest,
@@ -45,13 +45,22 @@ def make_parser() -> OptionParser:
         usage="%(prog)s [--OPTION VALUE ...]",
         description="Search hyperparameters of a fine-tuned text classifier with Ray Tune. With no"
         " option it runs the bundled sample.",
+        epilog="Lists and mappings are YAML in one argument: --data.labels '[ok, bad]'. The base"
+        " `sample` holds where model.name is tiny, which is the default, else the base `indobert`."
+        " Exit codes: 0 done, 1 the environment failed, 2 bad option, configuration or data, 4 the"
+        " trials fail alike or none has a score, 130 or 143 interrupted (--resume goes on).",
+        formatter_class=FieldHelp,
     )
-    parser.add_argument(
-        "--config", metavar="FILE|NAME", help=f"YAML file, or one of {', '.join(shipped_names())}"
+    what = parser.add_argument_group("what to search", "An option goes before the file.")
+    what.add_argument(
+        "--config",
+        metavar="FILE|NAME",
+        help="YAML file with any part of the fields below, or one of " + ", ".join(shipped_names()),
     )
     for option, (section, field) in SHORT.items():
-        parser.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
-    parser.add_argument(
+        what.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
+    how = parser.add_argument_group("what to do", "Without one of these: search.")
+    how.add_argument(
         "--resume",
         nargs="?",
         const="",
@@ -59,14 +68,24 @@ def make_parser() -> OptionParser:
         help="go on with a run: --name, or the newest unfinished, or one that was mirrored to a"
         " storage: it is fetched into output.directory",
     )
-    parser.add_argument(
+    how.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
     )
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the resolved configuration and end"
+    how.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the whole configuration as YAML, which --config takes, and end",
     )
-    add_fields(parser, SECTIONS)
+    add_fields(parser, SECTIONS, _bases())
     return parser
+
+
+def _bases() -> dict[str, Values]:
+    """Both bases, as far as they give values."""
+    sample = to_plain(build({}))
+    study = to_plain(build({"model": {"name": ModelConfig().name}, "data": {"path": ""}}))
+    del study["data"]["path"]
+    return {"sample": sample, "indobert": study}
 
 
 def shipped_names() -> list[str]:

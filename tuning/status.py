@@ -14,6 +14,7 @@ from pathlib import Path
 from results.errors import RunError, StorageError
 from results.fetching import fetch_overview
 from results.live_view import LiveView
+from results.next_step import next_step
 from results.overview import Overview, read_overview
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
             look, pause = _looks_at_copy(options.run, Path(scratch)), _SECONDS_BETWEEN_FETCHES
         else:
             look, pause = _looks_at(open_run(Path(options.run))), _SECONDS_BETWEEN_LOOKS
-        _tell(look, pause=pause if options.follow else None)
+        latest = _tell(look, pause=pause if options.follow else None)
+        print(f"Next: {_next(options.run, Path(scratch), latest)}")
     return DONE
 
 
@@ -70,6 +72,14 @@ def _rebuild(place: str) -> None:
     print(f"search.json was made again from the other files: the search is {status}")
 
 
+def _next(place: str, scratch: Path, latest: Overview) -> str:
+    if is_uri(place):
+        copy = fetch_overview(place, scratch)
+        return next_step(copy, copy.read_whole_record(), lives=latest.lives, uri=place)
+    run = open_run(Path(place))
+    return next_step(run, run.read_whole_record(), lives=latest.lives)
+
+
 def _looks_at(run: Run) -> Callable[[], Overview]:
     return lambda: read_overview(run, lives=run.is_held())
 
@@ -84,8 +94,8 @@ def _looks_at_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
     return look
 
 
-def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
-    """Tell a run; with a pause between looks until it has ended.
+def _tell(look: Callable[[], Overview], *, pause: float | None) -> Overview:
+    """Tell a run; with a pause between looks until it has ended. Returns what it told last.
 
     Raises:
         RunError: the run has no readable record.
@@ -95,7 +105,7 @@ def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
     if is_over or not is_live():
         _print(latest)
     if pause is None or is_over:
-        return
+        return latest
     if is_live():
         print(f"run {latest.place}")
     with shown(lambda: latest):
@@ -104,6 +114,7 @@ def _tell(look: Callable[[], Overview], *, pause: float | None) -> None:
             latest = look()
     if not is_live():
         _print(latest)
+    return latest
 
 
 def _print(overview: Overview) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from results.files import read_csv
 from results.levels import Curve, score_at
-from results.run import Run
+from results.run import TEST_REPORT, Run
 
 _NOT_PARAMETERS = frozenset(
     (
@@ -18,7 +18,6 @@ _NOT_PARAMETERS = frozenset(
         "fixed_rows_loss",
     )
 )
-_REPORT = "evaluation_report.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,21 +135,15 @@ def read_material(run: Run, record: Mapping[str, Any]) -> Material:
         RunError: `trials.csv` or `curves.csv` cannot be read.
     """
     curves = _curves(run.read_shown_curves())
-    reports = newest_reports(run)
+    reports = run.newest_reports()
     return Material(
         run=run,
         record=record,
         trials=[_trial(row, curves.get(row["trial_id"], [])) for row in run.read_trials()],
-        test=(_read_json(reports / _REPORT) or None) if reports else None,
+        test=(_read_json(reports / TEST_REPORT) or None) if reports else None,
         analysis=_read_json(reports / "error_analysis.json") if reports else {},
         mistakes=read_csv(reports / "misclassified.csv") if reports else [],
     )
-
-
-def newest_reports(run: Run) -> Path | None:
-    """`reports` of the last opening of the test that left a report; None before the first."""
-    found = [path for path in run.directory.glob("final*/reports") if (path / _REPORT).is_file()]
-    return max(found, key=lambda path: _number_of(path.parent.name), default=None)
 
 
 def number_in(cell: str | None) -> float:
@@ -159,11 +152,6 @@ def number_in(cell: str | None) -> float:
         return float(cell or "nan")
     except ValueError:
         return math.nan
-
-
-def _number_of(directory: str) -> int:
-    ending = directory.removeprefix("final").removeprefix("-")
-    return int(ending) if ending.isdecimal() else 1
 
 
 def _trial(row: Mapping[str, str], curve: Curve) -> ShownTrial:

@@ -85,10 +85,13 @@ def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
     assert watched.err == ""
     assert re.match(r"job raysubmit_\w+, run first; dashboard http://", watched.out)
     assert watched.out.count(f"run {watched.run.directory}\n") == 1  # nothing is shown twice
-    assert " trials completed, " in watched.out
+    assert "\ntrials: " in watched.out
     log = (watched.run.directory / "logs" / "search.log").read_text()
     assert log.count(": t0001 begins: ") == 1
-    assert watched.out.splitlines()[-1].endswith("ended: SUCCEEDED, exit code 0")
+    *_, ended, following = watched.out.splitlines()
+    assert ended.endswith("ended: SUCCEEDED, exit code 0")
+    assert following.startswith("Next: ")
+    assert following.endswith(" --final --run RUN")
     assert watched.run.record["status"] == "completed"
 
 
@@ -148,7 +151,9 @@ def test_a_job_passes_the_exit_code_of_its_command_on(head: Head, place: Path) -
     code, out, err = submit(head, "--trials", "0", "--output.directory", str(place))
     assert code == 2, out + err
     assert "search.trials" in out
-    assert out.splitlines()[-1].endswith("ended: FAILED, exit code 2")
+    *_, ended, following = out.splitlines()
+    assert ended.endswith("ended: FAILED, exit code 2")
+    assert following.startswith("Next: mend what the job said last; ")
 
 
 @pytest.mark.long
@@ -165,7 +170,8 @@ def test_a_stopped_search_goes_on_as_another_job_and_its_winner_is_tested_by_a_t
         assert time.monotonic() < deadline
         time.sleep(0.05)
     code, out, err = submit(head, "--stop", job)
-    assert (code, out) == (0, f"job {job} ended: STOPPED\n"), err
+    assert (code, out.splitlines()[0]) == (0, f"job {job} ended: STOPPED"), err
+    assert out.splitlines()[1].endswith(" --resume --name NAME")
     assert run.record["status"] == "interrupted"
     code, out, err = submit(head, "--follow", job)
     assert code == 143

@@ -60,7 +60,7 @@ def test_a_table_comes_out_in_order_with_its_own_columns_first(answer, data_file
         else:
             is_refused(row, "no text")
     num_errors = sum(bool(row["error"]) for row in rows)
-    last = rf"{len(table):,} rows, {num_errors} with an error, [\d,]+ rows/s\n"
+    last = rf"{len(table):,} rows, {num_errors} with an error, [\d,]+ rows/s\nNext: read .*\n"
     assert re.fullmatch(last, capsys.readouterr().err)
 
 
@@ -264,7 +264,7 @@ def test_both_backends_give_the_same_answers(answer, data_file):
 def test_another_backend_is_refused(run_predict, capsys):
     arguments = ["--model", "a", "--input", "-", "--output", "-", "--backend", "tensorflow"]
     assert run_predict(arguments) == 2
-    assert "invalid choice: 'tensorflow'" in capsys.readouterr().err
+    assert "is 'tensorflow', but must be one of torch, onnx" in capsys.readouterr().err
 
 
 def test_long_texts_make_short_chunks():

@@ -42,7 +42,7 @@ def test_a_command_gets_its_arguments_and_its_code_is_passed_on(
         (_RunError("run a\nb: \x1b[31m"), 2, ["error: run a\\nb: \\x1b[31m"]),
         (_ClusterError("no node answers"), 1, ["error: no node answers"]),
         (OSError(28, "No space left"), 1, ["error: No space left; free or repair it"]),
-        (KeyboardInterrupt(), 130, ["error: interrupted"]),
+        (KeyboardInterrupt(), 130, ["error: interrupted; the same command starts again"]),
         (BrokenPipeError(), 1, []),
     ],
 )
@@ -171,7 +171,7 @@ def main(_):
 raise SystemExit(run_command(main))
 """)
     assert (ended.returncode, ended.stdout) == (130, "cleaned up\n")
-    assert ended.stderr == "error: interrupted\n"
+    assert ended.stderr == "error: interrupted; the same command starts again\n"
 
 
 def test_an_error_does_not_go_to_standard_output_where_stderr_is_closed() -> None:

@@ -4,12 +4,8 @@ import pytest
 
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.errors import InputError
-from training.options import (
-    OptionParser,
-    add_fields,
-    given_fields,
-    parse_value,
-)
+from training.option_help import FieldHelp, add_fields, describe_values
+from training.options import OptionParser, given_fields, parse_value
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
@@ -20,7 +16,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def _options(*arguments: str) -> dict[str, Any]:
     parser = OptionParser(prog="program")
-    add_fields(parser, SECTIONS)
+    add_fields(parser, SECTIONS, {})
     return given_fields(parser.parse(arguments), SECTIONS)
 
 
@@ -81,3 +77,40 @@ def test_help_explains_every_field_from_its_own_documentation(
             assert f"--{section}.{name} VALUE" in said
             assert field.description
             assert " ".join(field.description.split()) in said
+
+
+def test_help_tells_the_values_a_field_takes_and_what_stands_in_each_base(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = OptionParser(prog="program", formatter_class=FieldHelp)
+    bases = {
+        "sample": {"training": {"epochs": 6, "learning_rate": 2e-5, "class_weights": "none"}},
+        "study": {"training": {"epochs": 3, "learning_rate": 2e-5}},
+    }
+    add_fields(parser, {"training": TrainingConfig}, bases)
+    with pytest.raises(SystemExit):
+        parser.parse(["-h"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[whole number at least 1, at most 1000; sample: 6; study: 3]" in said
+    assert "[number above 0, at most 1; base: 2e-05]" in said
+    assert "[one of balanced, none; sample: none; study: must be given]" in said
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_field_s_values_can_be_told(section: str) -> None:
+    for schema in SECTIONS[section].model_json_schema()["properties"].values():
+        assert describe_values(schema)
+
+
+def test_a_choice_that_is_not_there_suggests_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = OptionParser(prog="program")
+    parser.add_argument("--gates", choices=("minimum", "optimal", "none"))
+    for given, hint in (("minimun", "did you mean minimum?"), ("x", "choose one")):
+        with pytest.raises(SystemExit):
+            parser.parse(["--gates", given])
+        assert capsys.readouterr().err == (
+            f"error: argument --gates: is '{given}', but must be one of minimum, optimal, none;"
+            f" {hint}; see program -h\n"
+        )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.faults import fakes
+from tests.tuning.hparams_page import read_page
 from tests.tuning.searching import IN_TURN, Run, Whole, search, start
 from tests.tuning.test_bad_input import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig
@@ -92,6 +93,20 @@ def test_a_search_writes_every_file_that_scripts_rely_on(
     events = {path.parent.name for path in run.directory.glob("logs/tensorboard/*/events*")}
     assert events == set(run.trials.index)
     assert not (run.directory / ".ray").exists()
+
+
+def test_tensorboard_shows_every_trial_its_parameters_and_its_score(
+    whole: Whole,
+) -> None:
+    _, run = whole
+    sessions = read_page(run.directory / "logs" / "tensorboard").sessions
+    assert set(sessions) == set(run.trials.index)
+    told = ["learning_rate", "batch_size", "source", "replicate"]
+    for trial_id, trial in run.trials.iterrows():
+        session = sessions[str(trial_id)]
+        assert session.values == trial[told].to_dict()
+        assert session.metrics == pytest.approx(trial[["f1_macro", "examples"]].to_dict())
+        assert session.status == "success"
 
 
 def test_the_record_says_what_was_done(

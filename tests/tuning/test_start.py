@@ -8,8 +8,9 @@ from results.errors import RunError
 from results.new_run import create_run
 from results.run import Run
 from training.errors import InputError
-from training.options import read_yaml, to_yaml
-from tuning.config import Configuration
+from training.options import read_yaml
+from tuning.config import SECTIONS, Configuration
+from tuning.search import main
 from tuning.start import (
     command_line,
     find_run,
@@ -17,7 +18,6 @@ from tuning.start import (
     new_run,
     read_command,
     shipped_names,
-    to_plain,
     with_name,
     write_configuration,
 )
@@ -190,14 +190,42 @@ def test_data_are_needed_for_a_pretrained_model() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [(), ("--config", "ci"), ("--model", "a/b", "--data", "x")])
-def test_what_print_config_prints_repeats_the_configuration(
-    tmp_path: Path, arguments: tuple[str, ...]
+@pytest.mark.parametrize("base", ["", *shipped_names()])
+def test_what_print_config_prints_is_printed_again_when_it_is_given(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configuration = resolved(*arguments)
+    arguments = ["--config", base, "--data", "x.csv"] if base else ["--model", "a/b", "--data", "x"]
+    assert main([*arguments, "--print-config"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
     file = tmp_path / "printed.yaml"
-    file.write_text(to_yaml(to_plain(configuration)))
-    assert resolved("--config", str(file)) == configuration
+    file.write_text(printed.out)
+    assert main(["--config", str(file), "--print-config"]) == 0
+    assert capsys.readouterr().out == printed.out
+    assert resolved("--config", str(file)) == resolved(*arguments)
+
+
+def test_help_fits_80_columns_and_tells_both_bases(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        read_command(["-h"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    words = " ".join(said.split())
+    for section, model in SECTIONS.items():
+        assert f"\n{section}:\n" in said
+        assert all(f"--{section}.{name} VALUE" in words for name in model.model_fields)
+    assert "[text; sample: sample; indobert: must be given]" in words
+    assert "[one of asha, median, none; base: asha]" in words
+    assert "sample: {batch_size: {choice: [8, 16, 32]}" in words
+
+
+def test_a_mistyped_choice_suggests_the_nearest() -> None:
+    (line,) = refused("--search.scheduler", "ashaa")
+    assert "must be 'asha', 'median' or 'none'; did you mean asha? (" in line
 
 
 def test_a_run_keeps_its_configuration_without_the_name(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""What to run next is a command that fits the state that a run is in."""
+
+from pathlib import Path
+
+import pytest
+
+from results.next_step import next_step
+from results.run import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "my runs" / "first")
+
+
+def step(run: Run, status: str, *, lives: bool = False, uri: str | None = None) -> str:
+    return next_step(run, {"status": status}, lives=lives, uri=uri)
+
+
+def test_a_search_that_runs_is_followed(run: Run) -> None:
+    command = f"python -m tuning.status --run '{run.directory}' --follow"
+    assert step(run, "running", lives=True) == command
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_search_that_was_broken_off_goes_on(run: Run, status: str) -> None:
+    where = f"--name first --output.directory '{run.directory.parent}'"
+    assert step(run, status) == f"python -m tuning.search --resume {where}"
+
+
+def test_an_aborted_search_is_mended_and_repeated_under_another_name(run: Run) -> None:
+    told = step(run, "aborted")
+    assert str(run.log) in told
+    assert told.endswith(f"python -m tuning.search --config '{run.config}' --name NAME")
+
+
+def test_a_completed_search_is_tested_and_a_tested_model_predicts(run: Run) -> None:
+    assert step(run, "completed") == f"python -m evaluation.final --run '{run.directory}'"
+    report = run.directory / "final" / "reports" / "evaluation_report.json"
+    report.parent.mkdir(parents=True)
+    report.write_text("{}")
+    model = run.directory / "final" / "model"
+    assert step(run, "completed") == (
+        f"python -m evaluation.predict --model '{model}' --input FILE --output -"
+    )
+
+
+def test_a_run_at_a_uri_goes_on_there(run: Run) -> None:
+    uri = "s3://bucket/first"
+    assert step(run, "interrupted", uri=uri) == f"python -m tuning.search --resume {uri}"
+    assert step(run, "completed", uri=uri) == f"python -m evaluation.final --run {uri}"

@@ -1,0 +1,86 @@
+"""What TensorBoard shows of a search: curves by trial, and the HParams page."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from results.hparams import EXAMPLES, SCORE, experiment, session_end, session_start
+from results.tensorboard import CurveWriter
+from tuning.config import Configuration
+from tuning.space import Value, default_point
+from tuning.trials import Source, Trial
+
+_CURVES = ("train_loss", "eval_loss", SCORE, "accuracy", "learning_rate", EXAMPLES)
+
+
+@dataclass(kw_only=True)
+class Board:
+    """Writes the event files of a search, a directory a trial; only trials that run hold one open.
+
+    Each directory tells the whole space again, which costs less than a curve, so that whichever
+    of them are there can be read.
+    """
+
+    directory: Path
+    configuration: Configuration
+    _writers: dict[str, CurveWriter] = field(default_factory=dict)
+
+    def begun(self, trial: Trial) -> None:
+        """A trial begins or goes on."""
+        self._writer(trial)
+
+    def evaluated(self, trial: Trial) -> None:
+        """Take the last evaluation of a trial."""
+        evaluation = trial.evaluations[-1]
+        scalars = {name: getattr(evaluation, name) for name in _CURVES}
+        self._writer(trial).write(scalars, evaluation.examples)
+
+    def ended(self, trial: Trial) -> None:
+        """A trial has ended; one that failed or diverged has no score, whatever it had shown."""
+        writer, failed = self._writer(trial), trial.status in ("failed", "diverged")
+        if failed and trial.evaluations:
+            writer.write({SCORE: math.nan}, trial.evaluations[-1].examples)
+        writer.describe(session_end(failed=failed))
+        self._writers.pop(trial.trial_id).close()
+
+    def close(self) -> None:
+        """Close what is open; its trials have not ended."""
+        for trial_id in list(self._writers):
+            self._writers.pop(trial_id).close()
+
+    def _writer(self, trial: Trial) -> CurveWriter:
+        if trial.trial_id not in self._writers:
+            writer = CurveWriter(self.directory / trial.trial_id)
+            writer.describe(describe_space(self.configuration))
+            writer.describe(session_start(describe_trial(trial)))
+            self._writers[trial.trial_id] = writer
+        return self._writers[trial.trial_id]
+
+
+def describe_trial(trial: Trial) -> Mapping[str, Value | str]:
+    """The searched values, whence the trial comes and, for a confirmation, its replicate."""
+    return {**trial.parameters, "source": trial.source, "replicate": trial.replicate}
+
+
+def describe_space(configuration: Configuration) -> Summary:
+    """Every value that a trial of the search can have; trial 0 need not lie in the space."""
+    search = configuration.search
+    default = default_point(search.space, configuration.training)
+    intervals = {
+        name: (min(*domain.bounds, default[name]), max(*domain.bounds, default[name]))
+        for name, domain in search.space.items()
+        if domain.choice is None
+    }
+    choices = {
+        name: sorted({*domain.choice, default[name]})
+        for name, domain in search.space.items()
+        if domain.choice is not None
+    }
+    last = search.confirm_max_replicates if search.confirm_replicates else 0
+    return experiment(
+        {**intervals, "replicate": (0, last)}, {**choices, "source": list(get_args(Source))}
+    )
