@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from evaluation.evaluate import evaluate_winner, remove_checkpoints
-from evaluation.gates import all_unmet
+from evaluation.gates import advice, all_unmet
 from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
 from evaluation.winner import load_winner
@@ -88,9 +88,9 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
     print(f"Model {directory / 'model'}\nReport {run.report}")
     if missed:
         print(
-            f"Gates not met: {'; '.join(missed)}. Next: see the report; label more rows of the"
-            " weakest classes, or search again with another data.split_seed, since these test rows"
-            f" were seen: {search_again_command(run)} --data.split_seed N"
+            f"Gates not met: {'; '.join(missed)}. Next: see the report; {advice(missed)}, or search"
+            " again with another data.split_seed, since these test rows were seen:"
+            f" {search_again_command(run)} --data.split_seed N"
         )
         return GATE_NOT_MET
     print(f"Next: {predict_command(str(directory / 'model'))}")

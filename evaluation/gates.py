@@ -1,6 +1,6 @@
 """Gates: what the study asks of a model before it is used, and what every stage must hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from evaluation.stages import unmet_stages
@@ -10,6 +10,8 @@ GateKind = Literal["minimum", "optimal", "none"]
 
 # Accuracy, macro-F1, F1 of each class: the study's two levels.
 _THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
+
+_BASELINE = "beats the baseline"
 
 
 def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,7 +35,7 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
     }
     for name, scores in report["per_class"].items():
         gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
-    gates["beats the baseline"] = _beats(report["baseline"])
+    gates[_BASELINE] = _beats(report["baseline"])
     return gates
 
 
@@ -52,6 +54,13 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
     if kind == "none":
         return []
     return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
+
+
+def advice(missed: Sequence[str]) -> str:
+    """What to do about gates that are not met, in a clause."""
+    if list(missed) == [_BASELINE]:
+        return "the baseline does as well on these rows: use it, or try a larger model"
+    return "label more rows of the weakest classes"
 
 
 def _beats(baseline: Mapping[str, Any]) -> dict[str, Any]:

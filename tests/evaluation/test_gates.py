@@ -1,6 +1,6 @@
 import pytest
 
-from evaluation.gates import all_unmet, check_gates, unmet
+from evaluation.gates import advice, all_unmet, check_gates, unmet
 from evaluation.stages import check, unmet_stages
 
 
@@ -60,3 +60,8 @@ def test_unmet_checks_are_named_by_stage_and_count_unless_no_gates_are_asked_for
     report = {"gates": {"accuracy": {"met": False}}, "stages": stages}
     assert all_unmet("minimum", report) == ["accuracy", *named]
     assert all_unmet("none", report) == []
+
+
+def test_a_model_that_only_does_not_beat_the_baseline_needs_no_more_labels() -> None:
+    assert "use it" in advice(["beats the baseline"])
+    assert "label more rows" in advice(["f1 of a", "beats the baseline"])
