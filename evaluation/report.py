@@ -1,0 +1,44 @@
+"""`python -m evaluation.report`: `report.html` of a run again, if asked without texts of rows."""
+
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from results.errors import RunError
+from results.files import write_text
+from results.report.material import read_material
+from results.report.page import page
+from results.run import open_run
+from training.options import OptionParser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(
+        prog="python -m evaluation.report",
+        description="Write the report of a run again, from its files; the test stays as it is.",
+    )
+    parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
+    parser.add_argument(
+        "--without-texts",
+        action="store_true",
+        help="leave texts of rows out, so that the report may be mailed",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="where it goes (default: report.html of the run)"
+    )
+    options = parser.parse(arguments)
+    run = open_run(Path(options.run))
+    material = read_material(run, run.read_whole_record())
+    path = Path(options.output) if options.output else run.report
+    write_text(path, page(material, with_texts=not options.without_texts))
+    print(f"Next: open {path} in a browser")
+    return DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main, bad_input=(RunError,)))
