@@ -120,7 +120,7 @@ def budget_lines(budget: Budget) -> Iterator[str]:
         saved = budget.saved / (budget.trained + budget.saved)
         yield f"{budget.saved:,} saved by early stopping ({saved:.0%})"
     if budget.confirmation:
-        yield f"{budget.confirmation:,} more to confirm"
+        yield f"{budget.confirmation:,} more trained in the confirmation"
 
 
 def pace(overview: Overview) -> str:

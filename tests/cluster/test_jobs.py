@@ -84,7 +84,7 @@ def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
     assert watched.code == 0, watched.out + watched.err
     assert watched.err == ""
     assert re.match(r"job raysubmit_\w+, run first; dashboard http://", watched.out)
-    assert watched.out.count(f"run {watched.run.directory}\n") == 1  # nothing is shown twice
+    assert watched.out.count(f"\nrun {watched.run.directory}\n") == 1  # nothing is shown twice
     assert "\ntrials: " in watched.out
     log = (watched.run.directory / "logs" / "search.log").read_text()
     assert log.count(": t0001 begins: ") == 1

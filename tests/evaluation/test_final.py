@@ -266,8 +266,8 @@ def test_what_is_wrong_with_a_run_is_one_line_and_exit_code_2(
     ("arguments", "words"),
     [
         (["--gate", "none"], "did you mean --gates"),
-        (["--gates", "some"], "invalid choice"),
-        (["--weights", "h5"], "invalid choice"),
+        (["--gates", "some"], "must be one of minimum, optimal, none"),
+        (["--weights", "h5"], "must be one of safetensors, bin"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(

@@ -81,8 +81,8 @@ def test_a_search_and_its_status_are_seen_alike_on_narrow_and_wide_terminals(
         (head,) = [line for line in lines if line.startswith("── seen")]
         assert head.startswith("── seen · completed · ")
     text = "\n".join(ended[80])
-    assert text.index("last events") < text.index("2 trials completed, ")
-    assert text.index("2 trials completed, ") < text.index("Next: python -m evaluation.final")
+    assert text.index("last events") < text.index("trials: 2 completed, ")
+    assert text.index("trials: 2 completed, ") < text.index("Next: python -m evaluation.final")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

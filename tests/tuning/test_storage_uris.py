@@ -1,5 +1,6 @@
 """Places in a storage, as the commands of a search take them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,14 +8,16 @@ import pytest
 from results.errors import StorageError
 from results.mirror import Mirror
 from results.new_run import create_run
+from results.overview import read_overview
 from results.run import Run
 from results.storage import Storage
+from results.wording import describe
 from tests.tuning.builders import FACTS, configuration, trial
 from training.errors import InputError
 from tuning.recorder import Recorder
 from tuning.room import check_storage
 from tuning.start import read_command, write_configuration
-from tuning.status import describe, main
+from tuning.status import main
 
 
 def _fail(error: OSError) -> None:
@@ -64,7 +67,8 @@ def test_status_tells_the_same_of_a_uri(
     run, status, *rest = capsys.readouterr().out.splitlines()
     assert run == f"run       {uri}"
     assert status.startswith("status    running when it was last mirrored, ")
-    assert rest == list(describe(Run(tmp_path / "there" / "mine")))[2:]
+    here = read_overview(Run(tmp_path / "there" / "mine"), lives=True)
+    assert rest == list(describe(here, datetime.now(UTC)))[2:]
 
 
 def test_status_of_a_storage_that_cannot_be_opened_is_one_line() -> None:
