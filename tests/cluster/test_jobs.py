@@ -64,9 +64,9 @@ def watched(head: Head, place: Path) -> Watched:
     started = Started(process)
     wait_until(lambda: num_shown(found.run, "t0001") >= 2, started)
 
-    def has_metrics() -> bool:  # they are sent every few seconds
+    def has_metrics() -> bool:  # they are sent every few seconds: those of t0001 are waited for
         found.metrics = head.metrics()
-        return "severity_search_best_f1_macro" in found.metrics
+        return 1 in found.metrics.get("severity_search_trial_number", {}).values()
 
     wait_until(has_metrics, started)
     worker = pd.read_csv(found.run.directory / "workers.csv").iloc[-1]
