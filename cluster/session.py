@@ -75,6 +75,20 @@ def ray_session(
         ray.shutdown()
 
 
+def check_not_connected() -> None:
+    """Make sure that this process has no connection to Ray, of which it can have one.
+
+    Raises:
+        ClusterError: it has.
+    """
+    if ray.is_initialized():
+        raise ClusterError(
+            "Ray is already initialised in this process, but a search makes a connection of its"
+            " own and ends it; call ray.shutdown() before, and give the address of a Ray that is"
+            " to be joined as cluster.address"
+        )
+
+
 def _sends_code() -> bool:
     """Whether this runs as a job whose submitter has sent the program already."""
     job = json.loads(os.environ.get(_JOB) or "{}")

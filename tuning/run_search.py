@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.resources import Resources, describe_cluster, num_slots
-from cluster.session import ray_session
+from cluster.session import check_not_connected, ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
 from results.log import log_to_file
@@ -55,6 +55,7 @@ def run_search(
     command: str = "",
     label: str = "",
     show: Callable[[Run], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ends_process: bool = True,
 ) -> Recorder:
     """Search, confirm, and write the run's files.
 
@@ -64,6 +65,7 @@ def run_search(
         command: kept in the record.
         label: the beginning of a new run's name where the configuration gives none.
         show: shows the run's progress for the time of a `with` block.
+        ends_process: whether a second Ctrl-C, or a hang after the first, ends the whole process.
 
     Returns:
         The recorder: its `run` is the directory, its `record()` the content of `search.json`.
@@ -76,6 +78,7 @@ def run_search(
         SearchInterruptedError: a signal ended the search; exit code in it.
     """
     started = time.monotonic()
+    check_not_connected()
     if resume is None:
         configuration = with_name(configuration, label)
     num_slots_here(configuration)
@@ -97,7 +100,8 @@ def run_search(
         )
         resources = resources_for(configuration)
         check_joined_nodes(configuration, resources)
-        stop = stack.enter_context(stop_signals())  # Ray has put a handler of its own in place
+        # Now that Ray has put a handler of its own in place.
+        stop = stack.enter_context(stop_signals(ends_process=ends_process))
         run = resume or _new_run(configuration, preparation, learnt)
         if resume is None:
             stack.enter_context(run.held())

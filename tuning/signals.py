@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: the first asks the search to end, a second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first asks the search to end, a second ends the process at once.
+
+In a process that is not the search's own, such as a notebook's, a second one is Python's
+KeyboardInterrupt and nothing ends the process.
+"""
 
 import os
 import signal
@@ -19,6 +23,8 @@ class StopSignal:
     """The signal that came, and what to tell of it."""
 
     received: int | None = None
+    ends_process: bool = True
+    """Whether a second signal ends the process, and so does a search that hangs after the first."""
     on_stop: Callable[[], None] = lambda: None
     """Called in the signal's handler."""
     on_received: Callable[[], None] = lambda: None
@@ -41,6 +47,8 @@ class StopSignal:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
         if self.received is not None:
+            if not self.ends_process:
+                raise KeyboardInterrupt
             os._exit(128 + number)
         self.received = number
         self.on_stop()
@@ -52,7 +60,7 @@ class StopSignal:
 
     def _see_to_the_end(self) -> None:
         self.on_received()
-        if self._has_ended.wait(OVERDUE_S):
+        if not self.ends_process or self._has_ended.wait(OVERDUE_S):
             return
         try:
             self.on_overdue()
@@ -61,16 +69,36 @@ class StopSignal:
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopSignal]:
-    """Listen to Ctrl-C and SIGTERM for the time of a `with` block."""
-    stop = StopSignal()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+def stop_signals(*, ends_process: bool = True) -> Iterator[StopSignal]:
+    """Listen to Ctrl-C and SIGTERM for the time of a `with` block.
+
+    Outside of the main thread, where Python lets nobody listen, none ever comes.
+    """
+    stop = StopSignal(ends_process=ends_process)
     # Ray Tune would take Ctrl-C for itself and end without a word to the caller.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    stop.listen()
+    with kept_handlers():
+        if is_main_thread():
+            stop.listen()
+        try:
+            yield stop
+        finally:
+            stop.close()
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Leave Ctrl-C and SIGTERM to whoever had them, after a `with` block that changes it."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        yield stop
+        yield
     finally:
-        stop.close()
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: not of Python, and not to be put back from it.
+            if is_main_thread() and handler is not None:
+                signal.signal(number, handler)
+
+
+def is_main_thread() -> bool:
+    """Whether handlers of signals can be set here."""
+    return threading.current_thread() is threading.main_thread()

@@ -111,8 +111,9 @@ def read_command(
         problems = error.problems
         options = parser.parse_known_args(list(arguments))[0]
     try:
-        run = find_run(options) if options.resume is not None else None
-        configuration = resolve_resumed(run, options) if run else resolve(options)
+        given = merge(read_chosen(options.config), _given(options))
+        run = find_run(given, options.resume) if options.resume is not None else None
+        configuration = resolve_resumed(run, given) if run else build(given)
     except InputError as error:
         raise InputError(*problems, *error.problems) from error
     if problems:
@@ -120,24 +121,15 @@ def read_command(
     return options, run, configuration
 
 
-def resolve(options: argparse.Namespace) -> Configuration:
-    """The configuration of a new run: option over file over shipped base.
-
-    Raises:
-        InputError: one line for each unknown key, wrong type, value out of range or bad space.
-    """
-    return build(merge(_read_chosen(options.config), _given(options)))
-
-
-def resolve_resumed(run: Run, options: argparse.Namespace) -> Configuration:
+def resolve_resumed(run: Run, given: Values) -> Configuration:
     """The configuration of a run to go on with: what it began with, and what may be changed.
 
     Raises:
-        InputError: as `resolve`, or a line for each field that must stay but was given anew.
+        InputError: as `build`, or a line for each field that must stay but was given anew.
     """
     values = read_yaml(run.config)
     old = build(values)
-    new = build(merge(values, merge(_read_chosen(options.config), _given(options))))
+    new = build(merge(values, given))
     if problems := changed_fields(old, new):
         raise InputError(*problems)
     return new
@@ -149,7 +141,7 @@ def build(values: Values) -> Configuration:
     The base is `sample` when the model is `tiny` (the default), else `indobert`.
 
     Raises:
-        InputError: as `resolve`.
+        InputError: one line for each unknown key, wrong type, value out of range or bad space.
     """
     model = values.get("model")
     name = model.get("name", TINY) if isinstance(model, dict) else TINY
@@ -159,19 +151,22 @@ def build(values: Values) -> Configuration:
     return _absolute(configuration)
 
 
-def find_run(options: argparse.Namespace) -> Run:
+def find_run(given: Values, uri: str) -> Run:
     """The run that `--resume` means: the named one, the newest unfinished, or one at a URI.
+
+    Args:
+        given: values of the configuration, of which `output` tells where runs are.
+        uri: of the run; empty: it is in `output.directory`.
 
     Raises:
         InputError: the value is no URI.
         RunError: there is none.
         StorageError: the URI's storage cannot be reached.
     """
-    given = merge(_read_chosen(options.config), _given(options)).get("output")
-    place = validate(OutputConfig, given or {}, where="output")
+    place = validate(OutputConfig, given.get("output") or {}, where="output")
     directory, name = Path(place.directory), place.name
-    if options.resume:
-        return fetch_run(_checked_uri(options.resume, name), directory)
+    if uri:
+        return fetch_run(_checked_uri(uri, name), directory)
     return open_run(directory / name) if name else newest_unfinished(directory)
 
 
@@ -238,7 +233,12 @@ def _given(options: argparse.Namespace) -> Values:
     return values
 
 
-def _read_chosen(config: str | None) -> Values:
+def read_chosen(config: str | None) -> Values:
+    """The values of a YAML file or a shipped configuration; None: none.
+
+    Raises:
+        InputError: there is no such file or configuration, or it cannot be read.
+    """
     if config is None:
         return {}
     if config in shipped_names():

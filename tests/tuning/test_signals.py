@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "still here\n", "")
+
+
+def test_in_a_process_of_another_a_second_signal_is_python_s_own() -> None:
+    with stop_signals(ends_process=False) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_in_a_thread_nothing_is_listened_to() -> None:
+    before, told = signal.getsignal(signal.SIGINT), []
+
+    def listen() -> None:
+        with stop_signals(ends_process=False) as stop:
+            told.append((stop.received, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert told == [(None, before)]
 
 
 def test_the_way_to_go_on_is_ready_for_a_shell() -> None:

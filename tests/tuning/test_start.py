@@ -14,7 +14,6 @@ from tuning.search import main
 from tuning.start import (
     command_line,
     find_run,
-    make_parser,
     new_run,
     read_command,
     shipped_names,
@@ -286,16 +285,16 @@ def test_the_newest_unfinished_run_is_resumed(tmp_path: Path) -> None:
     ):
         create_run(tmp_path, name).write_record({"status": status, "started_at": at})
     (tmp_path / "not-a-run").mkdir()
-    options = make_parser().parse(["--resume", "--output.directory", str(tmp_path)])
-    assert find_run(options).directory.name == "b"
+    assert find_run({"output": {"directory": str(tmp_path)}}, "").directory.name == "b"
 
 
 def test_a_resume_looks_where_the_configuration_file_says(tmp_path: Path) -> None:
     started(tmp_path / "runs", "mine")
     file = tmp_path / "mine.yaml"
     file.write_text(f"output: {{directory: {tmp_path / 'runs'}}}\n")
-    options = make_parser().parse(["--resume", "--config", str(file), "--name", "mine"])
-    assert find_run(options).directory == tmp_path / "runs" / "mine"
+    _, found, _ = read_command(["--resume", "--config", str(file), "--name", "mine"])
+    assert found is not None
+    assert found.directory == tmp_path / "runs" / "mine"
 
 
 def test_without_an_unfinished_run_there_is_nothing_to_resume(tmp_path: Path) -> None:
