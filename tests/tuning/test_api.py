@@ -105,7 +105,7 @@ def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_connected_to_ray_is_told_before_anything_is_read(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     before = state()
