@@ -1,0 +1,110 @@
+"""Runs side by side."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from benchmarks.simulated_run import write_simulated_run
+from results.compare import main
+from results.comparison import cautions
+from results.comparison_plot import best_so_far
+from results.errors import RunError
+from results.load import load_run
+from results.run import Run
+from tests.results.report.runs import evaluation_report, write_reports
+
+ROOT = Path(__file__).parents[2]
+
+
+def simulated(directory: Path, **changes: Any) -> Run:
+    run = Run(directory)
+    run.write_record({**write_simulated_run(directory, 12), **changes})
+    return run
+
+
+def told(*runs: Run) -> str:
+    return "\n".join(cautions([load_run(run.directory) for run in runs]))
+
+
+def test_the_table_has_a_column_a_run_and_the_picture_opens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = simulated(tmp_path / "first"), simulated(tmp_path / "[bold]second")
+    write_reports(first, evaluation_report())
+    picture = tmp_path / "both.png"
+    places = [str(first.directory), str(second.directory)]
+    assert main([*places, "--output", str(picture)]) == 0
+    out = capsys.readouterr().out
+    lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
+    assert out.splitlines()[0].split() == ["first", "[bold]second"]
+    best = first.read_record()["best"]
+    assert lines["winner"][1:] == [best["trial_id"]] * 2
+    assert lines["macro-F1, search"][2:] == [f"{best['search_f1_macro']:.4f}"] * 2
+    assert lines["macro-F1, test"][2:] == ["0.7000", "[0.6500,", "0.7500]", "not", "opened"]
+    assert out.splitlines()[-1].startswith("Next: open ")
+    with Image.open(picture) as image:
+        assert image.width > 2000
+
+
+def test_runs_that_differ_in_one_thing_alone_are_said_to_differ_in_it(tmp_path: Path) -> None:
+    first = simulated(tmp_path / "first")
+    record = first.read_record()
+    data, search = record["data"], record["search"]
+    for name, changes, word in (
+        ("a", {"data": {**data, "sha256": "1" * 64}}, "other data"),
+        ("b", {"data": {**data, "class_counts": {"train": {"no": 1, "yes": 2}}}}, "other splits"),
+        ("c", {"data": {**data, "class_counts": {"train": {"maybe": 1}}}}, "other labels"),
+        ("d", {"search": {**search, "budget": 7}}, "other budgets"),
+        ("e", {"status": "interrupted"}, "e is interrupted"),
+    ):
+        assert word in told(first, simulated(tmp_path / name, **changes))
+    assert "other" not in told(first, simulated(tmp_path / "same"))
+
+
+def test_scores_that_were_selected_on_are_named_and_so_are_several_openings(
+    tmp_path: Path,
+) -> None:
+    closed, opened = simulated(tmp_path / "closed"), simulated(tmp_path / "opened")
+    test = evaluation_report()
+    test["test_openings"] *= 2
+    write_reports(opened, test)
+    found = told(closed, opened)
+    assert "The test of closed was not opened: scores of search and confirmation were" in found
+    assert "The test of opened was opened 2 times." in found
+
+
+def test_the_best_so_far_never_falls_and_ends_with_all_rows_of_the_search(tmp_path: Path) -> None:
+    run = load_run(simulated(tmp_path / "run").directory)
+    rows, best = best_so_far(run)
+    assert best == sorted(best)
+    assert best[-1] == run.record["best"]["search_f1_macro"]
+    assert rows[-1] == run.curves.groupby("trial_id")["examples"].max().sum()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "the following arguments are required: RUN; see python -m results.compare -h"),
+        (["nowhere"], "no such directory"),
+        (["nowhere", "--outputs", "x"], "--outputs"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: list[str], words: str) -> None:
+    with pytest.raises(RunError, match=words):
+        main(arguments)
+
+
+def test_the_command_ends_with_the_code_of_bad_input_and_no_traceback(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "results.compare", os.fspath(tmp_path / "a\x1b[31m")],
+        **{"cwd": ROOT, "capture_output": True, "text": True, "check": False},
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: run ")
+    assert "\x1b" not in line
