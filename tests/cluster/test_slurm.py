@@ -89,6 +89,7 @@ def command_lines() -> Iterator[str]:
         yield " ".join(process.info["cmdline"] or [])
 
 
+@pytest.mark.long
 @needs_hosts
 def test_a_search_over_both_nodes_goes_on_after_the_time_limit_and_is_not_begun_a_third_time(
     hosts: Hosts, place: Path, until_end: ExitStack

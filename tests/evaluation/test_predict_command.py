@@ -173,7 +173,7 @@ print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["torch", "onnx"])
+@pytest.mark.parametrize("backend", [pytest.param("torch", marks=pytest.mark.long), "onnx"])
 def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path, backend):
     everything = pd.read_csv(data_file)["text"].dropna()
     texts = everything[everything.str.len() < 1000].tolist()  # few long rows make peaks of luck

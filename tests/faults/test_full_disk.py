@@ -52,6 +52,7 @@ def fill(directory: Path) -> Path:
     return filler
 
 
+@pytest.mark.long
 def test_a_full_disk_is_one_clear_error_and_after_making_room_the_search_goes_on(
     small_disk: Path, unbroken: Unbroken
 ) -> None:

@@ -46,7 +46,9 @@ def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place
     ("content", "said"),
     [
         pytest.param("", "cannot be read", marks=pytest.mark.long),
-        ('{"schema_version": 1, "status": "comp', "cannot be read"),
+        pytest.param(
+            '{"schema_version": 1, "status": "comp', "cannot be read", marks=pytest.mark.long
+        ),
         pytest.param('{"schema_version": 99}', "schema_version 99", marks=pytest.mark.long),
     ],
 )

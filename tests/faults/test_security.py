@@ -393,6 +393,7 @@ def test_secrets_of_the_environment_are_in_nothing_that_predict_and_a_rehearsal_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_secrets_of_the_environment_are_in_no_file_and_no_line_of_a_search(tmp_path: Path) -> None:
     output = ["--output.directory", str(tmp_path / "runs"), "--name", "quiet"]
     ended = with_secrets("tuning.search", *SEARCH, *output)

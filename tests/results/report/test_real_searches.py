@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 TWEETS = ROOT.parent / "shared" / "data" / "severity_tweets.csv"
-SMALL = (*("--config", "ci", "--search.evaluations_per_epoch", "4"),)
+SMALL = ("--config", "ci", "--trials", "3")
 NUM_CHARTS = 8
 """Of a tested search of few trials over two parameters: 2 of the test, confirmation, curves, and 4
 of parameters; their importance takes more trials."""
