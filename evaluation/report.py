@@ -10,8 +10,7 @@ from pathlib import Path
 
 from results.errors import RunError
 from results.files import write_text
-from results.report.material import read_material
-from results.report.page import page
+from results.report.page import page_of
 from results.run import open_run
 from training.options import OptionParser
 
@@ -33,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     run = open_run(Path(options.run))
-    material = read_material(run, run.read_whole_record())
+    text = page_of(run, run.read_whole_record(), with_texts=not options.without_texts)
     path = Path(options.output) if options.output else run.report
-    write_text(path, page(material, with_texts=not options.without_texts))
+    write_text(path, text)
     print(f"Next: open {path} in a browser")
     return DONE
 

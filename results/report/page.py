@@ -2,12 +2,14 @@
 
 import base64
 import hashlib
+import logging
 from collections.abc import Mapping
 from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
 
+from results.errors import RunError
 from results.files import write_text
 from results.report import searched
 from results.report.curves import learning_curves
@@ -18,6 +20,8 @@ from results.report.tested import sections_of_test
 from results.report.verdict import verdict
 from results.run import Run
 
+logger = logging.getLogger(__name__)
+
 
 def write_report(run: Run, record: Mapping[str, Any], *, with_texts: bool = True) -> None:
     """Replace `report.html` by what the run's files say now.
@@ -27,15 +31,41 @@ def write_report(run: Run, record: Mapping[str, Any], *, with_texts: bool = True
         record: content of `search.json`.
         with_texts: whether texts of rows may be shown.
 
+    A run whose files do not hold what the page needs is told in the log and keeps the page that it
+    had: no search, and no test, ends for its report.
+
     Raises:
-        RunError: a file of the run cannot be read.
         OSError: the file cannot be written.
     """
-    write_text(run.report, page(read_material(run, record), with_texts=with_texts))
+    try:
+        text = page_of(run, record, with_texts=with_texts)
+    except RunError as error:
+        logger.warning("%s was not written: %s", run.report.name, error)
+        return
+    write_text(run.report, text)
+
+
+def page_of(run: Run, record: Mapping[str, Any], *, with_texts: bool) -> str:
+    """The whole page.
+
+    Raises:
+        RunError: a file of the run cannot be read, or does not hold what the page needs.
+    """
+    try:
+        return page(read_material(run, record), with_texts=with_texts)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        logger.debug("the report's failure", exc_info=True)
+        raise RunError(
+            f"run {run.directory}: its files do not hold what the report needs"
+            f" ({type(error).__name__}: {error}); restore them, or make search.json again by"
+            " python -m tuning.status --run DIR --rebuild"
+        ) from error
 
 
 def page(material: Material, *, with_texts: bool) -> str:
-    """The whole page."""
+    """The page of what was read."""
     record = material.record
     opened = (
         sections_of_test(material, with_texts=with_texts)

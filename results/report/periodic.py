@@ -22,7 +22,6 @@ class PeriodicReport:
         """Write it if it is due.
 
         Raises:
-            RunError: a file of the run cannot be read.
             OSError: the file cannot be written.
         """
         began = time.monotonic()

@@ -187,7 +187,7 @@ def _cell(value: float) -> Any:
 
 def data(found: Mapping[str, Any]) -> str:
     """Rows kept and dropped, the classes of each split, groups, what the labels are worth."""
-    counts = found["class_counts"]
+    counts = found.get("class_counts", {})
     labels = list(next(iter(counts.values()), {}))
     rows = [
         (
@@ -199,12 +199,12 @@ def data(found: Mapping[str, Any]) -> str:
         )
         for split, of in counts.items()
     ]
-    dropped = [[reason, count] for reason, count in found["dropped"].items()]
-    kept = f"{found['kept']:,} of {found['rows']:,} rows kept"
+    dropped = [[reason, count] for reason, count in found.get("dropped", {}).items()]
+    kept = f"{found.get('kept', 0):,} of {found.get('rows', 0):,} rows kept"
     return (
         paragraphs(
             [
-                f"Data {found['path']}: {kept}; SHA-256 {found['sha256']}.",
+                f"Data {found.get('path')}: {kept}; SHA-256 {found.get('sha256')}.",
                 *_groups(found),
                 *label_worth(found),
             ]
@@ -237,8 +237,8 @@ def label_worth(found: Mapping[str, Any]) -> Iterator[str]:
 
 def repeat(record: Mapping[str, Any]) -> str:
     """The command, and with what it ran."""
-    exact = "to the last digit" if record["repeatable"] else "but for timing and hardware"
-    environment = record["environment"]
+    exact = "to the last digit" if record.get("repeatable") else "but for timing and hardware"
+    environment = record.get("environment") or {}
     model = environment.get("model") or {}
     facts = [
         ["status", record["status"]],
@@ -248,13 +248,13 @@ def repeat(record: Mapping[str, Any]) -> str:
         ["model", model.get("name", "")],
         ["revision of the model", model.get("revision") or "none given"],
         ["SHA-256 of the model", model.get("sha256") or "none: made from scratch"],
-        ["SHA-256 of the data", record["data"]["sha256"]],
+        ["SHA-256 of the data", record["data"].get("sha256", "")],
         ["devices", ", ".join(map(str, environment.get("devices", [])))],
         ["Python", environment.get("python", "")],
-        *([package, version] for package, version in environment["packages"].items()),
+        *([package, version] for package, version in environment.get("packages", {}).items()),
     ]
     return (
-        code(record["command"])
+        code(record.get("command", ""))
         + paragraphs(
             [
                 f"The scores repeat {exact}.",

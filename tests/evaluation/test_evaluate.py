@@ -24,7 +24,13 @@ def own_data(run_directory, data_file, tmp_path):
 
 def _evaluate(winner, lock, directory):
     return evaluate_winner(
-        winner, lock, directory, gates="none", weights="safetensors", reopen_reason=None
+        winner,
+        lock,
+        directory,
+        gates="none",
+        weights="safetensors",
+        reopen_reason=None,
+        with_texts=True,
     )
 
 

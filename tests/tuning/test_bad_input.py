@@ -132,7 +132,7 @@ CASES: dict[str, tuple[Place, list[str]]] = {
     ),
     "a class without rows": (
         lambda d: ["--data", three_classes(d)],
-        ["Bukan Ujaran Kebencian", "no row"],
+        ["Bukan Ujaran Kebencian", "no kept row"],
     ),
     "nothing left": (lambda d: ["--data", all_low(d)], ["data.csv"]),
     # --- options and configuration

@@ -64,7 +64,8 @@ def test_status_tells_the_same_of_a_uri(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--run", uri]) == 0
-    run, status, *rest = capsys.readouterr().out.splitlines()
+    run, status, *rest, following = capsys.readouterr().out.splitlines()
+    assert following == f"Next: python -m tuning.status --run {uri} --follow"
     assert run == f"run       {uri}"
     assert status.startswith("status    running when it was last mirrored, ")
     here = read_overview(Run(tmp_path / "there" / "mine"), lives=True)

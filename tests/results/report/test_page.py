@@ -9,6 +9,8 @@ from typing import Any
 import plotly.graph_objects
 import pytest
 
+from results.errors import RunError
+from results.report.page import page_of as page_of_run
 from results.report.page import write_report
 from results.run import Run
 from tests.results.report.runs import (
@@ -261,6 +263,18 @@ def test_an_older_run_without_the_later_keys_has_its_page(run: Run) -> None:
         run, evaluation_report(low_confidence=None, gates={}, stages={}), directory="final-2"
     )
     assert "no quality gate was asked for" in page_of(run)[1].text
+
+
+def test_files_that_do_not_hold_what_the_page_needs_end_nothing_and_are_told(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_report(run, record())
+    before = run.report.read_text("utf-8")
+    write_report(run, record(data={"class_counts": "damaged", "dropped": 3}))
+    assert "report.html was not written: run " in caplog.text
+    assert run.report.read_text("utf-8") == before
+    with pytest.raises(RunError, match="do not hold what the report needs"):
+        page_of_run(run, record(data=None), with_texts=True)
 
 
 def test_a_report_of_the_test_that_cannot_be_read_counts_as_none(run: Run) -> None:
