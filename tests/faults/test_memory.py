@@ -11,7 +11,7 @@ from tests.faults.breaking import num_shown, wait_until
 from tests.tuning.searching import IN_TURN, Run, start
 from tuning import phases
 from tuning.run_search import run_search
-from tuning.start import make_parser, resolve
+from tuning.start import read_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -21,8 +21,8 @@ def test_a_batch_beyond_the_device_s_memory_is_trained_in_parts_and_later_trials
 ) -> None:
     monkeypatch.setattr(phases, "run_trial", fakes.run_trial_on_a_small_device)
     options = [*IN_TURN, "--output.directory", str(place), "--name", "small-device"]
-    parsed = make_parser().parse([*options, "--search.confirm_replicates", "0"])
-    recorder = run_search(resolve(parsed))
+    _, _, checked = read_command([*options, "--search.confirm_replicates", "0"])
+    recorder = run_search(checked)
     assert recorder.record()["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
     run = Run(directory=recorder.run.directory)
     assert run.record["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
