@@ -85,7 +85,10 @@ def test_a_search_and_its_status_are_seen_alike_on_narrow_and_wide_terminals(
     assert text.index("trials: 2 completed, ") < text.index("Next: python -m evaluation.final")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.long), (signal.SIGTERM, 143)],
+)
 def test_a_signal_leaves_the_terminal_as_it_was_and_the_way_on_is_told(
     tmp_path: Path, number: int, code: int
 ) -> None:

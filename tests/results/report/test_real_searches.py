@@ -62,7 +62,7 @@ def check_in_browser(run: Run, *, width: int) -> None:
 def test_the_report_of_a_search_on_real_tweets(tmp_path: Path) -> None:
     if not TWEETS.exists():
         pytest.skip(f"no {TWEETS}")
-    run = searched_and_tested(tmp_path, "--data", str(TWEETS), "--training.epochs", "2")
+    run = searched_and_tested(tmp_path, "--data", str(TWEETS))
     for width in (1280, 400):
         check_in_browser(run, width=width)
 
