@@ -1,13 +1,11 @@
 """Batches of rows of like length, padded to their own longest row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
 
+from training.schedule import Schedule
 from training.tokens import Integers, LabelledTokens, TokenTable
 
 _BATCHES_SORTED_TOGETHER = 50
@@ -22,10 +20,11 @@ def pad(tokens: TokenTable, indices: Integers, *, pad_token_id: int) -> Batch:
         `input_ids` and `attention_mask`, int64 [rows, longest row of the batch].
     """
     lengths = tokens.lengths[indices]
-    ids = np.full((len(indices), int(lengths.max())), pad_token_id, dtype=np.int64)
-    for position, index in enumerate(indices):
-        ids[position, : lengths[position]] = tokens.row(index)
-    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64)
+    positions = np.arange(int(lengths.max()))
+    is_text = positions < lengths[:, None]
+    ids = np.full(is_text.shape, pad_token_id, dtype=np.int64)
+    ids[is_text] = tokens.ids[(tokens.offsets[indices][:, None] + positions)[is_text]]
+    mask = is_text.astype(np.int64)
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
 
@@ -44,6 +43,19 @@ def cut(batch: Batch, *, rows: int) -> list[Batch]:
         longest = int(max(lengths[start : start + rows]))
         parts.append({n: v[:, :longest] if v.ndim == 2 else v for n, v in part.items()})
     return parts
+
+
+def widen(batch: Batch, length: int, *, pad_token_id: int) -> Batch:
+    """The same rows, on the CPU, padded to `length` word pieces, at least their own."""
+    missing = length - batch["input_ids"].shape[1]
+    assert missing >= 0, missing
+    if missing == 0:
+        return batch
+    filled = {"input_ids": pad_token_id, "attention_mask": 0}
+    return batch | {
+        name: torch.nn.functional.pad(batch[name], (0, missing), value=value)
+        for name, value in filled.items()
+    }
 
 
 def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) -> list[Integers]:
@@ -65,63 +77,31 @@ def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) 
     return [batches[i] for i in generator.permutation(num_full)] + batches[num_full:]
 
 
-class LengthGroupedBatches(Sampler[list[int]]):
-    """Batch sampler whose order depends on seed and epoch alone, so that a resume repeats it."""
+def training_batches(
+    data: LabelledTokens, *, schedule: Schedule, seed: int, pad_token_id: int, first_step: int = 0
+) -> Iterator[Batch]:
+    """The batch of each step of a training, with `labels`, int64 [rows], in `order_batches`' order.
 
-    def __init__(self, lengths: Integers, *, batch_size: int, seed: int) -> None:
-        """Take the lengths of all rows (int64 [rows]); start at epoch 0."""
-        self._lengths, self._batch_size, self._seed = lengths, batch_size, seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-len(self._lengths) // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Row numbers, a batch at a time."""
-        for rows in order_batches(
-            self._lengths, batch_size=self._batch_size, seed=self._seed, epoch=self._epoch
-        ):
-            yield rows.tolist()
-
-
-class EpochDataLoader(DataLoader[int]):
-    """A data loader that hands `set_epoch` to its batch sampler, as the Trainer expects."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
-        assert isinstance(self.batch_sampler, LengthGroupedBatches)
-        self.batch_sampler.set_epoch(epoch)
+    Args:
+        data: the training rows.
+        schedule: how many rows a batch and epochs.
+        seed: of the order.
+        pad_token_id: of the model's tokenizer.
+        first_step: steps that are left out.
+    """
+    first_epoch, skipped = divmod(first_step, schedule.steps_per_epoch)
+    for epoch in range(first_epoch, schedule.epochs):
+        order = order_batches(
+            data.tokens.lengths, batch_size=schedule.batch_size, seed=seed, epoch=epoch
+        )
+        for rows in order[skipped if epoch == first_epoch else 0 :]:
+            batch = pad(data.tokens, rows, pad_token_id=pad_token_id)
+            batch["labels"] = torch.from_numpy(data.labels[rows])
+            yield batch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Collator:
-    """Row numbers to a padded batch with `labels`, int64 [rows]."""
-
-    data: LabelledTokens
-    pad_token_id: int
-
-    def __call__(self, indices: list[int]) -> Batch:
-        """Pad the rows at `indices` and add their labels."""
-        rows = np.asarray(indices, dtype=np.int64)
-        batch = pad(self.data.tokens, rows, pad_token_id=self.pad_token_id)
-        return batch | {"labels": torch.from_numpy(self.data.labels[rows])}
-
-
-def training_loader(
-    data: LabelledTokens, *, batch_size: int, seed: int, pad_token_id: int
-) -> EpochDataLoader:
-    """Batches of `data` for training, in `order_batches`' order."""
-    sampler = LengthGroupedBatches(data.tokens.lengths, batch_size=batch_size, seed=seed)
-    collator: Any = Collator(data=data, pad_token_id=pad_token_id)
-    rows: Any = range(len(data))
-    return EpochDataLoader(
-        rows,
-        batch_sampler=sampler,
-        collate_fn=collator,
-        pin_memory=torch.cuda.is_available(),
-    )
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on `device`; the host does not wait until it is there."""
+    if device.type == "cuda":
+        batch = {name: values.pin_memory() for name, values in batch.items()}
+    return {name: values.to(device, non_blocking=True) for name, values in batch.items()}

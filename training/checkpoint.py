@@ -1,10 +1,8 @@
 """The one file from which a broken-off training goes on.
 
-Weights are kept by `state_dict` and not by the Trainer's own checkpoint: that one writes seven
-files in place, where a kill leaves some of them, and names weights as the hub does, so that for
-some encoders (gte, jina-embeddings-v3, nomic_bert) reading them back leaves the model as it was
-before training, without an error. The Trainer's resume itself, which skips to the place in the
-epoch and restores the generators there, is used (`training.trainer`).
+Weights are kept by `state_dict` and not as `save_pretrained` writes them: that one names weights as
+the hub does, so that for some encoders (gte, jina-embeddings-v3, nomic_bert) reading them back
+leaves the model as it was before training, without an error.
 """
 
 import contextlib
@@ -37,17 +35,14 @@ CHECKPOINT_FILE = "resume.pt"
 class Checkpoint:
     """A training between two steps of its optimizer."""
 
-    trainer: dict[str, Any]
-    """What `WeightedTrainer.snapshot` gives."""
+    step: int
+    """Steps of the optimizer until then."""
+    stepper: dict[str, Any]
+    """What `Stepper.snapshot` gives."""
     evaluations: tuple[Evaluation, ...]
     """All so far, in order."""
     seconds: float
     """Spent on the training until then."""
-
-    @property
-    def step(self) -> int:
-        """Steps of the optimizer until then."""
-        return int(self.trainer["state"]["global_step"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +106,8 @@ class CheckpointFile:
         """
         content = {
             "fingerprint": self.fingerprint,
-            "trainer": checkpoint.trainer,
+            "step": checkpoint.step,
+            "stepper": checkpoint.stepper,
             "evaluations": [asdict(evaluation) for evaluation in checkpoint.evaluations],
             "seconds": checkpoint.seconds,
         }
@@ -138,25 +134,17 @@ class CheckpointFile:
         )
 
 
-def fingerprint_of(
-    settings: Mapping[str, Any],
-    arrays: Iterable[npt.NDArray[Any]],
-    weights: Mapping[str, torch.Tensor],
-) -> str:
+def fingerprint_of(settings: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any]]) -> str:
     """SHA-256 of all that a training follows from.
 
     Args:
         settings: JSON values.
         arrays: the rows, of any type and shape.
-        weights: those that the training begins with, by name.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    for name, tensor in weights.items():
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

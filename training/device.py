@@ -1,9 +1,12 @@
 """The device that a training runs on, and its share of the memory there."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
+from training.config import TrainingConfig
 from training.errors import InputError
 
 _MOST_CONTEXT = 2**30
@@ -80,3 +83,31 @@ def _used_by_this_process() -> int | None:
 def most_reserved_memory() -> int | None:
     """Bytes of the card that torch has held at most in this process; None without one."""
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None
+
+
+def training_device() -> torch.device:
+    """Where models are trained: the process's GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def uses_bfloat16(training: TrainingConfig) -> bool:
+    """Whether the forward pass runs in bfloat16: asked for, or `auto` on a GPU that has it."""
+    if training.precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return training.precision == "bfloat16"
+
+
+def autocast(
+    device: torch.device, *, bfloat16: bool, keeps_casts: bool
+) -> AbstractContextManager[Any]:
+    """Forward passes within it compute in bfloat16, or as they are.
+
+    Args:
+        device: of the model.
+        bfloat16: whether at all.
+        keeps_casts: whether a weight is cast once in the whole `with` block, not at each use; a
+            captured step must not rely on what is kept outside of it.
+    """
+    if not bfloat16:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=keeps_casts)

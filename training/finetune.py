@@ -1,6 +1,5 @@
 """One fine-tuning: the same function runs a trial, a confirmation and the final retrain."""
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,19 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel
 
 from training.checkpoint import CheckpointFile, fingerprint_of
 from training.config import ModelConfig, TrainingConfig
+from training.course import Course, Outcome
+from training.device import uses_bfloat16
 from training.inference import Inference
 from training.metrics import Evaluation, constant_f1_macro
 from training.model import Encoder, TokenizerFacts, read_encoder
+from training.resident import Resident
 from training.saving import CHECKPOINT_SHARE, CheckpointWriter
 from training.schedule import Schedule, num_warmup_steps, schedule_of
 from training.stopping import EarlyStopping
 from training.tokens import LabelledTokens
-from training.trainer import WeightedTrainer, training_arguments, uses_bfloat16
-from training.watch import Outcome, Watch
 from training.weights import class_weights
 
 NUM_FIXED_ROWS = 512
@@ -40,16 +40,15 @@ class Task:
     encoder: Encoder | None = None
     """The model as it was read before; None: it is read from its place."""
 
-    def build_model(self, seed: int) -> PreTrainedModel:
-        """The model to train, its drawn parts from `seed`.
+    def read_encoder(self) -> Encoder:
+        """The model as it is before training.
 
         Raises:
             InputError: it cannot be loaded, or does not fit the rows.
         """
-        encoder = self.encoder or read_encoder(
+        return self.encoder or read_encoder(
             self.model, labels=self.labels, tokenizer=self.tokenizer
         )
-        return encoder.build(seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +79,7 @@ def finetune(
     should_stop: Callable[[], bool] = lambda: False,
     rows_at_once: int | None = None,
     on_rows_at_once: Callable[[int], None] = lambda _: None,
+    resident: Resident | None = None,
 ) -> FineTuned:
     """Fine-tune `task.model` on `task.train`, the schedule spanning the full budget.
 
@@ -113,6 +113,8 @@ def finetune(
             written there and the training ends by an error.
         rows_at_once: most rows of one pass through the model in training; None: whole batches.
         on_rows_at_once: told the number when memory ran out and it was lowered.
+        resident: keeps the built model for the next training in this process, which then changes
+            that of the result; None: nothing is kept.
 
     Raises:
         InputError: the model cannot be loaded, or does not fit the rows.
@@ -122,7 +124,7 @@ def finetune(
     """
     assert 0 < checkpoint_share <= 1, checkpoint_share
     schedule = schedule_of(training, len(task.train))
-    model = task.build_model(training.seed)
+    encoder = task.read_encoder()
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
     fixed_rows = task.train.take(np.arange(min(NUM_FIXED_ROWS, len(task.train))))
     steps = frozenset(schedule.step_at(examples) for examples in evaluate_at)
@@ -131,29 +133,37 @@ def finetune(
         looks = {"steps": sorted(steps), "stop_early_after": stop_early_after}
         writer = CheckpointWriter(
             file=CheckpointFile(
-                directory=checkpoint, fingerprint=_fingerprint(task, training, looks, model)
+                directory=checkpoint, fingerprint=_fingerprint(task, training, looks, encoder)
             ),
             share=checkpoint_share,
             on_checkpoint=on_checkpoint,
         )
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = WeightedTrainer(
-            model=model,
-            args=training_arguments(training, schedule, output_dir=scratch),
-            data=task.train,
-            class_weights=torch.tensor(weights, dtype=torch.float32),
-            pad_token_id=task.tokenizer.pad_token_id,
+    bfloat16 = uses_bfloat16(training)
+    lent = (resident or Resident()).lent(
+        encoder,
+        seed=training.seed,
+        most_pieces=task.model.max_length,
+        pad_token_id=task.tokenizer.pad_token_id,
+    )
+    with lent as stepper:
+        stepper.begin(
+            training,
+            weights,
+            bfloat16=bfloat16,
             rows_at_once=rows_at_once,
             on_rows_at_once=on_rows_at_once,
         )
-        watch = Watch(
+        course = Course(
+            training=training,
             schedule=schedule,
-            trainer=trainer,
+            data=task.train,
+            pad_token_id=task.tokenizer.pad_token_id,
+            stepper=stepper,
             inference=Inference(
-                model=model,
+                model=stepper.model,
                 batch_size=training.eval_batch_size,
                 pad_token_id=task.tokenizer.pad_token_id,
-                bfloat16=uses_bfloat16(training),
+                bfloat16=bfloat16,
             ),
             weights=weights,
             steps=steps,
@@ -164,35 +174,33 @@ def finetune(
             writer=writer,
             should_stop=should_stop,
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(watch)
-        examples = watch.train()
-    return FineTuned(
-        model=model,
-        outcome=watch.outcome,
-        evaluations=tuple(watch.evaluations),
-        examples=examples,
-        seconds=watch.seconds(),
-        fixed_rows_loss=watch.fixed_rows_loss(),
-    )
+        examples = course.train()
+        return FineTuned(
+            model=stepper.model,
+            outcome=course.outcome,
+            evaluations=tuple(course.evaluations),
+            examples=examples,
+            seconds=course.seconds(),
+            fixed_rows_loss=course.fixed_rows_loss(),
+        )
 
 
 def _fingerprint(
-    task: Task, training: TrainingConfig, looks: dict[str, Any], model: PreTrainedModel
+    task: Task, training: TrainingConfig, looks: dict[str, Any], encoder: Encoder
 ) -> str:
     parts = [part for part in (task.train, task.validation) if part is not None]
     return fingerprint_of(
         {
             **looks,
             "model": task.model.model_dump(mode="json"),
+            "encoder": encoder.digest,
             "training": training.model_dump(mode="json"),
             "tokenizer": asdict(task.tokenizer),
             "labels": list(task.labels),
-            # Another version may want another state of the optimizer or the Trainer.
+            # Another version may draw other initial weights, or want another state.
             "versions": [str(torch.__version__), transformers.__version__],
         },
         [array for part in parts for array in (*vars(part.tokens).values(), part.labels)],
-        model.state_dict(),
     )
 
 

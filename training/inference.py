@@ -1,14 +1,13 @@
 """Class probabilities of tokenised rows."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from training.batches import pad
+from training.device import autocast
 from training.memory import fitting
 from training.tokens import TokenTable
 
@@ -30,7 +29,7 @@ def log_probabilities(
     order = np.argsort(-tokens.lengths, kind="stable")
     model.eval()
     parts = []
-    with torch.inference_mode(), _autocast(device, bfloat16):
+    with torch.inference_mode(), autocast(device, bfloat16=bfloat16, keeps_casts=True):
         for start in range(0, len(order), batch_size):
             batch = pad(tokens, order[start : start + batch_size], pad_token_id=pad_token_id)
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
@@ -72,7 +71,3 @@ class Inference:
 
     def _remember(self, rows: int) -> None:
         self.batch_size = rows
-
-
-def _autocast(device: torch.device, bfloat16: bool) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if bfloat16 else nullcontext()

@@ -1,5 +1,6 @@
 """Encoders and their tokenizers: from a hub id, a directory, or `tiny`."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import (
@@ -56,6 +58,8 @@ class Encoder:
     config: PreTrainedConfig
     weights: Mapping[str, npt.NDArray[Any]] | None
     """By parameter, float32, but for those that each training draws; None: all are drawn."""
+    digest: str
+    """SHA-256 of all of it: equal digests build equal models of equal seeds."""
 
     def build(self, seed: int) -> PreTrainedModel:
         """A model of its own memory with a new head, its drawn parts from `seed`."""
@@ -141,7 +145,18 @@ def read_encoder(
     _check_fits(model, built.config, tokenizer)
     with _loading("model", model):
         _answer_once(built, tokenizer)
-    return Encoder(kind=type(built), config=built.config, weights=weights)
+    return Encoder(
+        kind=type(built), config=built.config, weights=weights, digest=_digest(built, weights)
+    )
+
+
+def _digest(built: PreTrainedModel, weights: Mapping[str, npt.NDArray[Any]] | None) -> str:
+    config = built.config.to_json_string(use_diff=False)
+    digest = hashlib.sha256(f"{type(built).__qualname__}\n{config}".encode())
+    for name, array in (weights or {}).items():
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _answer_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:

@@ -18,6 +18,7 @@ from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
 from training.model import Encoder, TokenizerFacts
+from training.resident import Resident
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
 from tuning.stop_flag import StopFlag, watch
@@ -25,6 +26,9 @@ from tuning.trials import Ending, Trial
 from tuning.workers import log_as, this_worker
 
 logger = logging.getLogger(__name__)
+
+_RESIDENT = Resident()
+"""The worker's: all its trials have one model."""
 
 EVALUATION = "evaluation"
 ENDING = "ending"
@@ -107,8 +111,8 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
     """Train one configuration, reporting each evaluation and then how it ended.
 
     One whose process was lost, or that was told to halt, goes on from its checkpoint. Errors of
-    the code or the data end the trial as failed; only a lost process reaches Ray's retry. Between
-    the first and the last line nothing of the trial stays behind in the worker.
+    the code or the data end the trial as failed; only a lost process reaches Ray's retry. What
+    stays behind in the worker is the model as it was built, and what serves the next trial.
     """
     log_as(config[TRIAL_ID])
     # Ray's own 2 s for a stopped trial to leave its worker are too few on a busy machine, and the
@@ -148,6 +152,7 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
             should_stop=halt.is_set,
             rows_at_once=config[ROWS_AT_ONCE].get(device),
             on_rows_at_once=lambda rows: _report_rows_at_once(device, rows),
+            resident=_RESIDENT,
         )
     return Ending(
         status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds

@@ -88,7 +88,7 @@ def at_call(number: int) -> Callable[[], bool]:
     return ask
 
 
-def saved_model(directory: Path, kind: str) -> ModelConfig:
+def saved_model(directory: Path, kind: str, **settings: Any) -> ModelConfig:
     config = AutoConfig.for_model(
         kind,
         vocab_size=VOCABULARY,
@@ -98,6 +98,7 @@ def saved_model(directory: Path, kind: str) -> ModelConfig:
         intermediate_size=32,
         max_position_embeddings=16,
         pad_token_id=0,
+        **settings,
     )
     torch.manual_seed(3)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(directory)

@@ -5,7 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.toys import table_of_lengths, toy_rows
-from training.batches import cut, order_batches, pad, training_loader
+from training.batches import cut, order_batches, pad, training_batches, widen
+from training.schedule import Schedule
+
+SEVEN = Schedule(num_rows=7, batch_size=7, epochs=1)
 
 
 def _order(lengths: list[int], epoch: int = 0, seed: int = 1, size: int = 4) -> list[list[int]]:
@@ -63,7 +66,7 @@ def test_a_batch_is_padded_to_its_own_longest_row_and_masked_there() -> None:
 
 def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -> None:
     data = toy_rows(7)
-    (batch,) = training_loader(data, batch_size=7, seed=5, pad_token_id=0)
+    (batch,) = training_batches(data, schedule=SEVEN, seed=5, pad_token_id=0)
     lengths = batch["attention_mask"].sum(dim=1).tolist()
     parts = cut(batch, rows=3)
     assert [len(part["labels"]) for part in parts] == [3, 3, 1]
@@ -78,19 +81,33 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
 
 @pytest.mark.parametrize("rows", [7, 8])
 def test_a_batch_that_need_not_be_cut_is_the_same_object(rows: int) -> None:
-    (batch,) = training_loader(toy_rows(7), batch_size=7, seed=5, pad_token_id=0)
+    (batch,) = training_batches(toy_rows(7), schedule=SEVEN, seed=5, pad_token_id=0)
     (part,) = cut(batch, rows=rows)
     assert part is batch
 
 
-@pytest.mark.parametrize("epoch", [0, 3])
-def test_the_loader_gives_the_rows_of_the_order_with_their_labels(epoch: int) -> None:
+@pytest.mark.parametrize("first_step", [0, 3, 7, 9, 20])
+def test_a_training_sees_each_epochs_order_with_labels_from_any_step_on(first_step: int) -> None:
     data = toy_rows(50)
-    loader = training_loader(data, batch_size=8, seed=5, pad_token_id=0)
-    loader.set_epoch(epoch)
-    expected = order_batches(data.tokens.lengths, batch_size=8, seed=5, epoch=epoch)
-    found = list(loader)
-    assert len(found) == len(loader) == 7
-    for batch, rows in zip(found, expected, strict=True):
+    schedule = Schedule(num_rows=50, batch_size=8, epochs=3)
+    expected = [
+        rows
+        for epoch in range(3)
+        for rows in order_batches(data.tokens.lengths, batch_size=8, seed=5, epoch=epoch)
+    ]
+    found = list(
+        training_batches(data, schedule=schedule, seed=5, pad_token_id=0, first_step=first_step)
+    )
+    assert len(found) == schedule.total_steps - first_step
+    for batch, rows in zip(found, expected[first_step:], strict=True):
         assert batch["labels"].tolist() == data.labels[rows].tolist()
         assert batch["attention_mask"].sum(dim=1).tolist() == data.tokens.lengths[rows].tolist()
+
+
+def test_a_widened_batch_has_the_same_rows_and_masks_the_rest() -> None:
+    batch = pad(table_of_lengths([3, 1]), np.array([0, 1]), pad_token_id=7)
+    wide = widen(batch | {"labels": torch.tensor([0, 1])}, 5, pad_token_id=7)
+    assert wide["input_ids"].tolist() == [[1, 1, 1, 7, 7], [2, 7, 7, 7, 7]]
+    assert wide["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]
+    assert wide["labels"].tolist() == [0, 1]
+    assert widen(batch, 3, pad_token_id=7) is batch

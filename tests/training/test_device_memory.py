@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import BertConfig, BertForSequenceClassification
 
 from tests.faults.fakes import Moment, device_memory_for
 from tests.training.toys import VOCABULARY, toy_rows, toy_task, toy_training
@@ -21,7 +21,7 @@ from training.finetune import FineTuned, Task, finetune
 from training.inference import Inference, log_probabilities
 from training.memory import fitting
 from training.metrics import Evaluation
-from training.trainer import WeightedTrainer
+from training.stepper import Stepper
 
 ROWS = 70  # 4 batches of 16 and one of 6
 EVALUATE_AT = (32, 70, 140)
@@ -130,14 +130,14 @@ def test_order_and_number_of_rows_in_a_step_do_not_change(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[int]] = []
-    computed = WeightedTrainer.compute_loss
+    computed = Stepper._summed_loss
 
-    def look(self: WeightedTrainer, model: Any, inputs: Batch, **kwargs: Any) -> Any:
-        loss = computed(self, model, inputs, **kwargs)
-        seen.append(inputs["labels"].tolist())  # only of passes that fit
+    def look(self: Stepper, part: Batch) -> torch.Tensor:
+        loss = computed(self, part)
+        seen.append(part["labels"].tolist())  # only of passes that fit
         return loss
 
-    monkeypatch.setattr(WeightedTrainer, "compute_loss", look)
+    monkeypatch.setattr(Stepper, "_summed_loss", look)
     _tuned(task)
     batches = list(seen)
     seen.clear()
@@ -240,16 +240,14 @@ def test_after_an_error_neither_model_nor_rows_nor_optimizer_stay_in_the_process
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     kept: list[weakref.ref[Any]] = []
-    made = WeightedTrainer.create_optimizer
+    begun = Stepper.begin
 
-    def note(self: WeightedTrainer, *args: Any, **kwargs: Any) -> Any:
-        optimizer = made(self, *args, **kwargs)
-        assert isinstance(self.model, PreTrainedModel)
-        kept.extend(weakref.ref(thing) for thing in (self, self.model, optimizer, self._data))
+    def note(self: Stepper, *args: Any, **settings: Any) -> None:
+        begun(self, *args, **settings)
+        kept.extend(weakref.ref(thing) for thing in (self, self.model, self._optimizer))
         kept.extend(weakref.ref(parameter) for parameter in self.model.parameters())
-        return optimizer
 
-    monkeypatch.setattr(WeightedTrainer, "create_optimizer", note)
+    monkeypatch.setattr(Stepper, "begin", note)
     _fail(how, tmp_path)
     gc.collect()
     assert len(kept) > 10

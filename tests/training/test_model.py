@@ -194,7 +194,7 @@ def test_a_real_pretrained_model_is_loaded_and_fine_tuned() -> None:
     task = Task(
         train=rows, validation=rows, model=model, tokenizer=facts_of(tokenizer), labels=LABELS
     )
-    before = task.build_model(42)
+    before = task.read_encoder().build(42)
     found = finetune(
         task,
         toy_training(epochs=1, batch_size=4, learning_rate=1e-4),

@@ -1,24 +1,26 @@
-"""What happens between the steps of a training: evaluations, checkpoints, its end."""
+"""The course of a training: steps, the evaluations between them, checkpoints, its end."""
 
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.batches import training_batches
 from training.checkpoint import Checkpoint
+from training.config import TrainingConfig
 from training.errors import TrainingStoppedError
 from training.inference import Inference
 from training.metrics import Evaluation, evaluate_probabilities, weighted_loss
+from training.optimizer import learning_rate_after
 from training.saving import CheckpointWriter
 from training.schedule import Schedule
+from training.stepper import Stepper
 from training.stopping import EarlyStopping
 from training.tokens import LabelledTokens
-from training.trainer import WeightedTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +28,15 @@ Outcome = Literal["completed", "stopped early", "diverged"]
 
 
 @dataclass(kw_only=True)
-class Watch(TrainerCallback):
-    """Evaluates at the steps that are due and ends the training where it must."""
+class Course:
+    """One training: its steps, the evaluations that are due between them, and its end."""
 
+    training: TrainingConfig
     schedule: Schedule
-    trainer: WeightedTrainer
+    data: LabelledTokens
+    """The training rows."""
+    pad_token_id: int
+    stepper: Stepper
     inference: Inference
     weights: npt.NDArray[np.float64]
     """Of the classes, float64 [num_labels]."""
@@ -56,43 +62,53 @@ class Watch(TrainerCallback):
     def train(self) -> int:
         """Train, from the checkpoint if there is one, and return the training rows seen."""
         found = self.writer.file.read() if self.writer is not None else None
-        if found is None:
-            self.trainer.train()
-            return self.schedule.examples_after(self.trainer.state.global_step)
+        done = self._go_on(found) if found is not None else 0
+        if not self._has_ended(done):
+            batches = training_batches(
+                self.data,
+                schedule=self.schedule,
+                seed=self.training.seed,
+                pad_token_id=self.pad_token_id,
+                first_step=done,
+            )
+            for batch in batches:
+                rate = learning_rate_after(done, self.training, self.schedule)
+                self.stepper.step(batch, learning_rate=rate)
+                done += 1
+                self._stepped(done)
+                if self._has_ended(done):
+                    break
+        return self.schedule.examples_after(done)
+
+    def _go_on(self, found: Checkpoint) -> int:
+        """Take over what a checkpoint holds; return the steps that it comes after."""
         self._started -= found.seconds
-        examples = self.schedule.examples_after(found.step)
-        logger.info("going on from a checkpoint at epoch %.2f", examples / self.schedule.num_rows)
+        epochs = self.schedule.examples_after(found.step) / self.schedule.num_rows
+        logger.info("going on from a checkpoint at epoch %.2f", epochs)
         for evaluation in found.evaluations:
             self._take(evaluation)
             self.on_evaluation(evaluation)
-        # The Trainer would take one more step if it were told to go on from an end.
         if self._has_ended(found.step):
-            self.trainer.load_weights(found.trainer)
-            return examples
-        self.trainer.go_on(found.trainer)
-        return self.schedule.examples_after(self.trainer.state.global_step)
+            self.stepper.load_weights(found.stepper)
+        else:
+            self.stepper.restore(found.stepper)
+        step = found.step
+        found.stepper.clear()  # its memory is free for the rest of the training
+        return step
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
-        """Evaluate if that is due, then end the training if it is to be stopped."""
-        step = state.global_step
+    def _stepped(self, step: int) -> None:
+        """Evaluate if that is due, and see whether the training is to stop."""
         if step in self.steps:
             self._evaluation_due(step)
-            control.should_training_stop |= self.outcome != "completed"
         if not self._has_ended(step) and self.should_stop():
-            self._write()
+            self._write(step)
             raise TrainingStoppedError(f"the training was asked to stop, and did at step {step}")
 
     def _evaluation_due(self, step: int) -> None:
         evaluation = self._evaluate(step)
         self._take(evaluation)
         if self.writer is not None and (self._has_ended(step) or self.writer.is_due()):
-            self._write()
+            self._write(step)
         self.on_evaluation(evaluation)
 
     def _has_ended(self, step: int) -> bool:
@@ -107,12 +123,13 @@ class Watch(TrainerCallback):
             at_the_end = evaluation.examples >= self.schedule.budget
             self.outcome = "completed" if at_the_end else "stopped early"
 
-    def _write(self) -> None:
+    def _write(self, step: int) -> None:
         if self.writer is None:
             return
         self.writer.write(
             Checkpoint(
-                trainer=self.trainer.snapshot(),
+                step=step,
+                stepper=self.stepper.snapshot(),
                 evaluations=tuple(self.evaluations),
                 seconds=self.seconds(),
             )
@@ -120,12 +137,13 @@ class Watch(TrainerCallback):
 
     def _evaluate(self, step: int) -> Evaluation:
         log_p = self.inference.log_probabilities(self.evaluated.tokens)
+        self.stepper.model.train()
         examples = self.schedule.examples_after(step)
         return Evaluation(
             examples=examples,
             epoch=examples / self.schedule.num_rows,
-            learning_rate=self.trainer._get_learning_rate(),
-            train_loss=self.trainer.take_interval_loss(),
+            learning_rate=learning_rate_after(step, self.training, self.schedule),
+            train_loss=self.stepper.take_interval_loss(),
             **evaluate_probabilities(self.evaluated.labels, log_p, self.weights),
             seconds=self.seconds(),
         )

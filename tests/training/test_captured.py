@@ -1,0 +1,200 @@
+"""Steps run from graphs of the device; without one a fake graph runs the same function again."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.broken_off import saved_model
+from tests.training.toys import toy_task, toy_training
+from training.captured import CapturedSteps, Replay, width_of
+from training.finetune import FineTuned, Task, finetune
+from training.resident import Resident
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+class FakeGraphs:
+    """A fake of CUDA graphs where there is no GPU: it records by name and replays by calling.
+
+    What it can show: that a step reads nothing but what keeps its place. What it cannot: that
+    CUDA can capture the step.
+    """
+
+    def __init__(self, *, fails_at: int | None = None) -> None:
+        self.recorded = self.replayed = 0
+        self._fails_at = fails_at
+
+    def __call__(self, function: Callable[[], None]) -> Replay:
+        self.recorded += 1
+        if self.recorded == self._fails_at:
+            raise RuntimeError("fake: operation not permitted when stream is capturing")
+
+        def replay() -> None:
+            self.replayed += 1
+            function()
+
+        return replay
+
+
+class FakeResident(Resident):
+    """A resident whose steps run from fake graphs."""
+
+    def __init__(self, graphs: FakeGraphs) -> None:
+        super().__init__()
+        self.graphs = graphs
+        self.captured: CapturedSteps | None = None
+
+    def _captured_steps(self, most_pieces: int, pad_token_id: int) -> CapturedSteps:
+        self.captured = CapturedSteps(
+            record=self.graphs,
+            device=torch.device("cpu"),
+            most_pieces=most_pieces,
+            pad_token_id=pad_token_id,
+        )
+        return self.captured
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """Without dropout, which would draw otherwise for longer rows."""
+    model = saved_model(
+        tmp_path_factory.mktemp("bert"),
+        "bert",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return toy_task(model=model)
+
+
+def _tuned(task: Task, resident: Resident | None = None, **settings: Any) -> FineTuned:
+    training = toy_training(**({"learning_rate": 1e-3} | settings))
+    return finetune(task, training, evaluate_at=[320, 640, 960], resident=resident)
+
+
+def _assert_alike(found: FineTuned, plain: FineTuned) -> None:
+    """Equal but for rounding, which other padding changes."""
+    for one, other in zip(found.evaluations, plain.evaluations, strict=True):
+        assert one.examples == other.examples
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+        assert one.eval_loss == pytest.approx(other.eval_loss, rel=2e-3)
+    assert found.evaluations[-1].f1_macro == pytest.approx(plain.evaluations[-1].f1_macro, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("longest", "most", "width"),
+    [
+        *[(1, 128, 8), (8, 128, 8), (9, 128, 16), (64, 128, 64), (65, 128, 80), (127, 128, 128)],
+        *[(126, 126, 126), (14, 16, 16), (15, 15, 15), (500, 512, 512)],
+    ],
+)
+def test_batches_are_widened_to_few_lengths_and_never_beyond_the_model(
+    longest: int, most: int, width: int
+) -> None:
+    assert width_of(longest, most=most) == width
+
+
+@pytest.fixture(scope="module")
+def plain(task: Task) -> FineTuned:
+    return _tuned(task)
+
+
+def test_a_training_from_graphs_is_the_one_without(task: Task, plain: FineTuned) -> None:
+    graphs = FakeGraphs()
+    found = _tuned(task, FakeResident(graphs))
+    # Rows have 5 to 14 pieces: lengths 8 and 16, 60 steps; the first of each length runs as it is.
+    assert graphs.recorded <= 2
+    assert graphs.replayed >= 60 - 2
+    _assert_alike(found, plain)
+
+
+def test_graphs_serve_the_next_training_whatever_its_hyperparameters(
+    task: Task, plain: FineTuned
+) -> None:
+    graphs = FakeGraphs()
+    resident = FakeResident(graphs)
+    _tuned(task, resident, learning_rate=5e-3, max_grad_norm=0.1, class_weights="none")
+    recorded, replayed = graphs.recorded, graphs.replayed
+    found = _tuned(task, resident)
+    assert graphs.recorded == recorded
+    assert graphs.replayed == replayed + 60
+    _assert_alike(found, plain)
+
+
+def test_once_the_weight_decay_differs_it_is_no_longer_a_part_of_the_graph(task: Task) -> None:
+    graphs = FakeGraphs()
+    resident = FakeResident(graphs)
+    settings = {"weight_decay": 0.9}
+    _tuned(task, resident, weight_decay=0.0)
+    before = graphs.recorded
+    _assert_alike(_tuned(task, resident, **settings), _tuned(task, **settings))
+    after = graphs.recorded
+    assert after > before
+    found = _tuned(task, resident, weight_decay=0.5)
+    assert graphs.recorded == after
+    _assert_alike(found, _tuned(task, weight_decay=0.5))
+
+
+def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_told_once(
+    task: Task, plain: FineTuned, caplog: pytest.LogCaptureFixture
+) -> None:
+    graphs = FakeGraphs(fails_at=2)
+    resident = FakeResident(graphs)
+    with caplog.at_level(logging.WARNING, "training"):
+        found = _tuned(task, resident)
+        again = _tuned(task, resident)
+    assert graphs.recorded == 2
+    (told,) = [record for record in caplog.records if record.name == "training.captured"]
+    assert "not permitted when stream is capturing" in told.getMessage()
+    for training in (found, again):
+        _assert_alike(training, plain)
+
+
+def test_steps_in_several_passes_are_not_captured(task: Task) -> None:
+    graphs = FakeGraphs()
+    finetune(
+        task,
+        toy_training(epochs=1),
+        evaluate_at=[320],
+        rows_at_once=8,
+        resident=FakeResident(graphs),
+    )
+    assert graphs.recorded == 0
+
+
+@on_a_gpu
+def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -> None:
+    settings: dict[str, Any] = {"learning_rate": 1e-4, "epochs": 10, "precision": "float32"}
+    resident = Resident()
+    captured = _tuned(task, resident, **settings)
+    steps = resident._stepper and resident._stepper._captured
+    assert steps is not None
+    assert steps.num_graphs > 0
+    steps.is_refused = True
+    steps.forget()
+    plain = _tuned(task, resident, **settings)
+    for one, other in zip(captured.evaluations, plain.evaluations, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
+
+
+@on_a_gpu
+def test_captured_trainings_score_as_plain_ones_over_five_seeds(task: Task) -> None:
+    def scores(*, refused: bool) -> list[float]:
+        found = []
+        for seed in range(5):
+            resident = Resident()
+            if refused:
+                _tuned(task, resident, epochs=1)
+                steps = resident._stepper and resident._stepper._captured
+                assert steps is not None
+                steps.is_refused = True
+                steps.forget()
+            found.append(_tuned(task, resident, seed=seed).evaluations[-1].f1_macro)
+        return found
+
+    captured, plain = scores(refused=False), scores(refused=True)
+    error = np.std(np.subtract(captured, plain), ddof=1) / np.sqrt(5)
+    assert abs(np.mean(captured) - np.mean(plain)) <= 2 * error + 1e-9

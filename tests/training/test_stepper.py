@@ -1,0 +1,187 @@
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+from transformers import set_seed as set_all_seeds
+
+from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_training
+from training.batches import Batch, training_batches
+from training.schedule import schedule_of
+from training.stepper import Stepper
+from training.tokens import LabelledTokens
+
+WEIGHTS = np.array([0.05, 3.0, 40.0])  # very unequal on purpose
+
+
+class _Watched(Stepper):
+    """Keeps the gradients of each step as they are before and after clipping."""
+
+    def __init__(self, model: BertForSequenceClassification) -> None:
+        super().__init__(model)
+        self.before: list[torch.Tensor] = []
+        self.after: list[torch.Tensor] = []
+        self._optimizer.register_step_pre_hook(lambda *_: self._note(self.after))
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        self._note(self.before)
+        super()._descend(loss)
+
+    def _note(self, kept: list[torch.Tensor]) -> None:
+        scale = 1.0 if kept is self.before else float(getattr(self._optimizer, "grad_scale", 1.0))
+        kept[:] = [p.grad.clone() / scale for p in self._parameters if p.grad is not None]
+
+
+def _model() -> BertForSequenceClassification:
+    set_all_seeds(7)
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        num_labels=len(LABELS),
+    )
+    return BertForSequenceClassification(config)
+
+
+def _begun(*, rows_at_once: int | None = None, **settings: Any) -> _Watched:
+    stepper = _Watched(_model())
+    training = toy_training(**({"max_grad_norm": 1e9} | settings))
+    stepper.begin(training, WEIGHTS, bfloat16=False, rows_at_once=rows_at_once)
+    return stepper
+
+
+def _batch(data: LabelledTokens) -> Batch:
+    """All rows at once."""
+    training = toy_training(epochs=1, batch_size=len(data))
+    (batch,) = training_batches(
+        data, schedule=schedule_of(training, len(data)), seed=1, pad_token_id=0
+    )
+    return batch
+
+
+def _by_torch(batch: Batch) -> tuple[float, list[torch.Tensor]]:
+    """Loss and gradients of the same rows by torch's own weighted loss."""
+    model = _model().train()
+    inputs = {name: values for name, values in batch.items() if name != "labels"}
+    weights = torch.tensor(WEIGHTS, dtype=torch.float32)
+    loss = torch.nn.CrossEntropyLoss(weight=weights)(model(**inputs).logits, batch["labels"])
+    loss.backward()
+    return loss.item(), [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 3, 7, 8, 100])
+def test_loss_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
+    rows_at_once: int,
+) -> None:
+    batch = _batch(toy_rows(8))
+    expected_loss, expected = _by_torch(batch)
+    stepper = _begun(rows_at_once=rows_at_once)
+    stepper.step(batch, learning_rate=1e-3)
+    assert stepper.take_interval_loss() == pytest.approx(expected_loss, rel=1e-5)
+    assert len(stepper.before) == len(expected)
+    assert max(float(gradient.abs().max()) for gradient in expected) > 1e-3
+    for found, wanted in zip(stepper.before, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_the_interval_loss_is_the_mean_over_steps_and_starts_anew() -> None:
+    few, many = _batch(toy_rows(4)), _batch(toy_rows(8))
+    stepper = _begun()
+    for batch in (few, many, many):
+        stepper.step(batch, learning_rate=0.0)  # nothing is learnt
+    expected = (_by_torch(few)[0] + 2 * _by_torch(many)[0]) / 3
+    assert stepper.take_interval_loss() == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(stepper.take_interval_loss())
+
+
+def test_gradients_are_clipped_to_the_configured_norm() -> None:
+    def norm(limit: float) -> float:
+        stepper = _begun(max_grad_norm=limit)
+        stepper.step(_batch(toy_rows(8)), learning_rate=1e-3)
+        return float(torch.cat([gradient.flatten() for gradient in stepper.after]).norm())
+
+    assert norm(1e9) > 0.1
+    assert norm(0.1) == pytest.approx(0.1, rel=1e-3)
+
+
+def _one_step(gradients: str, **settings: Any) -> dict[str, torch.Tensor]:
+    """Weights after a step of rate 0.1 whose gradients are as they are, or 0."""
+    stepper = _begun(**settings)
+    if gradients == "none":
+        for parameter in stepper.model.parameters():
+            parameter.register_hook(torch.zeros_like)
+    stepper.step(_batch(toy_rows(8)), learning_rate=0.1)
+    return {name: p.detach() for name, p in stepper.model.named_parameters()}
+
+
+def test_biases_and_layer_norms_have_no_weight_decay() -> None:
+    before = dict(_model().named_parameters())
+    after = _one_step("none", weight_decay=0.3)
+    for name, weights in after.items():
+        kept = 1.0 if name.endswith("bias") or "LayerNorm" in name else 1 - 0.1 * 0.3
+        torch.testing.assert_close(weights, before[name].detach() * kept, msg=name)
+
+
+def test_a_step_is_adamw_s_with_clipped_gradients() -> None:
+    batch, model = _batch(toy_rows(8)), _model()
+    weights = torch.tensor(WEIGHTS, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    stepper = _begun(weight_decay=0.0, max_grad_norm=0.5)
+    for _ in range(3):
+        inputs = {name: values for name, values in batch.items() if name != "labels"}
+        logits = model(**inputs).logits
+        torch.nn.CrossEntropyLoss(weight=weights)(logits, batch["labels"]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        optimizer.zero_grad()
+        stepper.step(batch, learning_rate=1e-2)
+    # Not the weights: where a gradient is 0 but for rounding, Adam makes a step of that.
+    with torch.no_grad():
+        found, wanted = stepper.model(**inputs).logits, model(**inputs).logits
+        assert float((wanted - _model()(**inputs).logits).abs().max()) > 0.1
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_stepper_that_begins_again_is_as_a_new_one() -> None:
+    batches = [_batch(toy_rows(8, seed=seed)) for seed in range(3)]
+    start = copy.deepcopy(_model().state_dict())
+
+    def train(stepper: Stepper) -> tuple[float, dict[str, torch.Tensor]]:
+        for batch in batches:
+            stepper.step(batch, learning_rate=1e-2)
+        return stepper.take_interval_loss(), copy.deepcopy(stepper.model.state_dict())
+
+    loss, weights = train(_begun(weight_decay=0.1))
+    used = _begun(max_grad_norm=0.3, weight_decay=0.5)
+    used.step(batches[2], learning_rate=0.5)
+    used.model.load_state_dict(start)
+    used.begin(toy_training(max_grad_norm=1e9, weight_decay=0.1), WEIGHTS, bfloat16=False)
+    again, found = train(used)
+    assert again == loss
+    assert all(found[name].equal(weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(("rows_at_once", "step"), [(None, 1), (None, 3), (3, 4)])
+def test_a_training_goes_on_from_a_snapshot_as_if_there_had_been_no_break(
+    rows_at_once: int | None, step: int
+) -> None:
+    batches = [_batch(toy_rows(8, seed=seed)) for seed in range(6)]
+    whole = _begun(rows_at_once=rows_at_once)
+    for batch in batches[:step]:
+        whole.step(batch, learning_rate=1e-2)
+    kept = copy.deepcopy(whole.snapshot())
+    rest = _begun(rows_at_once=rows_at_once)
+    rest.restore(kept)
+    for stepper in (whole, rest):
+        for batch in batches[step:]:
+            stepper.step(batch, learning_rate=1e-2)
+    assert rest.take_interval_loss() == whole.take_interval_loss()
+    for ours, theirs in zip(rest.model.parameters(), whole.model.parameters(), strict=True):
+        assert ours.equal(theirs)
