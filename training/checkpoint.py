@@ -149,14 +149,19 @@ def fingerprint_of(settings: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """States of the global random generators, that of `device` among them, as plain values."""
-    kind, keys, *rest = np.random.get_state(legacy=True)
+    """States of the global random generators, that of `device` among them."""
     return {
         "python": random.getstate(),
-        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+        "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
+
+
+def as_plain_values(states: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without arrays, which a checkpoint does not read."""
+    kind, keys, *rest = states["numpy"]
+    return {**states, "numpy": [kind, keys.tolist(), *rest]}
 
 
 def restore_generators(states: Mapping[str, Any], device: torch.device) -> None:

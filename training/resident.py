@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, set_seed
 
 from training.captured import CapturedSteps, CudaGraphs
 from training.device import training_device
+from training.first_token import first_token_alone
 from training.model import Encoder
 from training.stepper import Stepper
 
@@ -66,8 +67,9 @@ class Resident:
                     self._of = encoder.digest
                 else:
                     self._set_back(self._stepper.model, encoder, seed)
-                set_seed(seed)
-                yield self._stepper
+                with first_token_alone(self._stepper.model):
+                    set_seed(seed)
+                    yield self._stepper
             except Exception:
                 self.clear()
                 raise

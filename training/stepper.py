@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from training.batches import Batch, cut, to_device
 from training.captured import CapturedSteps
-from training.checkpoint import generator_states, restore_generators
+from training.checkpoint import as_plain_values, generator_states, restore_generators
 from training.config import TrainingConfig
 from training.device import autocast
 from training.memory import fitting
@@ -122,7 +122,7 @@ class Stepper:
         return {
             "weights": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "generators": generator_states(self.device),
+            "generators": as_plain_values(generator_states(self.device)),
             "interval_loss": self._interval_loss,
             "interval_steps": self._interval_steps,
         }

@@ -119,6 +119,8 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
     # next trial, which was to be reset into that worker, would be lost.
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     torch.set_num_threads(data.num_threads)
+    if not gc.get_freeze_count():
+        gc.freeze()  # the libraries' half a million objects: each look at them takes 0.3 s
     _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
     tune.report({WORKER: json.dumps(asdict(this_worker()))})
     logger.info("begins: %s", config["training"])

@@ -1,0 +1,182 @@
+"""The search of Hugging Face's Trainer on Ray Tune, as the study ran it and as well as it goes."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from sklearn.metrics import f1_score
+from torch.utils.data import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from benchmarks.contest import CPU_THREADS, Contest
+
+OBJECTIVE = "eval_f1_macro"
+
+
+class _Rows(Dataset[dict[str, Any]]):
+    """Texts as word pieces, tokenised once."""
+
+    def __init__(self, contest: Contest, part: str, *, padded: bool) -> None:
+        table = contest.rows(part)
+        encoded = AutoTokenizer.from_pretrained(contest.model)(
+            table["text"].tolist(),
+            truncation=True,
+            max_length=contest.max_length,
+            padding="max_length" if padded else False,
+            return_token_type_ids=False,
+            return_attention_mask=padded,
+        )
+        self._columns = dict(encoded) | {"labels": table["label"].tolist()}
+        if padded:
+            self._columns = {n: torch.tensor(v) for n, v in self._columns.items()}
+
+    def __len__(self) -> int:
+        return len(self._columns["labels"])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {name: values[index] for name, values in self._columns.items()}
+
+
+class _Weighted(Trainer):
+    """Class-weighted cross-entropy, the usual few lines."""
+
+    weights: tuple[float, ...]
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        weight = torch.tensor(self.weights, device=labels.device)
+        loss = torch.nn.functional.cross_entropy(outputs.logits.float(), labels, weight=weight)
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Moments(TrainerCallback):
+    """Writes down when each training began and ended, and where."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._began = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._began = time.time()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        scores = [entry[OBJECTIVE] for entry in state.log_history if OBJECTIVE in entry]
+        line = {
+            "process": str(os.getpid()),
+            "began": self._began,
+            "ended": time.time(),
+            "score": scores[-1],
+            "epochs": state.epoch,
+            "learning_rate": args.learning_rate,
+            "batch_size": args.per_device_train_batch_size,
+        }
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def search_with_trainer(contest: Contest, *, tuned: bool) -> list[dict[str, Any]]:
+    """Search with the Trainer.
+
+    Args:
+        contest: what is searched.
+        tuned: as somebody would who knows the Trainer well; else as the study did.
+
+    Returns:
+        As `benchmarks.sides.search_with_ours`; without those that ASHA ended.
+    """
+    moments = contest.directory / f"moments-{time.time_ns()}.jsonl"
+    training = _Rows(contest, "train", padded=not tuned)
+    tokenizer = AutoTokenizer.from_pretrained(contest.model)
+    trainer = _Weighted(
+        model_init=lambda: _build(contest.model),
+        args=_arguments(contest, tuned=tuned),
+        train_dataset=training,
+        eval_dataset=_Rows(contest, "validation", padded=not tuned),
+        data_collator=DataCollatorWithPadding(tokenizer) if tuned else None,
+        compute_metrics=_scores,
+        callbacks=[_Moments(moments)],
+    )
+    trainer.weights = contest.class_weights
+    settings: dict[str, Any] = {"reuse_actors": True} if tuned else {}
+    if contest.with_asha:
+        settings["scheduler"] = ASHAScheduler(
+            metric="objective",
+            mode="max",
+            time_attr="training_iteration",
+            max_t=contest.epochs,
+            grace_period=1,
+            reduction_factor=3,
+        )
+    trainer.hyperparameter_search(
+        backend="ray",
+        hp_space=lambda _: {
+            "learning_rate": tune.uniform(0, 1),
+            "per_device_train_batch_size": tune.choice([1]),
+        },
+        search_alg=BasicVariantGenerator(points_to_evaluate=contest.trials),
+        n_trials=len(contest.trials),
+        direction="maximize",
+        compute_objective=lambda metrics: metrics[OBJECTIVE],
+        resources_per_trial={"cpu": CPU_THREADS, "gpu": int(torch.cuda.is_available())},
+        storage_path=str(contest.directory / "peers"),
+        verbose=0,
+        **settings,
+    )
+    lines = moments.read_text(encoding="utf-8").splitlines() if moments.exists() else []
+    trials = [json.loads(line) for line in lines]
+    return [trial | {"rows": round(trial.pop("epochs") * len(training))} for trial in trials]
+
+
+def _build(model: Path) -> PreTrainedModel:
+    built: PreTrainedModel = AutoModelForSequenceClassification.from_config(  # type: ignore[no-untyped-call]
+        AutoConfig.from_pretrained(model)
+    )
+    return built
+
+
+def _arguments(contest: Contest, *, tuned: bool) -> TrainingArguments:
+    better: dict[str, Any] = {
+        "train_sampling_strategy": "group_by_length",
+        "per_device_eval_batch_size": 128,
+        "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        "optim": "adamw_torch_fused",
+    }
+    return TrainingArguments(
+        output_dir=str(contest.directory / "trainer"),
+        num_train_epochs=contest.epochs,
+        warmup_steps=contest.warmup_share,
+        weight_decay=0.01,
+        seed=contest.seed,
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="epoch",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **(better if tuned else {"per_device_eval_batch_size": 32}),
+    )
+
+
+def _scores(prediction: EvalPrediction) -> dict[str, float]:
+    chosen = np.asarray(prediction.predictions).argmax(axis=1)
+    return {"f1_macro": float(f1_score(prediction.label_ids, chosen, average="macro"))}

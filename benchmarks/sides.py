@@ -1,0 +1,88 @@
+"""The sides of the throughput benchmark, each in a process of its own.
+
+`python -m benchmarks.sides SIDE CONTEST RESULT`: A and B search with
+`Trainer.hyperparameter_search(backend="ray")`, C with this program.
+
+A is the study's way: a data set padded to `max_length`, the Trainer's defaults. It is given its
+texts tokenised before the search, which such data sets often do at each access. B is what somebody
+would do who knows the Trainer well: padding of each batch to its own longest row, rows grouped by
+length, larger evaluation batches, bfloat16 where a GPU has it, workers used again.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Contest, load
+from benchmarks.peers import search_with_trainer
+
+_LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
+
+
+def main(side: str, contest_file: str, result_file: str) -> None:
+    """Run one side and write down its trials."""
+    contest = load(Path(contest_file))
+    ours = side == "C"
+    trials = search_with_ours(contest) if ours else search_with_trainer(contest, tuned=side == "B")
+    Path(result_file).write_text(json.dumps(trials), encoding="utf-8")
+
+
+def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
+    """Search with this program.
+
+    Returns:
+        A trial each: `began`, `ended` (seconds since 1970) of its training, `process`, `score`,
+        `rows` seen.
+    """
+    import ray
+
+    from tuning.run_search import run_search
+
+    logging.basicConfig(level=logging.ERROR)
+    recorder = run_search(contest.configuration())
+    assert not ray.is_initialized()
+    rows = recorder.run.read_trials()
+    spans = _spans(Path(os.environ["RAY_TMPDIR"]))
+    assert len(spans) == len(rows), (len(spans), len(rows))
+    trials = []
+    for row in rows:
+        process, began, ended = spans[row["trial_id"]]
+        # The training proper lies at the end of what the worker does for a trial.
+        trials.append(
+            {
+                "process": process,
+                "began": ended - float(row["seconds"]) if row["status"] == "completed" else began,
+                "ended": ended,
+                "score": float(row["f1_macro"]),
+                "rows": int(row["examples"]),
+                "learning_rate": float(row["learning_rate"]),
+                "batch_size": int(row["batch_size"]),
+            }
+        )
+    return trials
+
+
+def _spans(logs: Path) -> dict[str, tuple[str, float, float]]:
+    """By trial: its process, and when that one says that the trial begins and ends."""
+    said: dict[str, dict[str, float]] = {}
+    processes: dict[str, str] = {}
+    for file in logs.rglob("worker-*.out"):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if found := _LINE.match(line):
+                trial, at, what = found.groups()
+                moment = datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").timestamp()
+                said.setdefault(trial, {})[what] = moment
+                processes[trial] = file.stem
+    return {
+        trial: (processes[trial], moments["begins"], moments.get("ends", moments["begins"]))
+        for trial, moments in said.items()
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
