@@ -79,8 +79,8 @@ def _forward(
     layer: Any,
     hidden_states: torch.Tensor,
     attention_mask: torch.Tensor | None = None,
-    *args: Any,
-    **kwargs: Any,
+    *_unread: Any,
+    **_of_decoders: Any,
 ) -> torch.Tensor:
     """The layer's output for the first token, [rows, 1, hidden size]."""
     attention = layer.attention.self

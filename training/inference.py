@@ -1,5 +1,6 @@
 """Class probabilities of tokenised rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from training.batches import pad
 from training.device import autocast
 from training.memory import fitting
-from training.tokens import TokenTable
+from training.tokens import Integers, TokenTable
 
 
 def log_probabilities(
@@ -22,16 +23,17 @@ def log_probabilities(
 ) -> npt.NDArray[np.float64]:
     """Log-probabilities of each class, float64 [rows, num_labels], in the order of the rows.
 
-    Rows are taken longest first, so that a batch that does not fit in memory fails at once. The
-    model is put in evaluation mode and left there.
+    Rows are taken longest first, so that a batch that does not fit in memory fails at once. A
+    batch holds as many word pieces as `batch_size` of the longest rows do: more rows where they
+    are shorter. The model is put in evaluation mode and left there.
     """
     device = next(model.parameters()).device
     order = np.argsort(-tokens.lengths, kind="stable")
     model.eval()
     parts = []
     with torch.inference_mode(), autocast(device, bfloat16=bfloat16, keeps_casts=True):
-        for start in range(0, len(order), batch_size):
-            batch = pad(tokens, order[start : start + batch_size], pad_token_id=pad_token_id)
+        for rows in _cut(order, tokens.lengths, batch_size=batch_size):
+            batch = pad(tokens, rows, pad_token_id=pad_token_id)
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
             parts.append(logits.double())
     in_order = torch.log_softmax(torch.cat(parts), dim=-1).cpu().numpy()
@@ -40,13 +42,22 @@ def log_probabilities(
     return result
 
 
+def _cut(order: Integers, lengths: Integers, *, batch_size: int) -> Iterator[Integers]:
+    """Batches of the rows in `order`, longest first, of like numbers of word pieces."""
+    start, pieces = 0, batch_size * int(lengths.max(initial=0))
+    while start < len(order):
+        num_rows = max(batch_size, pieces // max(int(lengths[order[start]]), 1))
+        yield order[start : start + num_rows]
+        start += num_rows
+
+
 @dataclass(kw_only=True)
 class Inference:
     """A model that is looked at again and again, in batches that fit into its device's memory."""
 
     model: torch.nn.Module
     batch_size: int
-    """Most rows at once; lowered for good where memory runs out."""
+    """Of the longest rows at once; lowered for good where memory runs out."""
     pad_token_id: int
     bfloat16: bool = False
 

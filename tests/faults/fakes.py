@@ -22,15 +22,20 @@ ROWS_OF_A_SMALL_DEVICE = 4
 Moment = Literal["forward", "backward", "evaluation"]
 
 
+LONGEST_ROW = 14
+"""Word pieces of the longest of `toy_rows`."""
+
+
 @contextmanager
 def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int]]:
     """A fake device that holds so many rows of a pass; more raise `torch.OutOfMemoryError`.
 
     It looks at what is embedded, int64 [rows, length]: position ids have one row. On a real device
-    memory also depends on the length of the rows, and what stays of a failed pass counts too.
+    memory also depends on the length of the rows, which this one looks at in evaluations alone,
+    and what stays of a failed pass counts too.
 
     Args:
-        rows: that fit; 0: not even one.
+        rows: that fit, in evaluations of the toys' longest; 0: not even one.
         at: `forward` and `backward` fail in training, the latter when all gradients but those of
             the embeddings are there already; `evaluation` fails outside of training.
 
@@ -47,7 +52,10 @@ def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int
         training = at != "evaluation"
         if training and not torch.is_grad_enabled():
             return  # a model is tried on a row, without gradients, where it is built
-        if _embeds(module) and module.training == training and len(inputs[0]) > rows:
+        if not _embeds(module) or module.training != training:
+            return
+        fits = len(inputs[0]) <= rows if training else inputs[0].numel() <= rows * LONGEST_ROW
+        if not fits:
             fail(len(inputs[0]))
 
     def after(module: torch.nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
