@@ -1,7 +1,7 @@
 """One optimizer step of ours beside a bare PyTorch loop over the same batches."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from statistics import mean, stdev
 from typing import Any

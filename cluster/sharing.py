@@ -48,16 +48,18 @@ class Share:
     is_joined: bool
     """Whether the cluster is not of the search's own."""
     _searches: list[str] = field(default_factory=list, init=False)
+    _slots: int = field(default=0, init=False)
     _counted_at: float = field(default=float("-inf"), init=False)
 
     def __call__(self) -> int:
         """Trials at once, at this moment, at least 1."""
-        if not self.is_joined:
-            return num_slots(self.resources)
         if time.monotonic() >= self._counted_at + _SECONDS_BETWEEN_COUNTS:
-            self._searches, self._counted_at = searches(), time.monotonic()
-        slots = num_slots(self.resources)
-        others = [name for name in self._searches if name != self.name]
+            self._slots = num_slots(self.resources)
+            self._searches = searches() if self.is_joined else []
+            self._counted_at = time.monotonic()
+        slots, others = self._slots, [name for name in self._searches if name != self.name]
+        if not self.is_joined:
+            return slots
         if others:
             each, rest = divmod(slots, len(others) + 1)
             earlier = sum(name < self.name for name in others)

@@ -58,6 +58,14 @@ class Run:
         return self.directory / "trials.csv"
 
     @property
+    def changes(self) -> Path:
+        """Rows that `trials.csv` does not have yet, CSV; not there when it has all.
+
+        Hidden, and so not mirrored: `trials.csv` there is newer than what would be left of it.
+        """
+        return self.directory / ".changes.csv"
+
+    @property
     def curves(self) -> Path:
         """A row an evaluation, CSV."""
         return self.directory / "curves.csv"
@@ -110,6 +118,15 @@ class Run:
     def write_trials(self, parameters: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Replace `trials.csv`; `parameters` are the searched fields."""
         write_csv(self.trials, (*_BEFORE_PARAMETERS, *parameters, *_AFTER_PARAMETERS), rows)
+        self.changes.unlink(missing_ok=True)
+
+    def append_trial(self, parameters: Sequence[str], row: Mapping[str, Any]) -> None:
+        """Write down the row of a trial that has begun or ended, until `trials.csv` has it.
+
+        That one is written whole, which takes too long to be done for each of thousands.
+        """
+        columns = (*_BEFORE_PARAMETERS, *parameters, *_AFTER_PARAMETERS)
+        append_row(self.changes, columns, row)
 
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Append one line to `curves.csv`."""
@@ -124,8 +141,11 @@ class Run:
         return _rows(self.workers, WORKER_COLUMNS)
 
     def read_trials(self) -> list[dict[str, str]]:
-        """Rows of `trials.csv`, cells as text."""
-        return _rows(self.trials, (*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
+        """Rows of `trials.csv`, cells as text, and those that it does not have yet."""
+        required = (*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS)
+        newer = {row["trial_id"]: row for row in _rows(self.changes, required) if _is_whole(row)}
+        rows = [newer.pop(row["trial_id"], row) for row in _rows(self.trials, required)]
+        return rows + list(newer.values())
 
     def read_curves(self) -> list[dict[str, str]]:
         """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
@@ -205,6 +225,7 @@ class Run:
 
     def sweep(self) -> None:
         """Remove what a killed process left beside the files that it was writing."""
+        drop_torn_line(self.changes)
         for path in (self.config, self.best, self.record, self.trials, self.splits, self.report):
             for aside in self.directory.glob(f".{path.name}.*"):
                 aside.unlink(missing_ok=True)
@@ -258,6 +279,11 @@ def _number_of(directory: str) -> int:
     """1 of `final`, 2 of `final-2`."""
     ending = directory.removeprefix("final").removeprefix("-")
     return int(ending) if ending.isdecimal() else 1
+
+
+def _is_whole(row: Mapping[str, Any]) -> bool:
+    """Whether a line that may have been torn has all its cells, the last one's end apart."""
+    return None not in row.values()
 
 
 def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The objective and what is recorded beside it."""
 
+import math
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -60,7 +61,7 @@ class Evaluation:
     @property
     def is_finite(self) -> bool:
         """Whether both losses are numbers; if not, the training has diverged."""
-        return bool(np.isfinite([self.train_loss, self.eval_loss]).all())
+        return math.isfinite(self.train_loss) and math.isfinite(self.eval_loss)
 
 
 class Scores(TypedDict):

@@ -67,6 +67,8 @@ class Conductor:
     """What kept the run from being mirrored."""
     interrupted_at: float | None = None
     """On the clock of `time.monotonic`."""
+    _scores: dict[int, dict[str, float | None]] = field(default_factory=dict, init=False)
+    """By rung and trial; those of ended trials hold for good."""
     _live: set[str] = field(default_factory=set, init=False)
     _halted: set[str] = field(default_factory=set, init=False)
     """Live trials that have said that they end, to be finished by a resume."""
@@ -223,8 +225,12 @@ class Conductor:
         own = self._score(trial, rung)
         if own is None:
             return True
-        scores = [self._score(other, rung) for other in self.trials.values()]
-        return goes_on(own, [s for s in scores if s is not None], self.configuration.search)
+        known = self._scores.setdefault(rung, {})
+        for other in self.trials.values():
+            if other.trial_id not in known or other.status == "running":
+                known[other.trial_id] = self._score(other, rung)
+        scores = [score for score in known.values() if score is not None]
+        return goes_on(own, scores, self.configuration.search)
 
     def _score(self, trial: Trial, rung: int) -> float | None:
         """A trial's score at a rung; None if it is not judged there or did not get there."""
@@ -255,6 +261,8 @@ class Conductor:
             self.broken_by = self.broken_by or error
 
     def _abort_if_all_fail_alike(self) -> None:
+        if sum(trial.status != "running" for trial in self.trials.values()) > NUM_ALIKE:
+            return
         ended = self.ended()
         if len(ended) == NUM_ALIKE and {t.status for t in ended} == {"failed"}:
             errors = {trial.error for trial in ended}

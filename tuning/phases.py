@@ -203,6 +203,10 @@ class Phases:
         """Show the device memory of a trial's process."""
         self._telemetry.reserved(trial, num_bytes)
 
+    def stepped(self) -> None:
+        """Write what has changed, if that is cheap."""
+        self.recorder.catch_up()
+
     def _evaluated(self, trial: Trial) -> None:
         self.recorder.evaluated(trial)
         self._telemetry.evaluated(trial)

@@ -34,6 +34,8 @@ class Progress:
     _occupied: dict[str, float] = field(default_factory=dict, init=False)
     _start_up: float | None = field(default=None, init=False)
     _at_once: int = field(default=0, init=False)
+    _rows: int = field(default=0, init=False)
+    """Training rows that were seen until the last evaluation."""
     _seen: deque[tuple[float, int]] = field(default_factory=deque, init=False)
     """Evaluations of the last minute and one before: (time, training rows seen by then)."""
 
@@ -51,10 +53,11 @@ class Progress:
         if self._start_up is None and trial.trial_id in self._began:
             self._start_up = self.clock() - self._began[trial.trial_id]
 
-    def evaluated(self, trials: Sequence[Trial]) -> None:
-        """Take that one of all trials has shown something."""
-        now, rows = self.clock(), sum(t.evaluations[-1].examples for t in trials if t.evaluations)
-        self._seen.append((now, rows))
+    def evaluated(self, trial: Trial) -> None:
+        """Take the last evaluation of a trial."""
+        now, shown = self.clock(), [evaluation.examples for evaluation in trial.evaluations[-2:]]
+        self._rows += shown[-1] - (shown[0] if len(shown) > 1 else 0)
+        self._seen.append((now, self._rows))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_S:
             self._seen.popleft()
 

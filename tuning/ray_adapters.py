@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _NO_MEMORY = "its node ran out of memory"
 _LONGEST_WAIT_S = 30.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Watcher(Protocol):
@@ -45,6 +46,9 @@ class Watcher(Protocol):
 
     def reserved(self, trial: Trial, num_bytes: int) -> None:
         """Take the most device memory that the process of a trial has held."""
+
+    def stepped(self) -> None:
+        """Do what is due, many times a second."""
 
 
 class _NotSaved:
@@ -92,40 +96,55 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
         self._conductor, self._watcher = conductor, watcher
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Nothing: Tune starts trials as they come, and gives a free process to the newest.
+
+        The oldest that waits, Ray's choice, has a process on its way, which would be killed.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE."""
         trial_id = trial.config[TRIAL_ID]
         if ending := result.get(ENDING):
             self._conductor.end(trial_id, Ending(**json.loads(ending)))
-        elif worker := result.get(WORKER):
+            # At once, not when its function has returned: the next trial, which the conductor has
+            # room for from now on, would get a process of its own meanwhile.
+            return str(TrialScheduler.STOP)
+        goes_on = True
+        if evaluation := result.get(EVALUATION):
+            shown = Evaluation(**json.loads(evaluation))
+            goes_on = self._conductor.report(trial_id, shown)
+        if goes_on:
+            self._pass_on(self._conductor.trials[trial_id], result)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def _pass_on(self, trial: Trial, result: dict[str, Any]) -> None:
+        """Tell of what decides nothing about the trial itself."""
+        if worker := result.get(WORKER):
             process = Worker(**json.loads(worker))
-            self._conductor.tell(
-                lambda known: self._watcher.placed(known, process),
-                self._conductor.trials[trial_id],
-            )
-        elif lowered := result.get(ROWS_AT_ONCE):
+            self._conductor.tell(lambda known: self._watcher.placed(known, process), trial)
+        if lowered := result.get(ROWS_AT_ONCE):
             device, rows = json.loads(lowered)
             self._conductor.rows_at_once[device] = rows
             logger.warning(
                 "%s: a batch does not fit in the memory of %s; from now on %d rows at once, the"
                 " batch size stays",
-                *(trial_id, device, rows),
+                *(trial.trial_id, device, rows),
             )
-        elif (evaluation := result.get(EVALUATION)) and not self._conductor.report(
-            trial_id, Evaluation(**json.loads(evaluation))
-        ):
-            return str(TrialScheduler.STOP)
-        elif reserved := result.get(DEVICE_MEMORY):
-            self._watcher.reserved(self._conductor.trials[trial_id], reserved)
-        return str(TrialScheduler.CONTINUE)
+        if reserved := result.get(DEVICE_MEMORY):
+            self._watcher.reserved(trial, reserved)
 
 
 class LostTrials(_NotSaved, TuneCallback):
-    """Tells the conductor of trials that ended without a word, their process lost too often."""
+    """Tells the conductor of trials that ended without a word, their process lost too often.
 
-    def __init__(self, conductor: Conductor) -> None:
-        """Take the conductor."""
-        self._conductor = conductor
+    Tune's steps are heard here, too: the watcher is told of each.
+    """
+
+    def __init__(self, conductor: Conductor, watcher: Watcher) -> None:
+        """Take the conductor, and who is told of each step."""
+        self._conductor, self._watcher = conductor, watcher
+        self._looked_at = float("-inf")
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -154,6 +173,13 @@ class LostTrials(_NotSaved, TuneCallback):
         So it does where the worker was not free in time for the next trial; the search would wait
         for that one for ever.
         """
+        try:
+            self._watcher.stepped()
+        except OSError as error:  # raised through Ray it would lose its kind
+            self._conductor.broken_by = self._conductor.broken_by or error
+        if time.monotonic() < self._looked_at + _SECONDS_BETWEEN_LOOKS:
+            return  # all trials so far are looked at
+        self._looked_at = time.monotonic()
         for trial in trials:
             if trial.status == RayTrial.ERROR:
                 ending = Ending(status="failed", error="its worker did not become free for it")
@@ -261,7 +287,7 @@ def run_with_ray(
             storage_path=storage_path,
             stop=ConductedStopper(conductor, halt),
             failure_config=tune.FailureConfig(max_failures=max_failures),
-            callbacks=[LostTrials(conductor)],
+            callbacks=[LostTrials(conductor, watcher)],
             verbose=0,
         ),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from results.log import DETAIL
 from results.report.page import write_report
 from results.run import Run
+from training.saving import is_due
 from tuning.board import Board
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_WRITES = 5.0
 """After evaluations, which come many a second where models are small."""
+
+_SHARE_OF_TIME = 0.05
+"""Most of the time that goes into the files that are written whole: they grow with the trials."""
 
 
 @dataclass(kw_only=True)
@@ -54,6 +58,10 @@ class Recorder:
     """Spent by earlier starts of the same search."""
     _began: float = field(default_factory=time.monotonic)
     _written: float = float("-inf")
+    _write_s: float = 0.0
+    """Seconds that the last write took."""
+    _has_changes: bool = False
+    """Whether a trial has begun or ended since."""
     _board: Board = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +74,7 @@ class Recorder:
         self.run.append_evaluation(evaluation_row(trial.trial_id, evaluation))
         self._board.evaluated(trial)
         if self.progress:
-            self.progress.evaluated(self.trials)
+            self.progress.evaluated(trial)
         if time.monotonic() >= self._written + _SECONDS_BETWEEN_WRITES:
             self.write()
 
@@ -88,7 +96,7 @@ class Recorder:
 
     def changed(self, trial: Trial) -> None:
         """Take the beginning or the end of a trial."""
-        if trial not in self.trials:
+        if not any(known is trial for known in reversed(self.trials)):
             self.trials.append(trial)
             self.trials.sort(key=lambda t: int(t.trial_id[1:]))
         if trial.status == "running":
@@ -101,13 +109,29 @@ class Recorder:
         if self.progress:
             took = self.progress.began if trial.status == "running" else self.progress.ended
             took(trial)
-        self.write()
+        self.run.append_trial(self._searched, trial.row())
+        self._has_changes = True
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Write what is written whole, if it has changed and that is cheap; called often."""
+        since = time.monotonic() - self._written
+        if self._has_changes and is_due(
+            since_s=since, last_write_s=self._write_s, share=_SHARE_OF_TIME
+        ):
+            self.write()
 
     def write(self) -> None:
         """Bring `trials.csv` and `search.json` up to what is known."""
-        self.run.write_trials(tuple(self.configuration.search.space), map(Trial.row, self.trials))
+        began = time.monotonic()
+        self.run.write_trials(self._searched, map(Trial.row, self.trials))
         self.run.write_record(self.record())
         self._written = time.monotonic()
+        self._write_s, self._has_changes = self._written - began, False
+
+    @property
+    def _searched(self) -> tuple[str, ...]:
+        return tuple(self.configuration.search.space)
 
     def finish(self, status: str) -> None:
         """Write the final state, completed, interrupted or aborted, and the report."""

@@ -132,7 +132,7 @@ class Simulation:
             0, 0.03
         )
         goes_on = conductor.report(trial.trial_id, evaluation(point, score, seconds=total))
-        self.progress.evaluated(self.trials)
+        self.progress.evaluated(trial)
         if goes_on and point >= self.plan.budget:
             conductor.end(trial.trial_id, Ending(status="completed", seconds=total))
             goes_on = False
