@@ -9,7 +9,11 @@ FAULT_KILLS ?= 20
 FUZZ_INPUTS ?= 475
 FUZZ_PROCESSES ?= 25
 
-.PHONY: help demo install check-install test test-slow faults fuzz soak pictures audit lint format ci-search clean
+# Real rows and IndoBERT's architecture where they lie beside the checkout, else the sample alone.
+BENCH_DATA ?= $(firstword $(wildcard ../shared/data/severity_tweets.csv) sample)
+BENCH_ARCHITECTURE ?= $(wildcard ../shared/models/indobert-base-p1-architecture)
+
+.PHONY: help demo install check-install test test-slow faults fuzz soak bench pictures audit lint format ci-search clean
 .NOTPARALLEL:
 
 help:
@@ -21,6 +25,7 @@ help:
 	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (an hour)"
 	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
 	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
+	@echo "make bench      how fast: beside the Trainer, and 2,000 trials (half an hour)"
 	@echo "make pictures   README's pictures again, of a search on the bundled sample"
 	@echo "make audit      known vulnerabilities of the installed packages, where the list is reached"
 	@echo "make lint       ruff and mypy"
@@ -45,6 +50,7 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 EXTRAS_run := [dashboard]
 EXTRAS_node := [dashboard,s3]
 EXTRAS_test := [dashboard,test]
+EXTRAS_bench := [dashboard,bench]
 EXTRAS_lint := [lint]
 EXTRAS_audit := [audit]
 .PRECIOUS: $(VENV)/.installed-%
@@ -82,6 +88,11 @@ fuzz: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-run
 	@$(BIN)/python -m benchmarks.soak
+
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m benchmarks.throughput --data $(BENCH_DATA) \
+	    $(if $(BENCH_ARCHITECTURE),--architecture $(BENCH_ARCHITECTURE))
+	@$(BIN)/python -m benchmarks.scale
 
 pictures: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.pictures

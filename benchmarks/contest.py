@@ -6,8 +6,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from transformers import AutoTokenizer
 
+from training.config import TINY
+from training.model import load_tokenizer
+from training.tokens import encode
 from training.weights import class_weights
 from tuning.config import Configuration
 from tuning.preparation import prepare_search
@@ -26,6 +32,8 @@ class Contest:
     directory: Path
     epochs: int
     seed: int
+    name: str
+    """Of the model; `tiny`, or a directory whose weights are drawn anew."""
     with_asha: bool
     """Whether weak trials are ended early, by each side's ASHA."""
     num_labels: int
@@ -48,11 +56,19 @@ class Contest:
 
     def configuration(self) -> Configuration:
         """The same search as our command takes it."""
-        return _configuration(self.directory / "rows.csv", self.epochs, self.seed, self.with_asha)
+        return _configuration(
+            self.directory / "rows.csv", self.name, self.epochs, self.seed, self.with_asha
+        )
 
     def rows(self, part: str) -> pd.DataFrame:
         """Columns `text` and `label` (a number) of `train` or `validation`."""
         return pd.read_json(self.directory / f"{part}.jsonl", lines=True)
+
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Word pieces of each training row."""
+        tokenizer = AutoTokenizer.from_pretrained(self.model)
+        texts = self.rows("train")["text"].tolist()
+        return encode(tokenizer, texts, max_length=self.max_length).lengths
 
     def save(self, path: Path) -> None:
         """Write it where `load` reads it."""
@@ -69,7 +85,13 @@ def load(path: Path) -> Contest:
 
 
 def make_contest(
-    table: pd.DataFrame, directory: Path, *, epochs: int, seed: int, with_asha: bool
+    table: pd.DataFrame,
+    directory: Path,
+    *,
+    epochs: int,
+    seed: int,
+    with_asha: bool,
+    model: str = TINY,
 ) -> Contest:
     """Clean and split rows as a search does, learn the vocabulary, write all of it down.
 
@@ -79,15 +101,19 @@ def make_contest(
         epochs: passes of each trial.
         seed: of splits and trainings.
         with_asha: whether trials may be ended early.
+        model: `tiny`, or a directory.
     """
     directory.mkdir(parents=True)
     table.to_csv(directory / "rows.csv", index=False)
-    configuration = _configuration(directory / "rows.csv", epochs, seed, with_asha)
+    configuration = _configuration(directory / "rows.csv", model, epochs, seed, with_asha)
     tokenizer_directory = directory / "model"
     prepared = prepare_search(
         configuration, tokenizer_directory=tokenizer_directory, num_threads=CPU_THREADS
     )
     prepared.search_data.encoder.config.save_pretrained(tokenizer_directory)
+    load_tokenizer(configuration.model, tiny=tokenizer_directory).save_pretrained(
+        tokenizer_directory
+    )
     for part in (prepared.data.train, prepared.data.validation):
         name = "train" if part is prepared.data.train else "validation"
         rows = pd.DataFrame({"text": part.texts, "label": part.labels})
@@ -98,6 +124,7 @@ def make_contest(
         directory=directory,
         epochs=epochs,
         seed=seed,
+        name=model,
         with_asha=with_asha,
         num_labels=len(labels),
         max_length=configuration.model.max_length,
@@ -106,11 +133,13 @@ def make_contest(
     )
 
 
-def _configuration(path: Path, epochs: int, seed: int, with_asha: bool) -> Configuration:
+def _configuration(
+    path: Path, model: str, epochs: int, seed: int, with_asha: bool
+) -> Configuration:
     return build(
         {
             "data": {"path": str(path)},
-            "model": {"name": "tiny"},
+            "model": {"name": model, "weights": "random"},
             "training": {
                 "epochs": epochs,
                 "learning_rate": LEARNING_RATES[0],

@@ -60,7 +60,11 @@ class _Weighted(Trainer):
     weights: tuple[float, ...]
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         labels = inputs.pop("labels")
         outputs = model(**inputs)
@@ -69,11 +73,24 @@ class _Weighted(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
-class _Moments(TrainerCallback):
-    """Writes down when each training began and ended, and where."""
+class _Counting(DataCollatorWithPadding):
+    """Notes how much it pads."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    padded = 0
+    pieces = 0
+
+    def __call__(self, features: list[dict[str, Any]]) -> Any:
+        batch = super().__call__(features)
+        self.padded += batch["attention_mask"].numel()
+        self.pieces += int(batch["attention_mask"].sum())
+        return batch
+
+
+class _Moments(TrainerCallback):
+    """Writes down when each training began and ended, where, and how much was padded."""
+
+    def __init__(self, file: Path, collator: _Counting | None) -> None:
+        self._file, self._collator = file, collator
         self._began = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -85,10 +102,11 @@ class _Moments(TrainerCallback):
             "process": str(os.getpid()),
             "began": self._began,
             "ended": time.time(),
-            "score": scores[-1],
+            "score": scores[-1] if scores else None,
             "epochs": state.epoch,
             "learning_rate": args.learning_rate,
             "batch_size": args.per_device_train_batch_size,
+            "padding": self._collator and self._collator.padded / max(self._collator.pieces, 1),
         }
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -105,18 +123,7 @@ def search_with_trainer(contest: Contest, *, tuned: bool) -> list[dict[str, Any]
         As `benchmarks.sides.search_with_ours`; without those that ASHA ended.
     """
     moments = contest.directory / f"moments-{time.time_ns()}.jsonl"
-    training = _Rows(contest, "train", padded=not tuned)
-    tokenizer = AutoTokenizer.from_pretrained(contest.model)
-    trainer = _Weighted(
-        model_init=lambda: _build(contest.model),
-        args=_arguments(contest, tuned=tuned),
-        train_dataset=training,
-        eval_dataset=_Rows(contest, "validation", padded=not tuned),
-        data_collator=DataCollatorWithPadding(tokenizer) if tuned else None,
-        compute_metrics=_scores,
-        callbacks=[_Moments(moments)],
-    )
-    trainer.weights = contest.class_weights
+    trainer = make_trainer(contest, tuned=tuned, moments=moments)
     settings: dict[str, Any] = {"reuse_actors": True} if tuned else {}
     if contest.with_asha:
         settings["scheduler"] = ASHAScheduler(
@@ -144,7 +151,39 @@ def search_with_trainer(contest: Contest, *, tuned: bool) -> list[dict[str, Any]
     )
     lines = moments.read_text(encoding="utf-8").splitlines() if moments.exists() else []
     trials = [json.loads(line) for line in lines]
-    return [trial | {"rows": round(trial.pop("epochs") * len(training))} for trial in trials]
+    whole = contest.max_length / float(contest.lengths().mean())
+    num_rows = len(contest.rows("train"))
+    return [
+        trial
+        | {
+            "rows": round(trial.pop("epochs") * num_rows),
+            "padding": trial["padding"] or whole,
+        }
+        for trial in trials
+    ]
+
+
+def make_trainer(contest: Contest, *, tuned: bool, moments: Path, **arguments: Any) -> Trainer:
+    """The Trainer of one side.
+
+    Args:
+        contest: rows and model.
+        tuned: as for `search_with_trainer`.
+        moments: file that lines about its trainings are appended to.
+        arguments: of `TrainingArguments`, in place of the side's.
+    """
+    collator = _Counting(AutoTokenizer.from_pretrained(contest.model)) if tuned else None
+    trainer = _Weighted(
+        model_init=lambda: _build(contest.model),
+        args=_arguments(contest, tuned=tuned, **arguments),
+        train_dataset=_Rows(contest, "train", padded=not tuned),
+        eval_dataset=_Rows(contest, "validation", padded=not tuned),
+        data_collator=collator,
+        compute_metrics=_scores,
+        callbacks=[_Moments(moments, collator)],
+    )
+    trainer.weights = contest.class_weights
+    return trainer
 
 
 def _build(model: Path) -> PreTrainedModel:
@@ -154,27 +193,28 @@ def _build(model: Path) -> PreTrainedModel:
     return built
 
 
-def _arguments(contest: Contest, *, tuned: bool) -> TrainingArguments:
+def _arguments(contest: Contest, *, tuned: bool, **changes: Any) -> TrainingArguments:
     better: dict[str, Any] = {
         "train_sampling_strategy": "group_by_length",
         "per_device_eval_batch_size": 128,
         "bf16": torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         "optim": "adamw_torch_fused",
     }
-    return TrainingArguments(
-        output_dir=str(contest.directory / "trainer"),
-        num_train_epochs=contest.epochs,
-        warmup_steps=contest.warmup_share,
-        weight_decay=0.01,
-        seed=contest.seed,
-        use_cpu=not torch.cuda.is_available(),
-        eval_strategy="epoch",
-        save_strategy="no",
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        **(better if tuned else {"per_device_eval_batch_size": 32}),
-    )
+    settings: dict[str, Any] = {
+        "output_dir": str(contest.directory / "trainer"),
+        "num_train_epochs": contest.epochs,
+        "warmup_steps": contest.warmup_share,
+        "weight_decay": 0.01,
+        "seed": contest.seed,
+        "use_cpu": not torch.cuda.is_available(),
+        "eval_strategy": "epoch",
+        "per_device_eval_batch_size": 32,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    return TrainingArguments(**(settings | (better if tuned else {}) | changes))
 
 
 def _scores(prediction: EvalPrediction) -> dict[str, float]:

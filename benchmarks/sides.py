@@ -18,8 +18,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from benchmarks.contest import Contest, load
 from benchmarks.peers import search_with_trainer
+from training.batches import order_batches
 
 _LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
 
@@ -37,7 +41,7 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
 
     Returns:
         A trial each: `began`, `ended` (seconds since 1970) of its training, `process`, `score`,
-        `rows` seen.
+        `rows` seen, `padding` (word pieces with it over those without).
     """
     import ray
 
@@ -49,7 +53,7 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
     rows = recorder.run.read_trials()
     spans = _spans(Path(os.environ["RAY_TMPDIR"]))
     assert len(spans) == len(rows), (len(spans), len(rows))
-    trials = []
+    trials, lengths = [], contest.lengths()
     for row in rows:
         process, began, ended = spans[row["trial_id"]]
         # The training proper lies at the end of what the worker does for a trial.
@@ -62,9 +66,17 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
                 "rows": int(row["examples"]),
                 "learning_rate": float(row["learning_rate"]),
                 "batch_size": int(row["batch_size"]),
+                "padding": _padding(lengths, int(row["batch_size"])),
             }
         )
     return trials
+
+
+def _padding(lengths: npt.NDArray[np.int64], batch_size: int) -> float:
+    """Word pieces of an epoch's batches, padding included, over those of the rows."""
+    batches = order_batches(lengths, batch_size=batch_size, seed=0, epoch=0)
+    padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
+    return padded / float(lengths.sum())
 
 
 def _spans(logs: Path) -> dict[str, tuple[str, float, float]]:

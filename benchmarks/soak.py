@@ -9,27 +9,24 @@ from training.command import DONE, interrupts_end_at_once, run_command
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
 
-import csv
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.looks import MIB, pace, size, watch
 from benchmarks.machine import describe_machine
 from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
 from training.options import OptionParser
 
-_SECONDS_BETWEEN_LOOKS = 0.25
 _SEARCH = (
     *("--search.scheduler", "none", "--search.confirm_replicates", "0"),
     *("--training.epochs", "1", "--search.evaluations_per_epoch", "2"),
@@ -37,30 +34,10 @@ _SEARCH = (
     *("--search.space", "{learning_rate: {log_uniform: [1e-3, 4e-3]}}"),
 )
 _PROMISE = re.compile(r"at most ([\d,]+) MiB at the peak")
-_MIB = 2**20
 
 
 class SoakError(RuntimeError):
     """The search that is watched failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """A search at one moment."""
-
-    trials: int
-    """That have ended."""
-    seconds: float
-    driver_mib: float
-    """Resident set."""
-    workers_mib: tuple[float, ...]
-    """Resident set of each process that trials run in."""
-    processes: int
-    """Of the search and its Ray."""
-    run_kib: float
-    """Files of the run, without Ray's own state."""
-    ray_kib: float
-    """Ray's own state of the trials, which the search removes."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,7 +85,7 @@ def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=said, stderr=said)
         tree = psutil.Process(process.pid)
-        looks, peak, family = _watch(tree, directory / "soak", marks)
+        looks, peak, family = watch(tree, directory / "soak", marks)
         code = process.wait()
         said.seek(0)
         if code != DONE:
@@ -117,80 +94,11 @@ def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
     return {
         "looks": [asdict(look) for look in looks],
         "promised_mib": int(promise[1].replace(",", "")),
-        "peak_mib": round(peak / _MIB, 1),
-        "end_mib": round(_size(directory / "soak") / _MIB, 1),
-        "seconds_a_trial": _pace(looks),
+        "peak_mib": round(peak / MIB, 1),
+        "end_mib": round(size(directory / "soak") / MIB, 1),
+        "seconds_a_trial": pace(looks),
         "processes_left": len(left),
     }
-
-
-def _watch(
-    driver: psutil.Process, run: Path, marks: Sequence[int]
-) -> tuple[list[Look], int, list[psutil.Process]]:
-    """Looks at the marks, most bytes on disk, and every process that was seen."""
-    looks: list[Look] = []
-    peak, began, family = 0, time.monotonic(), {driver}
-    while driver.is_running() and driver.status() != psutil.STATUS_ZOMBIE:
-        try:
-            children = driver.children(recursive=True)
-            family.update(children)
-            peak = max(peak, _size(run))
-            ended = _num_ended(run / "trials.csv")
-            if len(looks) < len(marks) and ended >= marks[len(looks)]:
-                looks.append(_look(driver, children, run, ended, time.monotonic() - began))
-        except psutil.NoSuchProcess:
-            continue  # it ended while it was looked at
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return looks, peak, list(family - {driver})
-
-
-def _look(
-    driver: psutil.Process,
-    children: Sequence[psutil.Process],
-    run: Path,
-    ended: int,
-    seconds: float,
-) -> Look:
-    workers = [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
-    return Look(
-        trials=ended,
-        seconds=round(seconds, 1),
-        driver_mib=_resident(driver),
-        workers_mib=tuple(sorted(_resident(worker) for worker in workers)),
-        processes=1 + len(children),
-        run_kib=round((_size(run) - _size(run / ".ray")) / 1024, 1),
-        ray_kib=round(_size(run / ".ray") / 1024, 1),
-    )
-
-
-def _resident(process: psutil.Process) -> float:
-    return round(float(process.memory_info().rss) / _MIB, 1)
-
-
-def _size(directory: Path) -> int:
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += (Path(folder) / name).lstat().st_size
-            except FileNotFoundError:
-                continue
-    return total
-
-
-def _num_ended(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(row["status"] != "running" for row in csv.DictReader(file))
-
-
-def _pace(looks: Sequence[Look]) -> float | None:
-    """Seconds a trial from the first look to the last, so without the start."""
-    if len(looks) < 2:
-        return None
-    first, last = looks[0], looks[-1]
-    return round((last.seconds - first.seconds) / (last.trials - first.trials), 3)
 
 
 def as_table(figures: Mapping[str, Any]) -> str:

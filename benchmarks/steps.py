@@ -1,8 +1,20 @@
-"""One optimizer step of ours beside a bare PyTorch loop over the same batches."""
+"""`python -m benchmarks.steps`: one optimizer step of ours beside a bare PyTorch loop's.
 
+Both take the same batches; ours makes them as it goes, the bare loop finds them made. It is the
+limit for one process that runs the models of transformers as they are.
+"""
+
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
+import json
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -12,21 +24,72 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, set_seed
 
 from training.batches import Batch, to_device, training_batches
-from training.config import TrainingConfig
+from training.config import SAMPLE, TINY, TrainingConfig
+from training.device import most_reserved_memory, training_device, uses_bfloat16
 from training.finetune import Task
 from training.optimizer import learning_rate_after
+from training.options import OptionParser
 from training.resident import Resident
 from training.schedule import schedule_of
 from training.weights import class_weights
+from tuning.preparation import prepare_search
+from tuning.start import build
+
+_WARM_UP = 2
+"""Turns that are not counted; where there is a GPU, steps are captured in the second."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(prog="python -m benchmarks.steps", description=__doc__)
+    parser.add_argument("--data", default=SAMPLE, metavar="FILE", help="rows with columns as ours")
+    parser.add_argument("--model", default=TINY, metavar="DIR", help="drawn anew, or `tiny`")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows a step")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="of one turn")
+    parser.add_argument("--alone", action="store_true", help="without the bare loop")
+    parser.add_argument("--plain", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each")
+    options = parser.parse(arguments)
+    torch.set_num_threads(options.threads)
+    configuration = build(
+        {
+            "data": {"path": options.data},
+            "model": {"name": options.model, "weights": "random"},
+            "training": {"batch_size": options.batch_size, "warmup_steps": 0.1, "epochs": 3},
+        }
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        prepared = prepare_search(
+            configuration,
+            tokenizer_directory=Path(directory) / "tokenizer",
+            num_threads=options.threads,
+        )
+        found = compare_steps(
+            prepared.search_data.task(0),
+            configuration.training,
+            num_steps=options.steps,
+            num_repeats=options.repeats,
+            bfloat16=uses_bfloat16(configuration.training),
+            captures=not options.plain,
+            alone=options.alone,
+        )
+    name = options.model if options.model == TINY else Path(options.model).resolve().name
+    print(json.dumps({"model": name, "threads": options.threads, **found}))
+    return DONE
 
 
 def compare_steps(
-    task: Task, training: TrainingConfig, *, num_steps: int, num_repeats: int, bfloat16: bool
+    task: Task,
+    training: TrainingConfig,
+    *,
+    num_steps: int,
+    num_repeats: int,
+    bfloat16: bool,
+    captures: bool = True,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Milliseconds a step, ours and a bare loop's, measured in turns.
-
-    Ours makes its batches as it goes; the bare loop finds them made, which is the limit for one
-    process that runs the model of transformers as it is.
 
     Args:
         task: rows and model.
@@ -34,10 +97,13 @@ def compare_steps(
         num_steps: of one turn, after as many of warming up.
         num_repeats: turns of each.
         bfloat16: whether forward passes compute in it.
+        captures: whether our steps run as CUDA graphs where there is a GPU.
+        alone: whether the bare loop is left out.
 
     Returns:
         `ours` and `bare` ({`ms`, `spread`}: mean and standard deviation over the turns), `ratio`
-        (ours over bare), `rows` and `pieces` a step.
+        (ours over bare), `rows`, `pieces` and `padded_pieces` a step, `parameters`,
+        `device_mib` (most that torch held; None without a GPU).
     """
     schedule = schedule_of(training, len(task.train))
     assert 2 * num_steps <= schedule.total_steps, "too few rows"
@@ -50,40 +116,45 @@ def compare_steps(
         )
 
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
-    lent = Resident().lent(
+    lent = Resident(captures=captures).lent(
         encoder,
         seed=training.seed,
         most_pieces=task.model.max_length,
         pad_token_id=pad_token_id,
     )
-    bare = _Bare(encoder.build(training.seed), training, weights, bfloat16=bfloat16)
     made: list[Batch] = list(islice(batches(), num_steps))
+    rates = [learning_rate_after(step, training, schedule) for step in range(1, num_steps + 1)]
     with lent as stepper:
         stepper.begin(training, weights, bfloat16=bfloat16)
         set_seed(training.seed)
 
         def ours() -> None:
-            for number, batch in enumerate(islice(batches(), num_steps)):
-                rate = learning_rate_after(number + 1, training, schedule)
+            for batch, rate in zip(batches(), rates, strict=False):
                 stepper.step(batch, learning_rate=rate)
 
-        def theirs() -> None:
-            for number, batch in enumerate(made):
-                bare.step(batch, learning_rate_after(number + 1, training, schedule))
+        runs = {"ours": ours}
+        if not alone:
+            bare = _Bare(encoder.build(training.seed), training, weights, bfloat16=bfloat16)
 
-        turns: dict[str, list[float]] = {"ours": [], "bare": []}
-        for turn in range(num_repeats + 1):
-            for name, run in (("ours", ours), ("bare", theirs)):
+            def theirs() -> None:
+                for batch, rate in zip(made, rates, strict=True):
+                    bare.step(batch, rate)
+
+            runs["bare"] = theirs
+        turns: dict[str, list[float]] = {name: [] for name in runs}
+        for turn in range(_WARM_UP + num_repeats):
+            for name, run in runs.items():
                 seconds = _timed(run)
-                if turn:  # the first one warms up, and captures where there is a GPU
+                if turn >= _WARM_UP:
                     turns[name].append(1000 * seconds / num_steps)
+    ratios = [one / other for one, other in zip(turns["ours"], turns.get("bare", []), strict=False)]
     return {
         **{name: {"ms": mean(ms), "spread": stdev(ms)} for name, ms in turns.items()},
-        "ratio": mean(turns["ours"]) / mean(turns["bare"]),
-        "ratio_spread": stdev(
-            [one / other for one, other in zip(turns["ours"], turns["bare"], strict=True)]
-        ),
+        "ratio": mean(ratios) if ratios else None,
+        "ratio_spread": stdev(ratios) if ratios else None,
         "rows": training.batch_size,
+        "parameters": sum(p.numel() for p in stepper.model.parameters()),
+        "device_mib": None if (most := most_reserved_memory()) is None else most / 2**20,
         "pieces": float(np.mean([batch["attention_mask"].sum() for batch in made])),
         "padded_pieces": float(np.mean([batch["input_ids"].numel() for batch in made])),
     }
@@ -95,7 +166,7 @@ class _Bare:
     def __init__(
         self, model: PreTrainedModel, training: TrainingConfig, weights: Any, *, bfloat16: bool
     ) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = training_device()
         self._model = model.to(self._device).train()  # type: ignore[arg-type]
         self._weights = torch.tensor(weights, dtype=torch.float32, device=self._device)
         self._optimizer = torch.optim.AdamW(
@@ -108,7 +179,7 @@ class _Bare:
         self._optimizer.param_groups[0]["lr"] = learning_rate
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
             logits = self._model(batch["input_ids"], batch["attention_mask"]).logits
-        cross_entropy(logits.float(), batch["labels"], weight=self._weights).backward()
+        cross_entropy(logits.float(), batch["labels"], weight=self._weights).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._limit)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -122,3 +193,7 @@ def _timed(run: Callable[[], None]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

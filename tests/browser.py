@@ -81,5 +81,5 @@ def opened(
         page.close()
     kept = (own, "data:", "blob:")  # the latter are made by the page itself
     assert [url for url in found.requests if not url.startswith(kept)] == []
-    assert found.messages == []
-    assert found.dialogs == []
+    assert found.messages == [], found.messages
+    assert found.dialogs == [], found.dialogs

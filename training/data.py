@@ -145,7 +145,7 @@ def prepare(config: DataConfig) -> PreparedData:
         ),
         summary=DataSummary(
             path=config.path,
-            sha256=sha256_of(_file(config)),
+            sha256=sha256_of(file_of(config.path)),
             rows=len(assigned),
             kept=len(splits),
             dropped={reason: divided.reasons.count(reason) for reason in named},
@@ -167,7 +167,7 @@ def open_test(config: DataConfig, *, sha256: str) -> OpenedTest:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
     """
     divided = _divide(config)
-    found = sha256_of(_file(config))
+    found = sha256_of(file_of(config.path))
     if found != sha256:
         raise InputError(
             f"data {config.path}: its SHA-256 is {found[:12]}..., but was {sha256[:12]}... when the"
@@ -191,17 +191,18 @@ def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
     return np.where(np.isinf(values), np.nan, values)
 
 
-def _file(config: DataConfig) -> Path:
-    if config.path == SAMPLE:
+def file_of(path: str) -> Path:
+    """The file at `data.path`; what is behind a URI is fetched first."""
+    if path == SAMPLE:
         return Path(__file__).parent / "sample" / "sample.csv"
-    if is_uri(config.path):
-        return local_copy(config.path)
-    path = Path(config.path)
-    return path.expanduser() if path.parts[:1] == ("~",) else path
+    if is_uri(path):
+        return local_copy(path)
+    local = Path(path)
+    return local.expanduser() if local.parts[:1] == ("~",) else local
 
 
 def _divide(config: DataConfig) -> _Divided:
-    table = clean(read_table(_file(config)), config)
+    table = clean(read_table(file_of(config.path)), config)
     groups = group_rows(table.rows, config)
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:

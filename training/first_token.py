@@ -113,7 +113,7 @@ def _is_the_same(model: PreTrainedModel, layer: Any) -> bool:
         "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]], device=device),
     }
     was_training = model.training
-    model.eval()
+    model.train(False)
     try:
         with torch.no_grad():
             whole = model(**batch).logits

@@ -35,6 +35,8 @@ class _Start:
 class Resident:
     """One built model of one encoder, lent to one training at a time."""
 
+    captures: bool = True
+    """Whether steps run as CUDA graphs where there is a GPU; else each as it is, for debugging."""
     _of: str = field(default="", init=False)
     """Digest of the encoder."""
     _stepper: Stepper | None = field(default=None, init=False)
@@ -83,7 +85,7 @@ class Resident:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        if self._graphs is None and training_device().type == "cuda":
+        if self.captures and self._graphs is None and training_device().type == "cuda":
             self._graphs = CudaGraphs()
         with self._graphs.at_work() if self._graphs else nullcontext():
             yield

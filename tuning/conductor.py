@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from results.levels import mean_of_last_two, score_at
 from training.metrics import Evaluation
-from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.proposers import Proposer, num_requested
-from tuning.rungs import EvaluationPlan, goes_on, is_judged_at
+from tuning.rungs import EvaluationPlan, goes_on
 from tuning.space import default_point, with_parameters
+from tuning.standings import Standings
 from tuning.trials import Ending, Status, StoppedBy, Trial, in_order, trial_name
 
 NUM_ALIKE = 3
@@ -67,13 +66,16 @@ class Conductor:
     """What kept the run from being mirrored."""
     interrupted_at: float | None = None
     """On the clock of `time.monotonic`."""
-    _scores: dict[int, dict[str, float | None]] = field(default_factory=dict, init=False)
-    """By rung and trial; those of ended trials hold for good."""
+    _standings: Standings = field(init=False)
     _live: set[str] = field(default_factory=set, init=False)
     _halted: set[str] = field(default_factory=set, init=False)
     """Live trials that have said that they end, to be finished by a resume."""
     _gone: set[str] = field(default_factory=set, init=False)
     """Those of them whose worker is free again."""
+
+    def __post_init__(self) -> None:
+        """Begin without a score."""
+        self._standings = Standings(plan=self.plan, num_rows=self.num_rows)
 
     def next_trial(self) -> Trial | Wait:
         """The next trial to start; `wait` while all slots are taken."""
@@ -86,7 +88,7 @@ class Conductor:
         trial = self.waiting.pop(0) if self.waiting else self._new_trial()
         self.trials[trial.trial_id] = trial
         self._live.add(trial.trial_id)
-        self.tell(self.on_change, trial)
+        self.heed(lambda: self.on_change(trial))
         return trial
 
     def interrupt(self) -> None:
@@ -135,7 +137,7 @@ class Conductor:
         if evaluation.examples <= before:
             return True  # a restarted trial shows again what is known
         trial.evaluations.append(evaluation)
-        self.tell(self.on_evaluation, trial)
+        self.heed(lambda: self.on_evaluation(trial))
         self.proposer.observe(trial)
         return self._decide(trial)
 
@@ -222,28 +224,11 @@ class Conductor:
         return all(self._survives_at(rung, trial) for rung in reached)
 
     def _survives_at(self, rung: int, trial: Trial) -> bool:
-        own = self._score(trial, rung)
+        own = self._standings.score(trial, rung)
         if own is None:
             return True
-        known = self._scores.setdefault(rung, {})
-        for other in self.trials.values():
-            if other.trial_id not in known or other.status == "running":
-                known[other.trial_id] = self._score(other, rung)
-        scores = [score for score in known.values() if score is not None]
+        scores = self._standings.at(rung, self.trials.values())
         return goes_on(own, scores, self.configuration.search)
-
-    def _score(self, trial: Trial, rung: int) -> float | None:
-        """A trial's score at a rung; None if it is not judged there or did not get there."""
-        if trial.status in ("failed", "diverged") or not self._is_judged(trial, rung):
-            return None
-        reached = score_at(trial.curve, rung, budget=self.plan.budget)
-        if reached is None and trial.stopped_by == "patience":
-            # It would not have become better.
-            return mean_of_last_two([score for _, score in trial.curve])
-        return reached
-
-    def _is_judged(self, trial: Trial, rung: int) -> bool:
-        return is_judged_at(rung, trial.training, schedule_of(trial.training, self.num_rows))
 
     def _conclude(self, trial: Trial, status: Status) -> None:
         trial.status = status
@@ -251,12 +236,12 @@ class Conductor:
             trial.seconds = trial.evaluations[-1].seconds
         self._live.discard(trial.trial_id)
         self.proposer.conclude(trial)
-        self.tell(self.on_change, trial)
+        self.heed(lambda: self.on_change(trial))
 
-    def tell(self, listener: Listener, trial: Trial) -> None:
-        """Call a listener; one that cannot write ends the phase."""
+    def heed(self, work: Callable[[], None]) -> None:
+        """Let something be written down; an error of it ends the phase."""
         try:
-            listener(trial)
+            work()
         except OSError as error:  # raised through Ray it would lose its kind
             self.broken_by = self.broken_by or error
 

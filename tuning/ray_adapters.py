@@ -122,7 +122,7 @@ class ConductedScheduler(_NotSaved, FIFOScheduler):
         """Tell of what decides nothing about the trial itself."""
         if worker := result.get(WORKER):
             process = Worker(**json.loads(worker))
-            self._conductor.tell(lambda known: self._watcher.placed(known, process), trial)
+            self._conductor.heed(lambda: self._watcher.placed(trial, process))
         if lowered := result.get(ROWS_AT_ONCE):
             device, rows = json.loads(lowered)
             self._conductor.rows_at_once[device] = rows
@@ -173,10 +173,7 @@ class LostTrials(_NotSaved, TuneCallback):
         So it does where the worker was not free in time for the next trial; the search would wait
         for that one for ever.
         """
-        try:
-            self._watcher.stepped()
-        except OSError as error:  # raised through Ray it would lose its kind
-            self._conductor.broken_by = self._conductor.broken_by or error
+        self._conductor.heed(self._watcher.stepped)
         if time.monotonic() < self._looked_at + _SECONDS_BETWEEN_LOOKS:
             return  # all trials so far are looked at
         self._looked_at = time.monotonic()

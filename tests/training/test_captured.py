@@ -173,28 +173,17 @@ def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -
     steps = resident._stepper and resident._stepper._captured
     assert steps is not None
     assert steps.num_graphs > 0
-    steps.is_refused = True
-    steps.forget()
-    plain = _tuned(task, resident, **settings)
+    plain = _tuned(task, Resident(captures=False), **settings)
     for one, other in zip(captured.evaluations, plain.evaluations, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
 
 
 @on_a_gpu
 def test_captured_trainings_score_as_plain_ones_over_five_seeds(task: Task) -> None:
-    def scores(*, refused: bool) -> list[float]:
-        found = []
-        for seed in range(5):
-            resident = Resident()
-            if refused:
-                _tuned(task, resident, epochs=1)
-                steps = resident._stepper and resident._stepper._captured
-                assert steps is not None
-                steps.is_refused = True
-                steps.forget()
-            found.append(_tuned(task, resident, seed=seed).evaluations[-1].f1_macro)
-        return found
+    def scores(*, captures: bool) -> list[float]:
+        tuned = [_tuned(task, Resident(captures=captures), seed=seed) for seed in range(5)]
+        return [training.evaluations[-1].f1_macro for training in tuned]
 
-    captured, plain = scores(refused=False), scores(refused=True)
+    captured, plain = scores(captures=True), scores(captures=False)
     error = np.std(np.subtract(captured, plain), ddof=1) / np.sqrt(5)
     assert abs(np.mean(captured) - np.mean(plain)) <= 2 * error + 1e-9

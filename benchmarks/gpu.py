@@ -1,0 +1,285 @@
+"""`python -m benchmarks.gpu`: how fast a GPU trains, beside the Trainer and its own limits.
+
+For a model of IndoBERT's size; its weights may be random. Without a GPU it does the same on the
+CPU, which shows that it works, and nothing about a GPU.
+
+The roofline of a step is the longer of two times: the optimizer's traffic (28 bytes a parameter:
+gradient read, weight and both moments read and written, float32) at the measured bandwidth, and the
+operations of forward and backward pass (6 a parameter outside the embeddings and a word piece) at
+the measured rate of matrix products.
+"""
+
+from training.command import DONE, interrupts_end_at_once, run_command
+
+if __name__ == "__main__":
+    interrupts_end_at_once()  # while the libraries below are loaded
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks.contest import Contest, make_contest
+from benchmarks.machine import describe_machine
+from benchmarks.numbers import whole_numbers
+from benchmarks.peers import make_trainer
+from evaluation.streams import open_output
+from training.config import SAMPLE, TINY
+from training.data import file_of
+from training.device import training_device
+from training.errors import TrainingStoppedError
+from training.finetune import Task, finetune
+from training.options import OptionParser
+from training.resident import Resident
+from tuning.config import Configuration
+from tuning.preparation import prepare_search
+from tuning.start import build
+
+_BYTES_A_PARAMETER = 28
+_OPERATIONS_A_PARAMETER = 6
+_FAITHFUL_STEPS = 200
+
+
+class GpuError(RuntimeError):
+    """A part of the measurement failed."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = OptionParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--data", default=SAMPLE, metavar="FILE", help="rows with columns as ours")
+    parser.add_argument("--model", default=TINY, metavar="DIR", help="drawn anew, or `tiny`")
+    parser.add_argument("--batch-sizes", default="8,16,32", metavar="N,...", help="rows a step")
+    parser.add_argument("--at-once", default="1,2,4,8", metavar="N,...", help="trials on a card")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="of one turn")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="for equal scores")
+    parser.add_argument("--pretrained", metavar="DIR", help="a model to run a whole search with")
+    parser.add_argument(
+        "--output", default="benchmarks/gpu.json", metavar="FILE", help="the figures as JSON"
+    )
+    options = parser.parse(arguments)
+    sizes = whole_numbers(options.batch_sizes, option="--batch-sizes")
+    at_once = whole_numbers(options.at_once, option="--at-once")
+    with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        configuration = _configuration(options.data, options.model)
+        task = _task(configuration, place)
+        limits = measure_limits()
+        figures: dict[str, Any] = {"machine": describe_machine(), "limits": limits}
+        figures["steps"] = [_beside_the_limits(options, task, size, limits) for size in sizes]
+        figures["peers"] = _peers(options, place, sizes)
+        figures["at_once"] = [_together(options, sizes[-1], number) for number in at_once]
+        figures["faithful"] = compare_captured(configuration, task, num_seeds=options.seeds)
+        if options.pretrained:
+            figures["search"] = _search(options, place)
+        file.write(json.dumps(figures, indent=2) + "\n")
+        print(json.dumps(figures, indent=2))
+    if not torch.cuda.is_available():
+        print("There is no GPU: these figures are the CPU's and say nothing about a GPU.")
+    return DONE
+
+
+def measure_limits() -> dict[str, float | str]:
+    """What the device can do at most.
+
+    Returns:
+        `device`, `bytes_per_second` (of copying, reads and writes counted) and
+        `operations_per_second` (of matrix products in the type that training computes in).
+    """
+    device = training_device()
+    on_gpu = device.type == "cuda"
+    one = torch.zeros((2**28 if on_gpu else 2**24), device=device)
+    other = torch.empty_like(one)
+    side = 8192 if on_gpu else 1024
+    left = torch.randn(side, side, device=device).to(torch.bfloat16 if on_gpu else torch.float32)
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "bytes_per_second": 8 * one.numel() / _seconds(lambda: other.copy_(one)),
+        "operations_per_second": 2 * side**3 / _seconds(lambda: left @ left),
+    }
+
+
+def compare_captured(configuration: Configuration, task: Task, *, num_seeds: int) -> dict[str, Any]:
+    """Trainings whose steps are captured beside such whose steps are not.
+
+    Args:
+        configuration: its training.
+        task: rows and model.
+        num_seeds: trainings of each kind.
+
+    Returns:
+        `largest_loss_difference` of the mean training losses of every 20 steps over 200 steps,
+        and the final `scores` (macro-F1) of both kinds, a seed each; the same numbers twice where
+        there is no GPU.
+    """
+    training = configuration.training
+    points = [training.batch_size * step for step in range(20, _FAITHFUL_STEPS + 1, 20)]
+
+    def losses(*, captures: bool) -> list[float]:
+        heard: list[float] = []
+        with suppress(TrainingStoppedError):
+            finetune(
+                task,
+                training,
+                evaluate_at=points,
+                on_evaluation=lambda shown: heard.append(shown.train_loss),
+                should_stop=lambda: len(heard) == len(points),
+                resident=Resident(captures=captures),
+            )
+        return heard
+
+    def score(seed: int, *, captures: bool) -> float:
+        tuned = finetune(
+            task,
+            training.model_copy(update={"seed": seed}),
+            evaluate_at=[len(task.train) * training.epochs],
+            resident=Resident(captures=captures),
+        )
+        return tuned.evaluations[-1].f1_macro
+
+    pairs = zip(losses(captures=True), losses(captures=False), strict=True)
+    return {
+        "largest_loss_difference": max(abs(one - other) for one, other in pairs),
+        "scores": {
+            "captured": [score(seed, captures=True) for seed in range(num_seeds)],
+            "plain": [score(seed, captures=False) for seed in range(num_seeds)],
+        },
+    }
+
+
+def _configuration(data: str, model: str, **training: Any) -> Configuration:
+    return build(
+        {
+            "data": {"path": data},
+            "model": {"name": model, "weights": "random"},
+            "training": {"batch_size": 16, "warmup_steps": 0.1, "epochs": 3, **training},
+            "search": {"space": {"learning_rate": {"choice": [2e-5]}}},
+        }
+    )
+
+
+def _task(configuration: Configuration, place: Path) -> Task:
+    prepared = prepare_search(
+        configuration, tokenizer_directory=place / "tokenizer", num_threads=os.cpu_count() or 1
+    )
+    return prepared.search_data.task(0)
+
+
+def _beside_the_limits(
+    options: Any, task: Task, size: int, limits: dict[str, Any]
+) -> dict[str, Any]:
+    """Steps of ours, captured and not, and of the bare loop, and their share of the roofline."""
+    found = _steps(options, size)
+    embeddings: Any = task.read_encoder().build(0).get_input_embeddings()
+    embedded = embeddings.weight.numel()
+    operations = _OPERATIONS_A_PARAMETER * (found["parameters"] - embedded)
+    roofline_ms = 1000 * max(
+        _BYTES_A_PARAMETER * found["parameters"] / limits["bytes_per_second"],
+        operations * found["padded_pieces"] / limits["operations_per_second"],
+    )
+    return {
+        **found,
+        "plain": _steps(options, size, "--plain")["ours"],
+        "rows_per_second": 1000 * size / found["ours"]["ms"],
+        "roofline_ms": roofline_ms,
+        "share_of_roofline": roofline_ms / found["ours"]["ms"],
+    }
+
+
+def _steps(options: Any, size: int, *more: str) -> dict[str, Any]:
+    process = _begin_steps(options, size, *more)
+    said, problem = process.communicate()
+    if process.returncode:
+        raise GpuError(f"steps of {size} rows failed: {problem[-500:]}")
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def _begin_steps(options: Any, size: int, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "benchmarks.steps", "--data", options.data]
+    command += ["--model", options.model, "--batch-size", str(size), "--steps", str(options.steps)]
+    return subprocess.Popen(
+        [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _together(options: Any, size: int, number: int) -> dict[str, Any]:
+    """So many trials on one card: their rows a second together, and the memory of one."""
+    processes = [_begin_steps(options, size, "--alone") for _ in range(number)]
+    said = [process.communicate() for process in processes]
+    if any(process.returncode for process in processes):
+        return {"trials": number, "error": " ".join(problem[-200:] for _, problem in said)}
+    found = [json.loads(text.splitlines()[-1]) for text, _ in said]
+    return {
+        "trials": number,
+        "rows_per_second": sum(1000 * size / one["ours"]["ms"] for one in found),
+        "device_mib_of_one": found[0]["device_mib"],
+        "under_mps": "CUDA_MPS_PIPE_DIRECTORY" in os.environ,
+    }
+
+
+def _peers(options: Any, place: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows a second of one training of the Trainer, as the study used it and as well as it goes."""
+    table = pd.read_csv(file_of(options.data))
+    contest = make_contest(
+        table, place / "peers", epochs=1, seed=42, with_asha=False, model=options.model
+    )
+    return [
+        {"side": side, "rows": size, "rows_per_second": _rate(contest, size, side == "B")}
+        for size in sizes
+        for side in "AB"
+    ]
+
+
+def _rate(contest: Contest, size: int, tuned: bool) -> float:
+    trainer = make_trainer(
+        contest,
+        tuned=tuned,
+        moments=contest.directory / "moments.jsonl",
+        per_device_train_batch_size=size,
+        eval_strategy="no",
+        max_steps=100,
+    )
+    trainer.train()  # which warms up
+    began = time.perf_counter()
+    trainer.train()
+    return 100 * size / (time.perf_counter() - began)
+
+
+def _search(options: Any, place: Path) -> dict[str, Any]:
+    """A whole search, its confirmation included."""
+    command = [sys.executable, "-m", "tuning.search", "--data", options.data]
+    command += ["--model", options.pretrained, "--output.directory", str(place / "runs")]
+    began = time.perf_counter()
+    done = subprocess.run([*command, "--name", "gpu"], capture_output=True, text=True)
+    if done.returncode:
+        raise GpuError(f"the search failed: {done.stderr[-500:]}")
+    return {"seconds": time.perf_counter() - began, "said": done.stdout.splitlines()[-6:]}
+
+
+def _seconds(work: Callable[[], object], *, times: int = 20) -> float:
+    """Of one call, on average, after as many to warm up."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / times
+
+    run()
+    return run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main, environment=(GpuError,)))
