@@ -86,7 +86,7 @@ def _against(
     ]
     layout = {
         "xaxis": parameter_axis(name, space[name], levels),
-        "yaxis": axis("macro-F1"),
+        "yaxis": axis("macro-F1", automargin=False),  # it and the ticks below can move each other
         "showlegend": True,
     }
     described = "A point a trial; the winner and the default are marked."
