@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
@@ -30,23 +31,23 @@ _TOLERANCE = 1e-4
 """Difference of logits in float32 that is rounding."""
 
 
-@contextmanager
-def first_token_alone(model: PreTrainedModel) -> Iterator[bool]:
-    """Compute the last layer for the first token alone during a `with` block.
+def reducible_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The last layer of a classifier if the first token's part of it suffices, else None.
 
-    Args:
-        model: a classifier; one that this does not fit is left as it is.
-
-    Yields:
-        Whether it is done: the layer is of the known kind, and the logits of a trial batch stay
-        the same.
+    It is of the known kind, and the logits of a trial batch are the same without the rest.
     """
     layer = _last_layer(model)
-    if layer is None or not _is_the_same(model, layer):
-        yield False
-        return
-    with _replaced(layer):
-        yield True
+    return layer if layer is not None and _is_the_same(model, layer) else None
+
+
+@contextmanager
+def first_token_alone(layer: Any) -> Iterator[None]:
+    """Compute a layer for the first token alone during a `with` block."""
+    layer.forward = partial(_forward, layer)
+    try:
+        yield
+    finally:
+        del layer.forward
 
 
 def _last_layer(model: PreTrainedModel) -> Any:
@@ -64,15 +65,6 @@ def _last_layer(model: PreTrainedModel) -> Any:
         if not all(hasattr(part, name) for name in names):
             return None
     return layer
-
-
-@contextmanager
-def _replaced(layer: Any) -> Iterator[None]:
-    layer.forward = partial(_forward, layer)
-    try:
-        yield
-    finally:
-        del layer.forward
 
 
 def _forward(
@@ -117,7 +109,7 @@ def _is_the_same(model: PreTrainedModel, layer: Any) -> bool:
     try:
         with torch.no_grad():
             whole = model(**batch).logits
-            with _replaced(layer):
+            with first_token_alone(layer):
                 alone = model(**batch).logits
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         logger.debug("the last layer is computed for all tokens: %s", error)

@@ -11,11 +11,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel, set_seed
 
 from training.captured import CapturedSteps, CudaGraphs
 from training.device import training_device
-from training.first_token import first_token_alone
+from training.first_token import first_token_alone, reducible_layer
 from training.model import Encoder
 from training.stepper import Stepper
 
@@ -40,6 +41,8 @@ class Resident:
     _of: str = field(default="", init=False)
     """Digest of the encoder."""
     _stepper: Stepper | None = field(default=None, init=False)
+    _layer: nn.Module | None = field(default=None, init=False)
+    """The one that is computed for the first token alone."""
     _start: _Start | None = field(default=None, init=False)
     _graphs: CudaGraphs | None = field(default=None, init=False)
 
@@ -69,7 +72,8 @@ class Resident:
                     self._of = encoder.digest
                 else:
                     self._set_back(self._stepper.model, encoder, seed)
-                with first_token_alone(self._stepper.model):
+                reduced = first_token_alone(self._layer) if self._layer else nullcontext()
+                with reduced:
                     set_seed(seed)
                     yield self._stepper
             except Exception:
@@ -81,7 +85,7 @@ class Resident:
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._of, self._stepper, self._start = "", None, None
+        self._of, self._stepper, self._layer, self._start = "", None, None, None
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -93,6 +97,7 @@ class Resident:
     def _build(self, encoder: Encoder, seed: int, most_pieces: int, pad_token_id: int) -> Stepper:
         model = encoder.build(seed)
         self._start = _start_of(model, encoder, seed)
+        self._layer = reducible_layer(model)
         model.to(training_device())  # type: ignore[arg-type]
         return Stepper(model, captured=self._captured_steps(most_pieces, pad_token_id))
 

@@ -121,7 +121,7 @@ class Stepper:
         """All that the rest of the training depends on, between two steps; nothing is copied."""
         return {
             "weights": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": {"state": self._optimizer.state_dict()["state"]},
             "generators": as_plain_values(generator_states(self.device)),
             "interval_loss": self._interval_loss,
             "interval_steps": self._interval_steps,
@@ -132,7 +132,10 @@ class Stepper:
         self.load_weights(snapshot)
         if self._captured is not None:
             self._captured.forget()  # they hold the state's former memory
-        self._optimizer.load_state_dict(dict(snapshot["optimizer"]))
+        # The settings stay: a snapshot of another device has others, and `begin` set the rest.
+        settings = self._optimizer.state_dict()["param_groups"]
+        state = snapshot["optimizer"]["state"]
+        self._optimizer.load_state_dict({"state": state, "param_groups": settings})
         restore_generators(snapshot["generators"], self.device)
         self._interval_loss.copy_(snapshot["interval_loss"])
         self._interval_steps = snapshot["interval_steps"]

@@ -190,3 +190,43 @@ def test_what_a_torn_write_left_is_swept_away_and_nothing_else(run: Run) -> None
         (run.directory / name).write_text("torn")
     run.sweep()
     assert {path.name for path in run.directory.iterdir()} == kept
+
+
+def _trial(number: int, status: str, *, error: str = "") -> dict[str, object]:
+    return {
+        **{"trial_id": f"t{number:04d}", "status": status, "source": "search"},
+        **{"learning_rate": 1e-3, "error": error, "seed": 42, "split_seed": 1, "replicate": 0},
+    }
+
+
+def _statuses(run: Run) -> dict[str, str]:
+    return {row["trial_id"]: row["status"] for row in run.read_trials()}
+
+
+def test_trials_that_changed_since_the_table_was_written_are_read_with_it(run: Run) -> None:
+    run.write_trials(["learning_rate"], [_trial(0, "running"), _trial(1, "running")])
+    for row in (_trial(1, "failed", error='a "b", c'), _trial(2, "running"), _trial(2, "stopped")):
+        run.append_trial(["learning_rate"], row)
+    assert _statuses(run) == {"t0000": "running", "t0001": "failed", "t0002": "stopped"}
+    assert run.read_trials()[1]["error"] == 'a "b", c'
+    run.write_trials(["learning_rate"], [_trial(number, "completed") for number in range(3)])
+    assert not run.changes.exists()
+    assert set(_statuses(run).values()) == {"completed"}
+
+
+def test_before_there_is_a_table_its_changes_are_the_trials(run: Run) -> None:
+    run.append_trial(["learning_rate"], _trial(0, "running"))
+    assert _statuses(run) == {"t0000": "running"}
+
+
+def test_a_change_that_was_being_written_at_a_crash_is_left_out(run: Run) -> None:
+    run.write_trials(["learning_rate"], [_trial(0, "running")])
+    run.append_trial(["learning_rate"], _trial(0, "completed"))
+    run.append_trial(["learning_rate"], _trial(1, "running"))
+    content = run.changes.read_bytes()
+    for torn in range(content.rindex(b"t0001"), len(content) - 1):
+        run.changes.write_bytes(content[:torn])
+        assert _statuses(run)["t0000"] == "completed"
+        run.sweep()
+        run.append_trial(["learning_rate"], _trial(2, "running"))
+        assert _statuses(run) == {"t0000": "completed", "t0002": "running"}
