@@ -146,6 +146,7 @@ def _configuration(
                 "batch_size": BATCH_SIZES[0],
                 "warmup_steps": 0.1,
                 "seed": seed,
+                "early_stopping_patience": epochs,  # that is, none
             },
             "search": {
                 "algorithm": "grid",

@@ -38,8 +38,8 @@ from training.data import file_of
 from training.device import training_device
 from training.errors import TrainingStoppedError
 from training.finetune import Task, finetune
+from training.first_token import reducible_layer
 from training.options import OptionParser
-from training.resident import Resident
 from tuning.config import Configuration
 from tuning.preparation import prepare_search
 from tuning.start import build
@@ -129,20 +129,18 @@ def compare_captured(configuration: Configuration, task: Task, *, num_seeds: int
         with suppress(TrainingStoppedError):
             finetune(
                 task,
-                training,
+                training.model_copy(update={"cuda_graphs": captures}),
                 evaluate_at=points,
                 on_evaluation=lambda shown: heard.append(shown.train_loss),
                 should_stop=lambda: len(heard) == len(points),
-                resident=Resident(captures=captures),
             )
         return heard
 
     def score(seed: int, *, captures: bool) -> float:
         tuned = finetune(
             task,
-            training.model_copy(update={"seed": seed}),
+            training.model_copy(update={"seed": seed, "cuda_graphs": captures}),
             evaluate_at=[len(task.train) * training.epochs],
-            resident=Resident(captures=captures),
         )
         return tuned.evaluations[-1].f1_macro
 
@@ -179,12 +177,11 @@ def _beside_the_limits(
 ) -> dict[str, Any]:
     """Steps of ours, captured and not, and of the bare loop, and their share of the roofline."""
     found = _steps(options, size)
-    embeddings: Any = task.read_encoder().build(0).get_input_embeddings()
-    embedded = embeddings.weight.numel()
-    operations = _OPERATIONS_A_PARAMETER * (found["parameters"] - embedded)
+    parameters = _parameters_of_a_piece(task.read_encoder().build(0))
+    operations = _OPERATIONS_A_PARAMETER * parameters * found["padded_pieces"]
     roofline_ms = 1000 * max(
         _BYTES_A_PARAMETER * found["parameters"] / limits["bytes_per_second"],
-        operations * found["padded_pieces"] / limits["operations_per_second"],
+        operations / limits["operations_per_second"],
     )
     return {
         **found,
@@ -193,6 +190,17 @@ def _beside_the_limits(
         "roofline_ms": roofline_ms,
         "share_of_roofline": roofline_ms / found["ours"]["ms"],
     }
+
+
+def _parameters_of_a_piece(model: Any) -> int:
+    """Parameters that each word piece meets: not the embeddings, nor what is left out for most."""
+    layer = reducible_layer(model)
+    left_out = dict([] if layer is None else layer.named_parameters())
+    kept = ("attention.self.key", "attention.self.value")
+    skipped = sum(p.numel() for name, p in left_out.items() if not name.startswith(kept))
+    embedded: int = model.get_input_embeddings().weight.numel()
+    total: int = sum(p.numel() for p in model.parameters())
+    return total - embedded - skipped
 
 
 def _steps(options: Any, size: int, *more: str) -> dict[str, Any]:
@@ -213,7 +221,10 @@ def _begin_steps(options: Any, size: int, *more: str) -> "subprocess.Popen[str]"
 
 
 def _together(options: Any, size: int, number: int) -> dict[str, Any]:
-    """So many trials on one card: their rows a second together, and the memory of one."""
+    """So many trials on one card: their rows a second together, and the memory of one.
+
+    They begin together, but what each measures overlaps in part only: an estimate.
+    """
     processes = [_begin_steps(options, size, "--alone") for _ in range(number)]
     said = [process.communicate() for process in processes]
     if any(process.returncode for process in processes):
@@ -241,18 +252,20 @@ def _peers(options: Any, place: Path, sizes: Sequence[int]) -> list[dict[str, An
 
 
 def _rate(contest: Contest, size: int, tuned: bool) -> float:
+    moments = contest.directory / "moments.jsonl"
     trainer = make_trainer(
         contest,
         tuned=tuned,
-        moments=contest.directory / "moments.jsonl",
+        moments=moments,
         per_device_train_batch_size=size,
         eval_strategy="no",
         max_steps=100,
     )
-    trainer.train()  # which warms up
-    began = time.perf_counter()
-    trainer.train()
-    return 100 * size / (time.perf_counter() - began)
+    for _ in range(2):  # the first warms up
+        trainer.train()
+    last = json.loads(moments.read_text(encoding="utf-8").splitlines()[-1])
+    seconds: float = last["ended"] - last["began"]  # without building the model
+    return 100 * size / seconds
 
 
 def _search(options: Any, place: Path) -> dict[str, Any]:

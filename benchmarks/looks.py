@@ -1,6 +1,5 @@
 """A search that is looked at from outside: its processes and files as trials end."""
 
-import csv
 import os
 import time
 from collections.abc import Sequence
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from results.run import Run
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 MIB = 2**20
@@ -52,7 +53,7 @@ def watch(
             children = driver.children(recursive=True)
             family.update(children)
             peak = max(peak, size(run))
-            ended = _num_ended(run / "trials.csv")
+            ended = sum(row["status"] != "running" for row in Run(run).read_trials())
             if len(looks) < len(marks) and ended >= marks[len(looks)]:
                 looks.append(_look(driver, children, run, ended, time.monotonic() - began))
         except psutil.NoSuchProcess:
@@ -94,13 +95,6 @@ def size(directory: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
-
-
-def _num_ended(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open(encoding="utf-8", newline="") as file:
-        return sum(row["status"] != "running" for row in csv.DictReader(file))
 
 
 def pace(looks: Sequence[Look]) -> float | None:

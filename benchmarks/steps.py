@@ -116,11 +116,12 @@ def compare_steps(
         )
 
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
-    lent = Resident(captures=captures).lent(
+    lent = Resident().lent(
         encoder,
         seed=training.seed,
         most_pieces=task.model.max_length,
         pad_token_id=pad_token_id,
+        captures=captures,
     )
     made: list[Batch] = list(islice(batches(), num_steps))
     rates = [learning_rate_after(step, training, schedule) for step in range(1, num_steps + 1)]

@@ -74,8 +74,8 @@ def main(arguments: Sequence[str]) -> int:
             "sides": {side: _summary([t for t in plain if t["side"] == side]) for side in SIDES},
             "scores": _compare_scores(plain),
             "ratios": _ratios(plain),
-            "asha": {side: _summary([t for t in asha if t["side"] == side]) for side in "BC"},
-            "asha_ratios": _ratios(asha),
+            "asha": {side: _summary(_whole(asha, side)) for side in "BC"},
+            "asha_ratio_to_b": _ratios(asha)["ratio_to_b"],
             "steps": _steps(options.data, options.architecture),
             "runs": plain + asha,
         }
@@ -174,6 +174,12 @@ def _summary(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in names
         if all(isinstance(turn[name], float) for turn in turns)
     }
+
+
+def _whole(turns: Sequence[Mapping[str, Any]], side: str) -> list[dict[str, Any]]:
+    """A side's turns without figures of trials: of those that ended early not all sides tell."""
+    names = ("seconds", "driver_mib", "worker_mib")
+    return [{name: t[name] for name in names} for t in turns if t["side"] == side]
 
 
 def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

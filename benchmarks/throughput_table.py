@@ -26,7 +26,9 @@ def as_table(figures: Mapping[str, Any]) -> str:
     lines = [_row("", *(title for _, title, *_ in _COLUMNS)), "|---|" + "---:|" * len(_COLUMNS)]
     lines += [_side(NAMES[side], found) for side, found in figures["sides"].items()]
     lines += [_side(f"ASHA, {NAMES[side]}", found) for side, found in figures["asha"].items()]
-    lines += ["", *_ratios(figures["ratios"], ""), *_ratios(figures["asha_ratios"], "ASHA, ")]
+    lines += ["", *_ratios(figures["ratios"], "")]
+    if asha := figures["asha_ratio_to_b"]:
+        lines += _ratios({"ratio_to_b": asha}, "ASHA, ")
     for side in "ab":
         found = figures["scores"][f"c_less_{side}"]
         lines.append(

@@ -72,7 +72,23 @@ def ray_session(
     try:
         yield context.dashboard_url or None
     finally:
-        ray.shutdown()
+        with _without_stderr():
+            ray.shutdown()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keep what native code says off the terminal: Ray tells of tasks that its own end fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def check_not_connected() -> None:

@@ -61,7 +61,8 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if not path.exists() or path.stat().st_size == 0:
+    is_new = not path.exists()
+    if is_new or path.stat().st_size == 0:
         writer.writeheader()
     writer.writerow(row)
     # A link in a run that came from elsewhere may lead to any file of the user.
@@ -74,6 +75,8 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    if is_new:
+        _sync_directory(path.parent)
 
 
 def drop_torn_line(path: Path) -> None:
@@ -96,6 +99,22 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def read_table(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
+    """Rows as `read_csv` gives them.
+
+    Raises:
+        RunError: it cannot be read, or a required column is missing.
+    """
+    try:
+        rows = read_csv(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read ({error}); restore the file") from error
+    missing = [name for name in required if rows and name not in rows[0]]
+    if missing:
+        raise RunError(f"{path}: column {missing[0]} is missing; restore the file")
+    return rows
 
 
 def _is_file(path: Path) -> bool:

@@ -1,10 +1,9 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
-import csv
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 from results import lock
 from results.errors import RunError
-from results.files import append_row, drop_torn_line, read_csv, write_csv, write_json, write_text
+from results.files import append_row, drop_torn_line, read_table, write_csv, write_json, write_text
 from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
@@ -138,26 +137,38 @@ class Run:
 
     def read_workers(self) -> list[dict[str, str]]:
         """Rows of `workers.csv`, cells as text; none for runs without the file."""
-        return _rows(self.workers, WORKER_COLUMNS)
+        return read_table(self.workers, WORKER_COLUMNS)
 
     def read_trials(self) -> list[dict[str, str]]:
         """Rows of `trials.csv`, cells as text, and those that it does not have yet."""
         required = (*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS)
-        newer = {row["trial_id"]: row for row in _rows(self.changes, required) if _is_whole(row)}
-        rows = [newer.pop(row["trial_id"], row) for row in _rows(self.trials, required)]
+        newer = {
+            row["trial_id"]: row for row in read_table(self.changes, required) if _is_whole(row)
+        }
+        rows = [newer.pop(row["trial_id"], row) for row in read_table(self.trials, required)]
         return rows + list(newer.values())
 
     def read_curves(self) -> list[dict[str, str]]:
         """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
         drop_torn_line(self.curves)
-        return _rows(self.curves, CURVE_COLUMNS)
+        return read_table(self.curves, CURVE_COLUMNS)
+
+    def keep_curves_of(self, trials: Collection[str]) -> None:
+        """Drop evaluations of other trials: of one whose row was not mirrored any more.
+
+        The next trial of that number would seem to go on from them.
+        """
+        rows = self.read_curves()
+        kept = [row for row in rows if row["trial_id"] in trials]
+        if len(kept) < len(rows):
+            write_csv(self.curves, CURVE_COLUMNS, kept)
 
     def read_shown_curves(self) -> list[dict[str, str]]:
         """The same rows for who only looks: the file may be written meanwhile and stays as it is.
 
         A last line that is not whole yet is left out.
         """
-        rows = _rows(self.curves, CURVE_COLUMNS)
+        rows = read_table(self.curves, CURVE_COLUMNS)
         return [row for row in rows if row["collapsed"] in ("True", "False")]
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -284,14 +295,3 @@ def _number_of(directory: str) -> int:
 def _is_whole(row: Mapping[str, Any]) -> bool:
     """Whether a line that may have been torn has all its cells, the last one's end apart."""
     return None not in row.values()
-
-
-def _rows(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
-    try:
-        rows = read_csv(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"{path}: cannot be read ({error}); restore the file") from error
-    missing = [name for name in required if rows and name not in rows[0]]
-    if missing:
-        raise RunError(f"{path}: column {missing[0]} is missing; restore the file")
-    return rows

@@ -9,7 +9,7 @@ CUDA graphs, "Whole-network capture", has the rules that this follows.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +24,9 @@ Step = Callable[[Batch], None]
 Replay = Callable[[], None]
 Record = Callable[[Callable[[], None]], Replay]
 """Notes what a function does on the device, without doing it; what it returns does it."""
+
+_MOST_GRAPHS = 48
+"""Each takes some memory of the driver's; the rarer kinds of batches run as they are."""
 
 _FINE, _COARSE, _FINE_UP_TO = 8, 16, 64
 
@@ -70,7 +73,8 @@ class CapturedSteps:
             batch, width_of(longest, most=self.most_pieces), pad_token_id=self.pad_token_id
         )
         shape = rows, wide["input_ids"].shape[1]
-        if shape in self._ran and shape not in self._graphs and not self.is_refused:
+        is_new = shape in self._ran and shape not in self._graphs
+        if is_new and not self.is_refused and len(self._graphs) < _MOST_GRAPHS:
             self._capture(shape, wide, step)
         self._ran.add(shape)
         if shape not in self._graphs:
@@ -80,6 +84,12 @@ class CapturedSteps:
         for name, values in to_device(wide, self.device).items():
             places[name].copy_(values)
         replay()
+
+    def give_up(self) -> bool:
+        """Drop all graphs and capture no more; whether there was one."""
+        had_some, self.is_refused = bool(self._graphs), True
+        self.forget()
+        return had_some
 
     def forget(self) -> None:
         """Drop all graphs: what they read or write has another place or value now."""
@@ -96,8 +106,7 @@ class CapturedSteps:
         try:
             self._graphs[shape] = places, self.record(lambda: step(places))
         except RuntimeError as error:  # torch has no class of its own for it
-            self.is_refused = True
-            self._graphs.clear()
+            self.give_up()
             logger.warning(
                 "training steps run without CUDA graphs, which is slower: one cannot be captured"
                 " (%s)",
@@ -120,10 +129,17 @@ class CudaGraphs:
             RuntimeError: it waits for the device, or does what else cannot be captured.
         """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-        ):
-            function()
+        try:
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                function()
+        except RuntimeError:
+            # Where CUDA itself ended the capture, torch would go on allocating from its pool.
+            with suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)
+            self._pool = torch.cuda.graph_pool_handle()
+            raise
         return graph.replay
 
     @contextmanager

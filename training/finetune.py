@@ -144,6 +144,7 @@ def finetune(
         seed=training.seed,
         most_pieces=task.model.max_length,
         pad_token_id=task.tokenizer.pad_token_id,
+        captures=training.cuda_graphs,
     )
     with lent as stepper:
         stepper.begin(
@@ -164,6 +165,7 @@ def finetune(
                 batch_size=training.eval_batch_size,
                 pad_token_id=task.tokenizer.pad_token_id,
                 bfloat16=bfloat16,
+                release=stepper.release,
             ),
             weights=weights,
             steps=steps,

@@ -1,6 +1,6 @@
 """Class probabilities of tokenised rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,8 @@ class Inference:
     """Of the longest rows at once; lowered for good where memory runs out."""
     pad_token_id: int
     bfloat16: bool = False
+    release: Callable[[], bool] = lambda: False
+    """Gives back memory that only makes training faster; whether there was any."""
 
     def log_probabilities(self, tokens: TokenTable) -> npt.NDArray[np.float64]:
         """As the function of that name, whose values depend on the batch by rounding alone.
@@ -78,6 +80,7 @@ class Inference:
             rows=min(self.batch_size, len(tokens)),
             on_fewer=self._remember,
             name="an evaluation",
+            release=self.release,
         )
 
     def _remember(self, rows: int) -> None:

@@ -13,7 +13,12 @@ T = TypeVar("T")
 
 
 def fitting(
-    work: Callable[[int], T], *, rows: int, on_fewer: Callable[[int], None], name: str
+    work: Callable[[int], T],
+    *,
+    rows: int,
+    on_fewer: Callable[[int], None],
+    name: str,
+    release: Callable[[], bool] = lambda: False,
 ) -> T:
     """What `work(rows)` returns; where memory runs out, with half the rows, and again half.
 
@@ -23,9 +28,11 @@ def fitting(
     Args:
         work: takes the most rows that it may hold at once; begins anew at each call.
         rows: of the first attempt, at least 1.
-        on_fewer: told the lower number before `work` is called with it; drops what the failed
-            attempt left.
+        on_fewer: told the number before `work` is called with it again, lower or the same; drops
+            what the failed attempt left.
         name: of the work, for the log.
+        release: gives back memory that only makes work faster; whether there was any, which is
+            then tried again with as many rows.
 
     Raises:
         torch.OutOfMemoryError: not even one row fits.
@@ -34,11 +41,14 @@ def fitting(
         try:
             return work(rows)
         except torch.OutOfMemoryError:
-            if rows == 1:
+            released = release()
+            if rows == 1 and not released:
                 raise
         # Not within `except`: until its end the exception keeps the attempt's tensors.
-        rows = -(-rows // 2)
+        rows = rows if released else -(-rows // 2)
         on_fewer(rows)
         gc.collect()
         torch.cuda.empty_cache()  # does nothing where there is no GPU
+        if released:
+            continue
         logger.warning("device memory ran out in %s: from now on %d rows at once", name, rows)

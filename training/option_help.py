@@ -9,6 +9,7 @@ import yaml
 from training.config import Section
 
 _KINDS = {
+    "boolean": "true or false",
     "integer": "whole number",
     "number": "number",
     "string": "text",

@@ -36,10 +36,8 @@ class _Start:
 class Resident:
     """One built model of one encoder, lent to one training at a time."""
 
-    captures: bool = True
-    """Whether steps run as CUDA graphs where there is a GPU; else each as it is, for debugging."""
-    _of: str = field(default="", init=False)
-    """Digest of the encoder."""
+    _of: tuple[str, bool] = field(default=("", False), init=False)
+    """Digest of the encoder, and whether steps are captured."""
     _stepper: Stepper | None = field(default=None, init=False)
     _layer: nn.Module | None = field(default=None, init=False)
     """The one that is computed for the first token alone."""
@@ -48,7 +46,13 @@ class Resident:
 
     @contextmanager
     def lent(
-        self, encoder: Encoder, *, seed: int, most_pieces: int, pad_token_id: int
+        self,
+        encoder: Encoder,
+        *,
+        seed: int,
+        most_pieces: int,
+        pad_token_id: int,
+        captures: bool = True,
     ) -> Iterator[Stepper]:
         """The steps of a model as `encoder.build(seed)` gives it, for the time of a `with` block.
 
@@ -59,17 +63,20 @@ class Resident:
             seed: of the drawn parts, and of the training's own draws, which begin anew.
             most_pieces: longest row that the model is given.
             pad_token_id: of its tokenizer.
+            captures: whether steps run as CUDA graphs where there is a GPU.
 
         Raises:
             InputError: the model cannot be built.
         """
-        if self._of != encoder.digest:
+        wanted = (encoder.digest, captures)
+        if self._of != wanted:
             self.clear()
-        with self._at_work():
+        with self._at_work(captures=captures):
             try:
                 if self._stepper is None:
-                    self._stepper = self._build(encoder, seed, most_pieces, pad_token_id)
-                    self._of = encoder.digest
+                    model = self._build(encoder, seed)
+                    captured = self._captured_steps(most_pieces, pad_token_id) if captures else None
+                    self._stepper, self._of = Stepper(model, captured=captured), wanted
                 else:
                     self._set_back(self._stepper.model, encoder, seed)
                 reduced = first_token_alone(self._layer) if self._layer else nullcontext()
@@ -85,21 +92,21 @@ class Resident:
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._of, self._stepper, self._layer, self._start = "", None, None, None
+        self._of, self._stepper, self._layer, self._start = ("", False), None, None, None
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        if self.captures and self._graphs is None and training_device().type == "cuda":
+    def _at_work(self, *, captures: bool) -> Iterator[None]:
+        if captures and self._graphs is None and training_device().type == "cuda":
             self._graphs = CudaGraphs()
         with self._graphs.at_work() if self._graphs else nullcontext():
             yield
 
-    def _build(self, encoder: Encoder, seed: int, most_pieces: int, pad_token_id: int) -> Stepper:
+    def _build(self, encoder: Encoder, seed: int) -> PreTrainedModel:
         model = encoder.build(seed)
         self._start = _start_of(model, encoder, seed)
         self._layer = reducible_layer(model)
         model.to(training_device())  # type: ignore[arg-type]
-        return Stepper(model, captured=self._captured_steps(most_pieces, pad_token_id))
+        return model
 
     def _captured_steps(self, most_pieces: int, pad_token_id: int) -> CapturedSteps | None:
         if self._graphs is None:

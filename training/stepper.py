@@ -41,7 +41,6 @@ class Stepper:
         self.model = model
         self.device = next(model.parameters()).device
         self._optimizer = make_optimizer(model)
-        self._decaying = self._optimizer.param_groups[0]
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._captured = captured
         # What a captured step reads, and so never another tensor.
@@ -144,6 +143,10 @@ class Stepper:
         """Set the model alone to what it was when `snapshot` was taken."""
         self.model.load_state_dict(snapshot["weights"])
 
+    def release(self) -> bool:
+        """Give back the memory of graphs, for good; whether there was any."""
+        return self._captured is not None and self._captured.give_up()
+
     def end(self) -> None:
         """Free what only a training under way needs."""
         self._optimizer.zero_grad(set_to_none=True)
@@ -155,7 +158,8 @@ class Stepper:
             self._decays_apart = True
             self._captured.forget()
         self._weight_decay = value
-        self._decaying["weight_decay"] = 0.0 if self._decays_apart else value
+        # Looked up anew: loading a state replaces the groups.
+        self._optimizer.param_groups[0]["weight_decay"] = 0.0 if self._decays_apart else value
 
     def _step_whole(self, batch: Batch) -> None:
         """One step in one pass."""
@@ -164,18 +168,21 @@ class Stepper:
     def _step_fitting(self, batch: Batch) -> None:
         """One step of rows of which nobody knows whether they fit into memory."""
         generators = generator_states(self.device)
+        self._optimizer.zero_grad(set_to_none=True)  # of a capture that failed
 
         def begin_again(rows: int) -> None:
             self._optimizer.zero_grad(set_to_none=True)
             restore_generators(generators, self.device)
-            self._rows_at_once = rows
-            self._on_rows_at_once(rows)
+            if rows < min(self._rows_at_once, len(batch["labels"])):
+                self._rows_at_once = rows
+                self._on_rows_at_once(rows)
 
         loss = fitting(
             lambda rows: self._gradients(cut(batch, rows=rows)),
             rows=min(self._rows_at_once, len(batch["labels"])),
             on_fewer=begin_again,
             name="a training step",
+            release=self.release,
         )
         self._descend(loss)
 
@@ -210,7 +217,9 @@ class Stepper:
         self._optimizer.grad_scale = scale  # type: ignore[attr-defined]  # torch's GradScaler sets it
         if self._decays_apart:
             with torch.no_grad():
-                torch._foreach_mul_(self._decaying["params"], self._kept_share)
+                decayed = self._optimizer.param_groups[0]["params"]
+                kept = [p for p in decayed if p.grad is not None]
+                torch._foreach_mul_(kept, self._kept_share)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._interval_loss += loss

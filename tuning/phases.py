@@ -22,11 +22,12 @@ from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.losses import NodeOutOfMemoryError, wait_for_memory
 from tuning.pace import Pace, deadline_of_search
 from tuning.preparation import Preparation
 from tuning.progress import PhaseName
 from tuning.proposers import make_proposer
-from tuning.ray_adapters import NodeOutOfMemoryError, run_with_ray, wait_for_memory
+from tuning.ray_adapters import run_with_ray
 from tuning.record import count_examples
 from tuning.recorder import Recorder
 from tuning.signals import StopSignal

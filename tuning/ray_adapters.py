@@ -2,11 +2,8 @@
 
 import json
 import logging
-import os
-import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
@@ -19,6 +16,7 @@ from ray.tune.search import Searcher
 
 from training.metrics import Evaluation
 from tuning.conductor import Conductor
+from tuning.losses import NO_MEMORY, NodeOutOfMemoryError, kind_of_loss, wait_for_memory
 from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
@@ -33,8 +31,6 @@ from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
-_NO_MEMORY = "its node ran out of memory"
-_LONGEST_WAIT_S = 30.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -145,18 +141,19 @@ class LostTrials(_NotSaved, TuneCallback):
         """Take the conductor, and who is told of each step."""
         self._conductor, self._watcher = conductor, watcher
         self._looked_at = float("-inf")
+        self._trials: list[RayTrial] = []
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """Say that the trial lost its process or node and goes on; not at once without memory."""
-        kind, count = _kind_of_loss(trial), trial.num_failures
+        kind, count = kind_of_loss(trial), trial.num_failures
         logger.warning(
             "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
             " %d",
             *(trial.config[TRIAL_ID], kind, count, trial.max_failures),
         )
-        if kind == _NO_MEMORY:
+        if kind == NO_MEMORY:
             wait_for_memory(self._conductor, count)
 
     def on_trial_error(
@@ -164,7 +161,7 @@ class LostTrials(_NotSaved, TuneCallback):
     ) -> None:
         """End the trial as failed, with Ray's reason."""
         # Without numbers of processes and nodes, so that trials lost alike are seen to be.
-        error = f"its process or node was lost {trial.num_failures} times ({_kind_of_loss(trial)})"
+        error = f"its process or node was lost {trial.num_failures} times ({kind_of_loss(trial)})"
         self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=error))
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
@@ -174,10 +171,14 @@ class LostTrials(_NotSaved, TuneCallback):
         for that one for ever.
         """
         self._conductor.heed(self._watcher.stepped)
-        if time.monotonic() < self._looked_at + _SECONDS_BETWEEN_LOOKS:
-            return  # all trials so far are looked at
-        self._looked_at = time.monotonic()
-        for trial in trials:
+        self._trials = trials
+        if time.monotonic() >= self._looked_at + _SECONDS_BETWEEN_LOOKS:
+            self._looked_at = time.monotonic()
+            self.look()
+
+    def look(self) -> None:
+        """Look at all trials there are."""
+        for trial in self._trials:
             if trial.status == RayTrial.ERROR:
                 ending = Ending(status="failed", error="its worker did not become free for it")
                 self._conductor.end(trial.config[TRIAL_ID], ending)
@@ -188,36 +189,6 @@ class LostTrials(_NotSaved, TuneCallback):
         """End the trial as failed, unless it has told its end."""
         ending = Ending(status="failed", error="it ended without saying how")
         self._conductor.end(trial.config[TRIAL_ID], ending)
-
-
-class NodeOutOfMemoryError(Exception):
-    """Ray ended a worker for its node's memory, and Tune with it, which knows no such error."""
-
-
-def wait_for_memory(conductor: Conductor, count: int) -> None:
-    """Let what took the memory end: tried again at once, all tries are spent in moments.
-
-    Args:
-        conductor: no more is waited once its phase ends.
-        count: of the loss, from 1: 4 seconds, 16, then 30.
-    """
-    ends = time.monotonic() + min(4.0**count, _LONGEST_WAIT_S)
-    while time.monotonic() < ends and not conductor.is_ending:
-        time.sleep(0.1)
-
-
-def _kind_of_loss(trial: RayTrial) -> str:
-    """Why the trial's process was lost the last time, in Ray's words without its numbers."""
-    # Not by `get_error`: that one reads a copy, which is made later.
-    file = Path(trial.error_file or os.devnull)
-    text = file.read_text("utf-8", errors="replace") if file.exists() else ""
-    text = text.rpartition("Failure #")[2]
-    if "memory usage threshold" in text or "OutOfMemory" in text:
-        return _NO_MEMORY
-    lines = text.strip().splitlines() or ["no reason known"]
-    reasons = [line for line in lines if "is dead because" in line]
-    sentence = (reasons or lines)[-1].strip().partition(". ")[0].rstrip(".")
-    return re.sub(r" [0-9a-f]{8,}|\d[\d.:]*", "", sentence)[:200]
 
 
 class ConductedStopper(_NotSaved, Stopper):
@@ -269,6 +240,7 @@ def run_with_ray(
     # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
     # state: the run's files are what a search goes on from.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    lost = LostTrials(conductor, watcher)
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
@@ -284,12 +256,13 @@ def run_with_ray(
             storage_path=storage_path,
             stop=ConductedStopper(conductor, halt),
             failure_config=tune.FailureConfig(max_failures=max_failures),
-            callbacks=[LostTrials(conductor, watcher)],
+            callbacks=[lost],
             verbose=0,
         ),
     )
     try:
         tuner.fit()
+        lost.look()
     except RuntimeError as error:
         if not isinstance(error.__cause__, OutOfMemoryError):
             raise

@@ -88,6 +88,8 @@ def run_search(
             stack.enter_context(resume.held())
             resume.sweep()
         known = recall_trials(resume, configuration) if resume else []
+        if resume is not None:
+            resume.keep_curves_of({trial.trial_id for trial in known})
         check_enough_trials(configuration, known)
         learnt = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
         preparation = _prepare(configuration, resume, learnt)

@@ -59,7 +59,7 @@ def test_the_figures_are_tables() -> None:
     sides = {side: throughput._summary([t for t in TURNS if t["side"] == side]) for side in "ABC"}
     figures = {
         **{"sides": sides, "ratios": throughput._ratios(TURNS), "steps": [step]},
-        **{"scores": throughput._compare_scores(TURNS), "asha": {}, "asha_ratios": {}},
+        **{"scores": throughput._compare_scores(TURNS), "asha": {}, "asha_ratio_to_b": None},
     }
     lines = as_table(figures).splitlines()
     assert lines[2].startswith("| A: Trainer as the study used it | 50.5 ± 0.7 |  | 0.10 ± 0.00 |")

@@ -192,6 +192,16 @@ def test_what_a_torn_write_left_is_swept_away_and_nothing_else(run: Run) -> None
     assert {path.name for path in run.directory.iterdir()} == kept
 
 
+def test_evaluations_of_trials_that_are_not_known_are_dropped(run: Run) -> None:
+    for trial_id in ("t0000", "t0001", "t0000"):
+        run.append_evaluation(EVALUATION | {"trial_id": trial_id})
+    run.keep_curves_of({"t0000", "t0001"})
+    assert [row["trial_id"] for row in run.read_curves()] == ["t0000", "t0001", "t0000"]
+    run.keep_curves_of({"t0000"})
+    assert [row["trial_id"] for row in run.read_curves()] == ["t0000", "t0000"]
+    assert float(run.read_curves()[0]["f1_macro"]) == EVALUATION["f1_macro"]
+
+
 def _trial(number: int, status: str, *, error: str = "") -> dict[str, object]:
     return {
         **{"trial_id": f"t{number:04d}", "status": status, "source": "search"},

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tests.training.toys import toy_task, toy_training
 from training.captured import CapturedSteps, Replay, width_of
 from training.finetune import FineTuned, Task, finetune
 from training.resident import Resident
+from training.stepper import Stepper
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -25,19 +27,29 @@ class FakeGraphs:
     """
 
     def __init__(self, *, fails_at: int | None = None) -> None:
+        """Fail the capture of that number, after the step has been run as far as to its end."""
         self.recorded = self.replayed = 0
+        self.is_replaying = False
         self._fails_at = fails_at
 
     def __call__(self, function: Callable[[], None]) -> Replay:
         self.recorded += 1
         if self.recorded == self._fails_at:
-            raise RuntimeError("fake: operation not permitted when stream is capturing")
+            with patch.object(Stepper, "_descend", _refuse):
+                function()
 
         def replay() -> None:
             self.replayed += 1
+            self.is_replaying = True
             function()
+            self.is_replaying = False
 
         return replay
+
+
+def _refuse(*_: object) -> None:
+    """Gradients are there, and are not used."""
+    raise RuntimeError("fake: operation not permitted when stream is capturing")
 
 
 class FakeResident(Resident):
@@ -165,6 +177,39 @@ def test_steps_in_several_passes_are_not_captured(task: Task) -> None:
     assert graphs.recorded == 0
 
 
+def test_where_memory_runs_out_graphs_are_given_up_before_steps_become_smaller(
+    task: Task, plain: FineTuned
+) -> None:
+    graphs, heard = FakeGraphs(), []
+    resident = FakeResident(graphs)
+    _tuned(task, resident)
+    assert resident.captured is not None
+    failed: list[int] = []
+
+    def fail_once(module: torch.nn.Module, _: object) -> None:
+        # A graph has its memory; a model that is read is tried without gradients.
+        is_plain = torch.is_grad_enabled() and module.training and not graphs.is_replaying
+        if isinstance(module, torch.nn.Embedding) and is_plain and not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError("fake")
+
+    with torch.nn.modules.module.register_module_forward_pre_hook(fail_once):
+        shape = next(iter(resident.captured._graphs))
+        del resident.captured._graphs[shape]  # its next step is a plain one
+        resident.captured._ran.discard(shape)
+        found = finetune(
+            task,
+            toy_training(learning_rate=1e-3),
+            evaluate_at=[320, 640, 960],
+            resident=resident,
+            on_rows_at_once=heard.append,
+        )
+    assert failed == [1]
+    assert heard == []
+    assert resident.captured.is_refused
+    _assert_alike(found, plain)
+
+
 @on_a_gpu
 def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -> None:
     settings: dict[str, Any] = {"learning_rate": 1e-4, "epochs": 10, "precision": "float32"}
@@ -173,7 +218,7 @@ def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -
     steps = resident._stepper and resident._stepper._captured
     assert steps is not None
     assert steps.num_graphs > 0
-    plain = _tuned(task, Resident(captures=False), **settings)
+    plain = _tuned(task, Resident(), cuda_graphs=False, **settings)
     for one, other in zip(captured.evaluations, plain.evaluations, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
 
@@ -181,7 +226,7 @@ def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -
 @on_a_gpu
 def test_captured_trainings_score_as_plain_ones_over_five_seeds(task: Task) -> None:
     def scores(*, captures: bool) -> list[float]:
-        tuned = [_tuned(task, Resident(captures=captures), seed=seed) for seed in range(5)]
+        tuned = [_tuned(task, Resident(), cuda_graphs=captures, seed=seed) for seed in range(5)]
         return [training.evaluations[-1].f1_macro for training in tuned]
 
     captured, plain = scores(captures=True), scores(captures=False)

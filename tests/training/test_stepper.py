@@ -168,6 +168,18 @@ def test_a_stepper_that_begins_again_is_as_a_new_one() -> None:
     assert all(found[name].equal(weights[name]) for name in weights)
 
 
+def test_after_a_snapshot_the_next_training_has_its_own_weight_decay() -> None:
+    used = _begun(weight_decay=0.5)
+    used.step(_batch(toy_rows(8)), learning_rate=1e-2)
+    used.restore(copy.deepcopy(used.snapshot()))
+    used.begin(toy_training(weight_decay=0.0), WEIGHTS, bfloat16=False)
+    for parameter in used.model.parameters():
+        parameter.register_hook(torch.zeros_like)
+    before = {name: p.detach().clone() for name, p in used.model.named_parameters()}
+    used.step(_batch(toy_rows(8)), learning_rate=0.1)
+    assert all(p.equal(before[name]) for name, p in used.model.named_parameters())
+
+
 @pytest.mark.parametrize(("rows_at_once", "step"), [(None, 1), (None, 3), (3, 4)])
 def test_a_training_goes_on_from_a_snapshot_as_if_there_had_been_no_break(
     rows_at_once: int | None, step: int
