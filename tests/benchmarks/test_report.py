@@ -8,6 +8,7 @@ from benchmarks.report import as_table, main
 from tests.browser import PROGRAMS
 
 
+@pytest.mark.slow
 def test_a_report_is_written_and_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:

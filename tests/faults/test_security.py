@@ -377,6 +377,7 @@ def told(ended: subprocess.CompletedProcess[bytes]) -> bytes:
     return ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_secrets_of_the_environment_are_in_nothing_that_predict_and_a_rehearsal_leave(
     sound: Materials, model: Path, tmp_path: Path
 ) -> None:

@@ -122,7 +122,10 @@ EASIER = [
 ]
 CELLS = [
     *((*cell, FEW_ROWS, 2_000) for cell in EASIER),
-    *((*HARDEST, share, 12_000) for share in (FEW_ROWS, MANY_ROWS)),
+    *(
+        pytest.param(*HARDEST, share, 12_000, marks=pytest.mark.slow)
+        for share in (FEW_ROWS, MANY_ROWS)
+    ),
 ]
 
 
