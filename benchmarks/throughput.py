@@ -30,8 +30,8 @@ from benchmarks.contest import BATCH_SIZES, CPU_THREADS, Contest, make_contest
 from benchmarks.machine import describe_machine
 from benchmarks.throughput_table import as_table
 from benchmarks.watching import Watched
-from evaluation.streams import open_output
 from results.environment import describe_environment
+from results.files import write_json
 from training.config import SAMPLE
 from training.data import file_of
 from training.options import OptionParser
@@ -62,26 +62,42 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     table = pd.read_csv(file_of(options.data))
-    with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        plain = list(_turns(table, place / "plain", options, sides=SIDES, with_asha=False))
-        asha = list(_turns(table, place / "asha", options, sides="BC", with_asha=True))
-        figures = {
-            "command": shlex.join(["python", "-m", "benchmarks.throughput", *arguments]),
-            "machine": describe_machine(),
-            "versions": describe_environment()["packages"],
-            "rows": len(table),
-            "sides": {side: _summary([t for t in plain if t["side"] == side]) for side in SIDES},
-            "scores": _compare_scores(plain),
-            "ratios": _ratios(plain),
-            "asha": {side: _summary(_whole(asha, side)) for side in "BC"},
-            "asha_ratio_to_b": _ratios(asha)["ratio_to_b"],
-            "steps": _steps(options.data, options.architecture),
-            "runs": plain + asha,
-        }
-        file.write(json.dumps(figures, indent=2) + "\n")
+    figures: dict[str, Any] = {
+        "command": shlex.join(["python", "-m", "benchmarks.throughput", *arguments]),
+        "machine": describe_machine(),
+        "versions": describe_environment()["packages"],
+        "rows": len(table),
+    }
+    write_json(Path(options.output), figures)  # a place that cannot be written is told at once
+    with tempfile.TemporaryDirectory() as directory:
+        for part in (_plain, _with_asha, _steps):
+            figures |= part(table, Path(directory), options)
+            write_json(Path(options.output), figures)  # so that no hour is lost with the next part
     print(as_table(figures))
     return DONE
+
+
+def _plain(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
+    turns = list(_turns(table, place / "plain", options, sides=SIDES, with_asha=False))
+    return {
+        "sides": {side: _summary([t for t in turns if t["side"] == side]) for side in SIDES},
+        "scores": _compare_scores(turns),
+        "ratios": _ratios(turns),
+        "runs": turns,
+    }
+
+
+def _with_asha(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
+    """Of trials that ended early not all sides tell: the whole command's time is what counts."""
+    turns = list(_turns(table, place / "asha", options, sides="BC", with_asha=True))
+    seconds = {
+        side: [{"seconds": t["seconds"]} for t in turns if t["side"] == side] for side in "BC"
+    }
+    return {
+        "asha": {side: _summary(found) for side, found in seconds.items()},
+        "asha_ratio_to_b": _ratios(turns)["ratio_to_b"],
+        "asha_seconds": seconds,
+    }
 
 
 def _turns(
@@ -115,7 +131,8 @@ def run_side(side: str, contest: Contest) -> dict[str, Any]:
         `seconds` of the whole process, `setup_s` until the first training begins, `trials_s` from
         there to the end of the last, `overhead_s` between two trainings in one process,
         `rows_per_second` and `pieces_per_second` while trials run, `padded_pieces_per_second`,
-        `driver_mib`, `worker_mib`, `driver_cores` while trials run, and the `trials`.
+        `driver_mib`, `worker_mib`, `driver_cores` while trials run, and the `trials`; with ASHA
+        `seconds` and `trials` alone.
 
     Raises:
         ThroughputError: it failed.
@@ -138,12 +155,13 @@ def run_side(side: str, contest: Contest) -> dict[str, Any]:
             said.seek(0)
             raise ThroughputError(f"side {side} ended with {code}: {said.read()[-500:]}")
     trials: list[dict[str, Any]] = json.loads(result.read_text(encoding="utf-8"))
+    whole = {"side": side, "seconds": ended - began, "trials": trials}
+    if contest.with_asha:
+        return whole
     first, last = min(t["began"] for t in trials), max(t["ended"] for t in trials)
     rows = sum(trial["rows"] for trial in trials)
     pieces, padded = float(contest.lengths().mean()), mean(trial["padding"] for trial in trials)
-    return {
-        "side": side,
-        "seconds": ended - began,
+    return whole | {
         "setup_s": first - began,
         "trials_s": last - first,
         "overhead_s": _overhead(trials),
@@ -153,7 +171,6 @@ def run_side(side: str, contest: Contest) -> dict[str, Any]:
         "driver_mib": watched.driver_mib,
         "worker_mib": watched.worker_mib,
         "driver_cores": watched.cores(first, last),
-        "trials": trials,
     }
 
 
@@ -176,12 +193,6 @@ def _summary(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _whole(turns: Sequence[Mapping[str, Any]], side: str) -> list[dict[str, Any]]:
-    """A side's turns without figures of trials: of those that ended early not all sides tell."""
-    names = ("seconds", "driver_mib", "worker_mib")
-    return [{name: t[name] for name in names} for t in turns if t["side"] == side]
-
-
 def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How many times as long the others took as ours, repeat by repeat."""
     by_side: dict[str, list[Mapping[str, Any]]] = {}
@@ -192,6 +203,8 @@ def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for side, theirs in sorted(by_side.items()):
         theirs.sort(key=lambda turn: turn["repeat"])
         for name, what in (("ratio", "seconds"), ("trials_ratio", "trials_s")):
+            if what not in ours[0]:
+                continue
             quotients = [t[what] / o[what] for t, o in zip(theirs, ours, strict=True)]
             found[f"{name}_to_{side.lower()}"] = _spread(quotients)
     return found
@@ -220,21 +233,23 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
 
 
-def _steps(data: str, architecture: str | None) -> list[dict[str, Any]]:
+def _steps(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
     """Steps beside the bare loop: `tiny` with a trial's threads, the other with all cores."""
+    rows = place / "rows.csv"
+    table.to_csv(rows, index=False)
     cores = os.cpu_count() or 1
     kinds = [("tiny", CPU_THREADS, size, 100) for size in BATCH_SIZES]
-    if architecture:
-        kinds.append((architecture, cores, 16, 8))
+    if options.architecture:
+        kinds.append((options.architecture, cores, 16, 8))
     found = []
     for model, threads, size, steps in kinds:
-        command = [sys.executable, "-m", "benchmarks.steps", "--data", data, "--model", model]
+        command = [sys.executable, "-m", "benchmarks.steps", "--data", str(rows), "--model", model]
         command += ["--threads", str(threads), "--batch-size", str(size), "--steps", str(steps)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise ThroughputError(f"steps of {model}: {done.stderr[-500:]}")
         found.append(json.loads(done.stdout.splitlines()[-1]))
-    return found
+    return {"steps": found}
 
 
 if __name__ == "__main__":
