@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             "data": {"path": options.data},
             "model": {"name": options.model, "weights": "random"},
             "training": {"batch_size": options.batch_size, "warmup_steps": 0.1, "epochs": 3},
+            "search": {"space": {"learning_rate": {"choice": [2e-5]}}},  # any that fits the rows
         }
     )
     with tempfile.TemporaryDirectory() as directory:
