@@ -7,6 +7,7 @@ from benchmarks.scale import as_table, main
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_trials_that_only_report_are_counted_and_their_files_measured(tmp_path: Path) -> None:
     output = tmp_path / "scale.json"

@@ -15,6 +15,7 @@ def test_a_step_is_measured_beside_a_bare_loop(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_what_is_for_a_gpu_runs_on_the_cpu_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
