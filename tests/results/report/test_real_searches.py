@@ -13,7 +13,7 @@ from results.run import Run
 from tests.browser import chromium, opened
 from tests.results.report.test_page import AFTER, OF_TEST
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 TWEETS = ROOT.parent / "shared" / "data" / "severity_tweets.csv"
