@@ -25,6 +25,8 @@ from benchmarks.contest import Contest, load
 from benchmarks.peers import search_with_trainer
 from training.batches import order_batches
 
+_WHOLE = ("completed", "collapsed")
+"""States of trials that were trained to the end, of which `seconds` is the training alone."""
 _LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
 
 
@@ -60,7 +62,7 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
         trials.append(
             {
                 "process": process,
-                "began": ended - float(row["seconds"]) if row["status"] == "completed" else began,
+                "began": ended - float(row["seconds"]) if row["status"] in _WHOLE else began,
                 "ended": ended,
                 "score": float(row["f1_macro"]),
                 "rows": int(row["examples"]),

@@ -96,11 +96,6 @@ class CapturedSteps:
         self._ran.clear()
         self._graphs.clear()
 
-    @property
-    def num_graphs(self) -> int:
-        """Kinds of batches that run from a graph."""
-        return len(self._graphs)
-
     def _capture(self, shape: Shape, wide: Batch, step: Step) -> None:
         places = to_device(wide, self.device)
         try:

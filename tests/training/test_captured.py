@@ -217,7 +217,7 @@ def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -
     captured = _tuned(task, resident, **settings)
     steps = resident._stepper and resident._stepper._captured
     assert steps is not None
-    assert steps.num_graphs > 0
+    assert steps.give_up()  # there were graphs
     plain = _tuned(task, Resident(), cuda_graphs=False, **settings)
     for one, other in zip(captured.evaluations, plain.evaluations, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
