@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         figures["faithful"] = compare_captured(configuration, task, num_seeds=options.seeds)
         if options.pretrained:
             figures["search"] = _search(options, place)
-        file.write(json.dumps(figures, indent=2) + "\n")
+        file.write((json.dumps(figures, indent=2) + "\n").encode())
         print(json.dumps(figures, indent=2))
     if not torch.cuda.is_available():
         print("There is no GPU: these figures are the CPU's and say nothing about a GPU.")

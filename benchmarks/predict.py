@@ -63,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file:
         figures = _measure_all(Path(options.model), sizes, backends)
-        file.write(json.dumps({"machine": _machine(), "runs": figures}, indent=2) + "\n")
+        content = json.dumps({"machine": _machine(), "runs": figures}, indent=2) + "\n"
+        file.write(content.encode())
     print(as_table(figures))
     return DONE
 

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     with open_output(options.output) as file:
         figures = [measure(size, program) for size in sizes]
         found = {"machine": describe_machine(), "reports": figures}
-        file.write(json.dumps(found, indent=2) + "\n")
+        file.write((json.dumps(found, indent=2) + "\n").encode())
     print(as_table(figures))
     return DONE
 

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     marks = sorted(whole_numbers(options.at, option="--at"))
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
         figures = {"machine": describe_machine(), **grow(marks, Path(directory))}
-        file.write(json.dumps(figures, indent=2) + "\n")
+        file.write((json.dumps(figures, indent=2) + "\n").encode())
     print(as_table(figures))
     return DONE
 

@@ -57,7 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
         figures = soak(marks, Path(directory))
-        file.write(json.dumps({"machine": describe_machine(), **figures}, indent=2) + "\n")
+        found = {"machine": describe_machine(), **figures}
+        file.write((json.dumps(found, indent=2) + "\n").encode())
     print(as_table(figures))
     return DONE
 

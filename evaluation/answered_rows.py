@@ -1,16 +1,15 @@
-"""Rows and their classes: each row of a table with what the model says of its text, or why not."""
+"""Texts and their classes: what the model says of each row's text, or why it says nothing."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from evaluation.classifier import PLAIN_TEXT, Classifier
-from evaluation.rows import InputRow
+from training.cells import Cell, Unreadable
 
-_OWN_COLUMNS = ("label", "error")
 # The machine's, not a text's: they end the command.
 _ENVIRONMENT = (OSError, MemoryError, torch.OutOfMemoryError)
 
@@ -19,46 +18,44 @@ class ModelBrokenError(RuntimeError):
     """The model answered before and now answers nothing: the machine's fault, in one line."""
 
 
-def answer_rows(
-    classifier: Classifier, rows: Sequence[InputRow], column: str
-) -> Iterator[Mapping[str, Any]]:
-    """Each row with its own columns, `label`, `p_<class>` and `error`; none is left out.
+@dataclass(frozen=True, kw_only=True)
+class RowAnswers:
+    """What the model says of the rows of a chunk, in their order."""
 
-    A column of the input that has one of these names comes out as `input_<name>`, with as many
-    `input_` before it as make it unlike all others. A text that alone breaks the model has that
-    as its error; the others are answered.
+    labels: Sequence[str]
+    """The most probable label; empty where there is an error: [rows]."""
+    probabilities: Sequence[Sequence[float] | None]
+    """Of each class; None where there is an error: [rows][num_labels]."""
+    errors: Sequence[str]
+    """Why a row has no label; empty where it has one: [rows]."""
+
+
+def answer(classifier: Classifier, cells: Sequence[Cell], errors: Sequence[str]) -> RowAnswers:
+    """Classify texts; none is left out.
+
+    A text that alone breaks the model has that as its error; the others are answered.
+
+    Args:
+        classifier: of the texts.
+        cells: the text of each row.
+        errors: why a row is none; empty where it is sound.
 
     Raises:
         ModelBrokenError: the model no longer classifies any text.
     """
+    found: list[npt.NDArray[np.float64] | str] = [
+        error or _why_unusable(cell) for cell, error in zip(cells, errors, strict=True)
+    ]
+    usable = [place for place, why in enumerate(found) if not why]
+    answers = _classify(classifier, [str(cells[place]) for place in usable])
+    for place, told in zip(usable, answers, strict=True):
+        found[place] = told
     names = classifier.names
-    new = _new_columns(names)
-    errors = [row.error or _why_unusable(row.cells.get(column)) for row in rows]
-    usable = [n for n, error in enumerate(errors) if not error]
-    texts = [str(rows[n].cells[column]) for n in usable]
-    found = dict(zip(usable, _classify(classifier, texts), strict=True))
-    for number, row in enumerate(rows):
-        own = {_free_name(key, new, row.cells): value for key, value in row.cells.items()}
-        yield {**own, **_answer(names, found.get(number, errors[number]))}
-
-
-def answered_columns(names: Sequence[str], rows: Iterable[Collection[str]]) -> list[str]:
-    """Columns of the answers: those of the rows (each given as its own), then the new ones."""
-    new = _new_columns(names)
-    own = dict.fromkeys(_free_name(key, new, cells) for cells in rows for key in cells)
-    return [*own, *new]
-
-
-def _new_columns(names: Sequence[str]) -> list[str]:
-    first, last = _OWN_COLUMNS
-    return [first, *(f"p_{name}" for name in names), last]
-
-
-def _answer(names: Sequence[str], found: npt.NDArray[np.float64] | str) -> dict[str, Any]:
-    if isinstance(found, str):
-        return {**dict.fromkeys(_new_columns(names), ""), "error": found}
-    shares = {f"p_{name}": share for name, share in zip(names, found.tolist(), strict=True)}
-    return {"label": names[int(found.argmax())], **shares, "error": ""}
+    return RowAnswers(
+        labels=["" if isinstance(row, str) else names[int(row.argmax())] for row in found],
+        probabilities=[None if isinstance(row, str) else row.tolist() for row in found],
+        errors=[row if isinstance(row, str) else "" for row in found],
+    )
 
 
 def _classify(classifier: Classifier, texts: Sequence[str]) -> list[npt.NDArray[np.float64] | str]:
@@ -89,16 +86,7 @@ def _check_still_answers(classifier: Classifier, reason: str) -> None:
         ) from error
 
 
-def _free_name(name: str, new: Collection[str], own: Collection[str]) -> str:
-    free = name
-    while free in new or (free != name and free in own):
-        free = f"input_{free}"
-    return free
-
-
-def _why_unusable(text: object) -> str:
-    if isinstance(text, dict | list | bool):
-        return f"the text must be text, not {type(text).__name__}"
-    if text is None or not str(text).strip():
-        return "no text"
-    return ""
+def _why_unusable(cell: Cell) -> str:
+    if isinstance(cell, Unreadable):
+        return f"the text must be text, not {cell.kind}"
+    return "" if cell is not None and cell.strip() else "no text"

@@ -28,9 +28,9 @@ from evaluation.written import check_evaluation
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
 from results.run import TEST_REPORT
+from training.columns import sha256_of
 from training.config import TINY
 from training.model import load_tokenizer
-from training.table import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,26 +6,25 @@ if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
 
 import argparse
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import get_args
 
 import torch
 
-from evaluation.answered_rows import ModelBrokenError, answer_rows, answered_columns
+from evaluation.answer_writer import make_writer
+from evaluation.answered_rows import ModelBrokenError, answer
 from evaluation.classifier import Backend, Classifier, load
 from evaluation.progress import Progress
-from evaluation.row_writer import RowWriter
-from evaluation.rows import InputRow, InputTable, format_of, format_that_begins, read_table
 from evaluation.streams import open_input, open_output, part_of
 from results.log import quiet_libraries
+from training.csv_rows import SEPARATORS
 from training.errors import InputError
 from training.options import OptionParser, nearest
-
-# What is held at once: enough rows for batches of like length, and no more text than this.
-_ROWS_AT_ONCE = 1024
-_CHARACTERS_AT_ONCE = 1_000_000
+from training.table import JsonChunk, Table, open_table
+from training.table_bytes import format_of
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         _answer(classifier, options, progress)
     except BaseException:
-        if progress.num_rows and options.output != "-" and part_of(options.output).exists():
+        is_readable = format_of(options.output) != "parquet"  # which has its footer at the end
+        if is_readable and options.output != "-" and _has_rows(progress, options.output):
             print(f"{progress.num_rows:,} rows are in {part_of(options.output)}", file=sys.stderr)
         raise
     progress.finish()
@@ -48,47 +48,49 @@ def main(arguments: Sequence[str]) -> int:
     return DONE
 
 
-def chunks(rows: Iterator[InputRow]) -> Iterator[list[InputRow]]:
-    """Rows in lists that are short enough to be held, however long their texts are."""
-    chunk: list[InputRow] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += sum(len(value) for value in row.cells.values() if isinstance(value, str))
-        if len(chunk) >= _ROWS_AT_ONCE or size >= _CHARACTERS_AT_ONCE:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def _has_rows(progress: Progress, output: str) -> bool:
+    return bool(progress.num_rows) and part_of(output).exists()
 
 
 def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progress) -> None:
     """Read, classify and write, a chunk at a time."""
     column = options.text_column or classifier.text_column
-    with open_input(options.input) as source:
-        begun, lines = format_that_begins(source)
-        kind = format_of(options.input) or begun
-        table = read_table(lines, kind)
-        parts = chunks(table.rows)
-        part = next(parts, [])
-        _check_column(table, part, column)
+    with (
+        open_input(options.input) as source,
+        open_table(
+            source,
+            name=options.input,
+            where=f"--input {options.input}",
+            wanted=[column],
+            separator=options.separator,
+            multiline=options.multiline,
+        ) as table,
+    ):
+        if table.separator not in (None, ","):
+            print(f"{options.input}: {table.describe()}", file=sys.stderr)
+        first = next(table.chunks, JsonChunk([]))
+        _check_column(table, column)
+        kind = format_of(options.output) or table.format
         with open_output(options.output) as target:
-            cells = [table.columns] if table.columns else [list(row.cells) for row in part]
-            columns = answered_columns(classifier.names, cells)
-            writer = RowWriter(target, format_of(options.output) or kind, columns)
-            while part:
-                num_errors = writer.write(list(answer_rows(classifier, part, column)))
-                progress.add(len(part), num_errors)
-                part = next(parts, [])
+            writer = make_writer(
+                target, kind, _separator(options.output, table), table, first, classifier.names
+            )
+            for chunk in itertools.chain([first] if first.errors else [], table.chunks):
+                answers = answer(classifier, chunk.cells(column), chunk.errors)
+                num_errors = writer.write(chunk, answers)
+                progress.add(len(chunk.errors), num_errors)
+            writer.close()
 
 
 def _parser() -> OptionParser:
     parser = OptionParser(
         prog="python -m evaluation.predict",
-        description="Classify each row of a CSV or JSON Lines file; every row comes out.",
+        description="Classify each row of a table: CSV, JSON Lines or Parquet, also packed as .gz,"
+        " .bz2 or .zst. Every row comes out, in the input's format unless the output's name ends"
+        " in another.",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="a final/model directory")
-    parser.add_argument("--input", required=True, metavar="FILE|-", help="CSV or JSON Lines")
+    parser.add_argument("--input", required=True, metavar="FILE|-", help="the table; - is stdin")
     parser.add_argument(
         "--output",
         required=True,
@@ -97,6 +99,18 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--text-column", metavar="NAME", help="column of the text; default: that of the training"
+    )
+    parser.add_argument(
+        "--separator",
+        type=_separator_option,
+        metavar="CHARACTER",
+        help="between the cells of a CSV: , ; tab or |; default: found from the first lines",
+    )
+    parser.add_argument(
+        "--multiline",
+        action="store_true",
+        help="allow quoted cells over lines that look like rows; otherwise these are rows, and the"
+        " first has an error",
     )
     parser.add_argument(
         "--backend",
@@ -108,14 +122,35 @@ def _parser() -> OptionParser:
     return parser
 
 
-def _check_column(table: InputTable, rows: Sequence[InputRow], column: str) -> None:
-    readable = [row.cells for row in rows if row.cells and not row.error]
-    known = table.columns or list(dict.fromkeys(key for cells in readable for key in cells))
-    if known and column not in known:
+def _check_column(table: Table, column: str) -> None:
+    """Refuse a table without the column of the text, or with one that no row has text in."""
+    found = table.column(column, "--text-column")
+    if found is None and (table.columns or table.format != "jsonl"):
         raise InputError(
-            f"--input: no column is named {column!r}; {nearest(column, known)}; give it by"
-            " --text-column"
+            f"{table.where}: no column is named {column!r}; {nearest(column, table.columns)}; give"
+            " it by --text-column"
         )
+    if found is not None and (kind := table.kind_without_text(found)):
+        raise InputError(
+            f"{table.where}: column {found!r} holds {kind}, but must hold text; write it as text,"
+            " or give another by --text-column"
+        )
+
+
+def _separator(output: str, table: Table) -> str:
+    """The input's, unless the output's name says another."""
+    if PurePath(output.removesuffix(".gz")).suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    if table.separator == "\t" and format_of(output) == "csv":
+        return ","
+    return table.separator or ","
+
+
+def _separator_option(text: str) -> str:
+    separator = "\t" if text in ("tab", "\\t") else text
+    if separator not in SEPARATORS:
+        raise argparse.ArgumentTypeError(f"is {text!r}, but must be one of , ; tab |")
+    return separator
 
 
 def _refuse_same_file(source: str, target: str) -> None:

@@ -7,20 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import BinaryIO
 
 from training.errors import InputError
+from training.table_bytes import Codec, codec_of
 
-# Half of a surrogate pair comes out as its escape, which in JSON means the same again.
-_OUTPUT_OPTIONS: Any = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-# A byte that is not UTF-8 comes in, and out, as half of a pair: `evaluation.rows` tells of it.
-_INPUT_OPTIONS: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 _DEVICES = (Path("/dev"), Path("/dev/fd"))  # not /dev/shm, which holds files
 
 
 @contextmanager
-def open_input(name: str) -> Iterator[TextIO]:
-    """A text file, or standard input for `-`.
+def open_input(name: str) -> Iterator[BinaryIO]:
+    """A file for bytes, unbuffered, or standard input for `-`.
 
     Raises:
         InputError: the file cannot be opened.
@@ -31,21 +28,21 @@ def open_input(name: str) -> Iterator[TextIO]:
         )
     try:
         if name == "-":
-            file: TextIO = open(sys.stdin.fileno(), closefd=False, **_INPUT_OPTIONS)  # noqa: SIM115
+            file: BinaryIO = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
         else:
-            file = Path(name).open(**_INPUT_OPTIONS)  # noqa: SIM115  # both closed below
+            file = Path(name).open("rb", buffering=0)  # noqa: SIM115  # both closed below
     except OSError as error:
         raise InputError(
-            f"--input is {name!r}, but it cannot be read ({error.strerror}); give a CSV or JSON"
-            " Lines file, or - for standard input"
+            f"--input is {name!r}, but it cannot be read ({error.strerror}); give a CSV, JSON"
+            " Lines or Parquet file, or - for standard input"
         ) from error
     with file:
         yield file
 
 
 @contextmanager
-def open_output(name: str) -> Iterator[TextIO]:
-    """A text file, or standard output for `-`.
+def open_output(name: str) -> Iterator[BinaryIO]:
+    """A file for bytes, or standard output for `-`; packed where the name's ending says so.
 
     A file is written as `NAME.part` and takes its name at the end, so that a file with the name
     is whole; what was there stays until then. If the work ends sooner, the part stays with the
@@ -60,7 +57,7 @@ def open_output(name: str) -> Iterator[TextIO]:
             raise InputError(
                 "--output is '-', but standard output is closed; give a file, or leave it open"
             )
-        with open(sys.stdout.fileno(), "w", closefd=False, **_OUTPUT_OPTIONS) as file:
+        with open(sys.stdout.fileno(), "wb", closefd=False) as file:
             yield file
         return
     try:
@@ -68,19 +65,43 @@ def open_output(name: str) -> Iterator[TextIO]:
         is_direct = part == Path(name)
         if Path(name).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        file = part.open("a" if is_direct else "w", **_OUTPUT_OPTIONS)
+        file = part.open("ab" if is_direct else "wb")
     except OSError as error:
         raise InputError(
             f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in a"
             " directory that is there, or - for standard output"
         ) from error
     with file:
-        yield file
+        with _packing(file, codec_of(name)) as packing:
+            yield packing
         file.flush()
         if not is_direct:
             os.fsync(file.fileno())
     if not is_direct:
         part.replace(Path(name).resolve())  # a link stays one
+
+
+@contextmanager
+def _packing(file: BinaryIO, codec: Codec | None) -> Iterator[BinaryIO]:
+    if codec is None:
+        yield file
+        return
+    import pyarrow as pa
+
+    with pa.CompressedOutputStream(pa.PythonFile(_StaysOpen(file), mode="w"), codec) as packing:
+        yield packing
+
+
+class _StaysOpen:
+    """A file that is closed by whoever opened it."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write, self.flush, self.tell = file.write, file.flush, file.tell
+
+    def close(self) -> None:
+        """Leave it open."""
 
 
 def part_of(name: str) -> Path:

@@ -6,13 +6,14 @@ anything in its confidence and label, and a row of low confidence anything in it
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from training.cells import matching_columns
+from training.columns import Columns, nearest
 from training.config import DataConfig
 from training.duplicates import (
     CONFLICTING_LABELS,
@@ -22,8 +23,8 @@ from training.duplicates import (
 )
 from training.errors import InputError
 from training.folding import fold, identity
+from training.label_codes import Labels
 from training.splits import SPLITS
-from training.table import nearest
 from training.texts import Row
 
 NO_TEXT_OR_LABEL = "no text or label"
@@ -54,9 +55,11 @@ class CleanTable:
     """Rows dropped for low confidence that are usable otherwise, likewise ordered, no two alike."""
     label_noise: float | None
     """Share of the texts standing more than once whose labels disagree; None: no such text."""
+    notes: list[str]
+    """What was read otherwise than it is written: a sentence each."""
 
 
-def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
+def clean(table: Columns, config: DataConfig) -> CleanTable:
     """Drop, in this order, and count under the first reason that holds for a row.
 
     No text or label (blank counts as none); a filled error cell; a confidence that is empty or
@@ -71,27 +74,28 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
     problems = _missing_columns(table, config)
     texts = _cells(table, config.text_column)
     labels = _cells(table, config.label_column)
-    reasons = np.full(len(table), "", dtype=object)
+    reasons = np.full(table.num_rows, "", dtype=object)
 
     def drop(reason: str, mask: Mask) -> None:
         reasons[(reasons == "") & mask] = reason
 
     # Where a whole column is missing, the checks of the others still want rows to judge.
     for column, cells in ((config.text_column, texts), (config.label_column, labels)):
-        drop(NO_TEXT_OR_LABEL, _blank(cells) & (column in table))
+        drop(NO_TEXT_OR_LABEL, _blank(cells) & (column in table.cells))
     drop(ERROR, ~_blank(_cells(table, config.error_column)))
     confidences, found = _confidences(table, config, reasons == "")
     problems += found
     drop(LOW_CONFIDENCE, ~(confidences >= config.min_confidence))
     used = reasons == ""
-    if config.label_column in table:
-        problems += _unknown_labels(labels, config, used)
+    known = Labels(config.labels)
+    codes = [known.code_of(label) for label in labels]
+    if config.label_column in table.cells:
+        problems += _unknown_labels(labels, codes, config, used)
     splits, found = _fixed_splits(table, config, used)
     problems += found
     if problems:
         raise InputError(*(f"{config.path}: {problem}" for problem in problems))
 
-    numbers = {label: number for number, label in enumerate(config.labels)}
     keys = _cells(table, config.group_column)
 
     def rows_where(mask: Mask) -> list[Row]:
@@ -101,7 +105,7 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
                 text=texts[row],
                 folded=(folded := fold(texts[row])),
                 identity=identity(folded or texts[row]),
-                label=numbers[labels[row]],
+                label=_known(codes[row]),
                 confidence=float(confidences[row]),
                 key=keys[row].strip() or None,
                 split=splits[row],
@@ -111,8 +115,8 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
 
     # A row of low confidence may hold anything in its label and its split.
     readable = [
-        label in numbers and (config.split_column is None or split is not None)
-        for label, split in zip(labels, splits, strict=True)
+        code is not None and (config.split_column is None or split is not None)
+        for code, split in zip(codes, splits, strict=True)
     ]
     low, _, _ = without_duplicates(rows_where((reasons == LOW_CONFIDENCE) & readable))
     kept, repeated, noise = without_duplicates(rows_where(used))
@@ -122,42 +126,57 @@ def clean(table: pd.DataFrame, config: DataConfig) -> CleanTable:
         counts = Counter(reasons.tolist())
         dropped = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
         raise InputError(
-            f"{config.path}: no row is left of {len(table)} (dropped: {dropped}), but every class"
-            " needs some; lower data.min_confidence, or set a filter's column to null"
+            f"{config.path}: no row is left of {table.num_rows} (dropped: {dropped}), but every"
+            " class needs some; lower data.min_confidence, or set a filter's column to null"
         )
-    return CleanTable(rows=kept, reasons=reasons.tolist(), low_confidence=low, label_noise=noise)
+    return CleanTable(
+        rows=kept,
+        reasons=reasons.tolist(),
+        low_confidence=low,
+        label_noise=noise,
+        notes=list(_notes(table, config, [labels[row] for row in np.flatnonzero(used).tolist()])),
+    )
 
 
-def _missing_columns(table: pd.DataFrame, config: DataConfig) -> list[str]:
-    columns = [str(name) for name in table.columns]
-    wanted = {
-        "text_column": config.text_column,
-        "label_column": config.label_column,
-        "confidence_column": config.confidence_column,
-        "group_column": config.group_column,
-        "split_column": config.split_column,
-    }
-    listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
-    separator = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
-    separated = f"; its cells seem separated by {separator!r}: use commas" if separator else ""
-    needed = ("text_column", "label_column")
+def _known(code: int | None) -> int:
+    assert code is not None, "a row without a known label got past the checks"
+    return code
+
+
+def _notes(table: Columns, config: DataConfig, labels: Sequence[str]) -> Iterator[str]:
+    """What was read otherwise than it is written."""
+    for name in table.cells:
+        (column, *_) = (table.names[place] for place in matching_columns(name, table.names))
+        if column != name:
+            yield f"column {column!r} is read as {name!r}"
+    if respelt := Labels(config.labels).describe_respelt(labels):
+        yield respelt
+
+
+def columns_of(config: DataConfig) -> dict[str, str]:
+    """The columns that are read: {name: the option that names it}."""
+    options = (
+        *("text_column", "label_column", "confidence_column"),
+        *("error_column", "group_column", "split_column"),
+    )
+    names = {option: getattr(config, option) for option in options}
+    return {name: f"data.{option}" for option, name in names.items() if name is not None}
+
+
+def _missing_columns(table: Columns, config: DataConfig) -> list[str]:
+    listed = ", ".join(table.names[:20]) + (", ..." if len(table.names) > 20 else "")
+    needed = ("data.text_column", "data.label_column")
     return [
-        f"no column '{name}' (data.{field}) among: {listed}{nearest(name, columns)}"
-        f"{separated or f'; set data.{field} to one that is there'}"
-        f"{'' if field in needed or separated else ', or to null if there is none'}"
-        for field, name in wanted.items()
-        if name is not None and name not in columns
+        f"no column '{name}' ({option}) among: {listed}{nearest(name, table.names)}; set {option}"
+        f" to one that is there{'' if option in needed else ', or to null if there is none'}"
+        for name, option in columns_of(config).items()
+        if name not in table.cells and option != "data.error_column"
     ]
 
 
-def _cells(table: pd.DataFrame, column: str | None) -> list[str]:
+def _cells(table: Columns, column: str | None) -> Sequence[str]:
     """The cells as text, empty where missing, and everywhere if there is no such column."""
-    if column is None or column not in table:
-        return [""] * len(table)
-    values = table[column]
-    return [
-        "" if missing else str(cell) for cell, missing in zip(values, values.isna(), strict=True)
-    ]
+    return table.cells.get(column or "", [""] * table.num_rows)
 
 
 def _blank(cells: Sequence[str]) -> Mask:
@@ -165,15 +184,15 @@ def _blank(cells: Sequence[str]) -> Mask:
 
 
 def _confidences(
-    table: pd.DataFrame, config: DataConfig, used: Mask
+    table: Columns, config: DataConfig, used: Mask
 ) -> tuple[npt.NDArray[np.float64], list[str]]:
     """float64 [rows] and problems; empty is NaN; infinite where unread or a problem.
 
     Infinite is above every bound: such a row stays, so that its label is checked all the same.
     """
-    values = np.full(len(table), np.inf)
+    values = np.full(table.num_rows, np.inf)
     column = config.confidence_column
-    if column is None or column not in table:
+    if column is None or column not in table.cells:
         return values, []
     cells = _cells(table, column)
     wrong = []
@@ -195,9 +214,10 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _unknown_labels(labels: Sequence[str], config: DataConfig, used: Mask) -> list[str]:
-    known = set(config.labels)
-    wrong = [row for row in np.flatnonzero(used).tolist() if labels[row] not in known]
+def _unknown_labels(
+    labels: Sequence[str], codes: Sequence[int | None], config: DataConfig, used: Mask
+) -> list[str]:
+    wrong = [row for row in np.flatnonzero(used).tolist() if codes[row] is None]
     listed = ", ".join(f"'{label}'" for label in config.labels)
 
     def rule(value: str) -> str:
@@ -208,12 +228,12 @@ def _unknown_labels(labels: Sequence[str], config: DataConfig, used: Mask) -> li
 
 
 def _fixed_splits(
-    table: pd.DataFrame, config: DataConfig, used: Mask
+    table: Columns, config: DataConfig, used: Mask
 ) -> tuple[list[str | None], list[str]]:
     """The split that the file gives each row, and problems."""
     column = config.split_column
-    if column is None or column not in table:
-        return [None] * len(table), []
+    if column is None or column not in table.cells:
+        return [None] * table.num_rows, []
     cells = _cells(table, column)
     splits = [_SPLIT_NAMES.get(cell.strip().lower()) for cell in cells]
     wrong = [row for row in np.flatnonzero(used).tolist() if splits[row] is None]

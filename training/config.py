@@ -28,6 +28,10 @@ def _not_boolean(value: object) -> object:
     return value
 
 
+def _separator(value: object) -> object:
+    return "\t" if value in ("tab", "\\t") else value
+
+
 Share = Annotated[float, BeforeValidator(_not_boolean), Field(gt=0, lt=1)]
 Count = Annotated[int, BeforeValidator(_not_boolean), Field(ge=1)]
 Seed = Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, lt=2**32)]
@@ -69,6 +73,11 @@ class DataConfig(Section):
     """Seed of the split."""
     near_duplicate_threshold: Annotated[Number, Field(gt=0, le=1)] | None = 0.8
     """Texts at least this alike (Jaccard, character n-grams) share a split; null: equal ones."""
+    separator: Annotated[Literal[",", ";", "\t", "|"], BeforeValidator(_separator)] | None = None
+    """Between the cells of a CSV: `,`, `;`, `tab` or `|`; null: found from the first lines."""
+    multiline: bool = False
+    """Whether quoted cells may hold lines that look like rows; otherwise such a table is refused,
+    since a quote that was not doubled has probably swallowed them."""
 
     @model_validator(mode="after")
     def _labels_are_usable(self) -> "DataConfig":

@@ -18,16 +18,18 @@ from training.cleaning import (
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
     clean,
+    columns_of,
 )
+from training.columns import Columns, read_columns, sha256_of
 from training.config import SAMPLE, DataConfig
 from training.coverage import check_every_class, class_counts
 from training.errors import InputError
 from training.fetched import is_uri, local_copy
 from training.folding import identity_of_text
 from training.groups import group_rows
+from training.label_codes import Labels
 from training.low_confidence import beside_test
 from training.splits import draw_split, in_last_split
-from training.table import read_table, sha256_of
 from training.texts import LabelledTexts, OpenedTest, Row
 
 _SMALL_DATA = 20_000
@@ -55,6 +57,10 @@ class DataSummary:
     """Groups of more than one kept record (near-duplicates, or one value of the group column)."""
     label_noise: float | None
     """Share of the texts standing more than once whose labels disagree; None: no such text."""
+    format: str
+    """Of the table, in words: CSV separated by ';'."""
+    notes: list[str]
+    """What was read otherwise than it is written: a sentence each."""
 
     def as_record(self) -> dict[str, Any]:
         """The value of `data` in search.json."""
@@ -111,6 +117,8 @@ class _Divided:
     splits: npt.NDArray[np.str_]
     reasons: list[str]
     label_noise: float | None
+    format: str
+    notes: list[str]
     validation_share: float
 
     def part(self, split: str) -> LabelledTexts:
@@ -152,6 +160,8 @@ def prepare(config: DataConfig) -> PreparedData:
             class_counts=class_counts(everything.labels, splits, config.labels),
             duplicate_groups=int(np.count_nonzero(np.bincount(everything.groups) > 1)),
             label_noise=divided.label_noise,
+            format=divided.format,
+            notes=divided.notes,
         ),
         validation_share=divided.validation_share,
     )
@@ -202,7 +212,8 @@ def file_of(path: str) -> Path:
 
 
 def _divide(config: DataConfig) -> _Divided:
-    table = clean(read_table(file_of(config.path)), config)
+    columns = _read(config)
+    table = clean(columns, config)
     groups = group_rows(table.rows, config)
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
@@ -217,7 +228,19 @@ def _divide(config: DataConfig) -> _Divided:
         splits=splits,
         reasons=reasons,
         label_noise=table.label_noise,
+        format=columns.format,
+        notes=table.notes,
         validation_share=share,
+    )
+
+
+def _read(config: DataConfig) -> Columns:
+    return read_columns(
+        file_of(config.path),
+        columns_of(config),
+        separator=config.separator,
+        multiline=config.multiline,
+        label=(config.label_column, Labels(config.labels).is_label),
     )
 
 

@@ -1,221 +1,356 @@
-"""Reads a table of any supported format as text cells, and nothing else."""
+"""Reads tables, some rows at a time: CSV, JSON Lines or Parquet, plain, .gz, .bz2 or .zst.
 
-import difflib
-import hashlib
-import io
+The one reader of whatever has rows. A search reads its columns whole and refuses what is broken;
+`evaluation.predict` goes through a file and answers what is broken in its place.
+"""
+
 import json
-import warnings
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
-import pandas as pd
-
+from training.cells import Cell, Unreadable, matching_columns
+from training.csv_rows import CsvRow, CsvRows, LabelColumn, find_separator
 from training.errors import InputError
+from training.json_rows import JsonRow, read_json_rows
+from training.table_bytes import Format, Source, encoding_problem, open_source
 
-_PARQUET = (".parquet", ".pq")
-_JSON_LINES = (".jsonl", ".ndjson", ".json")
-_TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
-_WIDE_BYTE_ORDER_MARKS = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
+_ROWS_AT_ONCE = 1024
+_CHARACTERS_AT_ONCE = 1_000_000
+
+Row = TypeVar("Row")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read every cell as text; an empty cell is missing (NaN).
+class Chunk(Protocol):
+    """Some rows of a table, in order."""
 
-    The suffix decides the format: Parquet (.parquet, .pq), JSON Lines (.jsonl, .ndjson, .json),
-    else CSV, in UTF-8 with or without a byte order mark. Words such as "NA" or "null" in a CSV
-    are text like any other. Records are numbered from 0 as `pandas.read_csv` numbers them: blank
-    lines do not count, and a cell may hold line breaks. Numbers keep the digits that the file
-    has (a float32 of a Parquet file its shortest ones), so that 0.7 is read as 0.7.
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names as they are written, each once but where a CSV has one twice."""
+
+    @property
+    def errors(self) -> Sequence[str]:
+        """Why each row is none; empty where it is sound: [rows]."""
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """The line that each row begins with, from 1, or the record of a Parquet file: [rows]."""
+
+    def cells(self, column: str) -> list[Cell]:
+        """What each row says in a column, nothing where it has none: [rows]."""
+
+    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
+        """Each row as the cells of these columns, for a table without types."""
+
+    def members(self) -> list[list[tuple[str, str]]]:
+        """Each row as names and values, these as JSON; numbers of JSON as they were written."""
+
+    def text_of_row(self, place: int) -> str:
+        """What a row holds, for messages."""
+
+
+@dataclass(frozen=True)
+class CsvChunk:
+    """Rows of a CSV."""
+
+    columns: Sequence[str]
+    rows: Sequence[CsvRow]
+
+    @cached_property
+    def errors(self) -> Sequence[str]:
+        """Why each row is none: [rows]."""
+        return [row.error for row in self.rows]
+
+    @cached_property
+    def lines(self) -> Sequence[int]:
+        """The line that each row begins with: [rows]."""
+        return [row.line for row in self.rows]
+
+    def cells(self, column: str) -> list[Cell]:
+        """The cells of a column, an empty one being nothing: [rows]."""
+        place = next(iter(matching_columns(column, self.columns)), -1)
+        return [
+            row.cells[place] or None if 0 <= place < len(row.cells) else None for row in self.rows
+        ]
+
+    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
+        """Each row as the cells of these columns: [rows][columns]."""
+        names = list(self.columns)
+        places = range(len(names)) if names == columns else [names.index(n) for n in columns]
+        return [
+            [row.cells[place] if place < len(row.cells) else "" for place in places]
+            for row in self.rows
+        ]
+
+    def members(self) -> list[list[tuple[str, str]]]:
+        """Each row as names and values, these as JSON text: [rows][columns]."""
+        return [
+            [
+                (name, json.dumps(cell, ensure_ascii=False))
+                for name, cell in zip(self.columns, cells, strict=True)
+            ]
+            for cells in self.texts(self.columns)
+        ]
+
+    def text_of_row(self, place: int) -> str:
+        """Its cells."""
+        return "".join(self.rows[place].cells)
+
+
+@dataclass(frozen=True)
+class JsonChunk:
+    """Rows of JSON Lines, each with keys of its own."""
+
+    rows: Sequence[JsonRow]
+
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """Every key, in the order in which they come."""
+        return list(dict.fromkeys(m.name for row in self.rows for m in row.members))
+
+    @cached_property
+    def errors(self) -> Sequence[str]:
+        """Why each row is none: [rows]."""
+        return [row.error for row in self.rows]
+
+    @cached_property
+    def lines(self) -> Sequence[int]:
+        """The line of each row: [rows]."""
+        return [row.line for row in self.rows]
+
+    def cells(self, column: str) -> list[Cell]:
+        """The values of a key as text: [rows]."""
+        name = column.strip()
+        found = ([m for m in row.members if m.name.strip() == name] for row in self.rows)
+        return [
+            Unreadable("two values") if len(members) > 1 else members[0].cell if members else None
+            for members in found
+        ]
+
+    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
+        """Each row as the values of these keys: [rows][columns]."""
+        found = ({m.name: m.text for m in row.members} for row in self.rows)
+        return [[values.get(name) for name in columns] for values in found]
+
+    def members(self) -> list[list[tuple[str, str]]]:
+        """Each row as its keys and values as they were written: [rows][its keys]."""
+        return [[(m.name, m.raw) for m in row.members] for row in self.rows]
+
+    def text_of_row(self, place: int) -> str:
+        """Its line."""
+        return self.rows[place].text
+
+
+@dataclass(frozen=True)
+class ParquetChunk:
+    """Rows of Parquet: a `pyarrow.RecordBatch`."""
+
+    batch: Any
+    first: int
+    """Number of the first row, from 1."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns that are read."""
+        return list(self.batch.schema.names)
+
+    @property
+    def errors(self) -> Sequence[str]:
+        """No row is broken: [rows]."""
+        return [""] * len(self.batch)
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """The number of each row: [rows]."""
+        return range(self.first, self.first + len(self.batch))
+
+    def cells(self, column: str) -> list[Cell]:
+        """The values of a column as text: [rows]."""
+        from training.parquet_rows import cells_of_array
+
+        (place, *_) = matching_columns(column, self.columns)
+        return cells_of_array(self.batch.column(place))
+
+    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
+        """Each row as the values of these columns: [rows][columns]."""
+        from training.parquet_rows import text_of_array
+
+        names = self.columns
+        found = [text_of_array(self.batch.column(names.index(name))) for name in columns]
+        return (
+            [list(row) for row in zip(*found, strict=True)] if found else [[] for _ in self.lines]
+        )
+
+    def members(self) -> list[list[tuple[str, str]]]:
+        """Each row as names and values, these as JSON: [rows][columns]."""
+        from training.parquet_rows import json_of_array
+
+        values = [json_of_array(column) for column in self.batch.columns]
+        return [list(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+    def text_of_row(self, place: int) -> str:
+        """Nothing: no row is broken."""
+        return ""
+
+
+@dataclass(kw_only=True)
+class Table:
+    """An open table."""
+
+    source: Source
+    columns: Sequence[str]
+    """As written; of JSON Lines those of the first rows, which may not be all."""
+    separator: str | None
+    """Of a CSV."""
+    chunks: Iterator[Chunk]
+    """All rows, once."""
+    schema: Any = None
+    """Of Parquet: the `pyarrow.Schema`."""
+    _rows: CsvRows | None = None
+
+    @property
+    def where(self) -> str:
+        """Beginning of every message."""
+        return self.source.where
+
+    @property
+    def format(self) -> Format:
+        """CSV, JSON Lines or Parquet."""
+        return self.source.format
+
+    def column(self, name: str, option: str) -> str | None:
+        """The column that a name means, as it is written; None: there is none.
+
+        Raises:
+            InputError: the name stands twice.
+        """
+        found = [self.columns[place] for place in matching_columns(name, self.columns)]
+        if len(found) > 1:
+            raise InputError(
+                f"{self.where}: {len(found)} columns are named {name.strip()!r} ({option}), but"
+                " each name must stand once; rename one of them"
+            )
+        return found[0] if found else None
+
+    def kind_without_text(self, column: str) -> str | None:
+        """What a column of Parquet holds where no value of it can be text; None: it may be."""
+        if self.schema is None:
+            return None
+        from training.parquet_rows import kind_without_text
+
+        return kind_without_text(self.schema.field(column).type)
+
+    def watch_labels(self, column: str, is_label: Callable[[str], bool]) -> None:
+        """Let a known label give away that a quoted cell has swallowed rows."""
+        if self._rows is not None:
+            self._rows.labels = LabelColumn(place=self.columns.index(column), is_label=is_label)
+
+    def encoding_problem(self, line: int, text: str) -> str:
+        """What to do about a line that is not UTF-8."""
+        return encoding_problem(self.source, line, text)
+
+    def describe(self) -> str:
+        """Its format in words."""
+        names = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
+        separated = f" separated by {self.separator!r}" if self.separator else ""
+        return f"{names[self.format]}{separated}"
+
+
+@contextmanager
+def open_table(
+    file: Any,
+    *,
+    name: str,
+    where: str,
+    wanted: Sequence[str],
+    separator: str | None = None,
+    multiline: bool = False,
+    only_wanted: bool = False,
+) -> Iterator[Table]:
+    """Begin to read a table; its header is read, its rows come as they are asked for.
+
+    Args:
+        file: opened unbuffered for bytes.
+        name: of the file, whose ending tells CSV and JSON Lines apart; `-` says nothing.
+        where: beginning of every message.
+        wanted: names of columns that tell the separator of a CSV.
+        separator: of a CSV; None: it is found.
+        multiline: whether quoted cells may hold lines that look like rows.
+        only_wanted: whether no other columns of a Parquet file are read.
 
     Raises:
-        InputError: the file is missing, a directory, unreadable, empty, without records, not a
-            table or not in UTF-8.
+        InputError: it is empty, no table, damaged or in another encoding.
     """
-    raw = _read_bytes(path)
-    if not raw.strip():
-        raise InputError(f"{path}: the file is empty, but must be a table; check the path")
-    suffix = path.suffix.lower()
-    if suffix in _PARQUET:
-        table = _read_parquet(path, raw)
-    else:
-        _check_is_utf8(path, raw)
-        table = _read_json_lines(path, raw) if suffix in _JSON_LINES else _read_csv(path, raw)
-    if table.empty:
-        raise InputError(
-            f"{path}: the table has a header but no records; give it at least one row a class"
-        )
-    return table
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """`; did you mean '...'?` with the candidate most like `name`, or nothing if none is."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        # It is read twice, for its content and its hash; a device may have no end.
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(
-                f"{path}: is a pipe or a device, but must be a file; write the table to one"
+    with open_source(file, name=name, where=where) as source:
+        if source.format == "csv":
+            mark = separator or find_separator(source.head, wanted)
+            rows = CsvRows(source, separator=mark, multiline=multiline)
+            yield Table(
+                source=source,
+                columns=rows.header,
+                separator=mark,
+                chunks=(CsvChunk(rows.header, part) for part in _parts(rows, _size_of_csv)),
+                _rows=rows,
             )
-        return path.read_bytes()
-    except IsADirectoryError:
-        raise InputError(
-            f"{path}: is a directory, but must be a file; name a table inside it"
-        ) from None
-    except FileNotFoundError:
-        beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        hint = nearest(path.name, (other.name for other in beside if other.is_file()))
-        where = "" if path.parent.is_dir() else f" (nor is its folder {path.parent})"
-        raise InputError(f"{path}: no such file{where}{hint or '; check the path'}") from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{path}: cannot be read: {reason}; check its name and permissions"
-        ) from None
-
-
-def _check_is_utf8(path: Path, raw: bytes) -> None:
-    """A NUL byte in the first line: either the encoding is a wide one or the file is no table.
-
-    Further down it is an odd character of some text, and no reason to refuse the others.
-    """
-    for mark, encoding in _WIDE_BYTE_ORDER_MARKS:
-        if raw.startswith(mark):
-            raise _encoding_error(path, encoding, 0, raw[0])
-    nul = raw.partition(b"\n")[0].find(b"\0")
-    if nul >= 0:
-        wide = _wide_encoding(raw)
-        if wide:
-            raise _encoding_error(path, wide, nul, 0)
-        raise InputError(
-            f"{path}: not a table: byte {nul} is NUL, which no first line of text holds; give a"
-            " CSV, JSON Lines (.jsonl) or Parquet (.parquet) file"
-        )
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if any(byte < 32 and byte not in _TEXT_CONTROLS for byte in raw[:4096]):
-            raise InputError(
-                f"{path}: not a table: it holds binary data; give a CSV, JSON Lines (.jsonl) or"
-                " Parquet (.parquet) file"
-            ) from None
-        raise _encoding_error(
-            path, _single_byte_encoding(raw), error.start, raw[error.start]
-        ) from None
-
-
-def _encoding_error(path: Path, encoding: str, position: int, byte: int) -> InputError:
-    converted = path.with_name(f"{path.stem}-utf8{path.suffix}")
-    return InputError(
-        f"{path}: not in UTF-8 but likely in {encoding}: byte {position} is 0x{byte:02x}; save it"
-        f" as UTF-8, e.g. iconv -f {encoding.upper()} -t UTF-8 '{path}' > '{converted}'"
-    )
-
-
-def _wide_encoding(raw: bytes) -> str | None:
-    """UTF-16 without a mark: nearly every second byte of mostly Latin text is NUL."""
-    head = raw[:4096]
-    for encoding, start in (("utf-16le", 1), ("utf-16be", 0)):
-        high = head[start::2]
-        if high and high.count(0) > 0.7 * len(high) and not head[1 - start :: 2].count(0):
-            return encoding
-    return None
-
-
-def _single_byte_encoding(raw: bytes) -> str:
-    try:
-        raw.decode("cp1252")
-    except UnicodeDecodeError:
-        return "latin1"
-    return "cp1252"
-
-
-def _read_csv(path: Path, raw: bytes) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            # Without this, a row longer than the header only warns and loses its last cells.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                io.BytesIO(raw),
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                keep_default_na=False,
-                na_values=[""],
+        elif source.format == "jsonl":
+            parts = map(JsonChunk, _parts(read_json_rows(source), lambda row: len(row.text)))
+            first = next(parts, JsonChunk([]))
+            sound = JsonChunk([row for row in first.rows if not row.error])
+            yield Table(
+                source=source,
+                columns=sound.columns,
+                separator=None,
+                chunks=_with_first(first, parts),
             )
-    except pd.errors.ParserWarning:
-        reason = "records have more cells than the header has columns"
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-    raise InputError(
-        f"{path}: not a table: {' '.join(reason.split())}; separate cells with commas and quote"
-        " those that hold commas, quotes or line breaks"
+        else:
+            yield _open_parquet(source, wanted, only_wanted=only_wanted)
+
+
+def _size_of_csv(row: CsvRow) -> int:
+    return sum(map(len, row.cells))
+
+
+def _with_first(first: JsonChunk, others: Iterator[JsonChunk]) -> Iterator[JsonChunk]:
+    if first.rows:
+        yield first
+    yield from others
+
+
+def _parts(rows: Iterable[Row], size_of: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Rows in lists that are short enough to be held, however long their texts are."""
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += size_of(row)
+        if len(part) >= _ROWS_AT_ONCE or size >= _CHARACTERS_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _open_parquet(source: Source, wanted: Sequence[str], *, only_wanted: bool) -> Table:
+    from training.parquet_rows import open_parquet, read_batches
+
+    file = open_parquet(source)
+    names = list(file.schema_arrow.names)
+    places = None
+    if only_wanted:
+        places = sorted({place for name in wanted for place in matching_columns(name, names)})
+
+    def chunks() -> Iterator[Chunk]:
+        first = 1
+        for batch in read_batches(source, file, places, _ROWS_AT_ONCE):
+            yield ParquetChunk(batch, first)
+            first += len(batch)
+
+    return Table(
+        source=source,
+        columns=names,
+        separator=None,
+        chunks=chunks(),
+        schema=file.schema_arrow,
     )
-
-
-def _read_json_lines(path: Path, raw: bytes) -> pd.DataFrame:
-    records = []
-    for number, line in enumerate(raw.decode("utf-8-sig").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
-            raise _not_json_lines(path, number, f"is not JSON ({reason})") from None
-        if not isinstance(record, dict):
-            raise _not_json_lines(path, number, f"holds a {type(record).__name__}")
-        records.append({name: _json_cell(value) for name, value in record.items()})
-    return pd.DataFrame(records, dtype=object)
-
-
-def _not_json_lines(path: Path, number: int, problem: str) -> InputError:
-    return InputError(
-        f"{path}: not a table: line {number} {problem}, but each line must be one JSON object;"
-        " write JSON Lines, or a CSV"
-    )
-
-
-def _json_cell(value: object) -> object:
-    if value is None or value == "":
-        return float("nan")
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # Half of a surrogate pair is valid in JSON, but can be written to no file.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _read_parquet(path: Path, raw: bytes) -> pd.DataFrame:
-    try:
-        # Nullable types keep whole numbers whole beside missing cells.
-        table = pd.read_parquet(io.BytesIO(raw), dtype_backend="numpy_nullable")
-    except (ValueError, OSError) as error:  # pyarrow's errors derive from these
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{path}: not a Parquet file: {reason}; write it again, or give a CSV"
-        ) from None
-    table = table.reset_index(drop=True)
-    cells = {str(name): [_cell(value) for value in column] for name, column in table.items()}
-    return pd.DataFrame(cells, dtype=object)
-
-
-def _cell(value: object) -> object:
-    if value is None or value is pd.NA or value != value or value == "":
-        return float("nan")
-    return str(value)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.answered_rows import ModelBrokenError, answer_rows, answered_columns
-from evaluation.rows import InputRow
+from evaluation.answered_rows import ModelBrokenError, answer
+from training.cells import Unreadable
 
 
 class Lengths:
@@ -30,19 +30,16 @@ class Lengths:
 
 
 def _answers(texts, classifier=None):
-    rows = [InputRow(cells={"text": text}) for text in texts]
-    return list(answer_rows(classifier or Lengths(), rows, "text"))
+    return answer(classifier or Lengths(), texts, [""] * len(texts))
 
 
 def test_a_text_that_breaks_the_model_costs_only_its_own_answer():
     texts = [*["a"] * 500, "breaks", *["aaaaaaaaa"] * 523]
     classifier = Lengths()
     answers = _answers(texts, classifier)
-    assert [row["text"] for row in answers] == texts
-    assert [row["label"] for row in answers[:500]] == ["short"] * 500
-    assert [row["label"] for row in answers[501:]] == ["long"] * 523
-    assert answers[500]["label"] == answers[500]["p_short"] == ""
-    assert answers[500]["error"] == (
+    assert answers.labels == [*["short"] * 500, "", *["long"] * 523]
+    assert [row is None for row in answers.probabilities].count(True) == 1
+    assert answers.errors[500] == (
         "the model cannot classify this text (IndexError: index out of range)"
     )
     assert classifier.num_calls < 30  # halves, not one by one
@@ -60,12 +57,13 @@ def test_memory_that_runs_out_is_no_fault_of_a_text():
 
 
 def test_a_row_that_cannot_be_read_keeps_its_own_error():
-    (answer,) = answer_rows(Lengths(), [InputRow(cells={"text": "a"}, error="torn")], "text")
-    assert answer == {"text": "a", "label": "", "p_short": "", "p_long": "", "error": "torn"}
+    answers = answer(Lengths(), ["a", "b"], ["torn", ""])
+    assert answers.labels == ["", "short"]
+    assert answers.probabilities[0] is None
+    assert answers.errors == ["torn", ""]
 
 
-def test_columns_of_the_answers_are_the_rows_own_and_then_the_new_ones():
-    assert answered_columns(["no", "yes"], [["id", "label"], ["text"]]) == [
-        *("id", "input_label", "text", "label", "p_no", "p_yes", "error")
-    ]
-    assert answered_columns(["no"], []) == ["label", "p_no", "error"]
+def test_cells_without_text_have_no_label():
+    answers = _answers([None, "", " \n\u00a0", Unreadable("a JSON list"), "a"])
+    assert answers.labels == ["", "", "", "", "short"]
+    assert answers.errors == [*["no text"] * 3, "the text must be text, not a JSON list", ""]

@@ -16,7 +16,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
     target = tmp_path / "out.csv"
     target.write_text("what was there", encoding="utf-8")
     with open_output(str(target)) as file:
-        file.write("new")
+        file.write(b"new")
         assert target.read_text("utf-8") == "what was there"
     assert target.read_text("utf-8") == "new"
     assert list(tmp_path.iterdir()) == [target]
@@ -28,7 +28,7 @@ def test_work_that_ends_too_soon_leaves_the_part_beside_the_old_file(tmp_path):
 
     def write_and_fail():
         with open_output(str(target)) as file:
-            file.write("new")
+            file.write(b"new")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -42,7 +42,7 @@ def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
     target, link = tmp_path / "real.csv", tmp_path / "link.csv"
     link.symlink_to(target)
     with open_output(str(link)) as file:
-        file.write("new")
+        file.write(b"new")
     assert link.is_symlink()
     assert target.read_text("utf-8") == "new"
 
@@ -54,7 +54,7 @@ def test_a_named_pipe_is_written_to_directly(tmp_path):
     reader = threading.Thread(target=lambda: got.append(pipe.read_text("utf-8")))
     reader.start()
     with open_output(str(pipe)) as file:
-        file.write("new")
+        file.write(b"new")
     reader.join(timeout=10)
     assert got == ["new"]
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -67,7 +67,7 @@ from training.command import run_command
 
 def main(arguments):
     with open_output(arguments[0]) as file:
-        file.write("new\\n")
+        file.write(b"new\\n")
     return 0
 
 raise SystemExit(run_command(main))
@@ -79,7 +79,7 @@ from training.command import run_command
 
 def main(arguments):
     with open_input(arguments[0]) as file:
-        print(file.read())
+        print(file.read().decode())
     return 0
 
 raise SystemExit(run_command(main))

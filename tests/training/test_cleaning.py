@@ -85,11 +85,52 @@ def test_missing_columns_are_reported_at_once_with_the_nearest_names(tmp_path: P
     assert "no column 'splits' (data.split_column)" in lines[4]
 
 
-def test_cells_separated_by_something_else_than_commas_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_the_separator_of_a_table_is_found_and_told(tmp_path: Path, separator: str) -> None:
     table = table_of()
     path = tmp_path / "data.csv"
-    table.to_csv(path, index=False, sep=";")
-    assert "separated by ';'" in problems_of(DataConfig(path=str(path), labels=LABELS))[0]
+    table.to_csv(path, index=False, sep=separator)
+    summary = prepare(DataConfig(path=str(path), labels=LABELS)).summary
+    assert (summary.kept, summary.format) == (120, f"CSV separated by {separator!r}")
+
+
+def test_white_space_around_labels_and_columns_is_taken_off_and_told(tmp_path: Path) -> None:
+    table = table_of().rename(columns={"final_label": " final_label "})
+    table.loc[0, " final_label "] = " biasa\t"
+    table.loc[9, " final_label "] = "abot "
+    summary = prepare(configured(tmp_path, table)).summary
+    assert summary.kept == 120
+    column, labels = summary.notes
+    assert column == "column ' final_label ' is read as 'final_label'"
+    assert labels.startswith("2 labels are spelt otherwise, such as ' biasa\\t' for 'biasa'")
+
+
+def test_numeric_labels_are_one_however_the_number_is_written(tmp_path: Path) -> None:
+    table = table_of()
+    numbers = dict(zip(LABELS, ("0", "1.0", " 2"), strict=True))
+    table["final_label"] = [numbers[label] for label in table["final_label"]]
+    table.loc[0, "final_label"] = "0.0"
+    config = configured(tmp_path, table).model_copy(update={"labels": ("0", "1", "2")})
+    prepared = prepare(config)
+    assert prepared.summary.kept == 120
+    assert {part: sorted(n) for part, n in prepared.summary.class_counts.items()}["test"] == [
+        *("0", "1", "2")
+    ]
+    assert "such as '0.0' for '0'" in prepared.summary.notes[0]
+
+
+def test_case_is_never_folded_and_words_beside_numbers_stay_words(tmp_path: Path) -> None:
+    table = table_of()
+    table.loc[0, "final_label"] = "Biasa"
+    (line,) = problems_of(configured(tmp_path, table))
+    assert "did you mean 'biasa'?" in line
+    numbers = dict(zip(LABELS, ("0", "1", "two"), strict=True))
+    table = table_of()
+    table["final_label"] = [numbers[label] for label in table["final_label"]]
+    table.loc[0, "final_label"] = "0.0"
+    config = configured(tmp_path, table).model_copy(update={"labels": ("0", "1", "two")})
+    (line,) = problems_of(config)
+    assert "'0.0' in 1 row (row 0)" in line
 
 
 def test_a_label_outside_the_list_is_an_error_that_shows_its_first_rows(tmp_path: Path) -> None:

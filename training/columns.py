@@ -1,0 +1,174 @@
+"""Reads the configured columns of a table whole, as text, or refuses the table."""
+
+import difflib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.cells import TOLD_NOT_UTF8, Unreadable, matching_columns
+from training.errors import InputError
+from training.table import Chunk, Table, open_table
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a table that are asked for."""
+
+    names: Sequence[str]
+    """Of every column of the table, as they are written."""
+    cells: Mapping[str, Sequence[str]]
+    """{asked name: text of each row, empty where there is none}, of those that are there."""
+    num_rows: int
+    format: str
+    """In words: CSV separated by ';'."""
+
+
+def read_columns(
+    path: Path,
+    wanted: Mapping[str, str],
+    *,
+    separator: str | None = None,
+    multiline: bool = False,
+    label: tuple[str, Callable[[str], bool]] | None = None,
+) -> Columns:
+    """Read some columns of a table, each cell as text; no other column is looked at.
+
+    Records are numbered from 0 as `pandas.read_csv` numbers them: blank lines do not count, and a
+    cell may hold line breaks.
+
+    Args:
+        path: CSV, JSON Lines or Parquet, plain or packed.
+        wanted: {name of a column: option that names it}; one that is not there is left out.
+        separator: of a CSV; None: it is found.
+        multiline: whether quoted cells may hold lines that look like rows.
+        label: name of the label column, and whether a cell is a known label: such a line inside
+            a quoted cell is a row that the quote has swallowed.
+
+    Raises:
+        InputError: the file is missing, a directory, unreadable, empty, without records, no
+            table or not in UTF-8; a row is broken; a name stands twice; a cell holds no text.
+    """
+    with (
+        _opened(path) as file,
+        open_table(
+            file,
+            name=str(path),
+            where=str(path),
+            wanted=list(wanted),
+            separator=separator,
+            multiline=multiline,
+            only_wanted=True,
+        ) as table,
+    ):
+        for name, option in wanted.items():
+            table.column(name, option)
+        if label is not None and (column := table.column(label[0], "data.label_column")):
+            table.watch_labels(column, label[1])
+        return _read_all(table, wanted)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """`; did you mean '...'?` with the candidate most like `name`, or nothing if none is."""
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
+    cells: dict[str, list[str]] = {name: [] for name in wanted}
+    names = dict.fromkeys(table.columns)
+    unreadable: dict[str, list[tuple[int, str]]] = {}
+    broken: list[str] = []
+    num_rows = num_broken = 0
+    for chunk in table.chunks:
+        names |= dict.fromkeys(chunk.columns)
+        for problem in _broken_rows(table, chunk):
+            num_broken += 1
+            broken += [problem] if num_broken <= _SHOWN else []
+        for name in wanted:
+            if not matching_columns(name, chunk.columns):
+                cells[name] += [""] * len(chunk.errors)
+                continue
+            for row, cell in enumerate(chunk.cells(name), start=num_rows):
+                if isinstance(cell, Unreadable):
+                    unreadable.setdefault(name, []).append((row, cell.kind))
+                cells[name].append(cell if isinstance(cell, str) else "")
+        num_rows += len(chunk.errors)
+    if num_broken > _SHOWN:
+        broken.append(f"{table.where}: {num_broken - _SHOWN:,} more rows are broken")
+    broken += [
+        _no_text(table.where, name, wanted[name], found) for name, found in unreadable.items()
+    ]
+    if broken:
+        raise InputError(*broken)
+    if not num_rows:
+        raise InputError(
+            f"{table.where}: the table is empty: it has no records; give it at least one row a"
+            " class"
+        )
+    return Columns(
+        names=list(names),
+        cells={name: column for name, column in cells.items() if matching_columns(name, [*names])},
+        num_rows=num_rows,
+        format=table.describe(),
+    )
+
+
+def _broken_rows(table: Table, chunk: Chunk) -> Iterator[str]:
+    for place, error in enumerate(chunk.errors):
+        if not error:
+            continue
+        line = chunk.lines[place]
+        if error.endswith(TOLD_NOT_UTF8):
+            raise InputError(table.encoding_problem(line, chunk.text_of_row(place)))
+        yield f"{table.where}: line {line}: {error}"
+
+
+def _no_text(where: str, name: str, option: str, found: Sequence[tuple[int, str]]) -> str:
+    rows = ", ".join(str(row) for row, _ in found[:_SHOWN])
+    more = ", ..." if len(found) > _SHOWN else ""
+    return (
+        f"{where}: column '{name}' holds {found[0][1]} in {len(found)} row"
+        f"{'s' * (len(found) > 1)} (row{'s' * (len(found) > 1)} {rows}{more}), but must hold text;"
+        f" write it as text, or set {option} to another column"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        # It is read twice, for its content and its hash; a device may have no end.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path}: is a pipe or a device, but must be a file; write the table to one"
+            )
+        file = path.open("rb", buffering=0)
+    except IsADirectoryError:
+        raise InputError(
+            f"{path}: is a directory, but must be a file; name a table inside it"
+        ) from None
+    except FileNotFoundError:
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        hint = nearest(path.name, (other.name for other in beside if other.is_file()))
+        where = "" if path.parent.is_dir() else f" (nor is its folder {path.parent})"
+        raise InputError(f"{path}: no such file{where}{hint or '; check the path'}") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path}: cannot be read: {reason}; check its name and permissions"
+        ) from None
+    with file:
+        yield file
