@@ -178,10 +178,10 @@ def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path,
     everything = pd.read_csv(data_file)["text"].dropna()
     texts = everything[everything.str.len() < 1000].tolist()  # few long rows make peaks of luck
     peaks = {}
-    for num_rows in (2_000, 20_000):
+    for num_rows in (2_000, 40_000):
         source = tmp_path / f"{num_rows}.csv"
         repeated = (texts * (num_rows // len(texts) + 1))[:num_rows]
-        # A second column makes a table held in memory show: 20 MB more of it.
+        # A second column makes a table held in memory show: 40 MB more of it.
         pd.DataFrame({"text": repeated, "note": "x" * 1000}).to_csv(source, index=False)
         target = tmp_path / f"{num_rows}-answers.csv"
         arguments = ["--model", finished_final.model, "--input", source, "--output", target]
@@ -196,4 +196,4 @@ def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path,
         peaks[num_rows] = int(done.stdout) / 1024
         with target.open(encoding="utf-8", newline="") as file:
             assert sum(1 for _ in csv.reader(file)) == num_rows + 1
-    assert peaks[20_000] - peaks[2_000] < 15, f"MiB at the peak, by rows: {peaks}"
+    assert peaks[40_000] - peaks[2_000] < 25, f"MiB at the peak, by rows: {peaks}"

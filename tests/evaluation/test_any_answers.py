@@ -1,0 +1,111 @@
+"""Whatever own columns hold: `evaluation.predict` gives every row and every cell back."""
+
+import csv
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evaluation import predict
+from evaluation.classifier import load
+
+ODD = ['"', '""', "\r", "\n", "\r\n", ",", ";", "\t", "|", "\\", "NA", "1e5", "0.10", " ", "a"]
+CELLS = st.one_of(st.text(max_size=12), st.lists(st.sampled_from(ODD), max_size=5).map("".join))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | CELLS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(CELLS, inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.lists(
+    st.sampled_from(["id", "label", "error", "input_label", "Nötè", "a b"]), unique=True, max_size=4
+)
+RELAXED = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def answered(finished_final, tmp_path, monkeypatch):
+    """Answers of the command for the bytes of a table, the model being loaded once."""
+    model = load(finished_final.model)
+    monkeypatch.setattr(predict, "load", lambda *_: model)
+
+    def run(content, source, target):
+        (tmp_path / source).write_bytes(content)
+        options = ["--model", "-", "--multiline", "--input", str(tmp_path / source)]
+        assert predict.main([*options, "--output", str(tmp_path / target)]) == 0
+        return (tmp_path / target).read_bytes()
+
+    return run
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+@RELAXED
+@given(data=st.data())
+def test_cells_of_a_csv_come_back_to_the_code_point(answered, data, separator):
+    names = ["text", "n", *data.draw(NAMES)]  # a table of one column has no separator
+    row = st.lists(CELLS, min_size=len(names), max_size=len(names))
+    rows = data.draw(st.lists(row, min_size=1, max_size=8))
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([names, *rows])
+    told = answered(text.getvalue().encode(), "a.csv", "b.csv").decode()
+    header, *answers = csv.reader(io.StringIO(told, newline=""), delimiter=separator, strict=True)
+    assert [row[: len(names)] for row in answers] == rows
+    assert [len(row) for row in answers] == [len(header)] * len(rows)
+    assert [bool(row[-1]) for row in answers] == [not row[0].strip() for row in rows]
+
+
+@RELAXED
+@given(data=st.data())
+def test_values_of_json_lines_come_back_as_they_were_written(answered, data):
+    names = data.draw(NAMES)
+    rows = data.draw(
+        st.lists(
+            st.fixed_dictionaries({"text": CELLS, **dict.fromkeys(names, VALUES)}),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    ascii_only = data.draw(st.booleans())
+    lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
+    told = answered("".join(f"{line}\n" for line in lines).encode(), "a.jsonl", "b.jsonl")
+    answers = [json.loads(line) for line in told.decode().split("\n")[:-1]]
+    assert len(answers) == len(rows)
+    for line, answer, row in zip(told.decode().split("\n"), answers, rows, strict=False):
+        own = list(answer.values())[: len(row)]
+        assert json.dumps(own) == json.dumps(list(row.values()))
+        for name, value in row.items():
+            assert json.dumps(value, ensure_ascii=ascii_only) in line, name
+
+
+@RELAXED
+@given(data=st.data())
+def test_columns_of_parquet_come_back_with_their_types(answered, tmp_path, data):
+    num_rows = data.draw(st.integers(1, 8))
+
+    def column(values, kind):
+        drawn = data.draw(st.lists(st.none() | values, min_size=num_rows, max_size=num_rows))
+        return pa.array(drawn, kind)
+
+    table = pa.table(
+        {
+            "text": column(CELLS, pa.string()),
+            "n": column(st.integers(-(2**63), 2**63 - 1), pa.int64()),
+            "x": column(st.floats(width=32), pa.float32()),
+            "label": column(st.binary(max_size=4), pa.binary()),
+            "spans": column(st.lists(st.integers(0, 9), max_size=3), pa.list_(pa.int8())),
+            "t": column(st.datetimes(), pa.timestamp("us")),
+        }
+    )
+    pq.write_table(table, tmp_path / "own.parquet")
+    answered((tmp_path / "own.parquet").read_bytes(), "a.parquet", "b.parquet")
+    written = pq.read_table(tmp_path / "b.parquet")
+    for place, name in enumerate(table.column_names):
+        before, after = table.column(name), written.column(place)
+        assert before.type == after.type
+        # As Python values, where NaN is not itself.
+        assert repr(before.to_pylist()) == repr(after.to_pylist())
