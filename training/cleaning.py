@@ -123,18 +123,29 @@ def clean(table: Columns, config: DataConfig) -> CleanTable:
     for row, reason in repeated.items():
         reasons[row] = reason
     if not kept:
-        counts = Counter(reasons.tolist())
-        dropped = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
-        raise InputError(
-            f"{config.path}: no row is left of {table.num_rows} (dropped: {dropped}), but every"
-            " class needs some; lower data.min_confidence, or set a filter's column to null"
-        )
+        raise InputError(_nothing_left(reasons.tolist(), config))
     return CleanTable(
         rows=kept,
         reasons=reasons.tolist(),
         low_confidence=low,
         label_noise=noise,
         notes=list(_notes(table, config, [labels[row] for row in np.flatnonzero(used).tolist()])),
+    )
+
+
+def _nothing_left(reasons: Sequence[str], config: DataConfig) -> str:
+    counts = Counter(reasons)
+    dropped = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
+    ways_out = {
+        NO_TEXT_OR_LABEL: "see whether data.text_column and data.label_column name the right ones",
+        ERROR: "set data.error_column to null if it holds no errors",
+        LOW_CONFIDENCE: "lower data.min_confidence, or set data.confidence_column to null",
+        CONFLICTING_LABELS: "label equal texts alike",
+    }
+    most = counts.most_common(1)[0][0]
+    return (
+        f"{config.path}: no row is left of {len(reasons)} (dropped: {dropped}), but every class"
+        f" needs some; {ways_out.get(most, 'give more rows')}"
     )
 
 
@@ -218,6 +229,8 @@ def _unknown_labels(
     labels: Sequence[str], codes: Sequence[int | None], config: DataConfig, used: Mask
 ) -> list[str]:
     wrong = [row for row in np.flatnonzero(used).tolist() if codes[row] is None]
+    if len(wrong) == np.count_nonzero(used) and wrong:
+        return [_labels_of_another_table(labels, wrong, config)]
     listed = ", ".join(f"'{label}'" for label in config.labels)
 
     def rule(value: str) -> str:
@@ -225,6 +238,20 @@ def _unknown_labels(
         return f"must be one of data.labels ({listed}){hint or '; mend it, or add it to the list'}"
 
     return _wrong_values(config.label_column, labels, wrong, rule)
+
+
+def _labels_of_another_table(labels: Sequence[str], rows: Sequence[int], config: DataConfig) -> str:
+    """No cell is a label: the list is not of this table, or the column is another."""
+    found = sorted({labels[row].strip() for row in rows})
+    shown = ", ".join(shorten(label) for label in found[:_SHOWN])
+    more = f", ... ({len(found):,} values)" if len(found) > _SHOWN else ""
+    way_out = f"give them in order: --data.labels '[{shown}]'"
+    if more:
+        way_out = "set data.labels to its values in order, or data.label_column to another column"
+    return (
+        f"column '{config.label_column}' holds {shown}{more}, but none of them is in data.labels;"
+        f" {way_out}"
+    )
 
 
 def _fixed_splits(

@@ -47,8 +47,8 @@ def check_every_class(labels: Indices, splits: NDArray[np.str_], config: DataCon
             had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
             problems.append(
                 f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
-                f" {had}), but every split needs one of each class; label more rows of it, or"
-                " lower data.min_confidence"
+                f" {had}), but every split needs one of each class; label more rows of it"
+                f"{', or lower data.min_confidence' if config.confidence_column else ''}"
             )
     if problems:
         raise InputError(*problems)

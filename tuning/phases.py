@@ -99,12 +99,21 @@ class Phases:
         if self.recorder.record()["best"] is None:
             raise SearchAbortedError(
                 f"no trial reached the full budget with a score ({self._count_endings()}); see"
-                f" {self.run.trials}, and try lower learning rates or a longer time budget"
+                f" {self.run.trials}, and {self._way_out()}"
             )
 
     def _count_endings(self) -> str:
         counts = Counter(trial.status for trial in self.recorder.trials)
         return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+    def _way_out(self) -> str:
+        """What to do about trials none of which has a score, by how they ended."""
+        endings = {trial.status: trial for trial in self.recorder.trials}
+        if "diverged" in endings or "collapsed" in endings:
+            return "try lower learning rates"
+        if "failed" in endings:
+            return f"correct what failed: {endings['failed'].error}"
+        return "give a longer time budget"
 
     def confirm(self) -> None:
         """Run the confirmation, if the configuration asks for one.

@@ -180,3 +180,42 @@ def test_the_rows_of_confidence_exactly_0_7_of_the_real_excerpt_are_kept() -> No
     summary = prepare(config).summary
     assert (pd.read_csv(EXCERPT)["confidence_score"] == 0.7).sum() == 16
     assert summary.dropped["low confidence"] == 3
+
+
+def test_labels_of_another_table_are_shown_and_those_of_the_study_are_not(tmp_path: Path) -> None:
+    table = table_of().rename(columns={"final_label": "tone"})
+    path = tmp_path / "data.csv"
+    table.to_csv(path, index=False)
+    (line,) = problems_of(DataConfig(path=str(path), label_column="tone"))
+    assert "column 'tone' holds abot, biasa, entheng, but none of them is in data.labels" in line
+    assert "--data.labels '[abot, biasa, entheng]'" in line
+    assert "Bukan" not in line
+    table["tone"] = table["text"]
+    table.to_csv(path, index=False)
+    (line,) = problems_of(DataConfig(path=str(path), label_column="tone"))
+    assert "(120 values)" in line
+    assert "data.label_column to another column" in line
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("text", "", "data.text_column and data.label_column"),
+        ("error", "none", "set data.error_column to null"),
+        ("confidence_score", "0.1", "lower data.min_confidence"),
+    ],
+)
+def test_where_no_row_is_left_the_advice_is_about_what_dropped_them(
+    tmp_path: Path, column: str, value: str, told: str
+) -> None:
+    (line,) = problems_of(configured(tmp_path, table_of().assign(**{column: value})))
+    assert told in line
+    assert ("min_confidence" in line) == (column == "confidence_score")
+
+
+def test_no_advice_names_a_filter_that_is_off(tmp_path: Path) -> None:
+    table = table_of().drop(columns=["confidence_score", "error"])
+    table = table[(table["final_label"] != "abot") | (table.index == 9)]
+    lines = problems_of(configured(tmp_path, table, confidence_column=None))
+    assert any("class 'abot' has no row" in line for line in lines)
+    assert not any("min_confidence" in line for line in lines)
