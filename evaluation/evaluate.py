@@ -1,6 +1,7 @@
 """The final evaluation: retrain, one look at the test rows, the files of `final/`."""
 
 import logging
+import math
 import shutil
 from pathlib import Path
 from statistics import stdev
@@ -11,6 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.artefacts import Weights, write_model
+from evaluation.confirmed import check_against_confirmation, describe_fall
 from evaluation.earlier import describe_earlier, earlier_openings
 from evaluation.gates import GateKind
 from evaluation.model_card import model_card
@@ -20,7 +22,11 @@ from evaluation.readiness import check_artefacts
 from evaluation.reports import write_reports
 from evaluation.retrain import loss_limit
 from evaluation.retrained import Retrained, retrain_and_record
-from evaluation.stages import Stage, check_data, check_training
+from evaluation.stages import (
+    Stage,
+    check_data,
+    check_training,
+)
 from evaluation.tables import build_report
 from evaluation.tested import Tested, open_and_answer
 from evaluation.winner import Winner
@@ -31,6 +37,7 @@ from results.run import TEST_REPORT
 from training.columns import sha256_of
 from training.config import TINY
 from training.model import load_tokenizer
+from training.trained_on import write_trained_on
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +104,7 @@ def evaluate_winner(
     report["earlier_openings"] = earlier_openings(winner)
     report["summary"] += describe_earlier(report["earlier_openings"])
     report["search"] = _search_scores(winner)
+    report["summary"] = describe_fall(report) + report["summary"]
     report["retrain"] = _describe_retrain(winner, retrained)
     lock.mark("seen")  # from here on there are numbers, so the opening counts
     _write_all(winner, tested, retrained, report, directory)
@@ -149,7 +157,10 @@ def _check_stages(
             num_rows=winner.num_final_rows,
             loss_limit=loss_limit(winner.losses_seen, len(config.labels)),
         ),
-        "evaluation": check_evaluation(directory / "reports", report, splits, config.labels),
+        "evaluation": {
+            **check_evaluation(directory / "reports", report, splits, config.labels),
+            **check_against_confirmation(report),
+        },
         "readiness": check_artefacts(
             directory / "model",
             [test.texts[place] for place in shown],
@@ -170,6 +181,7 @@ def _write_model(
         write_model(directory, retrained.tuned.model, tokenizer, trained, weights)
     except OnnxExportError as error:
         logger.warning("%s", error)  # the readiness stage counts it as unmet
+    write_trained_on(directory, winner.texts_trained_on)
 
 
 def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
@@ -191,10 +203,14 @@ def _search_scores(winner: Winner) -> dict[str, Any]:
         if candidate["parameters"] == best["parameters"]
     ]
     confirmed = scores[0] if scores else []
+    deviation = stdev(confirmed) if len(confirmed) > 1 else None
     return {
         "trial_id": best["trial_id"],
         "search_f1_macro": best["search_f1_macro"],
         "confirmed_f1_macro": sum(confirmed) / len(confirmed) if confirmed else None,
-        "confirmed_deviation": stdev(confirmed) if len(confirmed) > 1 else None,
+        "confirmed_deviation": deviation,
+        "confirmed_standard_error": None
+        if deviation is None
+        else deviation / math.sqrt(len(confirmed)),
         "note": "both were selected on; only the test score is unbiased",
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from evaluation.confirmed import BELOW_CONFIRMED
 from evaluation.stages import unmet_stages
 from evaluation.uncertainty import SIGNIFICANCE
 
@@ -58,6 +59,11 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
 
 def advice(missed: Sequence[str]) -> str:
     """What to do about gates that are not met, in a clause."""
+    if f"evaluation: {BELOW_CONFIRMED}" in missed:
+        return (
+            "find out why validation rows were easier than the test's (rows of one source in both"
+            " train and validation: data.group_column), or what the starting model had seen"
+        )
     if list(missed) == [_BASELINE]:
         return "the baseline does as well on these rows: use it, or try a larger model"
     return "label more rows of the weakest classes"

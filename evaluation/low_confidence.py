@@ -50,7 +50,7 @@ def report_low_confidence(
         "rows": len(labels),
         "classes_present": [name for name in names if name not in absent],
         **{key: model[key] for key in (*LOW_CONFIDENCE, "per_class")},
-        "few_rows": few_rows(model["per_class"]),
+        "few_rows": few_rows(labels, groups, names),
         "confidence_intervals": intervals,
         "baseline": {key: baseline[key] for key in LOW_CONFIDENCE},
         "note": NOTE,

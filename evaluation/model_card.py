@@ -9,8 +9,10 @@ from evaluation.markdown import cell, command, plain, table
 from evaluation.winner import Winner
 from results.metric_names import CALIBRATION, F1_MACRO_PRESENT, OVERALL
 from results.score_wording import TOO_FEW_ROWS, between_trainings, three_scores
+from results.versions import made_by
 from training.config import SAMPLE, TINY
 from training.options import to_yaml
+from training.trained_on import TRAINED_ON
 
 _STUDY_TITLE = "Severity of hate speech in Javanese text"
 
@@ -166,6 +168,9 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
         f"{table(['class', *data['class_counts']], counts)}\n"
         f"Labels are the column {plain(config.label_column)}.{confidence}\n"
         f"{_low_confidence(report)}"
+        f"`{TRAINED_ON}` holds a hash of each text that this model was trained on, its starting"
+        " model's among them, by which a search that starts from this model finds rows that it has"
+        " seen. It is not for publishing: who has it can test whether a text was in.\n"
         "A score is agreement with whoever labelled the rows. The study's labels come from a"
         " machine: scores against such labels are agreement with the labeller, not truth.\n"
     )
@@ -196,6 +201,7 @@ def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
         f"{command(record['command'])}then `python -m evaluation.final --run` on its directory."
         " `training_config.yaml` holds the values that this model was trained with.\n\n"
         f"- SHA-256 of the data: {plain(record['data']['sha256'])}\n"
+        f"- Version of the program: {plain(made_by(record))}\n"
         f"- Commit: {plain(environment['commit'] or 'not known')}\n"
         f"{_rejected(retrain)}"
         f"- The test rows were opened {len(report['test_openings'])} time(s).\n\n"

@@ -14,7 +14,7 @@ from training.config import DataConfig, TrainingConfig
 from training.data import PreparedData
 from training.errors import InputError
 from training.finetune import FineTuned
-from training.folding import identity_of_text
+from training.folding import drop_key, fold
 from training.metrics import Evaluation
 from training.schedule import schedule_of
 from training.texts import Indices, LabelledTexts
@@ -65,7 +65,7 @@ def check_data(
         "labels are codes": _labels(parts, config.labels),
         "class shares kept": _class_shares(data, test, config),
         "no text in two splits": _apart(
-            ({identity_of_text(text) for text in part.texts} for part in parts.values()),
+            ({fold(text) or drop_key(text) for text in part.texts} for part in parts.values()),
             "folded texts",
         ),
         "no group in two splits": _apart(

@@ -175,7 +175,7 @@ def build_report(
         "test_openings": test_openings,
         "method": {
             **_method(len(labels), len(np.unique(groups)), seed),
-            "few_rows": uncertainty.few_rows(report["per_class"]),
+            "few_rows": uncertainty.few_rows(labels, groups, names),
         },
     }
 

@@ -51,7 +51,7 @@ def open_and_answer(
         RunError: a row's probabilities are not finite.
     """
     configuration, data = winner.configuration, winner.data
-    opened = open_test(configuration.data, sha256=data.summary.sha256)
+    opened = open_test(configuration.data, sha256=data.summary.sha256, seen=winner.known_before)
     test, low = opened.test, opened.low_confidence
     learnt = [*data.train.texts, *data.validation.texts]
     texts = [*test.texts, *low.texts]

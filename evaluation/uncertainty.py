@@ -6,8 +6,7 @@ those are the sum over groups. Groups with equal tallies are interchangeable: it
 how many of each kind are taken, which has the same distribution and costs a matrix product.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ SIGNIFICANCE = 0.05
 """Systems are told apart where the p-value of their difference is below this."""
 
 FEW_ROWS = 8
-"""Rows that a class needs at least for its percentile interval to cover about what it aims at."""
+"""Groups that a class needs rows of for its percentile interval to cover about what it aims at."""
 
 # Numbers that one chunk of draws holds at most: 32 MiB as int64.
 _CHUNK_CELLS = 4 * 2**20
@@ -134,17 +133,23 @@ def paired_randomisation(
     }
 
 
-def few_rows(per_class: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """{class: rows} of the classes that have rows, but too few for their percentile interval.
+def few_rows(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, int]:
+    """{class: rows} of the classes that have rows, but of too few groups for their interval.
 
-    A resample of few rows repeats them: two rows that are both wrong have no other outcome, and
-    the interval is a point.
+    A resample of few groups repeats them: two that are both wrong have no other outcome, and the
+    interval is a point. Many rows of one text are one group.
 
     Args:
-        per_class: {class: {`support`: rows, ...}}.
+        labels: int64 [n], true codes.
+        groups: int64 [n], near-duplicate group of each row.
+        names: [num_labels], names in the order of the codes.
     """
-    support = {name: int(row["support"]) for name, row in per_class.items()}
-    return {name: rows for name, rows in support.items() if 0 < rows < FEW_ROWS}
+    of_class = {name: groups[labels == code] for code, name in enumerate(names)}
+    return {
+        name: len(rows) for name, rows in of_class.items() if 0 < len(np.unique(rows)) < FEW_ROWS
+    }
 
 
 def _sampled_scores(drawn: Tallies, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:

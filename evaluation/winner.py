@@ -4,11 +4,16 @@ import csv
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from results.errors import RunError
 from results.run import Run
+from results.versions import check_data_rules
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.data import PreparedData, prepare
+from training.data_summary import RULES
 from training.options import merge, read_yaml, validate
+from training.trained_on import TRAINED_ON, Hashes, check_not_seen, hashes_of, known_to
 
 
 class WinningConfiguration(Section):
@@ -30,6 +35,14 @@ class Winner:
     record: dict[str, Any]
     configuration: WinningConfiguration
     data: PreparedData
+    known_before: Hashes | None
+    """Of the texts that the starting model was trained on; None: it does not say."""
+
+    @property
+    def texts_trained_on(self) -> Hashes:
+        """Of the texts that the retrained winner has seen, its starting model's among them."""
+        own = hashes_of([*self.data.train.texts, *self.data.validation.texts])
+        return own if self.known_before is None else np.union1d(own, self.known_before)
 
     @property
     def num_final_rows(self) -> int:
@@ -55,9 +68,10 @@ def load_winner(run: Run) -> Winner:
     """Read a completed search and its data again.
 
     Raises:
-        RunError: the search is not completed, or `best.yaml`, the input file or its split is not
-            what the search left.
-        InputError: `best.yaml` or the data cannot be used.
+        RunError: the search is not completed, `best.yaml`, the input file or its split is not
+            what the search left, or a version of other rules for duplicate rows made it.
+        InputError: `best.yaml` or the data cannot be used, or the starting model was trained on
+            rows that are held out.
     """
     record = run.read_whole_record()
     if record["status"] != "completed":
@@ -71,12 +85,36 @@ def load_winner(run: Run) -> Winner:
             f"run {run.directory}: search.json names no winner, but its search is completed;"
             " restore the file"
         )
+    check_data_rules(run, record, RULES, goal="evaluate it")
     where = f"configuration {run.best}"
     configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
     _check_is_the_winner(run, record, configuration)
-    data = prepare(configuration.data)
+    known = _known_before(run, record, configuration.model)
+    data = prepare(configuration.data, seen=known)
     _check_unchanged(run, record, data)
-    return Winner(run=run, record=record, configuration=configuration, data=data)
+    check_not_seen(
+        data.summary.rows_seen,
+        data.summary.num_rows,
+        model=configuration.model.name,
+        path=configuration.data.path,
+        redrawn=record.get("confirmation") is not None,
+    )
+    return Winner(
+        run=run, record=record, configuration=configuration, data=data, known_before=known
+    )
+
+
+def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashes | None:
+    """What the starting model was trained on, held against what the search found."""
+    known = known_to(model)
+    found = None if known is None else len(known)
+    searched = ((record.get("environment") or {}).get("model") or {}).get("texts_trained_on")
+    if searched is not None and found != searched:
+        raise RunError(
+            f"run {run.directory}: {model.name} names {found or 'no'} texts that it was trained on,"
+            f" but named {searched} when the search began; restore its {TRAINED_ON}"
+        )
+    return known
 
 
 def _check_is_the_winner(

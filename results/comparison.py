@@ -74,7 +74,7 @@ def _of(run: LoadedRun, key: str) -> Any:
     counts = data.get("class_counts", {})
     return {
         "data": data.get("sha256"),
-        "split": counts,
+        "split": (counts, data.get("rules", 1)),
         "budget": (run.record.get("search") or {}).get("budget"),
         "labels": [sorted(of) for of in counts.values()],
     }[key]

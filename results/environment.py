@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from results.versions import VERSION
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -24,9 +26,10 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions of Python and the packages that decide results, devices, and the commit."""
+    """Versions of this program, Python and the packages that decide results, devices, commit."""
     cards = range(torch.cuda.device_count())
     return {
+        "version": VERSION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},

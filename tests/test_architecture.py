@@ -35,7 +35,7 @@ ONLY_LIBRARIES: dict[str, set[str]] = {"cluster": {"ray"}}
 OPENS_TEST_TEXTS = "open_test"
 DEFINES_IT = "training/data.py"
 
-MAX_LINES = 300
+MAX_LINES = 450
 LONGER: dict[str, str] = {}  # path: reason
 
 
@@ -209,7 +209,7 @@ def test_a_call_for_the_test_texts_is_found_in_every_form(source: str) -> None:
     assert OPENS_TEST_TEXTS in names_used(source)
 
 
-def test_no_module_is_longer_than_three_hundred_lines() -> None:
+def test_no_module_is_longer_than_450_lines() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
         for path in modules(*PACKAGES)

@@ -46,7 +46,10 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class CleanTable:
-    """Usable rows, in the order of their identities, no two alike; and what became of the rest."""
+    """Usable rows, in the order of their identities, and what became of the rest.
+
+    No two have one drop key, save in a test part that the file fixes.
+    """
 
     rows: list[Row]
     reasons: list[str]
@@ -63,9 +66,10 @@ def clean(table: Columns, config: DataConfig) -> CleanTable:
     """Drop, in this order, and count under the first reason that holds for a row.
 
     No text or label (blank counts as none); a filled error cell; a confidence that is empty or
-    below `min_confidence`, compared in float64; texts that stand twice once folded: the row of
-    the highest confidence, then of the smallest text, is kept, and none when labels disagree.
-    Under `split_column` a text keeps its row of the test part before validation before train.
+    below `min_confidence`, compared in float64; texts that stand twice (of equal drop keys): the
+    row of the highest confidence, then of the smallest text, is kept, and none when labels
+    disagree. Under `split_column` all rows of the test part stay, and a text that stands in it
+    loses its other rows; else it keeps its row of validation before train.
 
     Raises:
         InputError: with every problem found: a column is missing, a confidence is no number from
@@ -103,8 +107,8 @@ def clean(table: Columns, config: DataConfig) -> CleanTable:
             Row(
                 row=row,
                 text=texts[row],
-                folded=(folded := fold(texts[row])),
-                identity=identity(folded or texts[row]),
+                folded=fold(texts[row]),
+                identity=identity(texts[row]),
                 label=_known(codes[row]),
                 confidence=float(confidences[row]),
                 key=keys[row].strip() or None,

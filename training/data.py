@@ -4,9 +4,8 @@ The one place where facts about data are checked, and the only one that reads te
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,48 +22,21 @@ from training.cleaning import (
 from training.columns import Columns, read_columns, sha256_of
 from training.config import SAMPLE, DataConfig
 from training.coverage import check_every_class, class_counts
+from training.data_summary import DataSummary
 from training.errors import InputError
 from training.fetched import is_uri, local_copy
-from training.folding import identity_of_text
+from training.folding import identity
+from training.group_sizes import check_group_sizes
 from training.groups import group_rows
 from training.label_codes import Labels
 from training.low_confidence import beside_test
-from training.splits import draw_split, in_last_split
+from training.splits import SPLITS, draw_split, in_last_split
 from training.texts import LabelledTexts, OpenedTest, Row
+from training.trained_on import Hashes, are_among
 
 _SMALL_DATA = 20_000
 
 Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSummary:
-    """What a run records of its data."""
-
-    path: str
-    """As configured."""
-    sha256: str
-    """Of the file's bytes."""
-    rows: int
-    """Records in the file."""
-    kept: int
-    """Records in a split."""
-    dropped: dict[str, int]
-    """{reason: records}."""
-    class_counts: dict[str, dict[str, int]]
-    """{split: {label: records}}."""
-    duplicate_groups: int
-    """Groups of more than one kept record (near-duplicates, or one value of the group column)."""
-    label_noise: float | None
-    """Share of the texts standing more than once whose labels disagree; None: no such text."""
-    format: str
-    """Of the table, in words: CSV separated by ';'."""
-    notes: list[str]
-    """What was read otherwise than it is written: a sentence each."""
-
-    def as_record(self) -> dict[str, Any]:
-        """The value of `data` in search.json."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +66,7 @@ class PreparedData:
             InputError: a class would have no row on one side.
         """
         rest = self.train.merge(self.validation)
-        identities = [identity_of_text(text) for text in rest.texts]
+        identities = [identity(text) for text in rest.texts]
         held = _draw_validation(rest, identities, self.validation_share, split_seed)
         train, validation = rest.select(~held), rest.select(held)
         for name, part in (("train", train), ("validation", validation)):
@@ -124,19 +96,29 @@ class _Divided:
     def part(self, split: str) -> LabelledTexts:
         return self.everything.select(self.splits == split)
 
+    def count_among(self, hashes: Hashes) -> dict[str, int]:
+        """{split: rows whose text is among the hashes}."""
+        found = are_among(self.everything.texts, hashes)
+        return {split: int(np.count_nonzero(found & (self.splits == split))) for split in SPLITS}
 
-def prepare(config: DataConfig) -> PreparedData:
+
+def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     """Read, check, clean and split the data.
 
-    Near-duplicates and the rows of one `group_column` value share a split; see
+    Texts of one fold, near-duplicates and the rows of one `group_column` value share a split; see
     `training.cleaning.clean` for what is dropped. Under `split_column` the file's own split
     stands, save that rows of train and validation whose text or group also stands in a later
     split (train, validation, test) are dropped under reasons of their own; a file without
     validation rows has them drawn from its train rows.
 
+    Args:
+        config: of the data.
+        seen: hashes of the drop keys that the starting model was trained on; the rows among them
+            are counted, those of the test too.
+
     Raises:
-        InputError: the table cannot be read or holds what it must not; a group is above 2 % of
-            the kept rows (and above 5 rows); a class would have no row in some split.
+        InputError: the table cannot be read or holds what it must not; a group is too large, as
+            `training.group_sizes.check_group_sizes` says; a class would have no row in some split.
     """
     divided = _divide(config)
     everything, splits = divided.everything, divided.splits
@@ -162,16 +144,19 @@ def prepare(config: DataConfig) -> PreparedData:
             label_noise=divided.label_noise,
             format=divided.format,
             notes=divided.notes,
+            repeated_test_rows=len(divided.rows) - len({row.identity for row in divided.rows}),
+            rows_seen=None if seen is None else divided.count_among(seen),
         ),
         validation_share=divided.validation_share,
     )
 
 
-def open_test(config: DataConfig, *, sha256: str) -> OpenedTest:
+def open_test(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> OpenedTest:
     """The test rows' texts and labels. Only evaluation may call this, once a run.
 
     Beside them come the rows that the confidence filter took from the test part, chosen as
     `training.low_confidence.beside_test` says: a test of confident labels alone is an easier one.
+    Of these, rows that the starting model was trained on (`seen`, as in `prepare`) are left out.
 
     Raises:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
@@ -185,7 +170,11 @@ def open_test(config: DataConfig, *, sha256: str) -> OpenedTest:
         )
     is_test = divided.splits == "test"
     low, groups = beside_test(
-        divided.low_confidence, divided.rows, divided.everything.groups, is_test, config
+        _not_among(divided.low_confidence, seen),
+        divided.rows,
+        divided.everything.groups,
+        is_test,
+        config,
     )
     return OpenedTest(
         test=divided.part("test"),
@@ -193,6 +182,13 @@ def open_test(config: DataConfig, *, sha256: str) -> OpenedTest:
         low_confidence=LabelledTexts.of_rows(low, groups),
         low_confidences=_confidences(low),
     )
+
+
+def _not_among(rows: Sequence[Row], hashes: Hashes | None) -> Sequence[Row]:
+    if hashes is None:
+        return rows
+    found = are_among((row.text for row in rows), hashes)
+    return [row for row, known in zip(rows, found.tolist(), strict=True) if not known]
 
 
 def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
@@ -218,6 +214,8 @@ def _divide(config: DataConfig) -> _Divided:
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
         rows, groups, reasons = _without_straddling(table, groups)
+    drawn = np.array([row.split != "test" for row in rows])
+    check_group_sizes([row for row in rows if row.split != "test"], groups[drawn], config)
     everything = LabelledTexts.of_rows(rows, groups)
     splits, share = _assign(everything, rows, config)
     check_every_class(everything.labels, splits, config)

@@ -1,36 +1,116 @@
-"""Folded text: what two texts must have in common to be "the same text"."""
+"""When two texts are the same: to be dropped as repeated, or only to stay in one split.
+
+Two functions, one coarser than the other. Texts of equal drop keys are one text, of which one row
+is kept. Texts of equal folds are told apart by digits, emoji or signs alone: all are kept, in one
+split. Equal drop keys have equal folds.
+"""
 
 import hashlib
 import re
+import unicodedata
+from collections.abc import Iterator
 
-_LINKS_AND_MENTIONS = re.compile(r"https?://\S+|www\.\S+|@\w+")
-# \w also holds digits such as "²" that are not decimal; they are not letters either.
-_NOT_LETTERS = re.compile(r"[\W\d_]+")
+_MARKS = ("Mn", "Mc")
+# Every mark that is no variation selector; those of other planes are all selectors.
+_MARK_CHARACTERS = "".join(
+    chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code)) in _MARKS
+)
+_REORDERED = "".join(mark for mark in _MARK_CHARACTERS if unicodedata.combining(mark))
+
+_JOINER_RANGES = (
+    (0x034F, 0x034F),  # combining grapheme joiner
+    (0x180B, 0x180F),  # Mongolian variation selectors and vowel separator
+    (0x200C, 0x200D),  # zero width non-joiner and joiner
+    (0x2060, 0x2060),  # word joiner
+    (0xFE00, 0xFE0F),  # variation selectors
+    (0xFEFF, 0xFEFF),  # zero width no-break space, the word joiner of old
+    (0xE0100, 0xE01EF),  # variation selectors supplement
+)
+_JOINERS = "".join(chr(code) for low, high in _JOINER_RANGES for code in range(low, high + 1))
+_WITHOUT_JOINERS = str.maketrans(dict.fromkeys(_JOINERS, ""))
+
+# A name in a script with vowel signs goes on over them, which \w does not.
+_LINKS_AND_MENTIONS = re.compile(rf"https?://\S+|www\.\S+|@\w[\w{_MARK_CHARACTERS}{_JOINERS}]*")
+_LONG_RUN = re.compile(rf"[{_REORDERED}]{{32,}}")
+# \w also holds digits such as "²" that are not decimal; ASCII has none.
+_NOT_ASCII_LETTERS = re.compile(r"[\W\d_]+")
 _REMOVED_WORDS = frozenset({"user", "rt", "url"})
 _IDENTITY_BYTES = 16
+_FINGERPRINT_BYTES = 8
+
+
+def drop_key(text: str) -> str:
+    """What a text must have in common with another to be dropped as the same text.
+
+    Unicode NFC; lower case; links and @mentions removed; every run of white space becomes one
+    space, the ends are trimmed. Where that leaves nothing, the text itself. Digits, emoji and signs
+    stay.
+    """
+    return _normal(text) or text
 
 
 def fold(text: str) -> str:
-    """Fold a text to what makes it the same text as another.
+    """Fold a text to what must not stand in two splits.
 
-    Lower case; links, @mentions and the words user, rt and url are removed; every run of
-    characters that are not letters becomes one space; the ends are trimmed. Words are runs of
-    letters, so that "RT2" loses its "rt" too and folding twice changes nothing. The result is
-    empty when nothing else is left, as of emoji alone.
+    As `drop_key`, then: variation selectors and joiners are removed; every run of characters that
+    are neither letters nor marks (Mn, Mc) after a letter becomes one space; the words user, rt and
+    url are removed; the ends are trimmed. Words are runs of letters with their marks, so that "RT2"
+    loses its "rt" too. Folding twice changes nothing. The result is empty when nothing else is
+    left, as of emoji alone.
     """
-    letters = _NOT_LETTERS.sub(" ", _LINKS_AND_MENTIONS.sub(" ", text.lower()))
-    if not letters.isascii():
-        letters = "".join(character if character.isalpha() else " " for character in letters)
-    return " ".join(word for word in letters.split() if word not in _REMOVED_WORDS)
+    words = _words(_composed(_normal(text).translate(_WITHOUT_JOINERS)))
+    return " ".join(word for word in words if word not in _REMOVED_WORDS)
 
 
-def identity(folded: str) -> bytes:
-    """Hash of a folded text that never changes: BLAKE2b, 16 bytes."""
-    return hashlib.blake2b(
-        folded.encode("utf-8", "surrogatepass"), digest_size=_IDENTITY_BYTES
-    ).digest()
+def identity(text: str) -> bytes:
+    """Hash of a text's drop key that never changes: BLAKE2b, 16 bytes."""
+    return _hash(drop_key(text), _IDENTITY_BYTES)
 
 
-def identity_of_text(text: str) -> bytes:
-    """Identity of a text by its folded text, or by itself where nothing is left of it folded."""
-    return identity(fold(text) or text)
+def fingerprint(text: str) -> bytes:
+    """Hash of a text's drop key that never changes: BLAKE2b, 8 bytes.
+
+    For lists of the texts that a model was trained on: of ten million texts, one that is not among
+    them is taken for one that is with a probability below 1e-12.
+    """
+    return _hash(drop_key(text), _FINGERPRINT_BYTES)
+
+
+def _hash(key: str, size: int) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+
+
+def _normal(text: str) -> str:
+    """NFC, lower case, without links and mentions, white space folded; maybe empty."""
+    # Lower case may leave NFC: "İ" becomes two characters.
+    lower = _composed(_composed(text).lower())
+    return " ".join(_LINKS_AND_MENTIONS.sub(" ", lower).split())
+
+
+def _words(text: str) -> list[str]:
+    """Runs of letters, each letter with the marks after it."""
+    if text.isascii():
+        return _NOT_ASCII_LETTERS.sub(" ", text).split()
+    return "".join(_letters(text)).split()
+
+
+def _letters(text: str) -> Iterator[str]:
+    """Each letter and each mark of a letter; a space for any other character."""
+    inside = False
+    for character in text:
+        inside = character.isalpha() or (inside and unicodedata.category(character) in _MARKS)
+        yield character if inside else " "
+
+
+def _composed(text: str) -> str:
+    """Unicode NFC."""
+    if text.isascii():
+        return text
+    # Python puts a run of marks in order in a time that grows with its square.
+    return unicodedata.normalize("NFC", _LONG_RUN.sub(_in_order, text))
+
+
+def _in_order(run: re.Match[str]) -> str:
+    """Marks in canonical order (The Unicode Standard, definition D109)."""
+    marks = "".join(unicodedata.normalize("NFD", mark) for mark in run.group())
+    return "".join(sorted(marks, key=unicodedata.combining))

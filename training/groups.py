@@ -1,6 +1,5 @@
 """Groups of rows that must share a split: equal, nearly equal, or of one author or thread."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,9 +8,7 @@ from datasketch import MinHash
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from training.cleaning import shorten
 from training.config import DataConfig
-from training.errors import InputError
 from training.texts import Row
 
 Indices = npt.NDArray[np.int64]
@@ -19,23 +16,19 @@ Indices = npt.NDArray[np.int64]
 _PERMUTATIONS = 128
 _RECALL = 0.99
 _PAIRS_AT_ONCE = 20_000
-_THRESHOLD_STEPS = 20
-_LARGEST_SHARE = 0.02
-_LARGEST_OF_FEW_ROWS = 5
 _ODD_64_BIT = np.uint64(0x9E3779B97F4A7C15)
 
 
 def group_texts(
     folded: Sequence[str],
-    extra_keys: Sequence[str | None] | None,
-    *,
+    *keys: Sequence[str | None],
     threshold: float | None,
     seed: int,
 ) -> Indices:
     """Number the group of every row.
 
     Rows are in one group when a chain of links joins them; a link is an equal non-empty folded
-    text, an equal extra key (None: no key), or a Jaccard similarity of the sets of character
+    text, an equal key (None: no key), or a Jaccard similarity of the sets of character
     3-grams of at least `threshold`. Candidates for the last come from MinHash signatures cut in
     bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4), which find a
     pair at the threshold with a probability of at least 0.99 and a more similar one more surely;
@@ -44,77 +37,38 @@ def group_texts(
 
     Args:
         folded: folded text of each of n rows; an empty one is never like another.
-        extra_keys: a key of each row, or None for no keys at all.
+        keys: of each row a key; keys of different kinds, each n long, are no link to one another.
         threshold: above 0 and at most 1; None: only equal texts and keys make links.
         seed: of the MinHash permutations.
 
     Returns:
         int64 [n], the group of each row, numbered from 0.
     """
-    keys = extra_keys if extra_keys is not None else [None] * len(folded)
     texts = sorted({text for text in folded if text})
-    names = sorted({key for key in keys if key is not None})
-    # One graph over rows, distinct texts and distinct keys; rows come first.
-    text_node = {text: len(folded) + place for place, text in enumerate(texts)}
-    key_node = {key: len(folded) + len(texts) + place for place, key in enumerate(names)}
-    edges = [(row, text_node[text]) for row, text in enumerate(folded) if text]
-    edges += [(row, key_node[key]) for row, key in enumerate(keys) if key is not None]
-    links = np.array(edges, dtype=np.int64).reshape(-1, 2)
+    # One graph over rows, distinct texts and distinct keys, in this order.
+    num_nodes, edges = len(folded), np.empty((0, 2), dtype=np.int64)
+    for names in (folded, *keys):
+        distinct = sorted({name for name in names if name})
+        node = {name: num_nodes + place for place, name in enumerate(distinct)}
+        links = [(row, node[name]) for row, name in enumerate(names) if name]
+        edges = np.concatenate([edges, np.array(links, dtype=np.int64).reshape(-1, 2)])
+        num_nodes += len(distinct)
     if threshold is not None and len(texts) > 1:
-        links = np.concatenate([links, len(folded) + _similar(texts, threshold, seed)])
-    component = _components(links, len(folded) + len(texts) + len(names))[: len(folded)]
-    return _renumber(component, folded, keys)
+        edges = np.concatenate([edges, len(folded) + _similar(texts, threshold, seed)])
+    component = _components(edges, num_nodes)[: len(folded)]
+    return _renumber(component, list(zip(folded, *keys, strict=True)))
 
 
 def group_rows(rows: Sequence[Row], config: DataConfig) -> Indices:
-    """Number the group of every row, int64 [n].
-
-    Raises:
-        InputError: a group holds more than 2 % of the rows, and more than 5: so large a one
-            cannot be put on one side of a split without bending the class shares.
-    """
-    folded, keys = [row.folded for row in rows], [row.key for row in rows]
-    groups = group_texts(
-        folded, keys, threshold=config.near_duplicate_threshold, seed=config.split_seed
-    )
-    sizes = np.bincount(groups)
-    limit = max(_LARGEST_OF_FEW_ROWS, int(_LARGEST_SHARE * len(rows)))
-    if sizes.max() <= limit:
-        return groups
-    members = [rows[place] for place in np.flatnonzero(groups == sizes.argmax()).tolist()]
-    crowded = [rows[place] for place in np.flatnonzero(sizes[groups] > limit).tolist()]
-    raise InputError(
-        f"{config.path}: {len(members)} of {len(rows)} kept rows are one group, such as row"
-        f" {members[0].row} '{shorten(members[0].text)}', but a group must stay within {limit}"
-        f" rows (2 %, at least {_LARGEST_OF_FEW_ROWS}) to fit in one split;"
-        f" {_what_would_part(members, crowded, limit, config)}"
-    )
-
-
-def _what_would_part(
-    members: Sequence[Row], crowded: Sequence[Row], limit: int, config: DataConfig
-) -> str:
-    """What holds the largest group together, and the setting that parts all those too large."""
-    for key, count in Counter(row.key for row in members if row.key).most_common(1):
-        if count > limit:
-            return (
-                f"{count} of them have {config.group_column} = '{shorten(key)}': drop some, or"
-                " name another data.group_column"
-            )
-    threshold = config.near_duplicate_threshold
-    assert threshold is not None, "different texts without a key in common are held together"
-    # A higher threshold joins nothing new, so only the rows of the groups too large matter.
-    folded, keys = [row.folded for row in crowded], [row.key for row in crowded]
-    for step in range(int(threshold * _THRESHOLD_STEPS + 1e-9) + 1, _THRESHOLD_STEPS + 1):
-        tried = step / _THRESHOLD_STEPS
-        groups = group_texts(folded, keys, threshold=tried, seed=config.split_seed)
-        if np.bincount(groups).max() <= limit:
-            break
-    else:
-        tried = None
-    return (
-        f"their texts are alike at data.near_duplicate_threshold {threshold:g}: try"
-        f" {'null (only equal texts)' if tried is None else format(tried, 'g')}"
+    """Number the group of every row, int64 [n]."""
+    # A text without letters is like those of its drop key alone.
+    alike = [None if row.folded else row.identity.hex() for row in rows]
+    return group_texts(
+        [row.folded for row in rows],
+        [row.key for row in rows],
+        alike,
+        threshold=config.near_duplicate_threshold,
+        seed=config.split_seed,
     )
 
 
@@ -126,14 +80,15 @@ def _components(links: Indices, num_nodes: int) -> Indices:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _renumber(component: Indices, folded: Sequence[str], keys: Sequence[str | None]) -> Indices:
+def _renumber(component: Indices, told: Sequence[tuple[str | None, ...]]) -> Indices:
+    """Number groups by the smallest of their members, a folded text and keys each."""
     # No two components share their smallest member, save rows without a text or a key.
-    members: dict[int, tuple[str, str]] = {}
-    for number, text, key in zip(component.tolist(), folded, keys, strict=True):
-        member = (text, key or "")
-        members[number] = min(members.get(number, member), member)
-    place = {number: rank for rank, number in enumerate(sorted(members, key=members.__getitem__))}
-    return np.array([place[number] for number in component.tolist()], dtype=np.int64)
+    smallest: dict[int, tuple[str, ...]] = {}
+    for number, parts in zip(component.tolist(), told, strict=True):
+        member = tuple(part or "" for part in parts)
+        smallest[number] = min(smallest.get(number, member), member)
+    ranks = {number: rank for rank, number in enumerate(sorted(smallest, key=smallest.__getitem__))}
+    return np.array([ranks[number] for number in component.tolist()], dtype=np.int64)
 
 
 def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.config import DataConfig
+from training.folding import drop_key
 from training.groups import group_texts
 from training.splits import draw_split
 from training.texts import Row
@@ -34,7 +35,7 @@ def beside_test(
 
     Args:
         low: rows dropped for low confidence alone (an empty confidence counts as low) whose label
-            is known; no two alike.
+            is known; no two of one drop key where the split is drawn.
         kept: rows of train, validation and test.
         groups: int64 [kept], the groups that the split kept whole.
         is_test: bool [kept].
@@ -49,7 +50,7 @@ def beside_test(
     rows = [*kept, *low]
     # A text without letters is held to be like another by its own characters.
     component = group_texts(
-        [row.folded or row.text for row in rows],
+        [row.folded or drop_key(row.text) for row in rows],
         [row.key for row in rows],
         threshold=config.near_duplicate_threshold,
         seed=config.split_seed,

@@ -42,7 +42,7 @@ def draw_split(
     quota of at least one row on each side.
 
     Args:
-        identities: hash of each of n rows' folded text; no two alike.
+        identities: hash of each of n rows' drop key; no two alike.
         groups: int64 [n], rows with equal numbers stay together.
         labels: int64 [n].
         share: part of each class to hold out, between 0 and 1.

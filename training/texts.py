@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.folding import identity_of_text
+from training.folding import identity
 
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -20,6 +20,7 @@ class Row:
     text: str
     folded: str
     identity: bytes
+    """Of its drop key; rows of a fixed test part alone may share one."""
     label: int
     confidence: float
     """The labeller's, 0 to 1; NaN: the cell is empty; infinite: there is no confidence column."""
@@ -31,7 +32,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledTexts:
-    """Texts of one split, in the order of their identities: the file's order changes nothing."""
+    """Texts of one split, in the order of their identities: the file's order changes nothing.
+
+    An identity is a hash, so that the first rows are as good a sample as any.
+    """
 
     rows: Indices
     """Record number of each text in the file, int64 [n]."""
@@ -65,7 +69,7 @@ class LabelledTexts:
     def merge(self, other: "LabelledTexts") -> "LabelledTexts":
         """These rows and the other's, in the order of their identities."""
         texts = self.texts + other.texts
-        places = sorted(range(len(texts)), key=lambda place: identity_of_text(texts[place]))
+        places = sorted(range(len(texts)), key=lambda place: identity(texts[place]))
         order = np.array(places, dtype=np.int64)
         return LabelledTexts(
             rows=np.concatenate([self.rows, other.rows])[order],

@@ -20,6 +20,7 @@ from tuning.proposers import num_requested
 from tuning.room import num_slots_here
 from tuning.rungs import expected_epochs
 from tuning.space import with_parameters
+from tuning.summary import describe_special_rows
 
 _NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000
@@ -129,6 +130,8 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
         yield f"            {split} {sum(counts.values()):,}: " + ", ".join(
             f"{label} {count:,}" for label, count in counts.items()
         )
+    for line in describe_special_rows(summary):
+        yield f"            {line}"
     yield (
         f"tokens      {statistics.unknown_share:.2%} unknown pieces,"
         f" {statistics.pieces_per_word:.2f} pieces a word,"

@@ -19,6 +19,7 @@ from training.tokens import (
     describe_tokens,
     encode,
 )
+from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration
 from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_evaluations
@@ -60,9 +61,17 @@ def prepare_search(
         num_threads: threads a trial computes with.
 
     Raises:
-        InputError: the data, the model or a warm-up does not do; one line each.
+        InputError: the data, the model or a warm-up does not do, one line each; or the model was
+            trained on rows that are held out.
     """
-    data = prepare(configuration.data)
+    data = prepare(configuration.data, seen=known_to(configuration.model))
+    check_not_seen(
+        data.summary.rows_seen,
+        data.summary.num_rows,
+        model=configuration.model.name,
+        path=configuration.data.path,
+        redrawn=configuration.search.confirm_replicates > 0,
+    )
     plan = plan_evaluations(
         len(data.train.labels), configuration.training.epochs, configuration.search
     )

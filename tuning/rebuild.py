@@ -10,12 +10,14 @@ from results.files import write_text
 from results.run import Run
 from training.data import PreparedData, prepare
 from training.options import read_yaml
+from training.trained_on import known_to
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
 from tuning.proposers import num_requested
 from tuning.record import describe_search, is_repeatable
 from tuning.recorder import Recorder, now
 from tuning.resume import recall_trials
+from tuning.run_checks import check_same_split
 from tuning.run_search import close_completed, describe_end, describe_search_environment
 from tuning.rungs import plan_evaluations
 from tuning.start import build
@@ -48,8 +50,10 @@ def rebuild(run: Run) -> str:
             )
     with run.held():
         configuration = build(read_yaml(run.config))
-        data = prepare(configuration.data)
-        _check_split(run, data)
+        data = prepare(configuration.data, seen=known_to(configuration.model))
+        check_same_split(run, data)
+        if not run.splits.exists():
+            write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
         recorder = _recorder(run, configuration, data)
         status = _status(recorder, data)
         if status == "completed":
@@ -58,17 +62,6 @@ def rebuild(run: Run) -> str:
         else:
             recorder.finish(status)
     return status
-
-
-def _check_split(run: Run, data: PreparedData) -> None:
-    text = data.assignment.to_csv(index=False, lineterminator="\n")
-    if not run.splits.exists():
-        write_text(run.splits, text)
-    elif run.splits.read_text(encoding="utf-8") != text:
-        raise RunError(
-            f"run {run.directory}: splits.csv is not what data {data.summary.path} are split into"
-            " now; restore the data that were searched"
-        )
 
 
 def _recorder(run: Run, configuration: Configuration, data: PreparedData) -> Recorder:

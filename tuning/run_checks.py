@@ -6,6 +6,9 @@ from results.errors import RunError
 from results.places import without_secrets
 from results.run import Run
 from results.storage import Storage
+from results.versions import VERSION, check_data_rules
+from training.data import PreparedData
+from training.data_summary import RULES
 from training.errors import InputError
 from tuning.config import Configuration
 from tuning.preparation import Preparation
@@ -37,6 +40,21 @@ def check_new_in_storage(configuration: Configuration) -> None:
         )
 
 
+def check_same_split(run: Run, data: PreparedData) -> None:
+    """Make sure that the data are split into what `splits.csv` holds, where it is there.
+
+    Raises:
+        RunError: they are not; whether data or version changed cannot be told without a record.
+    """
+    text = data.assignment.to_csv(index=False, lineterminator="\n")
+    if run.splits.exists() and run.splits.read_text(encoding="utf-8") != text:
+        raise RunError(
+            f"run {run.directory}: splits.csv is not what data {data.summary.path} are split into"
+            f" by this version ({VERSION}); restore the data that were searched, or use the version"
+            " that searched them, or start a new run"
+        )
+
+
 def check_test_is_closed(run: Run) -> None:
     """Make sure that the test rows of a run to go on with have not been opened.
 
@@ -65,14 +83,25 @@ def check_enough_trials(configuration: Configuration, known: Sequence[Trial]) ->
         )
 
 
+def check_same_rules(run: Run) -> None:
+    """Make sure that this version drops rows and holds them together as the run's did.
+
+    Raises:
+        RunError: it does not, or the record cannot be read.
+    """
+    if run.record.exists():
+        check_data_rules(run, run.read_whole_record(), RULES, goal="resume it")
+
+
 def check_same_data(run: Run, preparation: Preparation) -> None:
     """Make sure that the data are those that the run began with.
 
     Raises:
         RunError: they are not, or the record cannot be read.
     """
-    if not run.record.exists():
-        return  # it was killed before it had one
+    if not run.record.exists():  # it was killed before it had one
+        check_same_split(run, preparation.data)
+        return
     before, found = run.read_whole_record()["data"]["sha256"], preparation.data.summary.sha256
     if before != found:
         raise RunError(

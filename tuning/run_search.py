@@ -21,6 +21,7 @@ from results.run import Run
 from results.verdict import describe_result
 from training.config import TINY
 from training.options import to_yaml
+from training.trained_on import known_to
 from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
 from tuning.endings import SearchAbortedError, SearchInterruptedError
@@ -37,6 +38,7 @@ from tuning.run_checks import (
     check_enough_trials,
     check_new_in_storage,
     check_same_data,
+    check_same_rules,
     check_test_is_closed,
     storage_of,
 )
@@ -155,6 +157,7 @@ def prepare_only(configuration: Configuration, tokenizer_directory: Path) -> Pre
 def _prepare(configuration: Configuration, resume: Run | None, learnt: Path) -> Preparation:
     if resume is not None:
         check_test_is_closed(resume)
+        check_same_rules(resume)
         preparation = prepare_only(configuration, resume.tokenizer)
         check_same_data(resume, preparation)
         return preparation
@@ -218,6 +221,7 @@ def describe_search_environment(configuration: Configuration) -> dict[str, Any]:
             "name": model.name,
             "revision": model.revision,
             "sha256": None if model.name == TINY else hash_model(Path(model.name)),
+            "texts_trained_on": None if (known := known_to(model)) is None else len(known),
         },
     }
 

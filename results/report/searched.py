@@ -15,6 +15,7 @@ from results.report.markup import (
     table,
 )
 from results.report.material import Material, ShownTrial, number_in
+from results.versions import made_by
 
 
 def three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
@@ -223,6 +224,11 @@ def _groups(found: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{found['duplicate_groups']:,} groups of like texts; each stands whole in one split."
         )
+    if repeated := found.get("repeated_test_rows"):
+        yield (
+            f"{repeated:,} test rows repeat the text of another: the file fixes the test, so none"
+            " of its rows was dropped; each text is one group."
+        )
 
 
 def label_worth(found: Mapping[str, Any]) -> Iterator[str]:
@@ -244,6 +250,7 @@ def repeat(record: Mapping[str, Any]) -> str:
         ["status", record["status"]],
         ["started", record.get("started_at", "")],
         ["seconds", f"{record['seconds']:,.0f}"],
+        ["version of this program", made_by(record)],
         ["commit of this program", environment.get("commit") or "not known"],
         ["model", model.get("name", "")],
         ["revision of the model", model.get("revision") or "none given"],

@@ -90,3 +90,37 @@ def test_the_test_stays_closed_when_no_retrain_passes_the_guard(run_directory, r
     metrics = json.loads((reports / "training_metrics.json").read_text("utf-8"))
     assert [text[:7] for text in metrics["rejected_attempts"]] == ["seed 42", "seed 43", "seed 44"]
     assert not (run_directory / "final" / "model").exists()
+
+
+@pytest.mark.slow
+def test_a_test_far_below_the_confirmation_comes_first_and_is_an_unmet_gate(
+    run_directory, run_final, capsys
+):
+    path = run_directory / "search.json"
+    record = json.loads(path.read_text("utf-8"))
+    parameters = record["best"]["parameters"]
+    record["confirmation"] = {
+        "replicates": [{"seed": 1, "split_seed": 1}, {"seed": 2, "split_seed": 2}],
+        "candidates": [
+            {
+                **{"parameters": parameters, "f1_macro": [0.999, 0.998], "mean": 0.9985},
+                "standard_error": 0.0005,
+            }
+        ],
+        "winner_beats_default": None,
+        "verdict": "not confirmed",
+    }
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert run_final(["--run", run_directory]) == 3
+    reports = run_directory / "final" / "reports"
+    report = json.loads((reports / "evaluation_report.json").read_text("utf-8"))
+    assert report["search"]["confirmed_standard_error"] == pytest.approx(0.0005)
+    assert not report["stages"]["evaluation"]["test not far below the confirmed score"]["met"]
+    sentence = report["summary"].split(": ")[0]
+    assert sentence.endswith("below the confirmed score, more than 3 joint standard errors")
+    out = capsys.readouterr().out
+    assert "evaluation: test not far below the confirmed score" in out
+    card = (run_directory / "final" / "model" / "README.md").read_text("utf-8")
+    page = (run_directory / "report.html").read_text("utf-8")
+    assert sentence in card
+    assert page.index(sentence) < page.index("Test macro-F1")

@@ -19,9 +19,10 @@ from transformers import pipeline
 
 from evaluation.winner import WinningConfiguration
 from tests.evaluation.attacks import FORMULA, SCRIPT
-from tests.evaluation.conftest import read_csv
+from tests.evaluation.conftest import SEARCH, read_csv, run_module
 from training.folding import fold
 from training.options import read_yaml, validate
+from training.trained_on import are_among, hashes_of, read_trained_on
 
 EXACT = {"abs": 1e-9, "rel": 0}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -49,6 +50,7 @@ def test_all_files_are_there(finished_final):
         "model": {
             *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
             *("training_config.yaml", "README.md", "pytorch_model.bin", "model.onnx"),
+            *("trained_on.bin", ".gitignore"),
         },
         "reports": {
             *("training_metrics.json", "evaluation_report.json", "classification_report.txt"),
@@ -63,6 +65,58 @@ def test_all_files_are_there(finished_final):
     for path in final.rglob("*.png"):
         assert path.read_bytes().startswith(PNG)
     assert list((final / "logs" / "tensorboard_logs").glob("events.out.tfevents*"))
+
+
+def test_the_model_says_which_texts_it_was_trained_on_and_only_those(finished_final, data_file):
+    texts = pd.read_csv(data_file, dtype=str, keep_default_na=False)["text"].tolist()
+    of_split = {"train": [], "validation": [], "test": []}
+    for line in read_csv(finished_final.directory / "splits.csv"):
+        of_split.get(line["split"], []).append(texts[int(line["row"])])
+    hashes = read_trained_on(finished_final.model)
+    learnt = of_split["train"] + of_split["validation"]
+    assert hashes.tolist() == hashes_of(learnt).tolist()
+    assert not are_among(of_split["test"], hashes).any()
+    assert "not for publishing" in (finished_final.model / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_search_that_starts_from_a_model_that_has_seen_its_rows_is_refused(
+    finished_final, data_file, tmp_path
+):
+    ended = run_module(
+        "tuning.search",
+        *(*SEARCH, "--data", str(data_file), "--model", str(finished_final.model), "--dry-run"),
+        *("--data.split_seed", "7", "--output.directory", str(tmp_path)),
+    )
+    assert ended.code == 2
+    (line,) = ended.stderr.splitlines()
+    assert re.search(r"was trained on \d+ of \d+ validation rows and \d+ of \d+ test rows", line)
+    assert "data.split_column" in line
+
+
+@pytest.mark.slow
+def test_a_model_trained_further_names_the_texts_of_the_one_it_started_from(
+    finished_final, data_file, tmp_path
+):
+    known = read_trained_on(finished_final.model)
+    table = pd.read_csv(data_file, dtype=str, keep_default_na=False)
+    fresh = table.copy()
+    fresh["text"] = [f"anyar {row} {text}" for row, text in enumerate(table["text"])]
+    fresh["part"] = [("train", "validation", "test")[row % 3] for row in fresh.index]
+    old = table[are_among(table["text"], known)].assign(part="train")
+    pd.concat([fresh, old]).to_csv(tmp_path / "more.csv", index=False)
+    options = (
+        *("--data", str(tmp_path / "more.csv"), "--data.split_column", "part"),
+        *("--data.near_duplicate_threshold", "null", "--model", str(finished_final.model)),
+        *("--output.directory", str(tmp_path), "--name", "more", "--trials", "1"),
+    )
+    ended = run_module("tuning.search", *SEARCH, *options)
+    assert ended.code == 0, ended.stdout + ended.stderr
+    ended = run_module("evaluation.final", "--run", str(tmp_path / "more"), "--gates", "none")
+    assert ended.code == 0, ended.stdout + ended.stderr
+    found = read_trained_on(tmp_path / "more" / "final" / "model")
+    assert set(known.tolist()) < set(found.tolist())
+    assert not are_among(fresh["text"][fresh["part"] == "test"], found).any()
 
 
 def test_it_says_what_was_found_and_what_to_do_next_and_nothing_else(finished_final, report):

@@ -12,6 +12,7 @@ from evaluation.uncertainty import (
     _kinds,
     _sum_of_kinds,
     bootstrap_intervals,
+    few_rows,
     paired_randomisation,
 )
 
@@ -245,3 +246,12 @@ def test_memory_does_not_grow_with_the_matrices_of_many_classes(num_labels):
     assert peak < 300e6  # bytes; one matrix a draw would be 470 MB
     low, high = found["f1_macro"]
     assert low < f1_score(labels, a, average="macro") < high
+
+
+def test_many_rows_of_few_texts_are_too_few_for_an_interval():
+    labels = np.repeat([0, 1, 2], [20, 20, 7])
+    groups = np.concatenate([np.arange(20), 20 + np.arange(20) % 7, 30 + np.arange(7)])
+    assert few_rows(labels, groups, ["many", "repeated", "few", "none"]) == {
+        "repeated": 20,
+        "few": 7,
+    }

@@ -4,15 +4,23 @@ import shutil
 import pytest
 import yaml
 
-from evaluation.winner import load_winner
+from evaluation.winner import WinningConfiguration, load_winner
 from results.errors import RunError
 from results.run import open_run
 from tests.evaluation.conftest import read_csv
+from training.data import open_test
 from training.errors import InputError
+from training.options import read_yaml, validate
+from training.trained_on import hashes_of, write_trained_on
 
 
 def _change(path, change):
     path.write_text(change(path.read_text("utf-8")), encoding="utf-8")
+
+
+def _data_config(run_directory):
+    path = run_directory / "best.yaml"
+    return validate(WinningConfiguration, read_yaml(path), where=str(path)).data
 
 
 def _own_data(run_directory, data_file, tmp_path):
@@ -101,6 +109,49 @@ def test_a_split_that_comes_out_otherwise_is_refused(run_directory):
         _change(run_directory / name, lambda t: t.replace("split_seed: 42", "split_seed: 43"))
     with pytest.raises(RunError, match="the split differs from the search's"):
         load_winner(open_run(run_directory))
+
+
+def _start_from(run_directory, model, **facts):
+    """Make the run one whose search started from a model directory."""
+    for name in ("best.yaml", "config.yaml"):
+        _change(run_directory / name, lambda t: t.replace("name: tiny", f"name: {model}"))
+    path = run_directory / "search.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["environment"]["model"].update(facts)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_a_starting_model_that_has_seen_test_rows_is_refused_before_they_are_opened(
+    run_directory, tmp_path
+):
+    data = load_winner(open_run(run_directory)).data
+    texts = open_test(_data_config(run_directory), sha256=data.summary.sha256).test.texts
+    write_trained_on(tmp_path, hashes_of([*texts[:3], "liya"]))
+    _start_from(run_directory, tmp_path, texts_trained_on=4)
+    with pytest.raises(InputError, match=f"was trained on 3 of {len(texts)} test rows"):
+        load_winner(open_run(run_directory))
+    assert not (run_directory / "test_openings.json").exists()
+
+
+@pytest.mark.parametrize("left", ["nothing", "fewer"])
+def test_a_starting_model_that_names_other_texts_than_it_did_is_refused(
+    run_directory, tmp_path, left
+):
+    if left == "fewer":
+        write_trained_on(tmp_path, hashes_of(["liya"]))
+    _start_from(run_directory, tmp_path, texts_trained_on=2)
+    named = {"nothing": "no", "fewer": "1"}[left]
+    with pytest.raises(RunError, match=f"names {named} texts .* but named 2 when .*restore"):
+        load_winner(open_run(run_directory))
+
+
+def test_the_texts_of_the_starting_model_are_among_those_of_the_winner(run_directory, tmp_path):
+    own = load_winner(open_run(run_directory)).texts_trained_on
+    known = hashes_of(["liya", "liya maneh"])
+    write_trained_on(tmp_path, known)
+    _start_from(run_directory, tmp_path, texts_trained_on=2)
+    found = load_winner(open_run(run_directory)).texts_trained_on
+    assert found.tolist() == sorted([*own.tolist(), *known.tolist()])
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "aborted"])

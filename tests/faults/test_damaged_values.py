@@ -11,8 +11,8 @@ from results.errors import RunError
 from results.files import drop_torn_line, read_csv
 from results.record_shape import problem_of_record
 from tests.training.models import edit, load, problem_of
+from training.columns import read_columns
 from training.errors import InputError
-from training.table import read_table
 from training.tokens import encode
 
 
@@ -98,7 +98,7 @@ def test_a_table_that_is_a_device_or_a_pipe_is_refused_unread(tmp_path: Path) ->
     os.mkfifo(tmp_path / "data.csv")
     for place in (Path("/dev/zero"), tmp_path / "data.csv"):
         with pytest.raises(InputError, match="is a pipe or a device"):
-            read_table(place)
+            read_columns(place, {"text": "data.text_column"})
 
 
 def test_a_directory_in_place_of_a_table_of_the_run_is_refused(tmp_path: Path) -> None:

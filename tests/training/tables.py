@@ -53,9 +53,12 @@ def fixed_table() -> pd.DataFrame:
 def messy_table() -> pd.DataFrame:
     table = table_of(200)
     texts = table["text"]
-    repeated = table.iloc[:8].assign(text=[f"RT {text.upper()}!" for text in texts[:8]])
+    repeated = table.iloc[:8].assign(text=[f"@budi {text.upper()}" for text in texts[:8]])
     repeated.loc[0:2, "final_label"] = "abot"
     repeated["confidence_score"] = ["0.95", "0.9"] * 4
+    signs = table.iloc[40:48].assign(
+        text=[f"RT {text} {n}/5 😂" for n, text in enumerate(texts[40:48])]
+    )
     near = table.iloc[20:30].assign(text=[f"{text} ya" for text in texts[20:30]])
     emoji = table.iloc[[0, 6, 9]].assign(text=["😂", "😢😢", "USER"])
-    return pd.concat([table, repeated, near, emoji], ignore_index=True)
+    return pd.concat([table, repeated, signs, near, emoji], ignore_index=True)

@@ -1,11 +1,18 @@
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.training.tables import LABELS, SHARED, configured, fixed_table, problems_of, table_of
 from training.config import DataConfig
-from training.data import prepare
+from training.data import open_test, prepare
+from training.duplicates import without_duplicates
+from training.folding import drop_key, fold, identity
+from training.texts import Row
 
 EXCERPT = SHARED / "hasil-labeling-excerpt.csv"
 
@@ -57,7 +64,7 @@ def test_a_filter_whose_column_is_null_is_off_and_a_missing_error_column_is_no_e
 def test_of_equal_texts_the_one_of_the_highest_confidence_is_kept(tmp_path: Path) -> None:
     table = table_of()
     for row, confidence in ((20, "0.8"), (21, "0.95"), (22, "0.9")):
-        text = "Sepi tenan" + "!" * row
+        text = "Sepi tenan" + " " * row + "@budi"
         table.loc[row, ["text", "final_label", "confidence_score"]] = [text, "abot", confidence]
     prepared = prepare(configured(tmp_path, table))
     assert prepared.assignment["reason"][20:23].tolist() == ["duplicate", "", "duplicate"]
@@ -219,3 +226,125 @@ def test_no_advice_names_a_filter_that_is_off(tmp_path: Path) -> None:
     lines = problems_of(configured(tmp_path, table, confidence_column=None))
     assert any("class 'abot' has no row" in line for line in lines)
     assert not any("min_confidence" in line for line in lines)
+
+
+def test_texts_that_differ_in_digits_emoji_or_signs_are_all_kept_in_one_split(
+    tmp_path: Path,
+) -> None:
+    table = table_of()
+    base = table.loc[0, "text"]
+    texts = [f"{base} 5/5", f"{base} 1/5", f"{base} 😂", f"{base} 😢", f"RT {base}!", f"({base})"]
+    labels = ["biasa", "abot", "entheng", "abot", "biasa", "entheng"]
+    table.loc[100:105, "text"], table.loc[100:105, "final_label"] = texts, labels
+    prepared = prepare(configured(tmp_path, table))
+    assert sum(prepared.summary.dropped.values()) == 0
+    assert prepared.summary.label_noise is None
+    assert prepared.assignment["split"][[0, *range(100, 106)]].nunique() == 1
+
+
+@pytest.mark.parametrize(
+    ("consonants", "signs"),
+    [
+        ("कखगघचछजझटठडढ", ["", "ा", "ि", "ी", "ु", "ू", "े", "ो", "्"]),  # Hindi
+        ("กขคงจฉชซดตถท", ["", "ะ", "ั", "ิ", "ี", "ุ", "ู", "็"]),  # Thai
+        ("ကခဂဃငစဆဇညတထဒ", ["", "ာ", "ိ", "ီ", "ု", "ူ", "ေ", "ဲ"]),  # Burmese
+        ("بتثجحخدذرزسش", ["", "\u064e", "\u064f", "\u0650", "\u0651"]),  # Arabic
+        ("ꦏꦒꦔꦕꦗꦚꦛꦝꦤꦠꦢꦥ", ["", "ꦴ", "ꦶ", "ꦷ", "ꦸ", "ꦺ", "ꦼ", "ꦀ"]),  # Javanese
+        ("ᄀᄂᄃᄅᄆᄇᄉᄋᄌᄎ", ["ᅡ", "ᅥ", "ᅩ", "ᅮ", "ᅵ"]),  # Korean, not composed
+    ],
+)
+def test_words_that_differ_in_vowel_signs_alone_are_different_texts(
+    tmp_path: Path, consonants: str, signs: list[str]
+) -> None:
+    syllables = [f"{letter}{sign}" for letter in consonants for sign in signs]
+    draws = np.random.default_rng(0)
+    texts = {"".join(draws.choice(syllables, 4)) for _ in range(120)}
+    table = pd.DataFrame({"text": sorted(texts)})
+    table["final_label"] = [LABELS[row % 3] for row in range(len(table))]
+    config = configured(tmp_path, table, confidence_column=None, near_duplicate_threshold=None)
+    summary = prepare(config).summary
+    assert (summary.kept, summary.duplicate_groups) == (len(table), 0)
+
+
+def test_rows_of_a_fixed_test_stay_whatever_they_repeat_and_their_texts_leave_the_others(
+    tmp_path: Path,
+) -> None:
+    table = fixed_table()  # test rows are 70 to 99, validation rows 60 to 69
+    table.loc[71, "text"] = table.loc[70, "text"].upper()
+    table.loc[[72, 73], "text"] = "gemoyo"
+    table.loc[[72, 73], "final_label"] = ["biasa", "abot"]
+    table.loc[[74, 75], "text"] = "😂"
+    table.loc[[0, 1], "text"] = table.loc[70, "text"]
+    table.loc[2, "text"] = "Gemoyo @budi"
+    table.loc[[3, 60], ["text", "final_label"]] = ["sepi tenan", "biasa"]
+    table.loc[4, ["text", "final_label"]] = ["rame tenan", "biasa"]
+    table.loc[61, ["text", "final_label"]] = ["rame tenan", "abot"]
+    table.loc[[70, 71, 74, 75], "final_label"] = "biasa"
+    table.loc[1, "final_label"] = "biasa"
+    table.loc[0, "final_label"] = "biasa"
+    prepared = prepare(configured(tmp_path, table, split_column="part"))
+    reasons, splits = prepared.assignment["reason"], prepared.assignment["split"]
+    assert splits[70:100].unique().tolist() == ["test"]
+    assert reasons[[0, 1, 3]].tolist() == ["duplicate of another split"] * 3
+    assert reasons[[2, 4, 61]].tolist() == ["conflicting labels"] * 3
+    assert splits[60] == "validation"
+    assert prepared.summary.repeated_test_rows == 3
+    config = configured(tmp_path, table, split_column="part")
+    test = open_test(config, sha256=prepared.summary.sha256).test
+    group_of = dict(zip(test.rows.tolist(), test.groups.tolist(), strict=True))
+    for first, second in ((70, 71), (72, 73), (74, 75)):
+        assert group_of[first] == group_of[second]
+    assert len(set(group_of.values())) == len(test.rows) - 3
+
+
+def test_shuffling_a_file_whose_test_repeats_texts_changes_nothing(tmp_path: Path) -> None:
+    table = fixed_table()
+    table.loc[70:75, "text"] = ["Gemoyo", "gemoyo @a", "gemoyo", "gemoyo", "gemoyo!", "😂"]
+    table.loc[76, "text"] = "😂"
+    table.loc[0:1, "text"] = ["gemoyo", "sepi"]
+    config = configured(tmp_path, table, split_column="part")
+    before = prepare(config)
+    tested = open_test(config, sha256=before.summary.sha256).test
+    shuffled = configured(tmp_path, table.sample(frac=1, random_state=3), split_column="part")
+    after = prepare(shuffled)
+    again = open_test(shuffled, sha256=after.summary.sha256).test
+    assert after.train.texts == before.train.texts
+    assert (again.texts, again.labels.tolist()) == (tested.texts, tested.labels.tolist())
+    assert again.groups.tolist() == tested.groups.tolist()
+    assert after.summary.dropped == before.summary.dropped
+
+
+_WORDS = st.sampled_from(["apik", "Apik", "APIK ", "apik!", "apik 5", "@a apik", "ꦏꦶ", "😂", "@a"])
+_ROWS = st.lists(
+    st.tuples(_WORDS, st.integers(0, 1), st.sampled_from([None, "train", "validation", "test"])),
+    max_size=8,
+)
+
+
+@given(_ROWS, st.booleans(), st.randoms())
+def test_a_row_is_dropped_only_where_another_has_its_drop_key(
+    drawn: list[tuple[str, int, str | None]], fixed: bool, random: Random
+) -> None:
+    rows = [
+        Row(
+            **{"row": number, "text": text, "folded": fold(text), "identity": identity(text)},
+            **{"label": label, "confidence": 1.0, "key": None},
+            split=split or "train" if fixed else None,
+        )
+        for number, (text, label, split) in enumerate(drawn)
+    ]
+    kept, reasons, _ = without_duplicates(rows)
+    assert sorted([*(row.row for row in kept), *reasons]) == list(range(len(rows)))
+    keys = [drop_key(row.text) for row in rows]
+    assert all(keys.count(keys[row]) > 1 for row in reasons)
+    assert {row.row for row in rows if row.split == "test"} <= {row.row for row in kept}
+    others = [keys[row.row] for row in kept if row.split != "test"]
+    assert len(set(others)) == len(others)
+    tested = {keys[row.row] for row in kept if row.split == "test"}
+    assert not tested & set(others)
+    for key in set(keys) - tested:
+        labels = {row.label for row in rows if keys[row.row] == key}
+        assert (key in others) == (len(labels) == 1)
+    told = [(row.text, row.label) for row in kept]
+    random.shuffle(rows)
+    assert [(row.text, row.label) for row in without_duplicates(rows)[0]] == told

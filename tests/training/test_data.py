@@ -16,7 +16,8 @@ from tests.training.tables import (
     table_of,
 )
 from training.config import SAMPLE, DataConfig
-from training.data import DataSummary, PreparedData, open_test, prepare
+from training.data import PreparedData, open_test, prepare
+from training.data_summary import DataSummary
 from training.folding import fold
 
 TWEETS = SHARED / "severity_tweets.csv"
@@ -142,16 +143,17 @@ def test_a_fixed_split_stands_and_what_it_leaks_leaves_train_first(tmp_path: Pat
     table = fixed_table()
     # Row 70 is a test row, 60 a validation row and 0 to 2 are train rows, all of one class.
     table.loc[0, "text"] = table.loc[70, "text"].upper()
-    table.loc[1, "text"] = table.loc[60, "text"] + "!"
-    table.loc[2, "text"] = table.loc[71, "text"] + " ya"
+    table.loc[1, "text"] = table.loc[60, "text"] + " @budi"
+    table.loc[2, "text"] = table.loc[71, "text"] + "!"
+    table.loc[3, "text"] = table.loc[72, "text"] + " ya"
     config = configured(tmp_path, table, split_column="part")
     prepared = prepare(config)
     splits, reasons = prepared.assignment["split"], prepared.assignment["reason"]
     assert reasons[[0, 1]].tolist() == ["duplicate of another split"] * 2
-    assert reasons[2] == "in a group of another split"
+    assert reasons[[2, 3]].tolist() == ["in a group of another split"] * 2
     assert prepared.summary.dropped["duplicate of another split"] == 2
-    assert prepared.summary.dropped["in a group of another split"] == 1
-    assert splits[3:60].unique().tolist() == ["train"]
+    assert prepared.summary.dropped["in a group of another split"] == 2
+    assert splits[4:60].unique().tolist() == ["train"]
     assert splits[60:70].unique().tolist() == ["validation"]
     assert splits[70:100].unique().tolist() == ["test"]
     train, validation = prepared.redraw(1)
@@ -229,6 +231,53 @@ def test_a_large_group_of_one_author_is_an_error_that_names_the_author(tmp_path:
     table = table_of(200).assign(author=["budi"] * 30 + [""] * 170)
     (line,) = problems_of(configured(tmp_path, table, group_column="author"))
     assert "30 of them have author = 'budi'" in line
+
+
+def test_a_short_text_with_many_endings_is_no_group_too_large(tmp_path: Path) -> None:
+    table = table_of(200)
+    table.loc[range(0, 160, 10), "text"] = ["oke" + "!" * times for times in range(16)]
+    prepared = prepare(configured(tmp_path, table))
+    assert prepared.summary.kept == 200
+    assert prepared.assignment["split"][range(0, 160, 10)].nunique() == 1
+
+
+@pytest.mark.parametrize("threshold", [0.8, None])
+def test_too_many_rows_that_differ_only_in_digits_are_an_error_that_says_so(
+    tmp_path: Path, threshold: float | None
+) -> None:
+    table = table_of(200)
+    table.loc[range(0, 42, 2), "text"] = [f"tak wenehi {n}/20" for n in range(21)]
+    (line,) = problems_of(configured(tmp_path, table, near_duplicate_threshold=threshold))
+    assert "21 of 200 kept rows are one group, such as row " in line
+    assert "must stay within 20 rows (10 %, at least 5)" in line
+    assert "21 differ only in digits, emoji or signs, which do not tell texts apart" in line
+    assert "threshold" not in line
+    table.loc[40, "text"] = "liya maneh"
+    assert prepare(configured(tmp_path, table)).summary.kept == 200
+
+
+def test_authors_and_equal_texts_that_make_a_chain_are_an_error_that_says_so(
+    tmp_path: Path,
+) -> None:
+    table = table_of(200)
+    table["author"] = [f"a{row // 4}" if row < 40 else "" for row in range(200)]
+    table.loc[range(0, 40, 4), "text"] = [f"oke {n}" for n in range(10)]
+    (line,) = problems_of(configured(tmp_path, table, group_column="author"))
+    assert "40 of 200 kept rows are one group" in line
+    assert line.endswith(
+        "rows of equal texts and rows of one author make a chain: drop the texts that many of"
+        " them share, or name another data.group_column"
+    )
+
+
+def test_a_group_of_a_fixed_test_may_be_of_any_size(tmp_path: Path) -> None:
+    table = fixed_table()
+    table.loc[70:99, "text"] = [f"tak wenehi {n}/30" for n in range(30)]
+    prepared = prepare(configured(tmp_path, table, split_column="part"))
+    assert set(range(70, 100)) <= set(prepared.test_rows.tolist())
+    table["part"] = table["part"].replace("Test", "train").where(table.index < 100, "test")
+    (line,) = problems_of(configured(tmp_path, table, split_column="part"))
+    assert "30 of 100 kept rows are one group" in line
 
 
 def test_the_record_has_the_keys_of_the_contract(tmp_path: Path) -> None:

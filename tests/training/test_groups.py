@@ -22,13 +22,13 @@ def jaccard(first: str, second: str) -> float:
 
 
 def test_equal_and_nearly_equal_texts_share_a_group_and_others_do_not() -> None:
-    groups = group_texts([LONG, "liya banget", NEAR, LONG], None, threshold=0.8, seed=42)
+    groups = group_texts([LONG, "liya banget", NEAR, LONG], threshold=0.8, seed=42)
     assert groups.dtype == np.int64
     assert groups[0] == groups[2] == groups[3] != groups[1]
 
 
 def test_without_a_threshold_only_equal_texts_share_a_group() -> None:
-    groups = group_texts([LONG, NEAR, LONG], None, threshold=None, seed=42)
+    groups = group_texts([LONG, NEAR, LONG], threshold=None, seed=42)
     assert groups[0] == groups[2] != groups[1]
 
 
@@ -44,12 +44,12 @@ def test_keys_and_texts_chain_to_one_group() -> None:
 
 
 def test_empty_folded_texts_are_never_alike() -> None:
-    assert len(set(group_texts(["", "", ""], None, threshold=0.8, seed=42).tolist())) == 3
+    assert len(set(group_texts(["", "", ""], threshold=0.8, seed=42).tolist())) == 3
 
 
 def test_short_texts_are_not_chained_to_one_another() -> None:
     texts = ["iya", "ora", "iyo", "iya ta", "iya to", "ora to", "ya", "yo"]
-    assert len(set(group_texts(texts, None, threshold=0.8, seed=42).tolist())) == len(texts)
+    assert len(set(group_texts(texts, threshold=0.8, seed=42).tolist())) == len(texts)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
@@ -66,7 +66,7 @@ def test_groups_are_those_of_comparing_each_text_with_each(threshold: float) -> 
         for j in range(i):
             if jaccard(texts[i], texts[j]) >= threshold:
                 parents = [parents[j] if p == parents[i] else p for p in parents]
-    groups = group_texts(texts, None, threshold=threshold, seed=42)
+    groups = group_texts(texts, threshold=threshold, seed=42)
     pairs = {(a, b) for a, b in zip(parents, groups.tolist(), strict=True)}
     assert len(pairs) == len(set(parents)) == groups.max() + 1
     assert groups.max() + 1 < len(texts)
@@ -87,6 +87,6 @@ def test_thousands_of_texts_from_one_template_do_not_cost_their_square() -> None
     texts = [f"{LONG} {a} {b}" for a in WORDS for b in random_texts(150, seed=4, num_words=1)]
     texts = [f"{text} {chr(97 + i % 26)}{chr(97 + i // 26 % 26)}" for i, text in enumerate(texts)]
     start = time.perf_counter()
-    groups = group_texts(texts, None, threshold=0.8, seed=42)
+    groups = group_texts(texts, threshold=0.8, seed=42)
     assert time.perf_counter() - start < 5
     assert np.bincount(groups).max() > 0.9 * len(texts)

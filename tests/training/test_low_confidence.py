@@ -118,7 +118,7 @@ def test_a_row_between_a_test_row_and_a_train_row_is_left_out(tmp_path: Path) ->
     base = table.loc[0, "text"]
     chain = [base] + [f"{base} {'siji loro telu papat'[:end]}" for end in (9, 19)]
     table.loc[[0, 1], "text"] = [chain[0], chain[2]]
-    links = group_texts([fold(text) for text in chain], None, threshold=0.8, seed=42)
+    links = group_texts([fold(text) for text in chain], threshold=0.8, seed=42)
     assert len(set(links.tolist())) == 1, "the middle links the ends"
     low = low_table(1).assign(text=chain[1], final_label=LABELS[0])
     for seed in range(40):
@@ -167,7 +167,7 @@ def test_an_empty_confidence_counts_and_what_another_filter_drops_does_not(tmp_p
     low.loc[4, "error"] = "timeout"
     low.loc[5, "text"] = " "
     # Equal texts: the surer row is kept, and none where labels disagree.
-    low.loc[[6, 7], "text"] = ["Sepi tenan", "sepi TENAN!"]
+    low.loc[[6, 7], "text"] = ["Sepi tenan", "sepi TENAN  @budi"]
     low.loc[[6, 7], "confidence_score"] = ["", "0.3"]
     low.loc[[8, 9], "text"] = "rame banget"
     low.loc[[8, 9], "final_label"] = LABELS[:2]
@@ -217,5 +217,5 @@ def test_real_tweets_of_low_confidence_are_like_none_that_the_model_learns(tmp_p
     learnt = [*prepared.train.texts, *prepared.validation.texts]
     assert not {fold(text) for text in learnt} & {fold(text) for text in low.texts}
     texts = [fold(text) or text for text in [*learnt, *low.texts]]
-    groups = group_texts(texts, None, threshold=0.8, seed=42)
+    groups = group_texts(texts, threshold=0.8, seed=42)
     assert not set(groups[: len(learnt)].tolist()) & set(groups[len(learnt) :].tolist())

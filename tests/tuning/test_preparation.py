@@ -6,6 +6,7 @@ import pytest
 from tests.tuning.builders import configuration
 from training.errors import InputError
 from training.schedule import schedule_of
+from training.trained_on import hashes_of, write_trained_on
 from tuning.confirmation import split_seed
 from tuning.preparation import Preparation, check_warmups
 from tuning.run_search import prepare_only
@@ -102,3 +103,23 @@ def test_a_draw_without_a_class_is_told_before_anything_starts(tmp_path: Path) -
     config = configuration(data={"path": data})
     with pytest.raises(InputError, match="Bukan Ujaran Kebencian"):
         prepare_only(config, tmp_path / "tokenizer")
+
+
+@pytest.mark.parametrize("replicates", [0, 2])
+def test_a_starting_model_that_has_seen_held_out_rows_is_refused_before_it_is_loaded(
+    prepared: Preparation, tmp_path: Path, replicates: int
+) -> None:
+    data = prepared.data
+    write_trained_on(tmp_path, hashes_of([*data.validation.texts[:2], *data.train.texts[:3]]))
+    config = configuration(
+        model={"name": str(tmp_path)},
+        data={"path": "sample"},
+        search={"confirm_replicates": replicates},
+        training={"warmup_steps": 0.1},
+    )
+    with pytest.raises(InputError) as caught:
+        prepare_only(config, tmp_path / "tokenizer")
+    (line,) = caught.value.problems
+    assert "2 of " in line
+    assert ("3 of " in line) == (replicates > 0)
+    assert "validation rows of sample" in line

@@ -1,0 +1,138 @@
+"""Which texts a model was trained on: hashes beside its weights, and rows that are among them.
+
+The file holds 8 bytes a text and no text. It is not for publishing: who has it can test whether a
+text was in. So a `.gitignore` stands beside it, which git and the Hub's uploads obey.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import TINY, ModelConfig
+from training.errors import InputError
+from training.folding import fingerprint
+
+TRAINED_ON = "trained_on.bin"
+"""Name of the file in a model directory: 8 bytes that say what it is, 8 of the BLAKE2b hash of the
+rest, then the hashes, sorted, none twice, unsigned, 64 bits, little-endian."""
+
+Hashes = npt.NDArray[np.uint64]
+
+_MAGIC = b"DROPKEY1"
+_BYTES = 8
+
+
+def hashes_of(texts: Iterable[str]) -> Hashes:
+    """Hash of the drop key of each text, uint64 [distinct drop keys], sorted."""
+    return np.unique(_each(texts))
+
+
+def are_among(texts: Iterable[str], hashes: Hashes) -> npt.NDArray[np.bool_]:
+    """Which texts have a drop key whose hash is among `hashes`, bool [texts]."""
+    return np.isin(_each(texts), hashes)
+
+
+def write_trained_on(directory: Path, hashes: Hashes) -> None:
+    """Write the file, and a `.gitignore` that keeps it from being published.
+
+    Args:
+        directory: of a model, not in use yet.
+        hashes: sorted, none twice.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    body = hashes.astype("<u8").tobytes()
+    (directory / TRAINED_ON).write_bytes(_MAGIC + _checksum(body) + body)
+    (directory / ".gitignore").write_text(f"{TRAINED_ON}\n", encoding="utf-8")
+
+
+def read_trained_on(directory: Path) -> Hashes | None:
+    """The hashes of a model directory; None: it does not say what it was trained on.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = directory / TRAINED_ON
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name that no file can have
+        return None
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror}") from error
+    magic, checksum, body = content[:_BYTES], content[_BYTES : 2 * _BYTES], content[2 * _BYTES :]
+    if magic != _MAGIC or checksum != _checksum(body) or len(body) % _BYTES:
+        raise _damaged(path, f"{len(content):,} bytes that are not what was written")
+    return np.frombuffer(body, dtype="<u8").astype(np.uint64)
+
+
+def known_to(model: ModelConfig) -> Hashes | None:
+    """What the weights that training starts from were trained on; None where nothing is known.
+
+    Raises:
+        InputError: the model's file is damaged.
+    """
+    if model.name == TINY or model.weights == "random":
+        return None
+    return read_trained_on(Path(model.name))
+
+
+def check_not_seen(
+    seen: Mapping[str, int] | None,
+    rows: Mapping[str, int],
+    *,
+    model: str,
+    path: str,
+    redrawn: bool,
+) -> None:
+    """Refuse to score rows that the starting model was trained on.
+
+    Args:
+        seen: {split: rows of it that the model was trained on}; None: the model does not say.
+        rows: {split: rows of it}.
+        model: its name, as configured.
+        path: of the data, as configured.
+        redrawn: whether rows outside the test are split anew, so that any of them is held out.
+
+    Raises:
+        InputError: there are such rows.
+    """
+    held_out = {"validation": "", "test": ""}
+    if redrawn:
+        held_out = {"train": " (which confirmation may hold out)", **held_out}
+    found = [
+        f"{seen[split]:,} of {rows[split]:,} {split} rows{why}"
+        for split, why in held_out.items()
+        if seen and seen[split]
+    ]
+    if not found:
+        return
+    keep = " and set search.confirm_replicates to 0" if seen and redrawn and seen["train"] else ""
+    raise InputError(
+        f"model.name: {model!r} was trained on {_listed(found)} of {path}, as its {TRAINED_ON}"
+        " says, but a score counts only on rows that the starting model has not seen; give"
+        f" validation and test other rows by data.split_column{keep}, take other rows, or start"
+        " from another model"
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+
+
+def _each(texts: Iterable[str]) -> Hashes:
+    return np.frombuffer(b"".join(map(fingerprint, texts)), dtype="<u8").astype(np.uint64)
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_BYTES).digest()
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"model.name: {path} is damaged ({reason}), but says which rows this model has seen;"
+        " restore it from where the model came"
+    )
