@@ -22,7 +22,7 @@ from training.duplicates import (
     without_duplicates,
 )
 from training.errors import InputError
-from training.folding import fold, identity
+from training.folding import fold_and_identity
 from training.label_codes import Labels
 from training.splits import SPLITS
 from training.texts import Row
@@ -107,8 +107,8 @@ def clean(table: Columns, config: DataConfig) -> CleanTable:
             Row(
                 row=row,
                 text=texts[row],
-                folded=fold(texts[row]),
-                identity=identity(texts[row]),
+                folded=(told := fold_and_identity(texts[row]))[0],
+                identity=told[1],
                 label=_known(codes[row]),
                 confidence=float(confidences[row]),
                 key=keys[row].strip() or None,

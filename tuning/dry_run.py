@@ -124,14 +124,14 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
         ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped.items() if count)
         or "none"
     )
-    yield f"            {summary.format}"
-    yield from (f"            {note}" for note in summary.notes)
     for split, counts in summary.class_counts.items():
         yield f"            {split} {sum(counts.values()):,}: " + ", ".join(
             f"{label} {count:,}" for label, count in counts.items()
         )
     for line in describe_special_rows(summary):
         yield f"            {line}"
+    yield f"            {summary.format}"
+    yield from (f"            {note}" for note in summary.notes)
     yield (
         f"tokens      {statistics.unknown_share:.2%} unknown pieces,"
         f" {statistics.pieces_per_word:.2f} pieces a word,"
