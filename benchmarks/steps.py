@@ -109,19 +109,17 @@ def compare_steps(
     schedule = schedule_of(training, len(task.train))
     assert 2 * num_steps <= schedule.total_steps, "too few rows"
     encoder = task.read_encoder()
-    pad_token_id = task.tokenizer.pad_token_id
+    padding = task.tokenizer.padding
 
     def batches() -> Any:
-        return training_batches(
-            task.train, schedule=schedule, seed=training.seed, pad_token_id=pad_token_id
-        )
+        return training_batches(task.train, schedule=schedule, seed=training.seed, padding=padding)
 
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
     lent = Resident().lent(
         encoder,
         seed=training.seed,
         most_pieces=task.model.max_length,
-        pad_token_id=pad_token_id,
+        padding=padding,
         captures=captures,
     )
     made: list[Batch] = list(islice(batches(), num_steps))

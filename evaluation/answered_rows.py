@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evaluation.classifier import PLAIN_TEXT, Classifier
 from training.cells import Cell, Unreadable
+from training.classifier import PLAIN_TEXT, Classifier
 
 # The machine's, not a text's: they end the command.
 _ENVIRONMENT = (OSError, MemoryError, torch.OutOfMemoryError)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.markdown import one_line
-from evaluation.winner import Winner, WinningConfiguration
-from training.config import SAMPLE, TINY, DataConfig
+from evaluation.winner import Winner
+from training.config import SAMPLE, TINY, DataConfig, WinningConfiguration
 
 # A model of the Hub is a name, or a name under an owner.
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.artefacts import Weights, write_model
 from evaluation.confirmed import check_against_confirmation, describe_fall
 from evaluation.earlier import describe_earlier, earlier_openings
 from evaluation.gates import GateKind
 from evaluation.model_card import model_card
-from evaluation.onnx_export import OnnxExportError
 from evaluation.openings import TestLock
 from evaluation.readiness import check_artefacts
 from evaluation.reports import write_reports
@@ -37,6 +35,8 @@ from results.run import TEST_REPORT
 from training.columns import sha256_of
 from training.config import TINY
 from training.model import load_tokenizer
+from training.model_files import Weights, write_model
+from training.onnx_export import OnnxExportError
 from training.trained_on import write_trained_on
 
 logger = logging.getLogger(__name__)

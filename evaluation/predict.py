@@ -16,10 +16,10 @@ import torch
 
 from evaluation.answer_writer import make_writer
 from evaluation.answered_rows import ModelBrokenError, answer
-from evaluation.classifier import Backend, Classifier, load
 from evaluation.progress import Progress
 from evaluation.streams import open_input, open_output, part_of
 from results.log import quiet_libraries
+from training.classifier import Backend, Classifier, load
 from training.csv_rows import SEPARATORS
 from training.errors import InputError
 from training.options import OptionParser, nearest

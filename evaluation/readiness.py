@@ -3,30 +3,26 @@
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
 from safetensors.torch import load_file
-from transformers import pipeline
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
-from evaluation.artefacts import CONFIGURATION_FILE
-from evaluation.classifier import Classifier, load
-from evaluation.onnx_export import ONNX_FILE
 from evaluation.stages import Check, Stage, check
+from training.classifier import Classifier, load, pipeline_probabilities
+from training.model_files import CONFIGURATION_FILE
+from training.onnx_export import ONNX_FILE
+from training.tokenizer_files import TOKENIZER_SETTINGS, vocabulary_files
 
 Probabilities = npt.NDArray[np.float64]
 
 TOLERANCE = 1e-4
 """Largest difference between two probabilities that are called equal."""
 
-_FILES = (
-    *("config.json", SAFE_WEIGHTS_NAME, "tokenizer.json", "tokenizer_config.json"),
-    *(CONFIGURATION_FILE, ONNX_FILE),
-)
+_FILES = ("config.json", SAFE_WEIGHTS_NAME, TOKENIZER_SETTINGS, CONFIGURATION_FILE, ONNX_FILE)
 _LONG_TEXT = "a very long row " * 6250  # 100,000 characters
 _EDGE_TEXTS = ("", "a", "a b", _LONG_TEXT)  # no piece, the fewest, the most
 _NUM_SINGLE_ROWS = 32
@@ -91,7 +87,8 @@ def _check(rule: str, measure: Callable[[], float | str]) -> Check:
 
 
 def _missing_files(directory: Path) -> str:
-    missing = [name for name in _FILES if not (directory / name).is_file()]
+    names = (*_FILES, *vocabulary_files(directory))
+    missing = [name for name in names if not (directory / name).is_file()]
     return f"{', '.join(missing)} missing" if missing else ""
 
 
@@ -107,13 +104,7 @@ def _difference(found: Probabilities, expected: Probabilities) -> float | str:
 def _pipeline_difference(
     directory: Path, names: Sequence[str], texts: Sequence[str], expected: Probabilities
 ) -> float | str:
-    classify: Any = pipeline("text-classification", model=str(directory), truncation=True)
-    found = np.empty((len(texts), len(names)))
-    for row, text in enumerate(texts):
-        scores = {answer["label"]: answer["score"] for answer in classify(text, top_k=None)}
-        if scores.keys() != set(names):
-            return f"labels {sorted(scores)}, but {sorted(names)} were expected"
-        found[row] = [scores[name] for name in names]
+    found = pipeline_probabilities(directory, names, texts)
     return _difference(found, expected)
 
 

@@ -61,7 +61,7 @@ def open_and_answer(
             model,
             tokens,
             batch_size=configuration.training.eval_batch_size,
-            pad_token_id=facts_of(tokenizer).pad_token_id,
+            padding=facts_of(tokenizer).padding,
         )
     )
     if num_bad := int(np.count_nonzero(~np.isfinite(probabilities).all(axis=1))):

@@ -9,22 +9,11 @@ import numpy as np
 from results.errors import RunError
 from results.run import Run
 from results.versions import check_data_rules
-from training.config import DataConfig, ModelConfig, Section, TrainingConfig
+from training.config import ModelConfig, WinningConfiguration
 from training.data import PreparedData, prepare
 from training.data_summary import RULES
 from training.options import merge, read_yaml, validate
 from training.trained_on import TRAINED_ON, Hashes, check_not_seen, hashes_of, known_to
-
-
-class WinningConfiguration(Section):
-    """The content of `best.yaml`."""
-
-    data: DataConfig
-    """As in the search."""
-    model: ModelConfig
-    """As in the search."""
-    training: TrainingConfig
-    """With the winner's values."""
 
 
 @dataclass(frozen=True, kw_only=True)

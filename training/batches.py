@@ -1,6 +1,7 @@
 """Batches of rows of like length, padded to their own longest row."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,16 +14,28 @@ _BATCHES_SORTED_TOGETHER = 50
 Batch = dict[str, torch.Tensor]
 
 
-def pad(tokens: TokenTable, indices: Integers, *, pad_token_id: int) -> Batch:
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """How the rows of a batch are brought to one length: as their tokenizer does it."""
+
+    token_id: int
+    """The id that fills them; it is masked."""
+    is_left: bool = False
+    """Whether it comes before the text, not after."""
+
+
+def pad(tokens: TokenTable, indices: Integers, *, padding: Padding) -> Batch:
     """The rows at `indices` as one batch.
 
     Returns:
         `input_ids` and `attention_mask`, int64 [rows, longest row of the batch].
     """
     lengths = tokens.lengths[indices]
-    positions = np.arange(int(lengths.max()))
-    is_text = positions < lengths[:, None]
-    ids = np.full(is_text.shape, pad_token_id, dtype=np.int64)
+    longest = int(lengths.max())
+    starts = longest - lengths if padding.is_left else np.zeros_like(lengths)
+    positions = np.arange(longest) - starts[:, None]
+    is_text = (positions >= 0) & (positions < lengths[:, None])
+    ids = np.full(is_text.shape, padding.token_id, dtype=np.int64)
     ids[is_text] = tokens.ids[(tokens.offsets[indices][:, None] + positions)[is_text]]
     mask = is_text.astype(np.int64)
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
@@ -33,27 +46,31 @@ def cut(batch: Batch, *, rows: int) -> list[Batch]:
 
     Each part is padded to its own longest row; one part is the batch as it is.
     """
-    num_rows = len(batch["input_ids"])
+    mask = batch["attention_mask"]
+    num_rows, width = mask.shape
     if num_rows <= rows:
         return [batch]
-    lengths = batch["attention_mask"].sum(dim=1).tolist()  # one wait for the device, not one a part
+    is_left = bool((mask[:, 0] == 0).any())  # no text begins with padding otherwise
+    lengths = mask.sum(dim=1).tolist()  # one wait for the device, not one a part
     parts = []
     for start in range(0, num_rows, rows):
         part = {name: values[start : start + rows] for name, values in batch.items()}
         longest = int(max(lengths[start : start + rows]))
-        parts.append({n: v[:, :longest] if v.ndim == 2 else v for n, v in part.items()})
+        kept = slice(width - longest, width) if is_left else slice(longest)
+        parts.append({n: v[:, kept] if v.ndim == 2 else v for n, v in part.items()})
     return parts
 
 
-def widen(batch: Batch, length: int, *, pad_token_id: int) -> Batch:
+def widen(batch: Batch, length: int, *, padding: Padding) -> Batch:
     """The same rows, on the CPU, padded to `length` word pieces, at least their own."""
     missing = length - batch["input_ids"].shape[1]
     assert missing >= 0, missing
     if missing == 0:
         return batch
-    filled = {"input_ids": pad_token_id, "attention_mask": 0}
+    sides = (missing, 0) if padding.is_left else (0, missing)
+    filled = {"input_ids": padding.token_id, "attention_mask": 0}
     return batch | {
-        name: torch.nn.functional.pad(batch[name], (0, missing), value=value)
+        name: torch.nn.functional.pad(batch[name], sides, value=value)
         for name, value in filled.items()
     }
 
@@ -78,7 +95,7 @@ def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) 
 
 
 def training_batches(
-    data: LabelledTokens, *, schedule: Schedule, seed: int, pad_token_id: int, first_step: int = 0
+    data: LabelledTokens, *, schedule: Schedule, seed: int, padding: Padding, first_step: int = 0
 ) -> Iterator[Batch]:
     """The batch of each step of a training, with `labels`, int64 [rows], in `order_batches`' order.
 
@@ -86,7 +103,7 @@ def training_batches(
         data: the training rows.
         schedule: how many rows a batch and epochs.
         seed: of the order.
-        pad_token_id: of the model's tokenizer.
+        padding: of the model's tokenizer.
         first_step: steps that are left out.
     """
     first_epoch, skipped = divmod(first_step, schedule.steps_per_epoch)
@@ -95,7 +112,7 @@ def training_batches(
             data.tokens.lengths, batch_size=schedule.batch_size, seed=seed, epoch=epoch
         )
         for rows in order[skipped if epoch == first_epoch else 0 :]:
-            batch = pad(data.tokens, rows, pad_token_id=pad_token_id)
+            batch = pad(data.tokens, rows, padding=padding)
             batch["labels"] = torch.from_numpy(data.labels[rows])
             yield batch
 

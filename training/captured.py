@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from training.batches import Batch, to_device, widen
+from training.batches import Batch, Padding, to_device, widen
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class CapturedSteps:
     device: torch.device
     most_pieces: int
     """Longest row that the model takes."""
-    pad_token_id: int
+    padding: Padding
     is_refused: bool = field(default=False, init=False)
     """Whether some step could not be captured."""
     _ran: set[Shape] = field(default_factory=set, init=False)
@@ -69,9 +69,7 @@ class CapturedSteps:
             plain: takes it for a batch on the CPU, doing whatever it needs.
         """
         rows, longest = batch["input_ids"].shape
-        wide = widen(
-            batch, width_of(longest, most=self.most_pieces), pad_token_id=self.pad_token_id
-        )
+        wide = widen(batch, width_of(longest, most=self.most_pieces), padding=self.padding)
         shape = rows, wide["input_ids"].shape[1]
         is_new = shape in self._ran and shape not in self._graphs
         if is_new and not self.is_refused and len(self._graphs) < _MOST_GRAPHS:

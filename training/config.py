@@ -137,3 +137,14 @@ class TrainingConfig(Section):
                 " or a share below 1"
             )
         return self
+
+
+class WinningConfiguration(Section):
+    """The content of `best.yaml`, and of the `training_config.yaml` of a model that ships."""
+
+    data: DataConfig
+    """As in the search."""
+    model: ModelConfig
+    """As in the search."""
+    training: TrainingConfig
+    """With the winner's values."""

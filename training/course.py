@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from training.batches import training_batches
+from training.batches import Padding, training_batches
 from training.checkpoint import Checkpoint
 from training.config import TrainingConfig
 from training.errors import TrainingStoppedError
@@ -35,7 +35,7 @@ class Course:
     schedule: Schedule
     data: LabelledTokens
     """The training rows."""
-    pad_token_id: int
+    padding: Padding
     stepper: Stepper
     inference: Inference
     weights: npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ class Course:
                 self.data,
                 schedule=self.schedule,
                 seed=self.training.seed,
-                pad_token_id=self.pad_token_id,
+                padding=self.padding,
                 first_step=done,
             )
             for batch in batches:

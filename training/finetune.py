@@ -14,9 +14,10 @@ from training.checkpoint import CheckpointFile, fingerprint_of
 from training.config import ModelConfig, TrainingConfig
 from training.course import Course, Outcome
 from training.device import uses_bfloat16
+from training.encoder import Encoder, read_encoder
 from training.inference import Inference
 from training.metrics import Evaluation, constant_f1_macro
-from training.model import Encoder, TokenizerFacts, read_encoder
+from training.model import TokenizerFacts
 from training.resident import Resident
 from training.saving import CHECKPOINT_SHARE, CheckpointWriter
 from training.schedule import Schedule, num_warmup_steps, schedule_of
@@ -143,7 +144,7 @@ def finetune(
         encoder,
         seed=training.seed,
         most_pieces=task.model.max_length,
-        pad_token_id=task.tokenizer.pad_token_id,
+        padding=task.tokenizer.padding,
         captures=training.cuda_graphs,
     )
     with lent as stepper:
@@ -158,12 +159,12 @@ def finetune(
             training=training,
             schedule=schedule,
             data=task.train,
-            pad_token_id=task.tokenizer.pad_token_id,
+            padding=task.tokenizer.padding,
             stepper=stepper,
             inference=Inference(
                 model=stepper.model,
                 batch_size=training.eval_batch_size,
-                pad_token_id=task.tokenizer.pad_token_id,
+                padding=task.tokenizer.padding,
                 bfloat16=bfloat16,
                 release=stepper.release,
             ),

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.batches import pad
+from training.batches import Padding, pad
 from training.device import autocast
 from training.memory import fitting
 from training.tokens import Integers, TokenTable
@@ -18,7 +18,7 @@ def log_probabilities(
     tokens: TokenTable,
     *,
     batch_size: int,
-    pad_token_id: int,
+    padding: Padding,
     bfloat16: bool = False,
 ) -> npt.NDArray[np.float64]:
     """Log-probabilities of each class, float64 [rows, num_labels], in the order of the rows.
@@ -33,7 +33,7 @@ def log_probabilities(
     parts = []
     with torch.inference_mode(), autocast(device, bfloat16=bfloat16, keeps_casts=True):
         for rows in _cut(order, tokens.lengths, batch_size=batch_size):
-            batch = pad(tokens, rows, pad_token_id=pad_token_id)
+            batch = pad(tokens, rows, padding=padding)
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
             parts.append(logits.double())
     in_order = torch.log_softmax(torch.cat(parts), dim=-1).cpu().numpy()
@@ -58,7 +58,7 @@ class Inference:
     model: torch.nn.Module
     batch_size: int
     """Of the longest rows at once; lowered for good where memory runs out."""
-    pad_token_id: int
+    padding: Padding
     bfloat16: bool = False
     release: Callable[[], bool] = lambda: False
     """Gives back memory that only makes training faster; whether there was any."""
@@ -74,7 +74,7 @@ class Inference:
                 self.model,
                 tokens,
                 batch_size=rows,
-                pad_token_id=self.pad_token_id,
+                padding=self.padding,
                 bfloat16=self.bfloat16,
             ),
             rows=min(self.batch_size, len(tokens)),

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, set_seed
 
+from training.batches import Padding
 from training.captured import CapturedSteps, CudaGraphs
 from training.device import training_device
+from training.encoder import Encoder
 from training.first_token import first_token_alone, reducible_layer
-from training.model import Encoder
 from training.stepper import Stepper
 
 Tensors = dict[str, torch.Tensor]
@@ -51,7 +52,7 @@ class Resident:
         *,
         seed: int,
         most_pieces: int,
-        pad_token_id: int,
+        padding: Padding,
         captures: bool = True,
     ) -> Iterator[Stepper]:
         """The steps of a model as `encoder.build(seed)` gives it, for the time of a `with` block.
@@ -62,7 +63,7 @@ class Resident:
             encoder: of the model.
             seed: of the drawn parts, and of the training's own draws, which begin anew.
             most_pieces: longest row that the model is given.
-            pad_token_id: of its tokenizer.
+            padding: of its tokenizer.
             captures: whether steps run as CUDA graphs where there is a GPU.
 
         Raises:
@@ -75,7 +76,7 @@ class Resident:
             try:
                 if self._stepper is None:
                     model = self._build(encoder, seed)
-                    captured = self._captured_steps(most_pieces, pad_token_id) if captures else None
+                    captured = self._captured_steps(most_pieces, padding) if captures else None
                     self._stepper, self._of = Stepper(model, captured=captured), wanted
                 else:
                     self._set_back(self._stepper.model, encoder, seed)
@@ -108,14 +109,14 @@ class Resident:
         model.to(training_device())  # type: ignore[arg-type]
         return model
 
-    def _captured_steps(self, most_pieces: int, pad_token_id: int) -> CapturedSteps | None:
+    def _captured_steps(self, most_pieces: int, padding: Padding) -> CapturedSteps | None:
         if self._graphs is None:
             return None
         return CapturedSteps(
             record=self._graphs,
             device=training_device(),
             most_pieces=most_pieces,
-            pad_token_id=pad_token_id,
+            padding=padding,
         )
 
     def _set_back(self, model: PreTrainedModel, encoder: Encoder, seed: int) -> None:

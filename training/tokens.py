@@ -83,7 +83,12 @@ def from_rows(rows: Sequence[Ids]) -> TokenTable:
 def encode(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, max_length: int
 ) -> TokenTable:
-    """Tokenise texts, special tokens added, cut at `max_length` word pieces."""
+    """Tokenise texts, special tokens added, cut at `max_length` word pieces.
+
+    A text of which no token comes (an empty one, where there are no special tokens) is the padding
+    token, unmasked: every text has a row to classify.
+    """
+    nothing = [tokenizer.pad_token_id or 0]
     rows: list[Ids] = []
     for start in range(0, len(texts), _CHUNK):
         chunk = [_encodable(text) for text in texts[start : start + _CHUNK]]
@@ -95,7 +100,7 @@ def encode(
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
-        rows.extend(np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"])
+        rows.extend(np.asarray(ids or nothing, dtype=np.int32) for ids in encoded["input_ids"])
     return from_rows(rows)
 
 

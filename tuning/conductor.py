@@ -60,10 +60,10 @@ class Conductor:
     """Trials of other phases, whose ids are taken."""
     aborted_by: str = ""
     """The error that the first trials failed with, all of them."""
-    broken_by: OSError | None = None
-    """What kept the run's files from being written, or a checkpoint."""
-    mirror_error: Callable[[], OSError | None] = lambda: None
-    """What kept the run from being mirrored."""
+    broken_by: Exception | None = None
+    """What kept the run's files from being written, or a checkpoint; or an outer error."""
+    outer_error: Callable[[], Exception | None] = lambda: None
+    """What ends the search from outside: of its mirror, or of the check of what ships."""
     interrupted_at: float | None = None
     """On the clock of `time.monotonic`."""
     _standings: Standings = field(init=False)
@@ -122,7 +122,7 @@ class Conductor:
 
     @property
     def _is_broken(self) -> bool:
-        self.broken_by = self.broken_by or self.mirror_error()
+        self.broken_by = self.broken_by or self.outer_error()
         return bool(self.aborted_by) or self.broken_by is not None
 
     def _halts_at(self) -> float | None:

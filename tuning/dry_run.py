@@ -96,6 +96,8 @@ def describe_plan(
         f" {rehearsal.seconds_a_step:.2f} s a step, peak memory"
         f" {rehearsal.peak_memory / 2**30:.2f} GiB"
     )
+    if note := preparation.search_data.encoder.note:
+        yield f"            {note}"
     search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
     confirmed = most_confirmations(search)

@@ -17,8 +17,8 @@ from results.errors import StorageError
 from results.places import without_secrets
 from results.storage import Storage
 from results.tries import Tries
+from training.encoder import Encoder
 from training.errors import InputError
-from training.model import Encoder
 from tuning.config import Configuration
 from tuning.preparation import Preparation
 from tuning.room import resources_for

@@ -15,6 +15,7 @@ from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from cluster.resources import Resources
 from cluster.sharing import Share, name_of_actor
+from results.log import DETAIL
 from results.report.periodic import PeriodicReport
 from results.run import Run
 from tuning.checkpoints import Checkpoints
@@ -30,6 +31,7 @@ from tuning.proposers import make_proposer
 from tuning.ray_adapters import run_with_ray
 from tuning.record import count_examples
 from tuning.recorder import Recorder
+from tuning.shipping_check import ShippingCheck
 from tuning.signals import StopSignal
 from tuning.stop_flag import StopFlag
 from tuning.telemetry import Telemetry
@@ -54,6 +56,8 @@ class Phases:
     checkpoints: Checkpoints
     mirror_error: Callable[[], OSError | None]
     """What kept the run from being mirrored."""
+    shipping: ShippingCheck
+    """Begun; no result counts before it has ended."""
     recorder: Recorder
     signal: StopSignal
     known: Sequence[Trial]
@@ -67,6 +71,7 @@ class Phases:
         Raises:
             SearchAbortedError: the first trials fail alike, or no trial has a score.
             SearchInterruptedError: a signal came.
+            InputError: what ships would not answer as it does in training.
         """
         configuration = self.configuration
         conductor = search_phase(
@@ -91,6 +96,7 @@ class Phases:
 
         conductor.on_evaluation = evaluated
         self._run(conductor, "search")
+        logger.info("checks: %s", self.shipping.require(), extra=DETAIL)
         if conductor.aborted_by:
             raise SearchAbortedError(
                 f"the first trials all failed with the same error: {conductor.aborted_by}; correct"
@@ -224,7 +230,7 @@ class Phases:
     def _run(self, conductor: Conductor, phase: PhaseName) -> None:
         conductor.on_change = self._changed
         conductor.slack_s = self._slack
-        conductor.mirror_error = self.mirror_error
+        conductor.outer_error = self._outer_error
         conductor.rows_at_once = self.recorder.rows_at_once
         self.signal.on_stop = conductor.interrupt
         if self.recorder.progress:
@@ -279,6 +285,9 @@ class Phases:
                 ) from error
         finally:
             shutil.rmtree(self.run.scratch, ignore_errors=True)
+
+    def _outer_error(self) -> Exception | None:
+        return self.mirror_error() or self.shipping.error()
 
     def _num_evaluations(self) -> int:
         return sum(len(trial.evaluations) for trial in self.recorder.trials)

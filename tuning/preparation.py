@@ -1,17 +1,22 @@
 """From a configuration to what trials read: rows, tokens, splits and the plan of evaluations."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from training.config import TINY
 from training.data import PreparedData, prepare
+from training.encoder import read_encoder
+from training.encoder_checks import check_encoder
 from training.errors import InputError
-from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer, read_encoder
+from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
 from training.texts import LabelledTexts
+from training.tokenizer_files import check_tokenizer
 from training.tokens import (
     Integers,
     LabelledTokens,
@@ -31,6 +36,9 @@ _SHARES = {
     "search.space": "shares such as {uniform: [0.0, 0.3]}",
 }
 
+_NUM_TRIED = 200
+"""Training rows that the tokenizer that ships encodes for comparison."""
+
 MOST_UNKNOWN = 0.2
 """Share of unknown word pieces in the training text above which learning is pointless."""
 
@@ -43,6 +51,9 @@ class Preparation:
     search_data: SearchData
     plan: EvaluationPlan
     statistics: TokenStatistics
+    tokenizer: PreTrainedTokenizerBase
+    seconds_of_checks: float
+    """That the model was tried for, before anything is trained."""
 
     @property
     def num_rows(self) -> int:
@@ -87,10 +98,16 @@ def prepare_search(
     labels = configuration.data.labels
     # Here alone: workers need neither the hub nor the directory.
     encoder = read_encoder(model, labels=labels, tokenizer=facts_of(tokenizer))
+    some = data.train.texts[:_NUM_TRIED]
+    check_tokenizer(tokenizer, encoder.config, some, max_length=model.max_length)
     texts = [*data.train.texts, *data.validation.texts]
+    tokens = encode(tokenizer, texts, max_length=model.max_length)
+    began = time.monotonic()
+    check_encoder(encoder, model=model, tokenizer=facts_of(tokenizer), tokens=tokens)
+    seconds = time.monotonic() - began
     search_data = SearchData(
         pool=LabelledTokens(
-            tokens=encode(tokenizer, texts, max_length=model.max_length),
+            tokens=tokens,
             labels=np.concatenate([data.train.labels, data.validation.labels]),
         ),
         draws=tuple(_draws(data, configuration)),
@@ -101,7 +118,14 @@ def prepare_search(
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
         num_threads=num_threads,
     )
-    return Preparation(data=data, search_data=search_data, plan=plan, statistics=statistics)
+    return Preparation(
+        data=data,
+        search_data=search_data,
+        plan=plan,
+        statistics=statistics,
+        tokenizer=tokenizer,
+        seconds_of_checks=seconds,
+    )
 
 
 def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:

@@ -13,13 +13,14 @@ from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import check_not_connected, ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
-from results.log import log_to_file
+from results.log import DETAIL, log_to_file
 from results.mirror import Mirror
 from results.new_run import check_new_run
 from results.next_step import next_step
 from results.run import Run
 from results.verdict import describe_result
 from training.config import TINY
+from training.errors import InputError
 from training.options import to_yaml
 from training.trained_on import known_to
 from tuning.checkpoints import Checkpoints
@@ -42,6 +43,7 @@ from tuning.run_checks import (
     check_test_is_closed,
     storage_of,
 )
+from tuning.shipping_check import shipment_of, shipping_check
 from tuning.signals import StopSignal, stop_signals
 from tuning.start import new_run, with_name, write_configuration
 from tuning.summary import describe_data
@@ -95,6 +97,7 @@ def run_search(
         check_enough_trials(configuration, known)
         learnt = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
         preparation = _prepare(configuration, resume, learnt)
+        shipping = stack.enter_context(shipping_check())  # loads its libraries from here on
         # What the data, the cluster or its nodes do not allow is said before a directory is made.
         connection = stack.enter_context(ExitStack())
         name = resume.directory.name if resume else configuration.output.name
@@ -111,8 +114,15 @@ def run_search(
             stack.enter_context(run.held())
         else:
             write_configuration(run, configuration)
+        shipping.begin(shipment_of(configuration, preparation), run.directory)
         recorder = _make_recorder(configuration, preparation, resources, run, command, known)
-        recorder.progress = _progress(recorder, preparation, started)
+        budget = configuration.search.time_budget_s
+        recorder.progress = Progress(
+            plan=preparation.plan,
+            search=configuration.search,
+            requested=recorder.requested,
+            ends=None if budget is None else started + budget,
+        )
         recorder.write()
         errors: list[OSError] = []
         storage = storage_of(configuration)
@@ -129,6 +139,7 @@ def run_search(
             run=run,
             checkpoints=checkpoints,
             mirror_error=lambda: errors[0] if errors else None,
+            shipping=shipping,
             recorder=recorder,
             signal=stop,
             known=known,
@@ -206,12 +217,6 @@ def _make_recorder(
     return recorder
 
 
-def _progress(recorder: Recorder, preparation: Preparation, started: float) -> Progress:
-    search = recorder.configuration.search
-    ends = None if search.time_budget_s is None else started + search.time_budget_s
-    return Progress(plan=preparation.plan, search=search, requested=recorder.requested, ends=ends)
-
-
 def describe_search_environment(configuration: Configuration) -> dict[str, Any]:
     """`environment` of the record: versions, devices, commit, the model and its hash."""
     model = configuration.model
@@ -233,6 +238,7 @@ def _describe_start(
     logger.info("run %s", recorder.run.directory)
     for line in describe_data(preparation):
         logger.info("%s", line)
+    logger.info("checks: model tried in %.1f s", preparation.seconds_of_checks, extra=DETAIL)
     if dashboard:
         logger.info("Ray dashboard http://%s", dashboard)
     slots = num_slots(resources)
@@ -252,7 +258,7 @@ def _search_and_confirm(phases: Phases, connection: ExitStack) -> None:
         phases.confirm()
         connection.close()
         phases.checkpoints.close()
-    except SearchAbortedError:
+    except (SearchAbortedError, InputError):
         recorder.finish("aborted")
         _say_next(recorder)
         raise

@@ -70,16 +70,22 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     from tuning.node_checks import try_cluster
     from tuning.room import check_storage, num_slots_here
     from tuning.run_search import prepare_only
+    from tuning.shipping_check import shipment_of, shipping_check
 
     check_new_run(Path(configuration.output.directory), configuration.output.name)
     num_slots_here(configuration)
     check_storage(configuration)
     cluster = None
-    with tempfile.TemporaryDirectory() as scratch:
+    output = Path(configuration.output.directory).absolute()
+    place = next(path for path in (output, *output.parents) if path.is_dir())
+    with shipping_check() as shipping, tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_only(configuration, Path(scratch) / "tokenizer")
+        shipping.begin(shipment_of(configuration, preparation), place)
         rehearsal = rehearse(configuration, preparation)
         if address_to_join(configuration.cluster.address) is not None:
             cluster = try_cluster(configuration, preparation)
+        tried = f"the model was tried in {preparation.seconds_of_checks:.1f} s"
+        print(f"checks      {tried}; {shipping.require()}")
     for line in describe_plan(configuration, preparation, rehearsal, cluster):
         print(line)
     command = command_line([word for word in arguments if word != "--dry-run"])

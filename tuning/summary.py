@@ -22,7 +22,7 @@ def describe_special_rows(summary: DataSummary) -> Iterator[str]:
 
 
 def describe_data(preparation: Preparation) -> Iterator[str]:
-    """Rows kept and dropped, the parts, rows that tell of themselves, label noise, tokens."""
+    """Rows kept and dropped, special rows, label noise, tokens, what of the model is not used."""
     summary, statistics = preparation.data.summary, preparation.statistics
     dropped = [f"{count:,} {reason}" for reason, count in summary.dropped.items() if count]
     yield (
@@ -42,3 +42,5 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
         f"tokens: {statistics.unknown_share:.2%} unknown, {statistics.pieces_per_word:.2f} pieces"
         f" a word, {statistics.truncated_share:.2%} of the rows truncated"
     )
+    if note := preparation.search_data.encoder.note:
+        yield note

@@ -14,10 +14,11 @@ from ray import tune
 from results.errors import StorageError
 from training.config import ModelConfig, TrainingConfig
 from training.device import cap_memory, kind_of_device, most_reserved_memory
+from training.encoder import Encoder
 from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
-from training.model import Encoder, TokenizerFacts
+from training.model import TokenizerFacts
 from training.resident import Resident
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints

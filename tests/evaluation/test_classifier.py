@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from evaluation.classifier import load
+from training.classifier import load
 from training.errors import InputError
 
 BACKENDS = ("torch", "onnx")

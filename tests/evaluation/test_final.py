@@ -17,9 +17,9 @@ from sklearn.metrics import (
 )
 from transformers import pipeline
 
-from evaluation.winner import WinningConfiguration
 from tests.evaluation.attacks import FORMULA, SCRIPT
 from tests.evaluation.conftest import SEARCH, read_csv, run_module
+from training.config import WinningConfiguration
 from training.folding import fold
 from training.options import read_yaml, validate
 from training.trained_on import are_among, hashes_of, read_trained_on

@@ -8,11 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from evaluation.artefacts import write_model
-from evaluation.classifier import load
 from evaluation.readiness import check_artefacts
-from evaluation.winner import WinningConfiguration
-from training.config import DataConfig, ModelConfig, TrainingConfig
+from training.classifier import load
+from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
+from training.model_files import write_model
 
 TEXTS = [
     *("aku kowe", "pasar " * 5, "sawah " * 100, "bodho", "\U0001f621", "=cmd|' /C calc'!A0"),

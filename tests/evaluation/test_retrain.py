@@ -105,7 +105,7 @@ def test_class_weights_count_all_rows_and_the_fixed_rows_are_the_searchs(
     assert len(train.texts) >= NUM_FIXED_ROWS
     tokens = encode(tokenizer, train.texts[:NUM_FIXED_ROWS], max_length=128)
     log_p = log_probabilities(
-        tuned.model, tokens, batch_size=32, pad_token_id=facts_of(tokenizer).pad_token_id
+        tuned.model, tokens, batch_size=32, padding=facts_of(tokenizer).padding
     )
     expected = weighted_loss(train.labels[:NUM_FIXED_ROWS], log_p, weights)
     assert tuned.fixed_rows_loss == pytest.approx(expected, abs=1e-6)

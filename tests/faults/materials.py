@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from evaluation.onnx_export import export_onnx
 from results.new_run import create_run
 from results.run import Run
 from tests.tuning.builders import configuration, trial
 from training.data import prepare
+from training.onnx_export import export_onnx
 from training.options import to_yaml
 from tuning.record import winning_configuration
 from tuning.recorder import Recorder

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from training.config import ModelConfig
+from training.encoder import read_encoder
 from training.errors import InputError
-from training.model import facts_of, load_tokenizer, read_encoder
+from training.model import facts_of, load_tokenizer
 
 LABELS = ("biasa", "entheng", "abot")
 Tensors = dict[str, torch.Tensor]

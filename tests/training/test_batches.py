@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.toys import table_of_lengths, toy_rows
-from training.batches import cut, order_batches, pad, training_batches, widen
+from training.batches import Padding, cut, order_batches, pad, training_batches, widen
 from training.schedule import Schedule
 
 SEVEN = Schedule(num_rows=7, batch_size=7, epochs=1)
@@ -58,7 +58,7 @@ def test_rows_of_like_length_stand_together_while_batches_come_in_no_order_of_le
 
 
 def test_a_batch_is_padded_to_its_own_longest_row_and_masked_there() -> None:
-    batch = pad(table_of_lengths([3, 9, 1, 2]), np.array([3, 0, 2]), pad_token_id=7)
+    batch = pad(table_of_lengths([3, 9, 1, 2]), np.array([3, 0, 2]), padding=Padding(token_id=7))
     assert batch["input_ids"].tolist() == [[4, 4, 7], [1, 1, 1], [3, 7, 7]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
     assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
@@ -66,7 +66,7 @@ def test_a_batch_is_padded_to_its_own_longest_row_and_masked_there() -> None:
 
 def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -> None:
     data = toy_rows(7)
-    (batch,) = training_batches(data, schedule=SEVEN, seed=5, pad_token_id=0)
+    (batch,) = training_batches(data, schedule=SEVEN, seed=5, padding=Padding(token_id=0))
     lengths = batch["attention_mask"].sum(dim=1).tolist()
     parts = cut(batch, rows=3)
     assert [len(part["labels"]) for part in parts] == [3, 3, 1]
@@ -81,7 +81,7 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
 
 @pytest.mark.parametrize("rows", [7, 8])
 def test_a_batch_that_need_not_be_cut_is_the_same_object(rows: int) -> None:
-    (batch,) = training_batches(toy_rows(7), schedule=SEVEN, seed=5, pad_token_id=0)
+    (batch,) = training_batches(toy_rows(7), schedule=SEVEN, seed=5, padding=Padding(token_id=0))
     (part,) = cut(batch, rows=rows)
     assert part is batch
 
@@ -96,7 +96,9 @@ def test_a_training_sees_each_epochs_order_with_labels_from_any_step_on(first_st
         for rows in order_batches(data.tokens.lengths, batch_size=8, seed=5, epoch=epoch)
     ]
     found = list(
-        training_batches(data, schedule=schedule, seed=5, pad_token_id=0, first_step=first_step)
+        training_batches(
+            data, schedule=schedule, seed=5, padding=Padding(token_id=0), first_step=first_step
+        )
     )
     assert len(found) == schedule.total_steps - first_step
     for batch, rows in zip(found, expected[first_step:], strict=True):
@@ -105,9 +107,23 @@ def test_a_training_sees_each_epochs_order_with_labels_from_any_step_on(first_st
 
 
 def test_a_widened_batch_has_the_same_rows_and_masks_the_rest() -> None:
-    batch = pad(table_of_lengths([3, 1]), np.array([0, 1]), pad_token_id=7)
-    wide = widen(batch | {"labels": torch.tensor([0, 1])}, 5, pad_token_id=7)
+    batch = pad(table_of_lengths([3, 1]), np.array([0, 1]), padding=Padding(token_id=7))
+    wide = widen(batch | {"labels": torch.tensor([0, 1])}, 5, padding=Padding(token_id=7))
     assert wide["input_ids"].tolist() == [[1, 1, 1, 7, 7], [2, 7, 7, 7, 7]]
     assert wide["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]
     assert wide["labels"].tolist() == [0, 1]
-    assert widen(batch, 3, pad_token_id=7) is batch
+    assert widen(batch, 3, padding=Padding(token_id=7)) is batch
+
+
+def test_on_the_left_rows_end_together_and_parts_and_wider_ones_do_too() -> None:
+    left = Padding(token_id=7, is_left=True)
+    batch = pad(table_of_lengths([3, 1, 2]), np.array([0, 1, 2]), padding=left)
+    assert batch["input_ids"].tolist() == [[1, 1, 1], [7, 7, 2], [7, 3, 3]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1], [0, 1, 1]]
+    wide = widen(batch, 5, padding=left)
+    assert wide["input_ids"].tolist()[1] == [7, 7, 7, 7, 2]
+    assert wide["attention_mask"].tolist()[2] == [0, 0, 0, 1, 1]
+    first, second = cut(wide, rows=2)
+    assert first["input_ids"].tolist() == [[1, 1, 1], [7, 7, 2]]
+    assert second["input_ids"].tolist() == [[3, 3]]
+    assert second["attention_mask"].tolist() == [[1, 1]]

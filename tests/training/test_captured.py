@@ -11,6 +11,7 @@ import torch
 
 from tests.training.broken_off import saved_model
 from tests.training.toys import toy_task, toy_training
+from training.batches import Padding
 from training.captured import CapturedSteps, Replay, width_of
 from training.finetune import FineTuned, Task, finetune
 from training.resident import Resident
@@ -60,12 +61,12 @@ class FakeResident(Resident):
         self.graphs = graphs
         self.captured: CapturedSteps | None = None
 
-    def _captured_steps(self, most_pieces: int, pad_token_id: int) -> CapturedSteps:
+    def _captured_steps(self, most_pieces: int, padding: Padding) -> CapturedSteps:
         self.captured = CapturedSteps(
             record=self.graphs,
             device=torch.device("cpu"),
             most_pieces=most_pieces,
-            pad_token_id=pad_token_id,
+            padding=padding,
         )
         return self.captured
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_task, toy_training
+from training.batches import Padding
 from training.config import ModelConfig, TrainingConfig
 from training.finetune import FineTuned, Task, finetune
 from training.inference import log_probabilities
@@ -51,7 +52,9 @@ def tuned() -> FineTuned:
 
 def test_a_learnable_task_is_learnt_far_beyond_the_constant_predictor(tuned: FineTuned) -> None:
     unseen = toy_rows(200, seed=2)
-    guesses = log_probabilities(tuned.model, unseen.tokens, batch_size=64, pad_token_id=0)
+    guesses = log_probabilities(
+        tuned.model, unseen.tokens, batch_size=64, padding=Padding(token_id=0)
+    )
     score = f1_macro(unseen.labels, guesses.argmax(axis=1), len(LABELS))
     assert score > constant_f1_macro(unseen.labels, len(LABELS)) + 0.5
     assert tuned.evaluations[-1].f1_macro > 0.75

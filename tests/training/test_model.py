@@ -12,15 +12,10 @@ from transformers import AutoTokenizer, BertForSequenceClassification, set_seed
 from tests.training.models import LABELS, NOWHERE, configured, edit, load, problem_of, resave
 from tests.training.toys import toy_task, toy_training
 from training.config import TINY, ModelConfig
+from training.encoder import read_encoder
 from training.errors import InputError
 from training.finetune import Task, finetune
-from training.model import (
-    TokenizerFacts,
-    facts_of,
-    learn_tiny_tokenizer,
-    load_tokenizer,
-    read_encoder,
-)
+from training.model import TokenizerFacts, facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.tokens import LabelledTokens, encode
 
 INDOBERT = Path(__file__).parents[2] / ".." / "shared" / "models" / "indobert-base-p1-architecture"
@@ -109,7 +104,7 @@ def test_tiny_is_built_for_its_vocabulary_and_length(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(model, tiny=tmp_path)
     assert tokenizer.model_max_length == 24
     facts = facts_of(tokenizer)
-    assert facts == TokenizerFacts(size=len(tokenizer), pad_token_id=0)
+    assert facts == TokenizerFacts(size=len(tokenizer), pad_token_id=0, fewest=2)
     encoder = read_encoder(model, labels=LABELS, tokenizer=facts)
     one, same, other = (encoder.build(seed) for seed in (1, 1, 2))
     assert one.config.vocab_size == facts.size

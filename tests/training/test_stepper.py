@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from transformers import set_seed as set_all_seeds
 
 from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_training
-from training.batches import Batch, training_batches
+from training.batches import Batch, Padding, training_batches
 from training.schedule import schedule_of
 from training.stepper import Stepper
 from training.tokens import LabelledTokens
@@ -61,7 +61,7 @@ def _batch(data: LabelledTokens) -> Batch:
     """All rows at once."""
     training = toy_training(epochs=1, batch_size=len(data))
     (batch,) = training_batches(
-        data, schedule=schedule_of(training, len(data)), seed=1, pad_token_id=0
+        data, schedule=schedule_of(training, len(data)), seed=1, padding=Padding(token_id=0)
     )
     return batch
 

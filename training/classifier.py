@@ -17,19 +17,20 @@ from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    pipeline,
 )
 
-from evaluation.artefacts import CONFIGURATION_FILE
-from evaluation.onnx_export import ONNX_FILE
-from evaluation.winner import WinningConfiguration
 from training.batches import pad
-from training.config import ModelConfig
+from training.config import ModelConfig, WinningConfiguration
 from training.errors import InputError
 from training.inference import log_probabilities
 from training.model import facts_of, load_tokenizer
+from training.model_files import CONFIGURATION_FILE
 from training.model_size import check_size
+from training.onnx_export import ONNX_FILE
 from training.options import read_yaml, validate
 from training.panics import panics_are_errors, untold_panics
+from training.tokenizer_files import vocabulary_files
 from training.tokens import encode
 
 Backend = Literal["torch", "onnx"]
@@ -71,9 +72,9 @@ class TorchClassifier:
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
         """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
-        padding = facts_of(self.tokenizer).pad_token_id
+        padding = facts_of(self.tokenizer).padding
         return np.exp(
-            log_probabilities(self.model, tokens, batch_size=_BATCH_SIZE, pad_token_id=padding)
+            log_probabilities(self.model, tokens, batch_size=_BATCH_SIZE, padding=padding)
         )
 
 
@@ -90,12 +91,12 @@ class OnnxClassifier:
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
         """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
-        padding = facts_of(self.tokenizer).pad_token_id
+        padding = facts_of(self.tokenizer).padding
         result = np.empty((len(texts), len(self.names)))
         order = np.argsort(-tokens.lengths, kind="stable")  # like lengths pad each other little
         for start in range(0, len(order), _BATCH_SIZE):
             rows = order[start : start + _BATCH_SIZE]
-            result[rows] = self._run(pad(tokens, rows, pad_token_id=padding))
+            result[rows] = self._run(pad(tokens, rows, padding=padding))
         return result
 
     def _run(self, batch: dict[str, torch.Tensor]) -> Probabilities:
@@ -143,13 +144,37 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
     return classifier
 
 
+def pipeline_probabilities(
+    directory: Path, names: Sequence[str], texts: Sequence[str]
+) -> Probabilities:
+    """What transformers' own pipeline gives texts, one at a time, float64 [texts, num_labels].
+
+    Args:
+        directory: `final/model`.
+        names: of the labels, in the order of their codes.
+        texts: cut at the model's longest row.
+
+    Raises:
+        ValueError: the pipeline answers with other labels.
+    """
+    classify: Any = pipeline("text-classification", model=str(directory), truncation=True)
+    found = np.empty((len(texts), len(names)))
+    for row, text in enumerate(texts):
+        scores = {answer["label"]: answer["score"] for answer in classify(text, top_k=None)}
+        if scores.keys() != set(names):
+            raise ValueError(f"labels {sorted(scores)}, but {sorted(names)} were expected")
+        found[row] = [scores[name] for name in names]
+    return found
+
+
 def _check_files(directory: Path, backend: Backend) -> None:
     if not directory.is_dir():
         raise InputError(
             f"--model is {str(directory)!r}, but there is no such directory; give the final/model"
             " that evaluation.final wrote"
         )
-    for name in (CONFIGURATION_FILE, "config.json", _WEIGHTS[backend], "tokenizer.json"):
+    needed = (CONFIGURATION_FILE, "config.json", _WEIGHTS[backend], *vocabulary_files(directory))
+    for name in needed:
         if not (directory / name).is_file():
             hint = "; or choose --backend torch" if name == ONNX_FILE else ""
             raise InputError(

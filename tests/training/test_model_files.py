@@ -13,11 +13,10 @@ from transformers import (
     pipeline,
 )
 
-from evaluation.artefacts import write_model
-from evaluation.classifier import load
-from evaluation.onnx_export import OnnxExportError
-from evaluation.winner import WinningConfiguration
-from training.config import DataConfig, ModelConfig, TrainingConfig
+from training.classifier import load
+from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
+from training.model_files import write_model
+from training.onnx_export import OnnxExportError
 from training.options import read_yaml, validate
 
 FILES = {

@@ -1,6 +1,6 @@
 """The model directory that ships: weights, tokenizer, configuration and ONNX."""
 
-import copy
+import inspect
 import os
 import shutil
 import tempfile
@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluation.onnx_export import ONNX_FILE, export_onnx
-from evaluation.winner import WinningConfiguration
-from results.files import write_text
+from training.config import WinningConfiguration
+from training.onnx_export import ONNX_FILE, export_onnx
 from training.options import to_yaml
+from training.tokenizer_files import save_tokenizer_files
 
 Weights = Literal["safetensors", "bin"]
 
@@ -54,12 +54,17 @@ def write_model(
         (directory / name).unlink(missing_ok=True)  # of another model from here on
     with _written_aside(directory, last=CONFIGURATION_FILE) as aside:
         model.save_pretrained(aside)
-        _truncating(tokenizer, configuration.model.max_length).save_pretrained(aside)
+        save_tokenizer_files(
+            tokenizer,
+            aside,
+            max_length=configuration.model.max_length,
+            input_names=_inputs(tokenizer, model),
+        )
         if weights == "bin":
             on_cpu = {name: value.cpu() for name, value in model.state_dict().items()}
             torch.save(on_cpu, aside / _PICKLED_WEIGHTS)
         content = to_yaml(configuration.model_dump(mode="json"))
-        write_text(aside / CONFIGURATION_FILE, content)
+        (aside / CONFIGURATION_FILE).write_text(content, encoding="utf-8")
     with _written_aside(directory, last=ONNX_FILE) as aside:
         export_onnx(directory, aside)
 
@@ -76,16 +81,16 @@ def _written_aside(directory: Path, *, last: str) -> Iterator[Path]:
             file.replace(directory / file.name)
 
 
-def _truncating(tokenizer: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerBase:
-    """A copy that cuts at `max_length` word pieces.
+def _inputs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> list[str]:
+    """Names of what `tokenizer` shall give `model`: ids, mask, and kinds of tokens if all are 0.
 
-    The copy's tokenizer.json says so too, for the library `tokenizers`, which obeys it;
-    transformers cuts only where it is called with `truncation=True`, whatever is saved.
+    Training leaves the kinds out, which is to say that all are 0.
     """
-    truncating = copy.deepcopy(tokenizer)
-    truncating.model_max_length = max_length
-    backend = getattr(truncating, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_padding()
-        backend.enable_truncation(max_length)
-    return truncating
+    names = list(tokenizer.model_input_names)
+    if "attention_mask" not in names:
+        names.insert(1, "attention_mask")
+    if "token_type_ids" in names:
+        is_taken = "token_type_ids" in inspect.signature(model.forward).parameters
+        if not is_taken or any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
+            names.remove("token_type_ids")
+    return names

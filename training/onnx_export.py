@@ -9,13 +9,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 ONNX_FILE = "model.onnx"
+TOLERANCE = 1e-4
+"""Largest difference between two probabilities that are called equal."""
 
 # One file, as protobuf allows no more; the weights of a larger model lie in a second one.
 LARGEST_FILE_BYTES = 2**31 - 2**20
+_FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
 _NOISY = ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -31,7 +35,8 @@ def export_onnx(
     Its inputs are those of the tokenizer's `model_input_names` that the model takes, int64
     [batch, length], both free; its first output is `logits`, float32 [batch, num_labels]. Weights
     that are too large for it are in `model.onnx.data` beside it. The export goes by
-    `torch.export` on the CPU; no open model is touched.
+    `torch.export` on the CPU; no open model is touched. What was written is run, on batches of
+    other shapes than the one it was exported with, and held against PyTorch.
 
     Args:
         source: a directory that `save_pretrained` wrote, with its tokenizer.
@@ -39,14 +44,18 @@ def export_onnx(
         largest_file_bytes: bytes of weights that `model.onnx` may hold; 2 GB by its format.
 
     Raises:
-        OnnxExportError: the exporter cannot follow this architecture, or memory is too small.
+        OnnxExportError: the exporter cannot follow this architecture, memory is too small, or what
+            was written does not answer as PyTorch does.
         OSError: `directory` cannot be written.
     """
     with _quiet():
         try:
-            program = _export(source)
+            model, tokenizer = _open(source)
+            program = _export(model, tokenizer)
             num_bytes = sum(p.numel() * p.element_size() for p in _tensors(program))
             program.save(directory / ONNX_FILE, external_data=num_bytes > largest_file_bytes)
+            del program  # as large as the model
+            _check_answers(directory / ONNX_FILE, model, tokenizer)
         except OSError:
             raise
         except Exception as error:  # of no common class: torch.export, dynamo, onnxscript
@@ -56,11 +65,15 @@ def export_onnx(
             ) from error
 
 
-def _export(source: Path) -> Any:
+def _open(source: Path) -> tuple[Any, Any]:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     model = AutoModelForSequenceClassification.from_pretrained(source, **options).eval()
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    inputs = _example(model, tokenizer.model_input_names)
+    return model, AutoTokenizer.from_pretrained(source, **options)
+
+
+def _export(model: torch.nn.Module, tokenizer: Any) -> Any:
+    # Two rows of unlike length: what is 1, or the same, the exporter takes for a constant.
+    inputs = _batch(model, tokenizer, ["a b c", "a"])
     program = torch.onnx.export(
         model,
         kwargs=inputs,
@@ -76,16 +89,33 @@ def _export(source: Path) -> Any:
     return program
 
 
-def _example(model: torch.nn.Module, names: list[str]) -> dict[str, torch.Tensor]:
-    """Two rows of unlike length, int64 [2, 5], for each input that the model takes."""
+def _batch(model: torch.nn.Module, tokenizer: Any, texts: list[str]) -> dict[str, torch.Tensor]:
+    """Padded rows, int64 [texts, length], for each input that tokenizer and model have."""
     taken = inspect.signature(model.forward).parameters
-    # Not 0 or 1, which many architectures keep for padding.
-    values = {
-        "input_ids": torch.full((2, 5), 3),
-        "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
-        "token_type_ids": torch.zeros(2, 5, dtype=torch.int64),
-    }
-    return {name: values[name] for name in names if name in taken}
+    encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    names = [name for name in tokenizer.model_input_names if name in taken]
+    return {name: encoded[name] for name in names}
+
+
+def _check_answers(path: Path, model: torch.nn.Module, tokenizer: Any) -> None:
+    """Run the file on batches of several shapes.
+
+    Raises:
+        ValueError: its probabilities are not those of `model`.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for texts in (["a"], ["a b c d", "a b", "a"], ["a b c d e " * 4, "a"]):
+        batch = _batch(model, tokenizer, texts)
+        (logits,) = session.run(["logits"], {name: ids.numpy() for name, ids in batch.items()})
+        found = torch.softmax(torch.from_numpy(logits), dim=-1)
+        with torch.inference_mode():
+            expected = torch.softmax(model(**batch).logits, dim=-1)
+        difference = float((found - expected).abs().max())
+        if not difference <= TOLERANCE:
+            raise ValueError(f"its probabilities differ from PyTorch's by {difference:.4f}")
 
 
 def _reason(error: BaseException) -> str:
