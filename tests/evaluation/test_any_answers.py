@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluation import predict
-from evaluation.classifier import load
+from training.classifier import load
 
 ODD = ['"', '""', "\r", "\n", "\r\n", ",", ";", "\t", "|", "\\", "NA", "1e5", "0.10", " ", "a"]
 CELLS = st.one_of(st.text(max_size=12), st.lists(st.sampled_from(ODD), max_size=5).map("".join))
