@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
 TEST_REPORT = "evaluation_report.json"
+TRIED_MODEL = ".tried-"
+"""Names of directories begin with it in which a small model is tried at the start of a search."""
 
 CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
@@ -240,6 +243,8 @@ class Run:
         for path in (self.config, self.best, self.record, self.trials, self.splits, self.report):
             for aside in self.directory.glob(f".{path.name}.*"):
                 aside.unlink(missing_ok=True)
+        for tried in self.directory.glob(f"{TRIED_MODEL}*"):
+            shutil.rmtree(tried, ignore_errors=True)
 
     def is_held(self) -> bool:
         """Whether a process is writing this run; changes nothing.

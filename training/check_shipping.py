@@ -40,9 +40,9 @@ def main() -> None:
         said = {"problem": error.problems[0]}
     except OSError as error:
         place = error.filename or directory
-        said = {"environment": f"{place}: {error.strerror or error}; free or repair it"}
+        said = {"environment": f"{error.strerror or error}: {place}"}
     except MemoryError:
-        said = {"environment": "the checks of what ships ran out of memory; free some"}
+        said = {"environment": "out of memory while a small model was tried"}
     print(json.dumps(said), flush=True)
 
 

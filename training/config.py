@@ -3,6 +3,7 @@
 The defaults are those of the base `indobert`, which are the study's where it gives one.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -36,6 +37,17 @@ Share = Annotated[float, BeforeValidator(_not_boolean), Field(gt=0, lt=1)]
 Count = Annotated[int, BeforeValidator(_not_boolean), Field(ge=1)]
 Seed = Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, lt=2**32)]
 Number = Annotated[float, BeforeValidator(_not_boolean)]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Stands at a field of training: whether a search may try values of it."""
+
+    refused: str = ""
+    """Why not; empty: it may."""
+
+
+SEARCHED = Searched()
 ColumnName = Annotated[str, Field(min_length=1)]
 
 
@@ -101,32 +113,38 @@ class ModelConfig(Section):
     """Longest row in word pieces, special ones included; the rest is cut off."""
 
 
+_BUDGET = Searched("it is the budget, and configurations are compared at equal budgets")
+_IN_WORDS = Searched("only numeric fields are searched")
+_LENGTH_OF_TRIALS = Searched("it sets how long a trial runs, not how well it learns")
+_LUCK = Searched("picking a seed picks luck, not a configuration")
+
+
 class TrainingConfig(Section):
     """How one model is fine-tuned; as written here it is also trial 0 of a search."""
 
-    epochs: Annotated[Count, Field(le=1000)] = 3
+    epochs: Annotated[Count, Field(le=1000), _BUDGET] = 3
     """Passes over the training rows."""
-    batch_size: Annotated[Count, Field(le=4096)] = 16
+    batch_size: Annotated[Count, Field(le=4096), SEARCHED] = 16
     """Rows a step of the optimizer."""
-    eval_batch_size: Annotated[Count, Field(le=65536)] = 32
+    eval_batch_size: Annotated[Count, Field(le=65536), Searched("it changes no score")] = 32
     """Rows a forward pass of evaluation; changes no score."""
-    learning_rate: Annotated[Number, Field(gt=0, le=1)] = 2e-5
+    learning_rate: Annotated[Number, Field(gt=0, le=1), SEARCHED] = 2e-5
     """Peak learning rate of AdamW, reached when the warm-up ends."""
-    warmup_steps: Annotated[Number, Field(ge=0)] = 500
+    warmup_steps: Annotated[Number, Field(ge=0), SEARCHED] = 500
     """Steps of linear warm-up; a value below 1 is a share of all steps."""
-    weight_decay: Annotated[Number, Field(ge=0, le=1)] = 0.01
+    weight_decay: Annotated[Number, Field(ge=0, le=1), SEARCHED] = 0.01
     """Decoupled weight decay of AdamW; biases and layer norms have none."""
-    max_grad_norm: Annotated[Number, Field(gt=0)] = 1.0
+    max_grad_norm: Annotated[Number, Field(gt=0), SEARCHED] = 1.0
     """Gradients are clipped to this Euclidean norm."""
-    class_weights: Literal["balanced", "none"] = "balanced"
+    class_weights: Annotated[Literal["balanced", "none"], _IN_WORDS] = "balanced"
     """`balanced`: weight n / (classes * n_class), counted on training rows; or `none`."""
-    early_stopping_patience: Annotated[Count, Field(le=1000)] = 3
+    early_stopping_patience: Annotated[Count, Field(le=1000), _LENGTH_OF_TRIALS] = 3
     """Epochs without a better score after which a trial ends."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], _IN_WORDS] = "auto"
     """`auto`: bfloat16 on a GPU that has it, else float32."""
-    cuda_graphs: bool = True
+    cuda_graphs: Annotated[bool, Searched("it sets how steps run, and changes no score")] = True
     """Whether steps run as CUDA graphs on a GPU: faster, with a little more memory."""
-    seed: Seed = 42
+    seed: Annotated[Seed, _LUCK] = 42
     """Seed of the initial weights, the order of rows and dropout."""
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ def check_shipping(shipment: Shipment, directory: Path) -> str:
 
     Args:
         shipment: what will be written.
-        directory: of the run, or where it will be; nothing is left there.
+        directory: in the run's own, or where that will be; nothing is left there.
 
     Returns:
         A warning: one line if the model cannot be written as ONNX, which is no way that everybody
@@ -82,7 +82,7 @@ def check_shipping(shipment: Shipment, directory: Path) -> str:
     padding = facts_of(shipment.tokenizer).padding
     expected = np.exp(log_probabilities(model, tokens, batch_size=_BATCH_SIZE, padding=padding))
     warning = ""
-    with TemporaryDirectory(dir=directory, prefix=".check-") as scratch:
+    with TemporaryDirectory(dir=directory) as scratch:
         place = Path(scratch) / "model"
         with _told(name, "cannot be saved"):
             try:

@@ -1,9 +1,26 @@
 """How a search ends other than well."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from results.next_step import resume_command
 from results.run import Run
+
+_AGAINST = {
+    "diverged": "try lower learning rates",
+    "collapsed": "try lower learning rates or a longer warm-up",
+    "stopped": "give a longer time budget",
+}
+"""What helps where no trial has a score, by how they ended; those that failed have their error."""
+
+
+def describe_endings(statuses: Iterable[str]) -> str:
+    """How many trials ended in each way, and what helps against it."""
+    return ", ".join(
+        f"{count} {status}" + (f": {_AGAINST[status]}" if status in _AGAINST else "")
+        for status, count in Counter(statuses).items()
+    )
 
 
 class SearchAbortedError(Exception):

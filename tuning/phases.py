@@ -3,7 +3,6 @@
 import logging
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ from tuning.checkpoints import Checkpoints
 from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation
-from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.endings import SearchAbortedError, SearchInterruptedError, describe_endings
 from tuning.losses import NodeOutOfMemoryError, wait_for_memory
 from tuning.pace import Pace, deadline_of_search
 from tuning.preparation import Preparation
@@ -104,22 +103,10 @@ class Phases:
             )
         if self.recorder.record()["best"] is None:
             raise SearchAbortedError(
-                f"no trial reached the full budget with a score ({self._count_endings()}); see"
-                f" {self.run.trials}, and {self._way_out()}"
+                "no trial reached the full budget with a score"
+                f" ({describe_endings(trial.status for trial in self.recorder.trials)}); see"
+                f" {self.run.trials}"
             )
-
-    def _count_endings(self) -> str:
-        counts = Counter(trial.status for trial in self.recorder.trials)
-        return ", ".join(f"{count} {status}" for status, count in counts.items())
-
-    def _way_out(self) -> str:
-        """What to do about trials none of which has a score, by how they ended."""
-        endings = {trial.status: trial for trial in self.recorder.trials}
-        if "diverged" in endings or "collapsed" in endings:
-            return "try lower learning rates"
-        if "failed" in endings:
-            return f"correct what failed: {endings['failed'].error}"
-        return "give a longer time budget"
 
     def confirm(self) -> None:
         """Run the confirmation, if the configuration asks for one.

@@ -13,7 +13,7 @@ from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import check_not_connected, ray_session
 from results.environment import describe_environment, hash_model
 from results.files import write_text
-from results.log import DETAIL, log_to_file
+from results.log import log_to_file
 from results.mirror import Mirror
 from results.new_run import check_new_run
 from results.next_step import next_step
@@ -114,7 +114,6 @@ def run_search(
             stack.enter_context(run.held())
         else:
             write_configuration(run, configuration)
-        shipping.begin(shipment_of(configuration, preparation), run.directory)
         recorder = _make_recorder(configuration, preparation, resources, run, command, known)
         budget = configuration.search.time_budget_s
         recorder.progress = Progress(
@@ -124,6 +123,7 @@ def run_search(
             ends=None if budget is None else started + budget,
         )
         recorder.write()
+        shipping.begin(shipment_of(configuration, preparation), run.directory)
         errors: list[OSError] = []
         storage = storage_of(configuration)
         if storage is not None:
@@ -238,7 +238,6 @@ def _describe_start(
     logger.info("run %s", recorder.run.directory)
     for line in describe_data(preparation):
         logger.info("%s", line)
-    logger.info("checks: model tried in %.1f s", preparation.seconds_of_checks, extra=DETAIL)
     if dashboard:
         logger.info("Ray dashboard http://%s", dashboard)
     slots = num_slots(resources)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from results.run import TRIED_MODEL
 from training.config import WinningConfiguration
 from training.errors import InputError
 from training.shipping import Shipment
@@ -51,8 +52,8 @@ class ShippingCheck:
     """One check: it may be asked at any time whether something was found, and be waited for."""
 
     _process: subprocess.Popen[str]
-    _scratch: Path
-    """A directory of its own for what the process is to read."""
+    _scratch: Path | None = field(default=None, init=False)
+    """What is tried is written here, and what the process is to read."""
     _error: Exception | None = field(default=None, init=False)
     _is_over: bool = field(default=False, init=False)
     _began: float = field(default=0.0, init=False)
@@ -64,14 +65,29 @@ class ShippingCheck:
         Args:
             shipment: what the search will ship.
             directory: of the run: there it is written, and removed again.
+
+        Raises:
+            OSError: the directory cannot be written.
         """
         self._began = time.monotonic()
+        self._scratch = Path(tempfile.mkdtemp(dir=directory, prefix=TRIED_MODEL))
         path = self._scratch / "shipment.pickle"
-        path.write_bytes(pickle.dumps((shipment, directory)))
+        path.write_bytes(pickle.dumps((shipment, self._scratch)))
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # what it died of is read from how it ended
             self._process.stdin.write(f"{path}\n")
             self._process.stdin.close()
+
+    def close(self) -> None:
+        """End the process, and remove what is left of the trial."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def error(self) -> Exception | None:
         """What was found, if anything was by now; safe to ask often."""
@@ -91,7 +107,7 @@ class ShippingCheck:
         waited = time.monotonic() - waits_from
         if (error := self.error()) is not None:
             raise error
-        return f"{self._outcome}; {waited:.1f} s of it were waited for"
+        return f"{self._outcome}, {waited:.1f} s of it waited for"
 
     def _conclude(self) -> None:
         self._is_over = True
@@ -125,7 +141,6 @@ def shipping_check() -> Iterator[ShippingCheck]:
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    scratch = Path(tempfile.mkdtemp())
     process = subprocess.Popen(
         [sys.executable, "-m", "training.check_shipping"],
         stdin=subprocess.PIPE,
@@ -134,13 +149,8 @@ def shipping_check() -> Iterator[ShippingCheck]:
         env=environment,
         text=True,
     )
+    check = ShippingCheck(_process=process)
     try:
-        yield ShippingCheck(_process=process, _scratch=scratch)
+        yield check
     finally:
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+        check.close()

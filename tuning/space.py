@@ -14,30 +14,30 @@ from optuna.distributions import (
 )
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from training.config import Section, TrainingConfig
+from training.config import Searched, Section, TrainingConfig
 from training.options import nearest
 
 Value = int | float
 Parameters = dict[str, Value]
 
-NOT_SEARCHED = {
-    "epochs": "it is the budget, and configurations are compared at equal budgets",
-    "seed": "picking a seed picks luck, not a configuration",
-    "eval_batch_size": "it changes no score",
-    "early_stopping_patience": "it sets how long a trial runs, not how well it learns",
-    "class_weights": "only numeric fields are searched",
-    "precision": "only numeric fields are searched",
-}
-SEARCHABLE = tuple(name for name in TrainingConfig.model_fields if name not in NOT_SEARCHED)
+
+def _refusal(name: str) -> str:
+    """Why a field of training may not be searched, as it says itself; empty: it may."""
+    marks = [m for m in TrainingConfig.model_fields[name].metadata if isinstance(m, Searched)]
+    assert len(marks) == 1, f"training.{name} does not say whether it may be searched"
+    return marks[0].refused
+
+
+_REFUSALS = {name: _refusal(name) for name in TrainingConfig.model_fields}
+SEARCHABLE = tuple(name for name, refused in _REFUSALS.items() if not refused)
 
 _CHECKED_DRAWS = 8
 
 
 def _is_searchable(name: str) -> str:
-    if name in NOT_SEARCHED:
+    if refused := _REFUSALS.get(name):
         raise ValueError(
-            f"{name} is not to be searched, since {NOT_SEARCHED[name]}; search among"
-            f" {', '.join(SEARCHABLE)}"
+            f"{name} is not to be searched, since {refused}; search among {', '.join(SEARCHABLE)}"
         )
     if name not in SEARCHABLE:
         raise ValueError(f"{name} is no field of training; {nearest(name, SEARCHABLE)}")

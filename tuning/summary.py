@@ -22,7 +22,7 @@ def describe_special_rows(summary: DataSummary) -> Iterator[str]:
 
 
 def describe_data(preparation: Preparation) -> Iterator[str]:
-    """Rows kept and dropped, special rows, label noise, tokens, what of the model is not used."""
+    """Rows kept and dropped, special rows, label noise, tokens, the model."""
     summary, statistics = preparation.data.summary, preparation.statistics
     dropped = [f"{count:,} {reason}" for reason, count in summary.dropped.items() if count]
     yield (
@@ -41,6 +41,10 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
     yield (
         f"tokens: {statistics.unknown_share:.2%} unknown, {statistics.pieces_per_word:.2f} pieces"
         f" a word, {statistics.truncated_share:.2%} of the rows truncated"
+    )
+    yield (
+        f"model: tried in {preparation.seconds_of_checks:.1f} s, answers alike alone, padded and at"
+        " full length"
     )
     if note := preparation.search_data.encoder.note:
         yield note

@@ -58,6 +58,7 @@ def test_a_rehearsal_prints_the_plan_and_starts_nothing(
     assert "unknown pieces" in line(out, "tokens")
     assert "s a step, peak memory" in line(out, "model")
     assert "MiB at the peak" in line(out, "disk")
+    assert "a small copy was saved, loaded and run in" in line(out, "checks")
     last = out.splitlines()[-1]
     assert last.startswith(
         "Nothing was started. Next: python -m tuning.search --config ci --training"

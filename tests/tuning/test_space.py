@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.tuning.builders import configuration
+from training.config import Searched, TrainingConfig
 from training.errors import InputError
 from tuning.proposers import num_requested
 from tuning.space import (
+    SEARCHABLE,
     Domain,
     default_point,
     draw,
@@ -33,6 +35,8 @@ def problems(space: Any, **search: Any) -> list[str]:
         ({"epochs": {"choice": ["1", "2"]}}, "it is the budget"),
         ({"seed": {"integer": ["1", "9"]}}, "luck"),
         ({"precision": {"choice": ["1"]}}, "only numeric fields"),
+        ({"cuda_graphs": {"choice": ["0", "1"]}}, "it sets how steps run, and changes no score"),
+        ({"eval_batch_size": {"choice": ["8", "16"]}}, "it changes no score"),
         ({"learning_rat": {"uniform": ["1e-4", "1e-3"]}}, "did you mean learning_rate?"),
         ({"dropout": {"uniform": ["0", "0.5"]}}, "choose from batch_size"),
         (
@@ -63,6 +67,14 @@ def test_a_space_that_cannot_be_searched_is_refused_in_one_line(space: Any, expe
     assert expected in line
     assert "search.space" in line
     assert "\n" not in line
+
+
+def test_every_field_of_training_says_itself_whether_it_may_be_searched() -> None:
+    for name, field in TrainingConfig.model_fields.items():
+        assert [type(mark) for mark in field.metadata].count(Searched) == 1, name
+    assert set(SEARCHABLE) == {
+        *("batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
+    }
 
 
 def test_a_grid_needs_choices() -> None:

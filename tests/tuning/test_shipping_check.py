@@ -1,0 +1,120 @@
+"""The check of what ships, beside a search: in time, in one line, and without a trace."""
+
+import copy
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results.run import Run
+from tests.tuning.test_bad_input import SMALL, table
+from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
+from training.encoder import read_encoder
+from training.errors import InputError
+from training.model import facts_of, load_tokenizer
+from training.shipping import Shipment
+from tuning import run_search
+from tuning.search import main
+from tuning.shipping_check import shipment_of, shipping_check
+
+LABELS = ("a", "b")
+
+
+@pytest.fixture
+def shipment(bert: Path) -> Shipment:
+    model = ModelConfig(name=str(bert), max_length=16)
+    tokenizer = load_tokenizer(model, tiny=bert)
+    encoder = read_encoder(model, labels=LABELS, tokenizer=facts_of(tokenizer))
+    data, training = DataConfig(path="rows.csv", labels=LABELS), TrainingConfig()
+    return Shipment(
+        config=encoder.config,
+        tokenizer=tokenizer,
+        configuration=WinningConfiguration(data=data, model=model, training=training),
+        texts=("aku", "kowe pasar"),
+    )
+
+
+def _spoilt(shipment: Shipment) -> Shipment:
+    """One that transformers' pipeline takes for a model of several labels a text."""
+    config = copy.deepcopy(shipment.config)
+    config.problem_type = "multi_label_classification"
+    return replace(shipment, config=config)
+
+
+@pytest.mark.slow
+def test_what_is_found_is_told_in_one_line_and_nothing_stays(
+    shipment: Shipment, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with shipping_check() as check:
+        check.begin(_spoilt(shipment), run)
+        assert check.error() is None  # it has just begun
+        with pytest.raises(InputError, match="answers otherwise as transformers' pipeline"):
+            check.require()
+        assert isinstance(check.error(), InputError)
+    assert list(run.iterdir()) == []
+    with shipping_check() as check:
+        check.begin(shipment, run)
+        assert "a small copy was saved, loaded and run in" in check.require()
+        assert check.error() is None
+    assert list(run.iterdir()) == []
+
+
+def test_a_search_that_ends_before_waits_for_nothing_and_leaves_nothing(
+    shipment: Shipment, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    began = time.monotonic()
+    with shipping_check():
+        pass
+    with shipping_check() as check:
+        check.begin(shipment, run)
+    assert time.monotonic() - began < 5
+    assert list(run.iterdir()) == []
+
+
+def test_a_process_that_is_killed_is_a_warning(
+    shipment: Shipment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with shipping_check() as check:
+        check.begin(shipment, tmp_path)
+        check._process.kill()
+        assert "could not be tried" in check.require()
+        assert check.error() is None
+    assert "could not be tried before it (the process ended with code -9)" in caplog.text
+
+
+def test_a_directory_that_cannot_be_written_is_said_at_once(
+    shipment: Shipment, tmp_path: Path
+) -> None:
+    with shipping_check() as check, pytest.raises(OSError, match="No such file"):
+        check.begin(shipment, tmp_path / "not-there")
+
+
+def test_what_a_killed_search_left_of_the_trial_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / ".tried-abc" / "model").mkdir(parents=True)
+    Run(tmp_path).sweep()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_search_whose_model_would_not_ship_ends_with_exit_code_2_before_it_has_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(*arguments: Any) -> Shipment:
+        return _spoilt(shipment_of(*arguments))
+
+    monkeypatch.setattr(run_search, "shipment_of", spoilt)
+    where = ["--output.directory", str(tmp_path / "runs"), "--name", "mine"]
+    with pytest.raises(InputError, match="answers otherwise as transformers' pipeline"):
+        main(["--data", table(tmp_path), *SMALL, "--trials", "2", *where])
+    run = tmp_path / "runs" / "mine"
+    record = json.loads((run / "search.json").read_text())
+    assert record["status"] == "aborted"
+    assert record["best"] is None or not (run / "best.yaml").exists()
+    assert not list(run.glob(".tried-*"))
