@@ -37,10 +37,10 @@ class Member:
 
     @property
     def text(self) -> str | None:
-        """The value for a table without types: a string's text, else as it was written."""
+        """The value for a table without types, where what is nothing is empty."""
         if self.raw[0] == '"':
             return str(json.loads(self.raw))
-        return None if self.raw == "null" else self.raw
+        return None if self.raw in ("null", "NaN") else self.raw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

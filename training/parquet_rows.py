@@ -80,13 +80,19 @@ def cells_of_array(array: Any) -> list[Cell]:
 
 
 def text_of_array(array: Any) -> list[str | None]:
-    """Each value of a `pyarrow.Array` for a table without types; what is nested as JSON."""
+    """Each value of a `pyarrow.Array` for a table without types; what is nested as JSON.
+
+    Null and NaN are nothing there, too.
+    """
     array = _decoded(array)
     kind = array.type
     if _is_text(kind):
         return [None if value is None else _shown(value) for value in _as_bytes(array)]
     spell = _spelled if _is_spelled(kind) else _as_text
-    return [None if value is None else spell(value, kind) for value in array.to_pylist()]
+    return [
+        None if value is None or value != value else spell(value, kind)
+        for value in array.to_pylist()
+    ]
 
 
 def json_of_array(array: Any) -> list[str]:

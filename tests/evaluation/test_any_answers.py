@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from evaluation import predict
 from training.classifier import load
+from training.columns import read_columns
 
 ODD = ['"', '""', "\r", "\n", "\r\n", ",", ";", "\t", "|", "\\", "NA", "1e5", "0.10", " ", "a"]
 CELLS = st.one_of(st.text(max_size=12), st.lists(st.sampled_from(ODD), max_size=5).map("".join))
@@ -109,3 +110,37 @@ def test_columns_of_parquet_come_back_with_their_types(answered, tmp_path, data)
         assert before.type == after.type
         # As Python values, where NaN is not itself.
         assert repr(before.to_pylist()) == repr(after.to_pylist())
+
+
+TEXT_COLUMNS = st.one_of(
+    st.lists(st.none() | CELLS, min_size=1, max_size=8),
+    st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8),
+    st.lists(st.none() | st.floats(), min_size=1, max_size=8),
+    st.lists(st.none() | st.booleans(), min_size=1, max_size=8),
+    st.lists(st.none() | st.datetimes(), min_size=1, max_size=8),
+)
+
+
+def write_table(path, texts):
+    """A table of one text a row in the format that the name says."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"text": texts, "n": ["1"] * len(texts)}), path)
+        return
+    lines = "".join(json.dumps({"text": text, "n": "1"}, default=str) + "\n" for text in texts)
+    path.write_text(lines, encoding="utf-8")
+
+
+@pytest.mark.parametrize("source", ["a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("target", ["b.csv", "b.jsonl", "b.parquet"])
+@RELAXED
+@given(texts=TEXT_COLUMNS)
+def test_training_and_predict_say_the_same_of_a_cell_and_so_does_what_comes_out(
+    answered, tmp_path, source, target, texts
+):
+    write_table(tmp_path / source, texts)
+    answered((tmp_path / source).read_bytes(), source, target)
+    wanted = {"text": "data.text_column", "error": "data.error_column"}
+    trained = read_columns(tmp_path / source, {"text": "data.text_column"}).cells["text"]
+    told = read_columns(tmp_path / target, wanted, multiline=True).cells
+    assert told["text"] == trained
+    assert [error == "no text" for error in told["error"]] == [not t.strip() for t in trained]
