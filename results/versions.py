@@ -27,13 +27,13 @@ def check_data_rules(run: Run, record: Mapping[str, Any], rules: int, *, goal: s
         goal: what the version that made the run would be used for, such as "evaluate it".
 
     Raises:
-        RunError: its split cannot be made again.
+        RunError: its split may come out otherwise.
     """
     if record["data"].get("rules", 1) == rules:
         return
     version = made_by(record)
     raise RunError(
         f"run {run.directory}: it was searched by version {version}, whose rules for duplicate rows"
-        f" were others: its split cannot be made again by this version ({VERSION}); {goal} with"
+        f" were others, so that this version ({VERSION}) need not make its split again; {goal} with"
         f" version {version}, or search again"
     )

@@ -44,7 +44,7 @@ def test_the_final_evaluation_refuses_an_old_run_and_names_the_version_to_use(ol
         load_winner(old)
     assert str(caught.value) == (
         f"run {old.directory}: it was searched by version 0.1.0, whose rules for duplicate rows"
-        f" were others: its split cannot be made again by this version ({VERSION}); evaluate it"
+        f" were others, so that this version ({VERSION}) need not make its split again; evaluate it"
         " with version 0.1.0, or search again"
     )
 

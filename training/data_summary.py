@@ -7,7 +7,7 @@ RULES = 2
 """Number of the rules by which rows are dropped and held together.
 
 1, which no record names: rows of equal folded texts were dropped, up to version 0.1.0. A split of
-other rules cannot be made again.
+other rules may come out otherwise.
 """
 
 
