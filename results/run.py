@@ -18,8 +18,7 @@ from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
 TEST_REPORT = "evaluation_report.json"
-TRIED_MODEL = ".tried-"
-"""Names of directories begin with it in which a small model is tried at the start of a search."""
+TRIED_MODEL = ".tried-"  # begins the name of a directory that a search tries a small model in
 
 CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
@@ -247,10 +246,7 @@ class Run:
             shutil.rmtree(tried, ignore_errors=True)
 
     def is_held(self) -> bool:
-        """Whether a process is writing this run; changes nothing.
-
-        Of another machine it says whether there was a sign of life in the last 60 seconds.
-        """
+        """Whether a process is writing this run, elsewhere: in the last 60 s; changes nothing."""
         return lock.is_held(self.directory)
 
 

@@ -50,7 +50,8 @@ def facts_of(tokenizer: PreTrainedTokenizerBase) -> TokenizerFacts:
     """
     if tokenizer.pad_token_id is None:
         end = tokenizer.eos_token
-        way = f"save it with pad_token={end!r} beside the model, or " if end else ""
+        command = f"AutoTokenizer.from_pretrained(DIRECTORY, pad_token={end!r})"
+        way = f"give it one by {command}.save_pretrained(DIRECTORY), or " if end else ""
         raise InputError(
             f"model.name: the tokenizer of {tokenizer.name_or_path!r} has no padding token, but"
             f" batches are padded; {way}choose an encoder such as BERT, whose tokenizer has one"

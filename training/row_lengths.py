@@ -17,7 +17,7 @@ from training.errors import InputError
 def check_lengths(
     model: ModelConfig, built: PreTrainedModel, *, fewest: int, pad_token_id: int
 ) -> None:
-    """Classify a row of `max_length` tokens, then rows of the fewest tokens that a text has.
+    """Classify a row of `max_length` tokens, then rows of the fewest tokens and of one more.
 
     Args:
         model: names the place and `max_length`.
@@ -41,7 +41,7 @@ def check_lengths(
             f"model.max_length is {long}, but must be at most {longest}, the longest row that"
             f" {model.name!r} takes ({failed}); set model.max_length to {longest} or less"
         )
-    for length in sorted({short, min(short + 1, long), long - 1}):
+    for length in sorted({short, min(short + 1, long)}):
         failed = _failure(built, length, pad_token_id)
         if failed is not None:
             raise InputError(
