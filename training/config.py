@@ -84,7 +84,7 @@ class DataConfig(Section):
     split_seed: Seed = 42
     """Seed of the split."""
     near_duplicate_threshold: Annotated[Number, Field(gt=0, le=1)] | None = 0.8
-    """Texts at least this alike (Jaccard, character n-grams) share a split; null: those of equal folded texts."""
+    """Texts at least this alike (Jaccard, character n-grams) share a split; null: of one fold."""
     separator: Annotated[Literal[",", ";", "\t", "|"], BeforeValidator(_separator)] | None = None
     """Between the cells of a CSV: `,`, `;`, `tab` or `|`; null: found from the first lines."""
     multiline: bool = False
