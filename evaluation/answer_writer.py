@@ -34,7 +34,12 @@ class AnswerWriter(Protocol):
 
 
 def make_writer(
-    file: BinaryIO, kind: Format, separator: str, table: Table, first: Chunk, names: Sequence[str]
+    file: BinaryIO,
+    kind: Format,
+    separator: str,
+    table: Table,
+    first: Chunk | None,
+    names: Sequence[str],
 ) -> AnswerWriter:
     """A writer of answers.
 
@@ -43,15 +48,13 @@ def make_writer(
         kind: what is written.
         separator: between the cells of a CSV.
         table: that is read.
-        first: its first rows, which say the columns of JSON Lines.
+        first: its first rows, which say the columns of JSON Lines; None: there are no rows.
         names: of the labels, in the order of their codes.
 
     Raises:
         InputError: two columns of the table have one name, and the format has room for one.
     """
-    columns = list(table.columns) or list(first.columns)
-    if table.format == "jsonl":
-        columns = list(first.columns)
+    columns = list(table.columns if first is None else first.columns)
     if not (kind == table.format or kind == "csv") and len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise InputError(

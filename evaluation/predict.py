@@ -23,7 +23,7 @@ from training.classifier import Backend, Classifier, load
 from training.csv_rows import SEPARATORS
 from training.errors import InputError
 from training.options import OptionParser, nearest
-from training.table import JsonChunk, Table, open_table
+from training.table import Table, open_table
 from training.table_bytes import format_of
 
 
@@ -68,14 +68,14 @@ def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progr
     ):
         if table.separator not in (None, ","):
             print(f"{options.input}: {table.describe()}", file=sys.stderr)
-        first = next(table.chunks, JsonChunk([]))
+        first = next(table.chunks, None)
         _check_column(table, column)
         kind = format_of(options.output) or table.format
         with open_output(options.output) as target:
             writer = make_writer(
                 target, kind, _separator(options.output, table), table, first, classifier.names
             )
-            for chunk in itertools.chain([first] if first.errors else [], table.chunks):
+            for chunk in itertools.chain([first] if first else [], table.chunks):
                 answers = answer(classifier, chunk.cells(column), chunk.errors)
                 num_errors = writer.write(chunk, answers)
                 progress.add(len(chunk.errors), num_errors)

@@ -5,11 +5,12 @@ The one reader of whatever has rows. A search reads its columns whole and refuse
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 from training.cells import Cell, Unreadable, matching_columns
 from training.csv_rows import CsvRow, CsvRows, LabelColumn, find_separator
@@ -23,60 +24,49 @@ _CHARACTERS_AT_ONCE = 1_000_000
 Row = TypeVar("Row")
 
 
-class Chunk(Protocol):
+@dataclass(frozen=True)
+class Chunk(ABC):
     """Some rows of a table, in order."""
 
-    @property
-    def columns(self) -> Sequence[str]:
-        """Names as they are written, each once but where a CSV has one twice."""
+    columns: Sequence[str]
+    """Names as they are written, each once but where a CSV has one twice."""
+    lines: Sequence[int]
+    """The line that each row begins with, from 1, or its number in a Parquet file: [rows]."""
+    errors: Sequence[str]
+    """Why each row is none; empty where it is sound: [rows]."""
 
-    @property
-    def errors(self) -> Sequence[str]:
-        """Why each row is none; empty where it is sound: [rows]."""
-
-    @property
-    def lines(self) -> Sequence[int]:
-        """The line that each row begins with, from 1, or the record of a Parquet file: [rows]."""
-
+    @abstractmethod
     def cells(self, column: str) -> list[Cell]:
         """What each row says in a column, nothing where it has none: [rows]."""
 
+    @abstractmethod
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Each row as the cells of these columns, for a table without types."""
+        """Each row as the cells of these columns, for a table without types: [rows][columns]."""
 
+    @abstractmethod
     def members(self) -> list[list[tuple[str, str]]]:
         """Each row as names and values, these as JSON; numbers of JSON as they were written."""
 
     def text_of_row(self, place: int) -> str:
-        """What a row holds, for messages."""
+        """What a row that is broken holds, for messages."""
+        return ""
 
 
 @dataclass(frozen=True)
-class CsvChunk:
+class CsvChunk(Chunk):
     """Rows of a CSV."""
 
-    columns: Sequence[str]
     rows: Sequence[CsvRow]
 
-    @cached_property
-    def errors(self) -> Sequence[str]:
-        """Why each row is none: [rows]."""
-        return [row.error for row in self.rows]
-
-    @cached_property
-    def lines(self) -> Sequence[int]:
-        """The line that each row begins with: [rows]."""
-        return [row.line for row in self.rows]
-
     def cells(self, column: str) -> list[Cell]:
-        """The cells of a column, an empty one being nothing: [rows]."""
+        """An empty cell is nothing."""
         place = next(iter(matching_columns(column, self.columns)), -1)
         return [
             row.cells[place] or None if 0 <= place < len(row.cells) else None for row in self.rows
         ]
 
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Each row as the cells of these columns: [rows][columns]."""
+        """A row that is too short is filled with empty cells."""
         names = list(self.columns)
         places = range(len(names)) if names == columns else [names.index(n) for n in columns]
         return [
@@ -85,7 +75,7 @@ class CsvChunk:
         ]
 
     def members(self) -> list[list[tuple[str, str]]]:
-        """Each row as names and values, these as JSON text: [rows][columns]."""
+        """Every value is a string."""
         return [
             [
                 (name, json.dumps(cell, ensure_ascii=False))
@@ -100,28 +90,13 @@ class CsvChunk:
 
 
 @dataclass(frozen=True)
-class JsonChunk:
+class JsonChunk(Chunk):
     """Rows of JSON Lines, each with keys of its own."""
 
     rows: Sequence[JsonRow]
 
-    @cached_property
-    def columns(self) -> Sequence[str]:
-        """Every key, in the order in which they come."""
-        return list(dict.fromkeys(m.name for row in self.rows for m in row.members))
-
-    @cached_property
-    def errors(self) -> Sequence[str]:
-        """Why each row is none: [rows]."""
-        return [row.error for row in self.rows]
-
-    @cached_property
-    def lines(self) -> Sequence[int]:
-        """The line of each row: [rows]."""
-        return [row.line for row in self.rows]
-
     def cells(self, column: str) -> list[Cell]:
-        """The values of a key as text: [rows]."""
+        """Numbers and truth values as they were written."""
         name = column.strip()
         found = ([m for m in row.members if m.name.strip() == name] for row in self.rows)
         return [
@@ -130,12 +105,12 @@ class JsonChunk:
         ]
 
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Each row as the values of these keys: [rows][columns]."""
+        """What a row has no key for is None."""
         found = ({m.name: m.text for m in row.members} for row in self.rows)
         return [[values.get(name) for name in columns] for values in found]
 
     def members(self) -> list[list[tuple[str, str]]]:
-        """Each row as its keys and values as they were written: [rows][its keys]."""
+        """Values as they were written."""
         return [[(m.name, m.raw) for m in row.members] for row in self.rows]
 
     def text_of_row(self, place: int) -> str:
@@ -144,55 +119,35 @@ class JsonChunk:
 
 
 @dataclass(frozen=True)
-class ParquetChunk:
-    """Rows of Parquet: a `pyarrow.RecordBatch`."""
+class ParquetChunk(Chunk):
+    """Rows of Parquet."""
 
     batch: Any
-    first: int
-    """Number of the first row, from 1."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Names of the columns that are read."""
-        return list(self.batch.schema.names)
-
-    @property
-    def errors(self) -> Sequence[str]:
-        """No row is broken: [rows]."""
-        return [""] * len(self.batch)
-
-    @property
-    def lines(self) -> Sequence[int]:
-        """The number of each row: [rows]."""
-        return range(self.first, self.first + len(self.batch))
+    """A `pyarrow.RecordBatch`."""
 
     def cells(self, column: str) -> list[Cell]:
-        """The values of a column as text: [rows]."""
-        from training.parquet_rows import cells_of_array
-
+        """Typed values are spelled."""
         (place, *_) = matching_columns(column, self.columns)
-        return cells_of_array(self.batch.column(place))
+        found: list[Cell] = _parquet().cells_of_array(self.batch.column(place))
+        return found
 
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Each row as the values of these columns: [rows][columns]."""
-        from training.parquet_rows import text_of_array
-
-        names = self.columns
-        found = [text_of_array(self.batch.column(names.index(name))) for name in columns]
-        return (
-            [list(row) for row in zip(*found, strict=True)] if found else [[] for _ in self.lines]
-        )
+        """Lists and structs are JSON."""
+        places = [list(self.columns).index(name) for name in columns]
+        found = [_parquet().text_of_array(self.batch.column(place)) for place in places]
+        return [list(row) for row in zip(*found, strict=True)] or [[] for _ in self.lines]
 
     def members(self) -> list[list[tuple[str, str]]]:
-        """Each row as names and values, these as JSON: [rows][columns]."""
-        from training.parquet_rows import json_of_array
-
-        values = [json_of_array(column) for column in self.batch.columns]
+        """Numbers, lists and structs as JSON has them."""
+        values = [_parquet().json_of_array(column) for column in self.batch.columns]
         return [list(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
 
-    def text_of_row(self, place: int) -> str:
-        """Nothing: no row is broken."""
-        return ""
+
+def _parquet() -> Any:
+    """The module for Parquet, whose library takes a while and memory to load."""
+    from training import parquet_rows
+
+    return parquet_rows
 
 
 @dataclass(kw_only=True)
@@ -238,9 +193,8 @@ class Table:
         """What a column of Parquet holds where no value of it can be text; None: it may be."""
         if self.schema is None:
             return None
-        from training.parquet_rows import kind_without_text
-
-        return kind_without_text(self.schema.field(column).type)
+        kind: str | None = _parquet().kind_without_text(self.schema.field(column).type)
+        return kind
 
     def watch_labels(self, column: str, is_label: Callable[[str], bool]) -> None:
         """Let a known label give away that a quoted cell has swallowed rows."""
@@ -287,35 +241,32 @@ def open_table(
         if source.format == "csv":
             mark = separator or find_separator(source.head, wanted)
             rows = CsvRows(source, separator=mark, multiline=multiline)
+            chunks = (_csv_chunk(rows.header, part) for part in _parts(rows, _size_of_csv))
             yield Table(
-                source=source,
-                columns=rows.header,
-                separator=mark,
-                chunks=(CsvChunk(rows.header, part) for part in _parts(rows, _size_of_csv)),
-                _rows=rows,
+                source=source, columns=rows.header, separator=mark, chunks=chunks, _rows=rows
             )
         elif source.format == "jsonl":
-            parts = map(JsonChunk, _parts(read_json_rows(source), lambda row: len(row.text)))
-            first = next(parts, JsonChunk([]))
-            sound = JsonChunk([row for row in first.rows if not row.error])
-            yield Table(
-                source=source,
-                columns=sound.columns,
-                separator=None,
-                chunks=_with_first(first, parts),
-            )
+            parts = map(_json_chunk, _parts(read_json_rows(source), lambda row: len(row.text)))
+            first = next(parts, None)
+            sound = [row for row in first.rows if not row.error] if first else []
+            columns = _json_chunk(sound).columns
+            begins = iter([] if first is None else [first])
+            yield Table(source=source, columns=columns, separator=None, chunks=chain(begins, parts))
         else:
             yield _open_parquet(source, wanted, only_wanted=only_wanted)
 
 
+def _csv_chunk(header: Sequence[str], rows: Sequence[CsvRow]) -> CsvChunk:
+    return CsvChunk(header, [row.line for row in rows], [row.error for row in rows], rows)
+
+
+def _json_chunk(rows: Sequence[JsonRow]) -> JsonChunk:
+    columns = list(dict.fromkeys(m.name for row in rows for m in row.members))
+    return JsonChunk(columns, [row.line for row in rows], [row.error for row in rows], rows)
+
+
 def _size_of_csv(row: CsvRow) -> int:
     return sum(map(len, row.cells))
-
-
-def _with_first(first: JsonChunk, others: Iterator[JsonChunk]) -> Iterator[JsonChunk]:
-    if first.rows:
-        yield first
-    yield from others
 
 
 def _parts(rows: Iterable[Row], size_of: Callable[[Row], int]) -> Iterator[list[Row]]:
@@ -333,9 +284,7 @@ def _parts(rows: Iterable[Row], size_of: Callable[[Row], int]) -> Iterator[list[
 
 
 def _open_parquet(source: Source, wanted: Sequence[str], *, only_wanted: bool) -> Table:
-    from training.parquet_rows import open_parquet, read_batches
-
-    file = open_parquet(source)
+    file = _parquet().open_parquet(source)
     names = list(file.schema_arrow.names)
     places = None
     if only_wanted:
@@ -343,14 +292,11 @@ def _open_parquet(source: Source, wanted: Sequence[str], *, only_wanted: bool) -
 
     def chunks() -> Iterator[Chunk]:
         first = 1
-        for batch in read_batches(source, file, places, _ROWS_AT_ONCE):
-            yield ParquetChunk(batch, first)
+        for batch in _parquet().read_batches(source, file, places, _ROWS_AT_ONCE):
+            lines = range(first, first + len(batch))
+            yield ParquetChunk(batch.schema.names, lines, [""] * len(batch), batch)
             first += len(batch)
 
     return Table(
-        source=source,
-        columns=names,
-        separator=None,
-        chunks=chunks(),
-        schema=file.schema_arrow,
+        source=source, columns=names, separator=None, chunks=chunks(), schema=file.schema_arrow
     )
