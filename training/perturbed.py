@@ -14,6 +14,8 @@ from torch import nn
 _OF_VECTORS, _OF_MATRICES = 0.3, 0.7
 """Standard deviations; of matrices divided by the root of their longer side."""
 _SEED = 1914
+_BLOCK = 1_000_003
+"""Numbers drawn at most a parameter, then repeated: a prime, so that no two rows are alike."""
 
 
 def perturb(
@@ -69,5 +71,6 @@ def _noise(parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     deviation = _OF_VECTORS
     if parameter.ndim > 1:
         deviation = _OF_MATRICES / math.sqrt(max(parameter.shape))
-    drawn = torch.randn(parameter.shape, generator=generator)
-    return (drawn * deviation).to(parameter)
+    block = torch.randn(min(parameter.numel(), _BLOCK), generator=generator) * deviation
+    repeats = -(-parameter.numel() // max(len(block), 1))
+    return block.repeat(repeats)[: parameter.numel()].view(parameter.shape).to(parameter)
