@@ -85,9 +85,10 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
         if address_to_join(configuration.cluster.address) is not None:
             cluster = try_cluster(configuration, preparation)
         tried = f"the model was tried in {preparation.seconds_of_checks:.1f} s"
-        print(f"checks      {tried}; {shipping.require()}")
+        tried += f"; {shipping.require()}"
     for line in describe_plan(configuration, preparation, rehearsal, cluster):
         print(line)
+    print(f"checks      {tried}")
     command = command_line([word for word in arguments if word != "--dry-run"])
     print(f"Nothing was started. Next: {command}")
     return DONE
