@@ -51,6 +51,7 @@ def settle(
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: code for code, name in enumerate(labels)}
     config.problem_type = "single_label_classification"
+    config._attn_implementation = None  # chosen for this machine when the model is built
     left_behind = (*_LEFT_BEHIND, *(("quantization_config",) if is_random else ()))
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
         part.pad_token_id = pad_token_id

@@ -69,6 +69,11 @@ def test_settings_of_another_use_are_ours_in_what_is_built_and_saved(
     assert list(output) == ["logits"]
 
 
+def test_attention_of_another_machine_is_chosen_anew_for_this_one(bert: Path) -> None:
+    edit(bert, attn_implementation="flash_attention_2")
+    assert load(bert).config._attn_implementation == "sdpa"
+
+
 @pytest.mark.parametrize("weights", ["pretrained", "random"])
 def test_the_padding_of_the_tokenizer_is_that_of_the_embedding(bert: Path, weights: str) -> None:
     edit(bert, pad_token_id=3)
