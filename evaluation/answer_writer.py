@@ -230,7 +230,7 @@ class _ParquetWriter:
 def free_name(name: str, new: Collection[str], own: Collection[str]) -> str:
     """The name that a column of the input comes out under, beside the new ones."""
     free = name
-    while free in new or (free != name and free in own):
+    while free.strip() in new or (free != name and free in own):
         free = f"input_{free}"
     return free
 

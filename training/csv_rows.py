@@ -7,6 +7,7 @@ costs its own line: the lines behind it are read as rows of their own.
 import csv
 import io
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _LONGEST_ROW = 10_000_000
 # Lines that are read again may each open a quote: looking far from each would take for ever.
 _LONGEST_ROW_AGAIN = 10_000
 _LINES_LOOKED_AT = 50
+_EXCEL_MARK = re.compile('"?sep=."?', re.IGNORECASE)
 
 IsLabel = Callable[[str], bool]
 
@@ -133,6 +135,11 @@ class CsvRows(Iterator[CsvRow]):
             ) from error
         if any(map(NOT_UTF8.search, header)):
             raise InputError(encoding_problem(self._source, self._lines.number, "".join(header)))
+        if _EXCEL_MARK.fullmatch("".join(self._lines.row).strip()):
+            raise InputError(
+                f"{self._source.where}: its first line is Excel's mark of the separator, but must"
+                " hold the names of the columns; delete that line"
+            )
         if not any(name.strip() for name in header):
             raise InputError(
                 f"{self._source.where}: its first line is empty, but must hold the names of the"

@@ -293,7 +293,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(answer):
 
 def test_own_columns_named_like_ours_are_renamed_and_none_is_lost(answer):
     row = {"text": "kowe", "label": "a", "input_label": "b", f"p_{LABELS[0]}": "c", "error": "d"}
-    (told,) = answer(as_csv([row]))
+    (told,) = answer(as_csv([row | {" label": "e"}]))
+    assert told["input_ label"] == "e"
     is_answered(told)
     assert told["input_input_label"] == "a"
     assert told["input_label"] == "b"

@@ -184,6 +184,7 @@ def test_the_configured_separator_goes_before_the_one_that_would_be_found(tmp_pa
         ("\n1,2\n", "first line is empty"),
         (",,\n1,2,3\n", "first line is empty"),
         ('a,"b\n1,2\n', "no header"),
+        ("sep=;\ntext;label\na;b\n", "Excel's mark of the separator"),
         ('"a"b,c\n1,2\n', "no header"),
     ],
 )
