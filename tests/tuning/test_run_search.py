@@ -9,6 +9,7 @@ import pytest
 from results.errors import RunError
 from results.run import Run
 from tests.tuning.builders import configuration
+from training.data_summary import RULES
 from tuning.run_search import run_search
 from tuning.start import new_run
 
@@ -23,7 +24,7 @@ def _configuration(tmp_path: Path) -> Any:
 
 
 def test_a_search_does_not_go_on_with_other_data(run: Run, tmp_path: Path) -> None:
-    record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "0" * 64}}
+    record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "0" * 64, "rules": RULES}}
     record |= {"trials": {"requested": 1}, "best": None, "default": None}
     run.write_record(record)
     with pytest.raises(RunError, match=r"has SHA-256 .* but the run began with 000000000000"):
