@@ -53,13 +53,25 @@ def describe_fall(report: Mapping[str, Any]) -> str:
     """The sentence to stand before the result of a test that fell so far; empty for others.
 
     Args:
-        report: as in `check_against_confirmation`.
+        report: as in `check_against_confirmation`, and `retrain`, whose loss on the fixed rows
+            tells a model that learnt less from rows that were easier.
     """
     if all(found["met"] for found in check_against_confirmation(report).values()):
         return ""
     fall = report["search"]["confirmed_f1_macro"] - report["f1_macro"]
+    retrain = report["retrain"]
+    loss, highest = retrain["fixed_rows_loss"], max(retrain["fixed_rows_loss_in_search"])
+    why = (
+        "validation rows were easier than the test's, or known to the starting model, and what was"
+        " chosen by them may not be the best"
+    )
+    if loss > highest:
+        why = (
+            "the retrain learnt less than the search's trainings did (loss on the same training"
+            f" rows {loss:.3f}, theirs at most {highest:.3f}), as models from scratch do with some"
+            " seeds"
+        )
     return (
         f"The test is {fall * 100:.1f} points below the confirmed score, more than"
-        f" {_STANDARD_ERRORS} joint standard errors: validation rows were easier than the test's,"
-        " or known to the starting model, and what was chosen by them may not be the best. "
+        f" {_STANDARD_ERRORS} joint standard errors: {why}. "
     )

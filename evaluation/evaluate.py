@@ -104,8 +104,8 @@ def evaluate_winner(
     report["earlier_openings"] = earlier_openings(winner)
     report["summary"] += describe_earlier(report["earlier_openings"])
     report["search"] = _search_scores(winner)
-    report["summary"] = describe_fall(report) + report["summary"]
     report["retrain"] = _describe_retrain(winner, retrained)
+    report["summary"] = describe_fall(report) + report["summary"]
     lock.mark("seen")  # from here on there are numbers, so the opening counts
     _write_all(winner, tested, retrained, report, directory)
     write_report(winner.run, winner.record, with_texts=with_texts)
@@ -191,6 +191,8 @@ def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
         "rejected_attempts": list(retrained.rejected),
         "rows": winner.num_final_rows,
         "seconds": retrained.tuned.seconds,
+        "fixed_rows_loss": retrained.tuned.fixed_rows_loss,
+        "fixed_rows_loss_in_search": winner.losses_seen,
     }
 
 

@@ -11,12 +11,13 @@ from evaluation.gates import advice, all_unmet
 HALF_WIDTH = 1.959964  # of a 95 % interval, in standard errors
 
 
-def report_of(tested, confirmed, *, of_test=0.03, of_mean=0.04):
+def report_of(tested, confirmed, *, of_test=0.03, of_mean=0.04, loss=0.3):
     half = HALF_WIDTH * of_test
     return {
         "f1_macro": tested,
         "confidence_intervals": {"f1_macro": [tested - half, tested + half]},
         "search": {"confirmed_f1_macro": confirmed, "confirmed_standard_error": of_mean},
+        "retrain": {"fixed_rows_loss": loss, "fixed_rows_loss_in_search": [0.5, 0.4]},
     }
 
 
@@ -36,6 +37,14 @@ def test_the_fall_is_told_in_points():
     sentence = describe_fall(report_of(0.596, 0.996))
     assert sentence.startswith("The test is 40.0 points below the confirmed score, more than 3 ")
     assert sentence.endswith(". ")
+
+
+def test_a_retrain_that_learnt_less_is_the_reason_that_is_told():
+    assert "validation rows were easier" in describe_fall(report_of(0.5, 0.9, loss=0.5))
+    sentence = describe_fall(report_of(0.5, 0.9, loss=0.7))
+    assert "the retrain learnt less than the search's trainings did" in sentence
+    assert "rows 0.700, theirs at most 0.500" in sentence
+    assert "easier" not in sentence
 
 
 def test_one_replicate_has_the_standard_error_of_the_test():
