@@ -21,6 +21,7 @@ from training.table_bytes import Format
 
 _OWN_COLUMNS = ("label", "error")
 _ROWS_A_GROUP = 65_536
+_BYTES_A_GROUP = 2**25
 
 
 class AnswerWriter(Protocol):
@@ -146,7 +147,7 @@ class _JsonLinesWriter:
 
     def _own(self, chunk: Chunk) -> list[str]:
         """The members of each row, without braces."""
-        clash = any(name in self._new for name in chunk.columns)
+        clash = any(name.strip() in self._new for name in chunk.columns)
         if isinstance(chunk, JsonChunk) and not clash:
             return [
                 self._joined(row_members) if row.error else row.text[1:-1].strip()
@@ -212,7 +213,8 @@ class _ParquetWriter:
             self._pa.array(column, field.type) for column, field in zip(values, fields, strict=True)
         ]
         self._waiting.append(self._pa.RecordBatch.from_arrays([*own, *arrays], schema=self._schema))
-        if sum(map(len, self._waiting)) >= _ROWS_A_GROUP:
+        num_bytes = sum(batch.nbytes for batch in self._waiting)
+        if sum(map(len, self._waiting)) >= _ROWS_A_GROUP or num_bytes >= _BYTES_A_GROUP:
             self._write_group()
         return sum(map(bool, errors))
 

@@ -26,10 +26,14 @@ from training.options import OptionParser, nearest
 from training.table import Table, open_table
 from training.table_bytes import format_of
 
+_NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".zip", ".xz", ".7z", ".pdf", ".feather", ".arrow")
+"""Endings of formats that would not be what their name says."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     options = _parser().parse(arguments)
+    _refuse_other_formats(options.output)
     quiet_libraries()
     classifier = load(Path(options.model), options.backend)
     if options.input != "-" and options.output != "-":
@@ -151,6 +155,14 @@ def _separator_option(text: str) -> str:
     if separator not in SEPARATORS:
         raise argparse.ArgumentTypeError(f"is {text!r}, but must be one of , ; tab |")
     return separator
+
+
+def _refuse_other_formats(output: str) -> None:
+    if PurePath(output).suffix.lower() in _NOT_WRITTEN:
+        raise InputError(
+            f"--output is {output!r}, but tables are written as .csv, .tsv, .jsonl or .parquet,"
+            " each also with .gz, .bz2 or .zst; choose a name that ends so"
+        )
 
 
 def _refuse_same_file(source: str, target: str) -> None:
