@@ -38,6 +38,7 @@ def report_only(config: dict[str, Any], data: SearchData, surroundings: Surround
             learning_rate=1e-4,
             train_loss=1.4 - share,
             eval_loss=1.4 - share,
+            score=limit * share**0.5,
             f1_macro=limit * share**0.5,
             accuracy=limit,
             collapsed=False,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from evaluation.confusion import (
+from training.confusion import (
     balanced_accuracies,
     kappas,
     matthews_correlations,
@@ -24,7 +24,7 @@ def score(
     """Scores of predictions against labels; a class that is in neither keeps its place.
 
     A quotient 0/0 counts as 0, so that `f1_macro` averages over every name; the others are
-    those of `evaluation.confusion`.
+    those of `training.confusion`.
 
     Args:
         labels: int64 [n], true codes, n at least 1.

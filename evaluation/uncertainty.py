@@ -1,9 +1,10 @@
 """How far a score on these test rows can be trusted: intervals, and a test of a difference.
 
 Test rows come in groups of near-duplicates, which are right or wrong together, so groups are
-drawn, never rows. A score depends on a set of rows only through its tallies (`confusion`), and
-those are the sum over groups. Groups with equal tallies are interchangeable: it is enough to draw
-how many of each kind are taken, which has the same distribution and costs a matrix product.
+drawn, never rows. A score depends on a set of rows only through its tallies
+(`training.confusion`), and those are the sum over groups. Groups with equal tallies are
+interchangeable: it is enough to draw how many of each kind are taken, which has the same
+distribution and costs a matrix product.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.confusion import (
+from training.confusion import (
     Tallies,
     accuracies,
     balanced_accuracies,

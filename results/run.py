@@ -14,6 +14,7 @@ from typing import Any
 from results import lock
 from results.errors import RunError
 from results.files import append_row, drop_torn_line, read_table, write_csv, write_json, write_text
+from results.older_runs import with_objective, with_score
 from results.record_shape import problem_of_record
 
 SCHEMA_VERSION = 1
@@ -21,15 +22,17 @@ TEST_REPORT = "evaluation_report.json"
 TRIED_MODEL = ".tried-"  # begins the name of a directory that a search tries a small model in
 
 CURVE_COLUMNS = (
-    *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
-    *("accuracy", "learning_rate", "collapsed"),
+    *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "score"),
+    *("f1_macro", "accuracy", "learning_rate", "collapsed"),
 )
 WORKER_COLUMNS = (*("trial_id", "at", "node", "address", "node_id", "process", "actor_id", "gpu"),)
 _BEFORE_PARAMETERS = ("trial_id", "status", "source")
 _AFTER_PARAMETERS = (
-    *("f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds", "error"),
-    *("stopped_by", "replicate", "seed", "split_seed", "fixed_rows_loss"),
+    *("score", "f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds"),
+    *("error", "stopped_by", "replicate", "seed", "split_seed", "fixed_rows_loss"),
 )
+_ADDED = {"score"}
+"""Columns that runs of older versions do not have."""
 
 
 @dataclass(frozen=True)
@@ -143,26 +146,28 @@ class Run:
 
     def read_trials(self) -> list[dict[str, str]]:
         """Rows of `trials.csv`, cells as text, and those that it does not have yet."""
-        required = (*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS)
+        required = _without_added((*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
         newer = {
             row["trial_id"]: row for row in read_table(self.changes, required) if _is_whole(row)
         }
         rows = [newer.pop(row["trial_id"], row) for row in read_table(self.trials, required)]
-        return rows + list(newer.values())
+        return [with_score(row) for row in (*rows, *newer.values())]
 
     def read_curves(self) -> list[dict[str, str]]:
         """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
         drop_torn_line(self.curves)
-        return read_table(self.curves, CURVE_COLUMNS)
+        return self._curve_rows()
 
     def keep_curves_of(self, trials: Collection[str]) -> None:
         """Drop evaluations of other trials: of one whose row was not mirrored any more.
 
-        The next trial of that number would seem to go on from them.
+        The next trial of that number would seem to go on from them. What follows is appended, so
+        that a file of an older version is given today's columns.
         """
         rows = self.read_curves()
         kept = [row for row in rows if row["trial_id"] in trials]
-        if len(kept) < len(rows):
+        is_older = any(list(row)[-1] == "score" for row in rows[:1])  # `with_score` put it there
+        if len(kept) < len(rows) or is_older:
             write_csv(self.curves, CURVE_COLUMNS, kept)
 
     def read_shown_curves(self) -> list[dict[str, str]]:
@@ -170,8 +175,12 @@ class Run:
 
         A last line that is not whole yet is left out.
         """
-        rows = read_table(self.curves, CURVE_COLUMNS)
+        rows = self._curve_rows()
         return [row for row in rows if row["collapsed"] in ("True", "False")]
+
+    def _curve_rows(self) -> list[dict[str, str]]:
+        required = _without_added(CURVE_COLUMNS)
+        return [with_score(row) for row in read_table(self.curves, required)]
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace `search.json`."""
@@ -202,7 +211,7 @@ class Run:
                 f" program reads {SCHEMA_VERSION}; use the version that wrote the run, or rebuild"
                 f" it by {self._rebuild}"
             )
-        return dict(record)
+        return with_objective(record)
 
     def read_whole_record(self) -> dict[str, Any]:
         """Content of `search.json`, with all that its readers rely on.
@@ -285,6 +294,10 @@ def newest_unfinished(directory: Path) -> Run:
             " --resume"
         )
     return Run(Path(max(found)[1]))
+
+
+def _without_added(columns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in columns if name not in _ADDED)
 
 
 def _number_of(directory: str) -> int:

@@ -51,6 +51,14 @@ SEARCHED = Searched()
 ColumnName = Annotated[str, Field(min_length=1)]
 
 
+_STUDY_LABELS = (
+    "Bukan Ujaran Kebencian",
+    "Ujaran Kebencian - Ringan",
+    "Ujaran Kebencian - Sedang",
+    "Ujaran Kebencian - Berat",
+)
+
+
 class DataConfig(Section):
     """Which rows are read, which are kept, and how they are split."""
 
@@ -60,13 +68,10 @@ class DataConfig(Section):
     """Column that holds the text."""
     label_column: ColumnName = "final_label"
     """Column that holds the label."""
-    labels: tuple[Annotated[str, Field(min_length=1)], ...] = (
-        "Bukan Ujaran Kebencian",
-        "Ujaran Kebencian - Ringan",
-        "Ujaran Kebencian - Sedang",
-        "Ujaran Kebencian - Berat",
-    )
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = _STUDY_LABELS
     """Every label, in the order that maps them to 0, 1, 2, ...; at least two."""
+    ordered: bool | None = None
+    """Whether the labels are a scale, in this order; null: the study's are, others are not."""
     confidence_column: ColumnName | None = "confidence_score"
     """Column that holds the labeller's confidence, 0 to 1; null: no such filter."""
     min_confidence: Annotated[Number, Field(ge=0, le=1)] = 0.7
@@ -90,6 +95,11 @@ class DataConfig(Section):
     multiline: bool = False
     """Whether quoted cells may hold lines that look like rows; otherwise such a table is refused,
     since a quote that was not doubled has probably swallowed them."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the labels are a scale."""
+        return self.labels == _STUDY_LABELS if self.ordered is None else self.ordered
 
     @model_validator(mode="after")
     def _labels_are_usable(self) -> "DataConfig":

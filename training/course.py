@@ -15,6 +15,7 @@ from training.config import TrainingConfig
 from training.errors import TrainingStoppedError
 from training.inference import Inference
 from training.metrics import Evaluation, evaluate_probabilities, weighted_loss
+from training.objective import Objective
 from training.optimizer import learning_rate_after
 from training.saving import CheckpointWriter
 from training.schedule import Schedule
@@ -42,6 +43,8 @@ class Course:
     """Of the classes, float64 [num_labels]."""
     steps: frozenset[int]
     """After which to evaluate."""
+    objective: Objective
+    """What evaluations are scored by."""
     evaluated: LabelledTokens
     """Rows that evaluations look at."""
     fixed_rows: LabelledTokens
@@ -144,7 +147,7 @@ class Course:
             epoch=examples / self.schedule.num_rows,
             learning_rate=learning_rate_after(step, self.training, self.schedule),
             train_loss=self.stepper.take_interval_loss(),
-            **evaluate_probabilities(self.evaluated.labels, log_p, self.weights),
+            **evaluate_probabilities(self.evaluated.labels, log_p, self.weights, self.objective),
             seconds=self.seconds(),
         )
 

@@ -16,8 +16,9 @@ from training.course import Course, Outcome
 from training.device import uses_bfloat16
 from training.encoder import Encoder, read_encoder
 from training.inference import Inference
-from training.metrics import Evaluation, constant_f1_macro
+from training.metrics import Evaluation
 from training.model import TokenizerFacts
+from training.objective import DEFAULT_METRIC, Objective, objective
 from training.resident import Resident
 from training.saving import CHECKPOINT_SHARE, CheckpointWriter
 from training.schedule import Schedule, num_warmup_steps, schedule_of
@@ -40,6 +41,13 @@ class Task:
     labels: Sequence[str]
     encoder: Encoder | None = None
     """The model as it was read before; None: it is read from its place."""
+    metric: str = DEFAULT_METRIC
+    """`search.metric`, checked."""
+
+    @property
+    def objective(self) -> Objective:
+        """What evaluations are scored by."""
+        return objective(self.metric, self.labels)
 
     def read_encoder(self) -> Encoder:
         """The model as it is before training.
@@ -170,6 +178,7 @@ def finetune(
             ),
             weights=weights,
             steps=steps,
+            objective=task.objective,
             evaluated=task.validation or fixed_rows,
             fixed_rows=fixed_rows,
             on_evaluation=on_evaluation,
@@ -200,6 +209,7 @@ def _fingerprint(
             "training": training.model_dump(mode="json"),
             "tokenizer": asdict(task.tokenizer),
             "labels": list(task.labels),
+            "metric": task.metric,
             # Another version may draw other initial weights, or want another state.
             "versions": [str(torch.__version__), transformers.__version__],
         },
@@ -216,5 +226,5 @@ def _early_stopping(
     return EarlyStopping(
         patience=training.early_stopping_patience,
         after_examples=max(after, warmup),
-        constant_score=constant_f1_macro(task.validation.labels, len(task.labels)),
+        constant_score=task.objective.constant_score(task.validation.labels),
     )

@@ -1,4 +1,4 @@
-"""The objective and what is recorded beside it."""
+"""What one evaluation measures: the score decided by, and what is recorded beside it."""
 
 import math
 from dataclasses import dataclass
@@ -6,33 +6,9 @@ from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import accuracy_score, f1_score
 
+from training.objective import Objective, objective
 from training.tokens import Integers
-
-OBJECTIVE = "f1_macro"
-"""Macro-averaged F1 over all classes of the configuration; higher is better."""
-
-
-def f1_macro(labels: Integers, predictions: Integers, num_labels: int) -> float:
-    """Mean of the F1 of each class; a class without rows and predictions counts 0.
-
-    `labels` and `predictions` are int64 [rows].
-    """
-    return float(
-        f1_score(labels, predictions, labels=range(num_labels), average="macro", zero_division=0)
-    )
-
-
-def accuracy(labels: Integers, predictions: Integers) -> float:
-    """Share of rows (int64 [rows] each) whose prediction is the label."""
-    return float(accuracy_score(labels, predictions))
-
-
-def constant_f1_macro(labels: Integers, num_labels: int) -> float:
-    """Best macro-F1 of a predictor that gives every row (labels int64 [rows]) one class."""
-    share = np.bincount(labels, minlength=num_labels).max() / len(labels)
-    return float(2 * share / (1 + share) / num_labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +27,8 @@ class Evaluation:
     """Mean weighted loss of the steps since the evaluation before, dropout on."""
     eval_loss: float
     """Weighted loss of the validation rows."""
+    score: float
+    """Of the validation rows, by the objective: what decides."""
     f1_macro: float
     """Macro-F1 of the validation rows."""
     accuracy: float
@@ -68,13 +46,17 @@ class Scores(TypedDict):
     """What one set of rows says of a model, named and meant as in `Evaluation`."""
 
     eval_loss: float
+    score: float
     f1_macro: float
     accuracy: float
     collapsed: bool
 
 
 def evaluate_probabilities(
-    labels: Integers, log_probabilities: npt.NDArray[np.float64], class_weights: npt.ArrayLike
+    labels: Integers,
+    log_probabilities: npt.NDArray[np.float64],
+    class_weights: npt.ArrayLike,
+    decided_by: Objective,
 ) -> Scores:
     """Scores of one set of rows.
 
@@ -82,12 +64,15 @@ def evaluate_probabilities(
         labels: int64 [rows].
         log_probabilities: float64 [rows, num_labels].
         class_weights: float [num_labels].
+        decided_by: what `score` is.
     """
     predictions = log_probabilities.argmax(axis=1)
+    names = [str(code) for code in range(log_probabilities.shape[1])]
     return {
         "eval_loss": weighted_loss(labels, log_probabilities, class_weights),
-        "f1_macro": f1_macro(labels, predictions, log_probabilities.shape[1]),
-        "accuracy": accuracy(labels, predictions),
+        "score": decided_by.score(labels, predictions),
+        "f1_macro": objective("f1_macro", names).score(labels, predictions),
+        "accuracy": objective("accuracy", names).score(labels, predictions),
         "collapsed": len(np.unique(predictions)) == 1,
     }
 

@@ -18,6 +18,7 @@ from training.config import (
     TrainingConfig,
 )
 from training.errors import InputError
+from training.objective import DEFAULT_METRIC, Objective, objective
 from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
 
@@ -34,6 +35,9 @@ class SearchConfig(Section):
     space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
     """Training fields to search: {learning_rate: {log_uniform: [1e-5, 5e-5]}}; also uniform,
     integer and choice."""
+    metric: Annotated[str, Field(min_length=1)] = DEFAULT_METRIC
+    """What decides, on the validation rows: f1_macro, f1_weighted, accuracy, balanced_accuracy,
+    mcc, kappa_quadratic (of labels that are a scale), or f1:LABEL."""
     algorithm: Algorithm = "random"
     """`random`; `grid`, every point of the choices; or `tpe`, Optuna's sampler."""
     scheduler: Scheduler = "asha"
@@ -189,6 +193,10 @@ def check(configuration: Configuration) -> None:
     if problem := problem_of_address(configuration.cluster.address):
         problems.append(f"cluster: {problem}")
     search, training = configuration.search, configuration.training
+    try:
+        objective_of(configuration)
+    except InputError as error:
+        problems += error.problems
     if search.scheduler != "none" and search.grace_epochs >= training.epochs:
         problems.append(
             f"search.grace_epochs is {search.grace_epochs}, but must be less than training.epochs"
@@ -196,6 +204,16 @@ def check(configuration: Configuration) -> None:
         )
     if problems:
         raise InputError(*problems)
+
+
+def objective_of(configuration: Configuration) -> Objective:
+    """What a search decides by.
+
+    Raises:
+        InputError: the metric does not exist or does not fit the labels.
+    """
+    data = configuration.data
+    return objective(configuration.search.metric, data.labels, ordered=data.is_ordered)
 
 
 def changed_fields(old: Configuration, new: Configuration) -> list[str]:

@@ -115,6 +115,7 @@ def prepare_search(
         tokenizer=facts_of(tokenizer),
         encoder=encoder,
         labels=labels,
+        metric=configuration.search.metric,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
         num_threads=num_threads,
     )

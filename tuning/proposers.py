@@ -10,10 +10,12 @@ from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
 from training.config import TrainingConfig
-from training.metrics import OBJECTIVE
 from tuning.config import SearchConfig
 from tuning.space import Parameters, Space, default_point, draw, grid_points
 from tuning.trials import Trial
+
+SCORE = "score"
+"""What Optuna is told, higher is better."""
 
 
 class Proposer(Protocol):
@@ -78,7 +80,7 @@ class TpeProposer:
         self._sampler = _NumberedTpe(search.seed)
         self._optuna = OptunaSearch(
             space={name: domain.distribution() for name, domain in self._space.items()},
-            metric=OBJECTIVE,
+            metric=SCORE,
             mode="max",
             sampler=self._sampler,
         )
@@ -95,10 +97,8 @@ class TpeProposer:
         """Tell the last evaluation; all trials are evaluated at the same training rows seen."""
         if trial.trial_id in self._live and trial.evaluations[-1].is_finite:
             step = len(trial.evaluations) - 1  # as `add_evaluated_point` counts them
-            score = trial.evaluations[-1].f1_macro
-            self._optuna.on_trial_result(
-                trial.trial_id, {OBJECTIVE: score, "training_iteration": step}
-            )
+            score = trial.evaluations[-1].score
+            self._optuna.on_trial_result(trial.trial_id, {SCORE: score, "training_iteration": step})
 
     def conclude(self, trial: Trial) -> None:
         """Tell the end: a score only from the full budget."""
@@ -109,7 +109,7 @@ class TpeProposer:
         score = trial.final_f1_macro
         self._optuna.on_trial_complete(
             trial.trial_id,
-            result=None if score is None else {OBJECTIVE: score},
+            result=None if score is None else {SCORE: score},
             error=trial.status in ("failed", "diverged"),
         )
 

@@ -71,6 +71,7 @@ def describe_candidate(
     return {
         "trial_id": searched.trial_id,
         "parameters": parameters,
+        "search_score": searched.final_f1_macro,
         "search_f1_macro": searched.final_f1_macro,
         "f1_macro": fresh.mean if fresh else searched.final_f1_macro,
         "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,

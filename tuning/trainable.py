@@ -64,6 +64,8 @@ class SearchData:
     encoder: Encoder
     """Read by the driver; a node fetches it once, a trial copies it from there."""
     labels: tuple[str, ...]
+    metric: str
+    """`search.metric`."""
     stop_early_after: int
     num_threads: int
 
@@ -77,6 +79,7 @@ class SearchData:
             tokenizer=self.tokenizer,
             labels=self.labels,
             encoder=self.encoder,
+            metric=self.metric,
         )
 
 

@@ -36,8 +36,8 @@ class Trial:
 
     @property
     def curve(self) -> Curve:
-        """Finite evaluations in order: (training rows seen, macro-F1)."""
-        return [(e.examples, e.f1_macro) for e in self.evaluations if e.is_finite]
+        """Finite evaluations in order: (training rows seen, score)."""
+        return [(e.examples, e.score) for e in self.evaluations if e.is_finite]
 
     @property
     def is_never_stopped(self) -> bool:
@@ -60,6 +60,7 @@ class Trial:
             "status": self.status,
             "source": self.source,
             **self.parameters,
+            "score": shown.score if shown else "",
             "f1_macro": shown.f1_macro if shown else "",
             "accuracy": shown.accuracy if shown else "",
             "peak_f1_macro": max(finite) if finite else "",
@@ -113,7 +114,7 @@ def evaluation_from_row(row: Mapping[str, str]) -> Evaluation:
         name: float(row[name])
         for name in (
             *("epoch", "seconds", "learning_rate", "train_loss", "eval_loss"),
-            *("f1_macro", "accuracy"),
+            *("score", "f1_macro", "accuracy"),
         )
     }
     return Evaluation(

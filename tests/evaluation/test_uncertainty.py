@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import kstest
 from sklearn.metrics import accuracy_score, f1_score
 
-from evaluation.confusion import accuracies, f1_of_classes, tallies_of_groups, tallies_of_matrix
 from evaluation.scores import score
 from evaluation.uncertainty import (
     _chunks,
@@ -15,6 +14,7 @@ from evaluation.uncertainty import (
     few_rows,
     paired_randomisation,
 )
+from training.confusion import accuracies, f1_of_classes, tallies_of_groups, tallies_of_matrix
 
 NAMES = ["none", "mild", "severe"]
 

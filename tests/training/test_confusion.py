@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from evaluation.confusion import (
+from training.confusion import (
     accuracies,
     balanced_accuracies,
     f1_of_classes,
