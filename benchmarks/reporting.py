@@ -1,6 +1,6 @@
 """`python -m benchmarks.reporting`: a search whose (fake) trials only report.
 
-For `benchmarks.scale`. Everything but training is the product's own: Ray Tune, the conductor, the
+For `benchmarks.scale`. Everything but training is the product's own: Ray Tune, the policy, the
 run's files. The options are those of `tuning.search`.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from ray import tune
 
 from training.metrics import Evaluation
-from tuning import phases, search
+from tuning import search
 from tuning.trainable import ENDING, EVALUATION, TRIAL_ID, WORKER, SearchData, Surroundings
 from tuning.trials import Ending
 from tuning.workers import this_worker
@@ -51,5 +51,5 @@ def report_only(config: dict[str, Any], data: SearchData, surroundings: Surround
 if __name__ == "__main__":
     from benchmarks import reporting  # by its own name, under which workers find it
 
-    setattr(phases, "run_trial", reporting.report_only)  # noqa: B010  # not exported by name
+    setattr(worker_pool, "run_trial", reporting.report_only)  # noqa: B010  # not exported by name
     end_process(run_command(search.main))

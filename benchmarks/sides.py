@@ -50,9 +50,9 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
     from tuning.run_search import run_search
 
     logging.basicConfig(level=logging.ERROR)
-    recorder = run_search(contest.configuration())
+    run = run_search(contest.configuration())
     assert not ray.is_initialized()
-    rows = recorder.run.read_trials()
+    rows = run.read_trials()
     spans = _spans(Path(os.environ["RAY_TMPDIR"]))
     assert len(spans) == len(rows), (len(spans), len(rows))
     trials, lengths = [], contest.lengths()

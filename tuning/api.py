@@ -4,7 +4,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,13 @@ from typing import Any
 from results.log import PACKAGES, log_to_terminal
 from results.log_kept import logging_kept
 from results.run import Run
-from results.terminal import shown
-from results.watched import Watched
 from training.errors import InputError
 from training.options import Values, merge, shorten
 from tuning.config import Configuration
 from tuning.run_search import run_search
 from tuning.signals import kept_handlers
 from tuning.start import build, find_run, read_chosen, resolve_resumed, with_name
+from tuning.terminal_view import TerminalView
 
 Place = str | os.PathLike[str]
 
@@ -67,23 +66,19 @@ def search(
     """
     given = merge(_read(configuration), _sections(overrides or {}, "overrides"))
     uri = resume if isinstance(resume, str) else ""
-    run = find_run(given, uri) if resume else None
-    checked = resolve_resumed(run, given) if run else build(given)
-    if run is None:
+    known = find_run(given, uri) if resume else None
+    checked = resolve_resumed(known, given) if known else build(given)
+    if known is None:
         checked = with_name(checked, _label(configuration))
     with logging_kept(PACKAGES, "ray"), kept_handlers(), _told(quiet=quiet):
-        recorder = run_search(
+        run = run_search(
             checked,
-            resume=run,
+            resume=known,
             command=_command(checked),
-            show=_shows_nothing if quiet else lambda found: shown(Watched(run=found).look),
+            watchers=lambda found: [] if quiet else [TerminalView(found)],
             ends_process=False,
         )
-    return SearchResult(directory=recorder.run.directory, record=recorder.run.read_whole_record())
-
-
-def _shows_nothing(_: Run) -> AbstractContextManager[None]:
-    return nullcontext()
+    return SearchResult(directory=run.directory, record=run.read_whole_record())
 
 
 def _read(configuration: Mapping[str, Any] | Place | None) -> Values:

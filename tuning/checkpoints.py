@@ -12,6 +12,8 @@ from results.errors import StorageError
 from results.places import without_secrets
 from results.storage import Storage
 from training.checkpoint import CHECKPOINT_FILE
+from tuning.observers import Observer
+from tuning.trials import Trial
 
 FOLDER = ".checkpoints"
 _SHARED = "is-shared"
@@ -105,6 +107,18 @@ class Checkpoints:
                 " give a cluster.storage_path that all nodes reach, then --resume",
                 reason=reason,
             )
+
+
+class CheckpointRemover(Observer):
+    """Removes the checkpoint of a trial that has finished; told after that is on disk."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        """Take the place of the checkpoints."""
+        self._checkpoints = checkpoints
+
+    def ended(self, trial: Trial) -> None:
+        """Remove its checkpoint."""
+        self._checkpoints.remove(trial.trial_id)
 
 
 def _remove(directory: Path) -> None:

@@ -16,9 +16,9 @@ from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
 from tuning.node_checks import JoinedCluster
 from tuning.preparation import Preparation
-from tuning.proposers import num_requested
 from tuning.room import num_slots_here
 from tuning.rungs import expected_epochs
+from tuning.searchers import num_requested
 from tuning.space import with_parameters
 from tuning.summary import describe_special_rows
 

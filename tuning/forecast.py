@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, pstdev
 
+from results.trial_states import Source
 from tuning.config import SearchConfig
 from tuning.rungs import EvaluationPlan
 from tuning.selection import ranking
@@ -45,8 +46,6 @@ class Outlook:
     is_confirming: bool = False
     occupied: Mapping[str, float]
     """Seconds that ended trials had a place for, the start of their process included."""
-    start_up: float = 0.0
-    """Seconds for a first process to start."""
     limit: float | None = None
     """Seconds left of the time budget."""
 
@@ -71,7 +70,7 @@ def _seconds(outlook: Outlook, paces: Mapping[str, float], *, is_high: bool) -> 
     running = [
         _cost_of_rest(trial, outlook, paces, is_high=is_high)
         for trial in outlook.trials
-        if trial.status == "running"
+        if trial.is_running
     ]
     if outlook.is_confirming:
         rounds = outlook.search.confirm_max_replicates - _num_replicates(outlook.trials)
@@ -108,7 +107,7 @@ def _cost_of_pending(outlook: Outlook, paces: Mapping[str, float], *, is_high: b
     Before there are many, one that ends at the first rung and one that goes to the end count as
     two more.
     """
-    begun = [trial for trial in outlook.trials if trial.source != "confirm"]
+    begun = [trial for trial in outlook.trials if not trial.is_confirmation]
     num = max(outlook.requested - len(begun), 0)
     if not num:
         return []
@@ -126,7 +125,7 @@ def _cost_of_pending(outlook: Outlook, paces: Mapping[str, float], *, is_high: b
 
 def _tells_cost(trial: Trial) -> bool:
     """Whether a trial says what another one will cost: the default is never stopped early."""
-    return trial.status != "running" and not trial.is_never_stopped
+    return not trial.is_running and not trial.is_never_stopped
 
 
 def _cost_of_ended(trial: Trial, outlook: Outlook) -> float:
@@ -147,36 +146,35 @@ def _turnaround(outlook: Outlook) -> float:
 def _confirmation(outlook: Outlook, paces: Mapping[str, float], *, is_high: bool) -> float:
     """From the fewest trainings that are sure to come to the most that may."""
     search = outlook.search
-    scored = [trial for trial in ranking(outlook.trials) if trial.source == "search"]
+    scored = [trial for trial in ranking(outlook.trials) if trial.source == Source.SEARCH]
     challengers = len({tuple(trial.parameters.items()) for trial in scored})
     if is_high:
-        begun = [trial for trial in outlook.trials if trial.source != "confirm"]
-        challengers += sum(trial.status == "running" for trial in begun)
+        begun = [trial for trial in outlook.trials if not trial.is_confirmation]
+        challengers += sum(trial.is_running for trial in begun)
         challengers += max(outlook.requested - len(begun), 0)
     challengers = min(challengers, search.confirm_top)
     if not challengers:
         return 0.0
-    first = (challengers + 1) * search.confirm_replicates
+    early = sum(trial.is_confirmation for trial in outlook.trials)
+    first = (challengers + 1) * search.confirm_replicates - early
     pace = _pooled(paces.values(), num=challengers + 1)[is_high]
     each = _turnaround(outlook) + outlook.plan.budget * pace
-    seconds = outlook.start_up * (1.5 if is_high else 0.5) + _makespan(
-        [each] * first, outlook.slots
-    )
+    seconds = _makespan([each] * max(first, 0), outlook.slots)
     rounds = max(search.confirm_max_replicates - search.confirm_replicates, 0)
     return seconds + is_high * rounds * _round(outlook, paces)
 
 
 def _round(outlook: Outlook, paces: Mapping[str, float]) -> float:
-    """One more draw of leader and default, in a phase of its own; the slowest candidate leads."""
-    confirmed = [trial for trial in outlook.trials if trial.source == "confirm"]
+    """One additional replicate of leader and default; the slowest candidate leads."""
+    confirmed = [trial for trial in outlook.trials if trial.is_confirmation]
     slow = [_pace_of(trial, outlook.trials, paces)[1] for trial in confirmed]
     pace = max(slow, default=_pooled(paces.values(), num=2)[1])
     each = _turnaround(outlook) + outlook.plan.budget * pace
-    return 1.5 * outlook.start_up + _makespan([each] * 2, outlook.slots)
+    return _makespan([each] * 2, outlook.slots)
 
 
 def _num_replicates(trials: Iterable[Trial]) -> int:
-    return max((trial.replicate for trial in trials if trial.source == "confirm"), default=0)
+    return max((trial.replicate for trial in trials if trial.is_confirmation), default=0)
 
 
 def _paces(trials: Iterable[Trial]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Two configurations compared on the same fresh draws: a mean difference and what it is worth.
+"""Two configurations compared on the same replicates: a mean difference and what it is worth.
 
 A replicate is shared by both, so its own ease or hardness cancels. The standard error counts the
 rows that re-drawn splits share: s^2 (1/k + n_validation/n_train) (Nadeau and Bengio 2003,
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from training.objective import NEGLIGIBLE
+
 CONFIDENCE = 0.95
 """Probability of a lead above which leader and default are told apart."""
 
@@ -26,9 +28,6 @@ One standard error is too few: over narrow and wide spaces, weak and strong defa
 searches then return a configuration that is worse by more than 0.3 point in up to 4 % of the cases;
 so in under 2 % (tests/tuning/test_simulated_searches.py).
 """
-
-NEGLIGIBLE = 0.005
-"""Difference of macro-F1 that is not worth another replicate once it is excluded."""
 
 POWER = 0.8
 """Chance of being told apart that the smallest detectable difference has."""
@@ -44,7 +43,7 @@ class PairedDifference:
     """Challenger less default over replicates that both have seen."""
 
     difference: float
-    """Mean difference of macro-F1."""
+    """Mean difference of the scores."""
     standard_error: float
     degrees_of_freedom: int
 
@@ -86,8 +85,8 @@ class PairedDifference:
     def smallest_detectable(self) -> float:
         """True difference that draws like these would tell apart with probability `POWER`.
 
-        In macro-F1, for the test behind `is_distinguishable` (Bloom 1995, Minimum Detectable
-        Effects).
+        In units of the score, for the test behind `is_distinguishable` (Bloom 1995, Minimum
+        Detectable Effects).
         """
         return (self._quantile(CONFIDENCE) + self._quantile(POWER)) * self.standard_error
 
@@ -105,7 +104,7 @@ def paired_difference(
     """Compare two configurations, replicate by replicate.
 
     Args:
-        challenger: macro-F1 of each replicate, at least two.
+        challenger: score of each replicate, at least two.
         default: the same replicates of the default.
         validation_share: validation rows over training rows.
         other_variances: variance of each other challenger's differences from the default.
@@ -134,7 +133,7 @@ def score_correlation(scores: npt.ArrayLike) -> float | None:
     fares by itself; the higher, the more the pairing gains.
 
     Args:
-        scores: float [replicates, configurations], macro-F1.
+        scores: float [replicates, configurations].
 
     Returns:
         -1 to 1; None for fewer than two replicates or configurations, or equal scores.

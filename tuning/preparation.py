@@ -62,14 +62,14 @@ class Preparation:
 
 
 def prepare_search(
-    configuration: Configuration, *, tokenizer_directory: Path, num_threads: int
+    configuration: Configuration, *, tokenizer_directory: Path, num_threads: int | None = None
 ) -> Preparation:
     """Read, split and tokenise the data and plan the evaluations.
 
     Args:
         configuration: what is searched.
         tokenizer_directory: where the tokenizer of `tiny` is kept; learnt if it is not there.
-        num_threads: threads a trial computes with.
+        num_threads: threads a trial computes with; None: as many as it has cores.
 
     Raises:
         InputError: the data, the model or a warm-up does not do, one line each; or the model was
@@ -117,7 +117,7 @@ def prepare_search(
         labels=labels,
         metric=configuration.search.metric,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
-        num_threads=num_threads,
+        num_threads=num_threads or max(1, int(configuration.cluster.cpus_per_trial or 1)),
     )
     return Preparation(
         data=data,

@@ -1,10 +1,13 @@
-"""Ray Tune's parts, each handing over to the conductor."""
+"""Ray Tune's parts, each handing over to the driver."""
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from os import devnull
+from pathlib import Path
+from typing import Any
 
 from ray import tune
 from ray.exceptions import OutOfMemoryError
@@ -12,11 +15,11 @@ from ray.tune import Callback as TuneCallback
 from ray.tune import Stopper
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from ray.tune.search import Searcher as TuneSearcher
 
 from training.metrics import Evaluation
-from tuning.conductor import Conductor
-from tuning.losses import NO_MEMORY, NodeOutOfMemoryError, kind_of_loss, wait_for_memory
+from tuning.driver import Driver
+from tuning.policy import NoTrial
 from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
@@ -24,145 +27,145 @@ from tuning.trainable import (
     ROWS_AT_ONCE,
     TRIAL_ID,
     WORKER,
-    to_config,
 )
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending
 from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
+NO_MEMORY = "its node ran out of memory"
 _SECONDS_BETWEEN_LOOKS = 1.0
 
 
-class Watcher(Protocol):
-    """Who is told of what decides nothing."""
-
-    def placed(self, trial: Trial, worker: Worker) -> None:
-        """Take where a trial begins, or goes on."""
-
-    def reserved(self, trial: Trial, num_bytes: int) -> None:
-        """Take the most device memory that the process of a trial has held."""
-
-    def stepped(self) -> None:
-        """Do what is due, many times a second."""
+class NodeOutOfMemoryError(Exception):
+    """Ray ended a worker for its node's memory, and Tune with it, which knows no such error."""
 
 
 class _NotSaved:
-    """Keeps the conductor out of the state that Tune pickles; nothing is read from it again."""
+    """Keeps the driver out of the state that Tune pickles; nothing is read from it again."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class ConductedSearcher(_NotSaved, Searcher):
-    """Asks the conductor for the next trial."""
+class DrivenSearcher(_NotSaved, TuneSearcher):
+    """Asks the driver for the next trial."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        """Take the conductor."""
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
         super().__init__()
-        self._conductor = conductor
+        self._driver = driver
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked again later, or the end."""
-        trial = self._conductor.next_trial()
-        if trial == "wait":
+        trial = self._driver.next_trial()
+        if trial is NoTrial.WAIT:
             return None
-        if trial == "finished":
-            return Searcher.FINISHED
-        conductor = self._conductor
-        return to_config(trial, phase=conductor.phase, rows_at_once=conductor.rows_at_once)
+        return TuneSearcher.FINISHED if trial is NoTrial.DONE else trial
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the conductor has heard it already."""
+        """Do nothing: the driver was told already."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a resume reads the run's own files."""
+        """Do nothing: a resume reads the run's own files."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a resume reads the run's own files."""
+        """Do nothing: a resume reads the run's own files."""
 
 
-class ConductedScheduler(_NotSaved, FIFOScheduler):
-    """Asks the conductor whether a trial may go on, and passes on what trials tell."""
+class DrivenScheduler(_NotSaved, FIFOScheduler):
+    """Asks the driver whether a trial continues, and hands over what trials report."""
 
-    def __init__(self, conductor: Conductor, watcher: Watcher) -> None:
-        """Take the conductor, and who is told of the rest."""
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
-        self._conductor, self._watcher = conductor, watcher
+        self._driver = driver
+        self._kept = _KeptWorkers()
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Nothing: Tune starts trials as they come, and gives a free process to the newest.
+        """Choose nothing: Tune starts trials as they come, and gives a free process to the newest.
 
         The oldest that waits, Ray's choice, has a process on its way, which would be killed.
         """
 
+    def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
+        """Keep workers from now on, as many as may still be needed."""
+        self._kept.keep(tune_controller, trial, self._driver.policy.num_to_come)
+
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE."""
-        trial_id = trial.config[TRIAL_ID]
-        if ending := result.get(ENDING):
-            self._conductor.end(trial_id, Ending(**json.loads(ending)))
-            # At once, not when its function has returned: the next trial, which the conductor has
-            # room for from now on, would get a process of its own meanwhile.
-            return str(TrialScheduler.STOP)
-        goes_on = True
-        if evaluation := result.get(EVALUATION):
-            shown = Evaluation(**json.loads(evaluation))
-            goes_on = self._conductor.report(trial_id, shown)
-        if goes_on:
-            self._pass_on(self._conductor.trials[trial_id], result)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
-
-    def _pass_on(self, trial: Trial, result: dict[str, Any]) -> None:
-        """Tell of what decides nothing about the trial itself."""
-        if worker := result.get(WORKER):
-            process = Worker(**json.loads(worker))
-            self._conductor.heed(lambda: self._watcher.placed(trial, process))
-        if lowered := result.get(ROWS_AT_ONCE):
-            device, rows = json.loads(lowered)
-            self._conductor.rows_at_once[device] = rows
-            logger.warning(
-                "%s: a batch does not fit in the memory of %s; from now on %d rows at once, the"
-                " batch size stays",
-                *(trial.trial_id, device, rows),
-            )
+        trial_id, driver = trial.config[TRIAL_ID], self._driver
+        continues = True
         if reserved := result.get(DEVICE_MEMORY):
-            self._watcher.reserved(trial, reserved)
+            driver.measured_memory(trial_id, reserved)
+        if ending := result.get(ENDING):
+            driver.ended(trial_id, Ending(**json.loads(ending)))
+            # At once, not when its function has returned: the next trial, which there is room for
+            # from now on, would get a process of its own meanwhile.
+            continues = False
+        elif evaluation := result.get(EVALUATION):
+            continues = driver.reported(trial_id, Evaluation(**json.loads(evaluation)))
+        elif worker := result.get(WORKER):
+            driver.placed(trial_id, Worker(**json.loads(worker)))
+        elif limit := result.get(ROWS_AT_ONCE):
+            driver.limited_memory(trial_id, *json.loads(limit))
+        if not continues:
+            self._kept.keep(tune_controller, trial, driver.policy.num_to_come)
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+
+
+class _KeptWorkers:
+    """Keeps free workers, with their models and captured steps, for trials that are still to come.
+
+    Tune keeps one, unless more trials are staged than it has workers; between the last trials of
+    the search and the confirmation nothing is staged. tests/tuning/test_workers.py guards this use
+    of what Tune does not promise.
+    """
+
+    def __init__(self) -> None:
+        self._num = 0
+
+    def keep(self, tune_controller: Any, trial: RayTrial, num: int) -> None:
+        """Let Tune keep `num` free workers, beside those for the trials that it has staged."""
+        cache = tune_controller._tune_controller._actor_cache
+        cache.increase_max(trial.placement_group_factory, by=num - self._num)
+        self._num = num
 
 
 class LostTrials(_NotSaved, TuneCallback):
-    """Tells the conductor of trials that ended without a word, their process lost too often.
+    """Tells the driver of trials that ended without a word, their process lost too often.
 
-    Tune's steps are heard here, too: the watcher is told of each.
+    Tune's steps come here, too: the driver is told of each.
     """
 
-    def __init__(self, conductor: Conductor, watcher: Watcher) -> None:
-        """Take the conductor, and who is told of each step."""
-        self._conductor, self._watcher = conductor, watcher
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        self._driver = driver
         self._looked_at = float("-inf")
         self._trials: list[RayTrial] = []
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
-        """Say that the trial lost its process or node and goes on; not at once without memory."""
-        kind, count = kind_of_loss(trial), trial.num_failures
+        """Say that the trial lost its process or node and continues; later without memory."""
+        kind, count = kind_of_failure(trial), trial.num_failures
         logger.warning(
             "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
             " %d",
             *(trial.config[TRIAL_ID], kind, count, trial.max_failures),
         )
         if kind == NO_MEMORY:
-            wait_for_memory(self._conductor, count)
+            self._driver.wait_for_memory(count)
 
     def on_trial_error(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """End the trial as failed, with Ray's reason."""
         # Without numbers of processes and nodes, so that trials lost alike are seen to be.
-        error = f"its process or node was lost {trial.num_failures} times ({kind_of_loss(trial)})"
-        self._conductor.end(trial.config[TRIAL_ID], Ending(status="failed", error=error))
+        reason = kind_of_failure(trial)
+        self._fail(trial, f"its process or node was lost {trial.num_failures} times ({reason})")
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         """End as failed what Tune has given up without telling anybody.
@@ -170,7 +173,7 @@ class LostTrials(_NotSaved, TuneCallback):
         So it does where the worker was not free in time for the next trial; the search would wait
         for that one for ever.
         """
-        self._conductor.heed(self._watcher.stepped)
+        self._driver.idle()
         self._trials = trials
         if time.monotonic() >= self._looked_at + _SECONDS_BETWEEN_LOOKS:
             self._looked_at = time.monotonic()
@@ -180,24 +183,24 @@ class LostTrials(_NotSaved, TuneCallback):
         """Look at all trials there are."""
         for trial in self._trials:
             if trial.status == RayTrial.ERROR:
-                ending = Ending(status="failed", error="its worker did not become free for it")
-                self._conductor.end(trial.config[TRIAL_ID], ending)
+                self._fail(trial, "its worker did not become free for it")
 
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
-        """End the trial as failed, unless it has told its end."""
-        ending = Ending(status="failed", error="it ended without saying how")
-        self._conductor.end(trial.config[TRIAL_ID], ending)
+        """End the trial as failed, unless it has reported its end."""
+        self._fail(trial, "it ended without saying how")
+
+    def _fail(self, trial: RayTrial, error: str) -> None:
+        self._driver.ended(trial.config[TRIAL_ID], Ending(status="failed", error=error))
 
 
-class ConductedStopper(_NotSaved, Stopper):
-    """Tells trials to halt when the conductor says so, and ends everything when it is over."""
+class DrivenStopper(_NotSaved, Stopper):
+    """Ends everything when the driver says that it is over."""
 
-    def __init__(self, conductor: Conductor, halt: Callable[[], None]) -> None:
-        """Take the conductor, and what tells all running trials to halt."""
-        self._conductor, self._halt = conductor, halt
-        self._is_told = False
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        self._driver = driver
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether one trial shall end: the scheduler says that."""
@@ -205,30 +208,37 @@ class ConductedStopper(_NotSaved, Stopper):
 
     def stop_all(self) -> bool:
         """Whether all trials shall end; Tune asks about ten times a second."""
-        if self._conductor.is_halting and not self._is_told:
-            self._is_told = True
-            self._halt()
-        return self._conductor.is_over
+        return self._driver.is_over
+
+
+def kind_of_failure(trial: RayTrial) -> str:
+    """Why the trial's process was lost the last time, in Ray's words without its numbers."""
+    # Not by `get_error`: that one reads a copy, which is made later.
+    file = Path(trial.error_file or devnull)
+    text = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    text = text.rpartition("Failure #")[2]
+    if "memory usage threshold" in text or "OutOfMemory" in text:
+        return NO_MEMORY
+    lines = text.strip().splitlines() or ["no reason known"]
+    reasons = [line for line in lines if "is dead because" in line]
+    sentence = (reasons or lines)[-1].strip().partition(". ")[0].rstrip(".")
+    return re.sub(r" [0-9a-f]{8,}|\d[\d.:]*", "", sentence)[:200]
 
 
 def run_with_ray(
-    conductor: Conductor,
+    driver: Driver,
     trainable: Any,
     *,
-    watcher: Watcher,
-    halt: Callable[[], None],
     resources: dict[str, float],
     max_failures: int,
     storage_path: str,
     name: str,
 ) -> None:
-    """Run the conductor's trials to their ends.
+    """Run the driver's trials to their ends, in one experiment.
 
     Args:
-        conductor: decides.
+        driver: between Tune and the policy.
         trainable: a function of a trial's configuration, its data bound already.
-        watcher: told where trials run.
-        halt: tells all running trials to write a checkpoint and end.
         resources: `cpu` and `gpu` of a trial.
         max_failures: restarts of a trial whose process or node was lost.
         storage_path: directory on this machine for Ray's own state, which nothing reads.
@@ -238,23 +248,24 @@ def run_with_ray(
         NodeOutOfMemoryError: a node ran out of memory; the live trials are lost.
     """
     # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
-    # state: the run's files are what a search goes on from.
+    # state: the run's files are what a search continues from.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    lost = LostTrials(conductor, watcher)
+    lost = LostTrials(driver)
+    named: Callable[[RayTrial], str] = lambda trial: str(trial.config[TRIAL_ID])  # noqa: E731
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=ConductedSearcher(conductor),
-            scheduler=ConductedScheduler(conductor, watcher),
+            search_alg=DrivenSearcher(driver),
+            scheduler=DrivenScheduler(driver),
             num_samples=-1,
             reuse_actors=True,
-            trial_name_creator=lambda trial: str(trial.config[TRIAL_ID]),
-            trial_dirname_creator=lambda trial: str(trial.config[TRIAL_ID]),
+            trial_name_creator=named,
+            trial_dirname_creator=named,
         ),
         run_config=tune.RunConfig(
             name=name,
             storage_path=storage_path,
-            stop=ConductedStopper(conductor, halt),
+            stop=DrivenStopper(driver),
             failure_config=tune.FailureConfig(max_failures=max_failures),
             callbacks=[lost],
             verbose=0,

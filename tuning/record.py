@@ -1,86 +1,60 @@
 """The record of a search: what `search.json` and `best.yaml` hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from results.trial_states import Status
 from results.verdict import confirmation_verdict
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.paired import score_correlation
-from tuning.rungs import EvaluationPlan
 from tuning.selection import Comparison, Confirmed, leader, ranking, winner
-from tuning.space import Parameters, to_plain_space, with_parameters
-from tuning.trials import Trial
+from tuning.space import Parameters, with_parameters
+from tuning.trials import Trial, TrialStore
 
 CONFIGURATION_OF_WINNER = ("data", "model", "training")
 
 
-def is_repeatable(configuration: Configuration, *, has_gpu: bool) -> bool:
-    """Whether the same command gives the same scores to the last digit.
-
-    On CPU, one trial at a time; or any number where no decision depends on who came first.
-    """
-    search = configuration.search
-    no_race = search.scheduler == "none" and search.algorithm in ("random", "grid")
-    in_turn = search.max_concurrent == 1
-    return not has_gpu and search.time_budget_s is None and (in_turn or no_race)
-
-
-def describe_search(
-    configuration: Configuration, plan: EvaluationPlan, num_rows: int
-) -> dict[str, Any]:
-    """`search` of the record: what was searched how; rows are training rows seen by one trial."""
-    search = configuration.search
-    return {
-        "algorithm": search.algorithm,
-        "scheduler": search.scheduler,
-        "reduction_factor": search.reduction_factor,
-        "rows_per_epoch": num_rows,
-        "budget": plan.budget,
-        "rungs": list(plan.rungs),
-        "space": to_plain_space(search.space),
-    }
-
-
-def count_trials(trials: Sequence[Trial], requested: int) -> dict[str, int]:
+def count_trials(trials: Iterable[Trial], requested: int) -> dict[str, int]:
     """`trials` of the record: how many of the search ended how."""
-    statuses = [trial.status for trial in trials if trial.source != "confirm"]
+    statuses = [trial.status for trial in trials if not trial.is_confirmation]
     return {
         "requested": requested,
-        "completed": sum(s in ("completed", "collapsed") for s in statuses),
-        "stopped_early": statuses.count("stopped"),
-        "failed": sum(s in ("failed", "diverged") for s in statuses),
+        "completed": sum(s in (Status.COMPLETED, Status.COLLAPSED) for s in statuses),
+        "stopped_early": statuses.count(Status.STOPPED),
+        "failed": sum(s in (Status.FAILED, Status.DIVERGED) for s in statuses),
     }
 
 
-def count_examples(trials: Sequence[Trial]) -> dict[str, int]:
+def count_examples(trials: Iterable[Trial]) -> dict[str, int]:
     """Training rows seen by the search and by the confirmation, repeats counted."""
     seen = {"search": 0, "confirmation": 0}
     for trial in trials:
-        phase = "confirmation" if trial.source == "confirm" else "search"
-        seen[phase] += trial.evaluations[-1].examples if trial.evaluations else 0
+        seen["confirmation" if trial.is_confirmation else "search"] += trial.examples
     return seen
 
 
 def describe_candidate(
-    trials: Sequence[Trial], parameters: Parameters, confirmed: Sequence[Confirmed]
+    trials: Iterable[Trial], parameters: Parameters, confirmed: Sequence[Confirmed]
 ) -> dict[str, Any]:
-    """`best` or `default` of the record; `f1_macro` is the confirmed mean where there is one."""
-    searched = next(t for t in trials if t.source != "confirm" and t.parameters == parameters)
+    """`best` or `default` of the record; `score` is the confirmed mean where there is one."""
+    searched = next(t for t in trials if not t.is_confirmation and t.parameters == parameters)
+    final = searched.final
     fresh = next((c for c in confirmed if c.parameters == parameters and c.scores), None)
     return {
         "trial_id": searched.trial_id,
         "parameters": parameters,
-        "search_score": searched.final_f1_macro,
-        "search_f1_macro": searched.final_f1_macro,
-        "f1_macro": fresh.mean if fresh else searched.final_f1_macro,
+        "search_score": searched.final_score,
+        "search_f1_macro": final.f1_macro if final else None,
+        "score": fresh.mean if fresh else searched.final_score,
+        "f1_macro": fresh.mean_f1_macro if fresh else final.f1_macro if final else None,
         "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,
     }
 
 
-def choose(trials: Sequence[Trial], confirmation: Confirmation | None) -> Parameters | None:
+def choose(store: TrialStore, confirmation: Confirmation | None) -> Parameters | None:
     """The winner's parameters; None if no trial has a score."""
-    ranked = ranking([trial for trial in trials if trial.source != "confirm"])
+    ranked = ranking(store.searched)
     if not ranked:
         return None
     if confirmation is None or confirmation.is_undecided():
@@ -106,7 +80,8 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
         "candidates": [
             {
                 "parameters": candidate.parameters,
-                "f1_macro": [candidate.scores.get(k) for k in replicates],
+                "score": [candidate.scores.get(k) for k in replicates],
+                "f1_macro": [candidate.f1_macro.get(k) for k in replicates],
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
                 "collapsed_or_diverged": len(candidate.broken),
@@ -158,14 +133,14 @@ def _standing(confirmation: Confirmation) -> dict[str, Any]:
     }
 
 
-def fixed_rows_losses(trials: Sequence[Trial], parameters: Parameters) -> list[float]:
+def fixed_rows_losses(trials: Iterable[Trial], parameters: Parameters) -> list[float]:
     """Losses on the fixed training rows that full trainings of a configuration ended with."""
     return [
         trial.fixed_rows_loss
         for trial in trials
         if trial.parameters == parameters
         and trial.fixed_rows_loss is not None
-        and trial.final_f1_macro is not None
+        and trial.final is not None
     ]
 
 

@@ -2,20 +2,21 @@
 
 import re
 from collections.abc import Mapping
-from typing import get_args
+from enum import StrEnum
 
 from results.errors import RunError
 from results.run import Run
+from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.space import Parameters, with_parameters
-from tuning.trials import Source, Status, StoppedBy, Trial, evaluation_from_row
+from tuning.trials import Trial, TrialStore, evaluation_from_row
 
 _TRIAL_ID = re.compile(r"t[0-9]{4,9}")
 
 
-def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True) -> list[Trial]:
-    """Trials of `trials.csv` with their evaluations of `curves.csv`, in order of creation.
+def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True) -> TrialStore:
+    """The trials of `trials.csv` with their evaluations of `curves.csv`.
 
     Args:
         run: of the earlier start.
@@ -35,7 +36,7 @@ def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True
         ]
         if len({trial.trial_id for trial in trials}) < len(trials):
             raise ValueError("a trial_id stands twice")
-        return trials
+        return TrialStore(trials)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"run {run.directory}: trials.csv or curves.csv does not fit the configuration"
@@ -43,7 +44,7 @@ def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True
         ) from error
 
 
-def last_shown(run: Run) -> str | None:
+def last_evaluated(run: Run) -> str | None:
     """The trial whose evaluation was written down last; None before there was one.
 
     A kill may have come between that and the decision that followed from it.
@@ -61,21 +62,21 @@ def _trial(
     _check_names(row, configuration)
     parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
     training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
-    cut_off = reopen and row["stopped_by"] == "end of search"
-    is_running = cut_off or row["status"] == "running"
+    cut_off = reopen and row["stopped_by"] == StoppedBy.END_OF_SEARCH
+    status = Status.RUNNING if cut_off else Status(row["status"])
     return Trial(
         trial_id=row["trial_id"],
-        source=row["source"],  # type: ignore[arg-type]
+        source=Source(row["source"]),
         parameters=parameters,
         training=training,
         replicate=int(row["replicate"]),
         split_seed=int(row["split_seed"]),
-        status="running" if is_running else row["status"],  # type: ignore[arg-type]
+        status=status,
         evaluations=evaluations,
         error=row["error"],
-        stopped_by="" if cut_off else row["stopped_by"],  # type: ignore[arg-type]
+        stopped_by=StoppedBy.NOBODY if cut_off else StoppedBy(row["stopped_by"]),
         fixed_rows_loss=float(row["fixed_rows_loss"]) if row["fixed_rows_loss"] else None,
-        seconds=None if is_running else float(row["seconds"]),
+        seconds=None if status == Status.RUNNING else float(row["seconds"]),
     )
 
 
@@ -83,9 +84,15 @@ def _check_names(row: Mapping[str, str], configuration: Configuration) -> None:
     # Files and directories are named by it.
     if not _TRIAL_ID.fullmatch(row["trial_id"]):
         raise ValueError(f"trial_id is {row['trial_id']!r}, but must be t and digits")
-    for name, known in (("source", Source), ("status", Status), ("stopped_by", StoppedBy)):
-        if row[name] not in get_args(known):
-            raise ValueError(f"{name} is {row[name]!r}, but must be one of {get_args(known)}")
+    kinds: dict[str, type[StrEnum]] = {
+        "source": Source,
+        "status": Status,
+        "stopped_by": StoppedBy,
+    }
+    for name, known in kinds.items():
+        if row[name] not in list(known):
+            values = ", ".join(repr(one.value) for one in known)
+            raise ValueError(f"{name} is {row[name]!r}, but must be one of {values}")
     last = configuration.search.confirm_max_replicates
     if not 0 <= int(row["replicate"]) <= last:
         raise ValueError(f"replicate is {row['replicate']}, but must be 0 to {last}")

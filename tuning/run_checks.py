@@ -1,8 +1,9 @@
 """What must hold before a run begins or goes on."""
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from results.errors import RunError
+from results.new_run import check_new_run
 from results.places import without_secrets
 from results.run import Run
 from results.storage import Storage
@@ -12,14 +13,25 @@ from training.data_summary import RULES
 from training.errors import InputError
 from tuning.config import Configuration
 from tuning.preparation import Preparation
-from tuning.proposers import num_requested
-from tuning.trials import Trial
+from tuning.searchers import num_requested
+from tuning.trials import TrialStore
 
 
 def storage_of(configuration: Configuration) -> Storage | None:
     """Where the run is mirrored; None: nowhere."""
     place = configuration.cluster.storage_path
     return None if place is None else Storage(place)
+
+
+def check_new(configuration: Configuration) -> None:
+    """Make sure that a new run of this name can be made.
+
+    Raises:
+        RunError: the name is taken, here or in the storage, or the directory cannot be written.
+        StorageError: the storage cannot be reached.
+    """
+    check_new_run(Path(configuration.output.directory), configuration.output.name)
+    check_new_in_storage(configuration)
 
 
 def check_new_in_storage(configuration: Configuration) -> None:
@@ -68,14 +80,14 @@ def check_test_is_closed(run: Run) -> None:
         )
 
 
-def check_enough_trials(configuration: Configuration, known: Sequence[Trial]) -> None:
+def check_enough_trials(configuration: Configuration, known: TrialStore) -> None:
     """Make sure that no trial that has begun is asked away.
 
     Raises:
         InputError: fewer trials are asked for than have begun.
     """
     requested = num_requested(configuration.search, configuration.training)
-    begun = sum(trial.source != "confirm" for trial in known)
+    begun = len(known.searched)
     if requested < begun:
         raise InputError(
             f"--resume: search.trials is {requested}, but {begun} have begun; ask for at least"

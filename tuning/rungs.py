@@ -1,7 +1,7 @@
-"""Rungs: when a trial is looked at, what its score is there, and whether it may go on.
+"""Rungs: when a trial is looked at, what its score is there, and whether it is promoted.
 
 Successive halving as in Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning
-(ASHA), its stopping variant: a trial goes on if it is among the best 1 in `reduction_factor` of
+(ASHA), its stopping variant: a trial is promoted if it is among the best 1 in `reduction_factor` of
 all that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
 scores of one rung.
 """
@@ -57,8 +57,8 @@ def is_judged_at(rung: int, training: TrainingConfig, schedule: Schedule) -> boo
     return warmup < _WARMUP_SHARE_OF_RUNG * rung
 
 
-def goes_on(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
-    """Whether a trial with `score` survives a rung where `scores`, its own included, were seen.
+def is_promoted(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
+    """Whether a trial with `score` is promoted at a rung that has `scores`, its own included.
 
     Equal scores have equal fates, whoever came first.
     """

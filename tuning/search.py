@@ -42,18 +42,17 @@ def main(arguments: Sequence[str]) -> int:
     quiet_libraries()
     if options.dry_run:
         return _dry_run(configuration, arguments)
-    from results.terminal import shown
-    from results.watched import Watched
     from tuning.run_search import run_search
+    from tuning.terminal_view import TerminalView
 
     label = Path(options.config).stem if options.config else "search"
     try:
-        recorder = run_search(
+        run = run_search(
             configuration,
             resume=resume,
             command=command_line(arguments),
             label=label,
-            show=lambda run: shown(Watched(run=run).look),
+            watchers=lambda found: [TerminalView(found)],
         )
     except SearchAbortedError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     except SearchInterruptedError as interrupted:
         print(f"{interrupted} Next: {interrupted.resume_command}")
         return interrupted.exit_code
-    print(f"Next: {next_step(recorder.run, recorder.record(), lives=False)}")
+    print(f"Next: {next_step(run, run.read_record(), lives=False)}")
     return DONE
 
 
@@ -70,8 +69,8 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     from training.shipping import check_shipping
     from tuning.dry_run import describe_plan, rehearse
     from tuning.node_checks import try_cluster
+    from tuning.preparation import prepare_search
     from tuning.room import check_storage, num_slots_here
-    from tuning.run_search import prepare_only
     from tuning.shipping_check import shipment_of
 
     check_new_run(Path(configuration.output.directory), configuration.output.name)
@@ -81,7 +80,7 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     output = Path(configuration.output.directory).absolute()
     place = next(path for path in (output, *output.parents) if path.is_dir())
     with tempfile.TemporaryDirectory() as scratch:
-        preparation = prepare_only(configuration, Path(scratch) / "tokenizer")
+        preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)
         if address_to_join(configuration.cluster.address) is not None:
             cluster = try_cluster(configuration, preparation)

@@ -1,14 +1,15 @@
-"""Who wins: the best of the full budget, then a confirmation on fresh draws."""
+"""Who wins: the best of the full budget, then a confirmation on replicates."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from results.trial_states import Source, Status
 from tuning.paired import PairedDifference, paired_difference
 from tuning.space import Parameters
-from tuning.trials import Trial, in_order
+from tuning.trials import Trial
 
 _FEWEST_SHARED = 2
 """Replicates that challenger and default must share: a standard error needs two."""
@@ -19,8 +20,8 @@ def ranking(trials: Iterable[Trial]) -> list[Trial]:
 
     Only equal budgets are compared; equal scores go to the older trial.
     """
-    finished = [trial for trial in trials if trial.status == "completed"]
-    return sorted(in_order(finished), key=lambda trial: -(trial.final_f1_macro or 0.0))
+    finished = [trial for trial in trials if trial.status == Status.COMPLETED]
+    return sorted(finished, key=lambda trial: (-(trial.final_score or 0.0), trial.number))
 
 
 def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
@@ -28,7 +29,7 @@ def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
 
     One that was drawn twice stands once.
     """
-    chosen = [next(trial.parameters for trial in trials if trial.source == "default")]
+    chosen = [next(trial.parameters for trial in trials if trial.source == Source.DEFAULT)]
     for trial in ranking(trials):
         if len(chosen) <= num_best and trial.parameters not in chosen:
             chosen.append(trial.parameters)
@@ -37,17 +38,24 @@ def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:
-    """A candidate and its macro-F1 by replicate number; failed replicates are missing."""
+    """A candidate and its scores by replicate number; failed replicates are missing."""
 
     parameters: Parameters
     scores: Mapping[int, float]
+    f1_macro: Mapping[int, float] = field(default_factory=dict)
+    """What the files list beside the scores, whatever the objective is."""
     broken: frozenset[int] = frozenset()
     """Replicates on which it collapsed (one class for every row) or diverged."""
 
     @property
     def mean(self) -> float:
-        """Mean macro-F1 over replicates."""
+        """Mean score over replicates."""
         return float(np.mean(list(self.scores.values())))
+
+    @property
+    def mean_f1_macro(self) -> float | None:
+        """Mean of what the files list beside the scores; None without any."""
+        return float(np.mean(list(self.f1_macro.values()))) if self.f1_macro else None
 
     @property
     def standard_error(self) -> float | None:
@@ -72,7 +80,7 @@ class Comparison:
 
     @property
     def means(self) -> tuple[float, float]:
-        """Mean macro-F1 of leader and default over the shared replicates."""
+        """Mean score of leader and default over the shared replicates."""
         leader, default = (
             float(np.mean([one.scores[k] for k in self.shared]))
             for one in (self.leader, self.default)
@@ -84,7 +92,7 @@ def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
     """The challenger (any but the first, the default) that is furthest ahead of the default.
 
     Candidates may have seen different replicates, and some are harder than others: each is held
-    against the default's scores on its own. One that failed on draws where another did not is
+    against the default's scores on its own. One that failed on replicates where another did not is
     not judged by one lucky rest: two shared replicates are asked for, where any has them. One that
     collapsed or diverged on some replicate leads only where all did. Without scores of the
     default the best mean leads.

@@ -7,12 +7,14 @@ KeyboardInterrupt and nothing ends the process.
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Call = Callable[[], None]
 
 OVERDUE_S = 9.0
 """Seconds after a signal at which the process ends, whatever hangs in it."""
@@ -22,22 +24,33 @@ OVERDUE_S = 9.0
 class StopSignal:
     """The signal that came, and what to tell of it."""
 
-    received: int | None = None
     ends_process: bool = True
     """Whether a second signal ends the process, and so does a search that hangs after the first."""
-    on_stop: Callable[[], None] = lambda: None
-    """Called in the signal's handler."""
-    on_received: Callable[[], None] = lambda: None
-    """Called after that in another thread, where more may be done than in a handler."""
-    on_overdue: Callable[[], None] = lambda: None
-    """Called there where the search has not ended in time; then the process ends."""
-    _has_ended: threading.Event = field(default_factory=threading.Event)
+    received: int | None = field(default=None, init=False)
+    _on_stop: list[Call] = field(default_factory=list, init=False)
+    _on_received: list[Call] = field(default_factory=list, init=False)
+    _on_overdue: list[Call] = field(default_factory=list, init=False)
+    _has_ended: threading.Event = field(default_factory=threading.Event, init=False)
 
     @property
     def exit_code(self) -> int:
         """128 and the number of the signal: 130 for Ctrl-C, 143 for SIGTERM."""
         assert self.received is not None
         return 128 + self.received
+
+    def listen_for(self, on_stop: Call) -> None:
+        """Call this in the signal's handler."""
+        self._on_stop.append(on_stop)
+
+    def tell(self, *, received: Call, overdue: Call) -> None:
+        """Call these in another thread, where more may be done than in a handler.
+
+        Args:
+            received: after the signal.
+            overdue: where the search has not ended in time; then the process ends.
+        """
+        self._on_received.append(received)
+        self._on_overdue.append(overdue)
 
     def listen(self) -> None:
         """Handle Ctrl-C and SIGTERM; again once Ray, which has a handler of its own, is there."""
@@ -51,7 +64,7 @@ class StopSignal:
                 raise KeyboardInterrupt
             os._exit(128 + number)
         self.received = number
-        self.on_stop()
+        _call(self._on_stop)
         threading.Thread(target=self._see_to_the_end, daemon=True).start()
 
     def close(self) -> None:
@@ -59,13 +72,18 @@ class StopSignal:
         self._has_ended.set()
 
     def _see_to_the_end(self) -> None:
-        self.on_received()
+        _call(self._on_received)
         if not self.ends_process or self._has_ended.wait(OVERDUE_S):
             return
         try:
-            self.on_overdue()
+            _call(self._on_overdue)
         finally:
             os._exit(self.exit_code)
+
+
+def _call(calls: Sequence[Call]) -> None:
+    for call in calls:
+        call()
 
 
 @contextmanager

@@ -14,16 +14,16 @@ _MOST_WAITING = 10_000
 
 
 class _Flags:
-    """Runs in a process of its own beside the driver: one flag a phase."""
+    """Runs in a process of its own beside the driver: a flag by name."""
 
     def __init__(self) -> None:
         self._flags: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def wait(self, phase: str) -> None:
-        await self._flags[phase].wait()
+    async def wait(self, name: str) -> None:
+        await self._flags[name].wait()
 
-    async def lift(self, phase: str) -> None:
-        self._flags[phase].set()
+    async def lift(self, name: str) -> None:
+        self._flags[name].set()
 
 
 class StopFlag:
@@ -51,33 +51,33 @@ class StopFlag:
             .remote()
         )
 
-    def lift(self, phase: str) -> None:
-        """Tell all trials of a phase to write a checkpoint and end; does not wait for them."""
-        self._flags.lift.remote(phase)
+    def lift(self, name: str) -> None:
+        """Tell all trials that watch a flag to write a checkpoint and end; does not wait."""
+        self._flags.lift.remote(name)
 
-    def wait(self, phase: str) -> None:
-        """Wait until the flag of a phase is raised; endless if it never is."""
-        ray.get(self._flags.wait.remote(phase))
+    def wait(self, name: str) -> None:
+        """Wait until a flag is raised; endless if it never is."""
+        ray.get(self._flags.wait.remote(name))
 
 
 _EVENTS: dict[str, threading.Event] = {}
-"""Of this worker, by phase."""
+"""Of this worker, by name of the flag."""
 
 
-def watch(flag: StopFlag, phase: str) -> threading.Event:
-    """An event that is set once the flag of a phase is raised; asking it costs nothing.
+def watch(flag: StopFlag, name: str) -> threading.Event:
+    """An event that is set once a flag is raised; asking it costs nothing.
 
-    One thread a phase waits for it, whatever number of trials the worker runs.
+    One thread a flag waits for it, whatever number of trials the worker runs.
     """
-    if phase not in _EVENTS:
-        event = _EVENTS[phase] = threading.Event()
-        threading.Thread(target=_wait, args=(flag, phase, event), daemon=True).start()
-    return _EVENTS[phase]
+    if name not in _EVENTS:
+        event = _EVENTS[name] = threading.Event()
+        threading.Thread(target=_wait, args=(flag, name, event), daemon=True).start()
+    return _EVENTS[name]
 
 
-def _wait(flag: StopFlag, phase: str, event: threading.Event) -> None:
+def _wait(flag: StopFlag, name: str, event: threading.Event) -> None:
     try:
-        flag.wait(phase)
+        flag.wait(name)
     except RayError:
         return  # the driver is gone, and Ray ends this worker
     event.set()

@@ -93,12 +93,12 @@ class Surroundings:
     """Of a trial; a fraction is a share of one card's memory, too."""
 
 
-def to_config(trial: Trial, *, phase: str, rows_at_once: Mapping[str, int]) -> dict[str, Any]:
+def to_config(trial: Trial, *, flag: str, rows_at_once: Mapping[str, int]) -> dict[str, Any]:
     """What Ray hands to the worker of a trial.
 
     Args:
         trial: what is trained.
-        phase: whose flag ends it.
+        flag: name of the flag that halts it.
         rows_at_once: by kind of device, where memory ran out before.
     """
     return {
@@ -106,7 +106,7 @@ def to_config(trial: Trial, *, phase: str, rows_at_once: Mapping[str, int]) -> d
         "training": trial.training.model_dump(),
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,
-        "phase": phase,
+        "flag": flag,
         ROWS_AT_ONCE: dict(rows_at_once),
     }
 
@@ -143,7 +143,7 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
 
 
 def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> Ending:
-    halt = watch(surroundings.flag, config["phase"])
+    halt = watch(surroundings.flag, config["flag"])
     cap_memory(surroundings.gpus)
     device = kind_of_device(surroundings.gpus)
     with surroundings.checkpoints.of(config[TRIAL_ID]) as (directory, written):
@@ -185,8 +185,8 @@ def _free_memory() -> None:
 
 def _report(evaluation: Evaluation) -> None:
     logger.info(
-        "%.2f epochs, %d rows: macro-F1 %.4f, validation loss %.4f",
-        *(evaluation.epoch, evaluation.examples, evaluation.f1_macro, evaluation.eval_loss),
+        "%.2f epochs, %d rows: score %.4f, validation loss %.4f",
+        *(evaluation.epoch, evaluation.examples, evaluation.score, evaluation.eval_loss),
     )
     # As text: Tune flattens dicts, and what was one value would come as many.
     told = {EVALUATION: json.dumps(asdict(evaluation)), DEVICE_MEMORY: most_reserved_memory()}

@@ -18,19 +18,19 @@ SCORE = "score"
 """What Optuna is told, higher is better."""
 
 
-class Proposer(Protocol):
+class Searcher(Protocol):
     """Gives the configuration of each trial but trial 0, and is told how trials went."""
 
-    def propose(self, trial_id: str, number: int) -> Parameters:
+    def suggest(self, trial_id: str, number: int) -> Parameters:
         """Parameters of trial `number` (1, 2, ...)."""
         ...
 
-    def observe(self, trial: Trial) -> None:
+    def evaluated(self, trial: Trial) -> None:
         """Take the last evaluation of a running trial."""
         ...
 
-    def conclude(self, trial: Trial) -> None:
-        """Take the end of a trial that was proposed here."""
+    def ended(self, trial: Trial) -> None:
+        """Take the end of a trial that was suggested here."""
         ...
 
     def recall(self, trials: Sequence[Trial]) -> None:
@@ -38,7 +38,7 @@ class Proposer(Protocol):
         ...
 
 
-class FixedProposer:
+class FixedSearcher:
     """Configurations known beforehand: the same whatever the trials show."""
 
     def __init__(self, search: SearchConfig, training: TrainingConfig) -> None:
@@ -47,29 +47,29 @@ class FixedProposer:
         default = default_point(search.space, training)
         self._points = [point for point in grid_points(search.space) if point != default]
 
-    def propose(self, trial_id: str, number: int) -> Parameters:
+    def suggest(self, trial_id: str, number: int) -> Parameters:
         """Parameters of trial `number`: a function of seed and number alone."""
         if self._search.algorithm == "grid":
             return self._points[number - 1]
         return draw(self._search.space, seed=self._search.seed, number=number)
 
-    def observe(self, trial: Trial) -> None:
+    def evaluated(self, trial: Trial) -> None:
         """Nothing to learn."""
 
-    def conclude(self, trial: Trial) -> None:
+    def ended(self, trial: Trial) -> None:
         """Nothing to learn."""
 
     def recall(self, trials: Sequence[Trial]) -> None:
         """Nothing to learn."""
 
 
-class TpeProposer:
+class TpeSearcher:
     """Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) behind Ray's OptunaSearch.
 
     A stopped trial is told as pruned with its evaluations, a failed one as failed: neither is
-    mistaken for a trial with a low-budget score at the full budget. A proposal is a function of
+    mistaken for a trial with a low-budget score at the full budget. A suggestion is a function of
     the seed, its number and what was told before, so that a resumed search neither repeats its
-    first draws nor departs from what it would have proposed.
+    first draws nor departs from what it would have suggested.
     """
 
     def __init__(self, search: SearchConfig) -> None:
@@ -85,7 +85,7 @@ class TpeProposer:
             sampler=self._sampler,
         )
 
-    def propose(self, trial_id: str, number: int) -> Parameters:
+    def suggest(self, trial_id: str, number: int) -> Parameters:
         """Parameters that the sampler chooses from what it has been told."""
         self._sampler.begin(number)
         suggested: Mapping[str, Any] | None = self._optuna.suggest(trial_id)
@@ -93,36 +93,36 @@ class TpeProposer:
         self._live.add(trial_id)
         return {name: suggested[name] for name in self._space}
 
-    def observe(self, trial: Trial) -> None:
+    def evaluated(self, trial: Trial) -> None:
         """Tell the last evaluation; all trials are evaluated at the same training rows seen."""
         if trial.trial_id in self._live and trial.evaluations[-1].is_finite:
             step = len(trial.evaluations) - 1  # as `add_evaluated_point` counts them
             score = trial.evaluations[-1].score
             self._optuna.on_trial_result(trial.trial_id, {SCORE: score, "training_iteration": step})
 
-    def conclude(self, trial: Trial) -> None:
+    def ended(self, trial: Trial) -> None:
         """Tell the end: a score only from the full budget."""
         if trial.trial_id not in self._live:
             self.recall([trial])
             return
         self._live.discard(trial.trial_id)
-        score = trial.final_f1_macro
+        score = trial.final_score
         self._optuna.on_trial_complete(
             trial.trial_id,
             result=None if score is None else {SCORE: score},
-            error=trial.status in ("failed", "diverged"),
+            error=trial.has_failed,
         )
 
     def recall(self, trials: Sequence[Trial]) -> None:
         """Tell ended trials as evaluated points; those outside the space cannot be told."""
         for trial in trials:
-            if trial.status in ("failed", "diverged") or not trial.curve:
+            if trial.has_failed or not trial.curve:
                 continue
             if not all(
                 _contains(self._space, name, value) for name, value in trial.parameters.items()
             ):
                 continue
-            score = trial.final_f1_macro
+            score = trial.final_score
             self._optuna.add_evaluated_point(
                 trial.parameters,
                 trial.curve[-1][1] if score is None else score,
@@ -132,7 +132,7 @@ class TpeProposer:
 
 
 class _NumberedTpe(optuna.samplers.BaseSampler):
-    """A TPE sampler whose draws begin anew for each proposal, from the seed and its number."""
+    """A TPE sampler whose draws begin anew for each suggestion, from the seed and its number."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -162,9 +162,9 @@ class _NumberedTpe(optuna.samplers.BaseSampler):
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
-def make_proposer(search: SearchConfig, training: TrainingConfig) -> Proposer:
-    """The proposer of `search.algorithm`."""
-    return TpeProposer(search) if search.algorithm == "tpe" else FixedProposer(search, training)
+def make_searcher(search: SearchConfig, training: TrainingConfig) -> Searcher:
+    """The searcher of `search.algorithm`."""
+    return TpeSearcher(search) if search.algorithm == "tpe" else FixedSearcher(search, training)
 
 
 def num_requested(search: SearchConfig, training: TrainingConfig) -> int:

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from results.levels import mean_of_last_two, score_at
+from results.trial_states import StoppedBy
 from training.schedule import schedule_of
 from tuning.rungs import EvaluationPlan, is_judged_at
 from tuning.trials import Trial
 
 
 @dataclass(kw_only=True)
-class Standings:
+class RungScores:
     """What each trial is worth at each rung; of those that have ended it is computed once."""
 
     plan: EvaluationPlan
@@ -27,7 +28,7 @@ class Standings:
                 score = final[trial.trial_id]
             else:
                 score = self.score(trial, rung)
-                if trial.status != "running":
+                if not trial.is_running:
                     final[trial.trial_id] = score
             if score is not None:
                 scores.append(score)
@@ -36,12 +37,12 @@ class Standings:
     def score(self, trial: Trial, rung: int) -> float | None:
         """A trial's score at a rung; None if it is not judged there or did not get there."""
         schedule = schedule_of(trial.training, self.num_rows)
-        if trial.status in ("failed", "diverged"):
+        if trial.has_failed:
             return None
         if not is_judged_at(rung, trial.training, schedule):
             return None
         reached = score_at(trial.curve, rung, budget=self.plan.budget)
-        if reached is None and trial.stopped_by == "patience":
+        if reached is None and trial.stopped_by == StoppedBy.PATIENCE:
             # It would not have become better.
             return mean_of_last_two([score for _, score in trial.curve])
         return reached

@@ -4,21 +4,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from results.hparams import EXAMPLES, SCORE, experiment, session_end, session_start
 from results.tensorboard import CurveWriter
+from results.trial_states import SearchStatus, Source
 from tuning.config import Configuration
+from tuning.observers import Observer
 from tuning.space import Value, default_point
-from tuning.trials import Source, Trial
+from tuning.trials import Trial
 
-_CURVES = ("train_loss", "eval_loss", SCORE, "accuracy", "learning_rate", EXAMPLES)
+_CURVES = (
+    *("train_loss", "eval_loss", SCORE, "f1_macro", "accuracy"),
+    *("learning_rate", EXAMPLES),
+)
 
 
 @dataclass(kw_only=True)
-class Board:
+class TensorBoard(Observer):
     """Writes the event files of a search, a directory a trial; only trials that run hold one open.
 
     Each directory tells the whole space again, which costs less than a curve, so that whichever
@@ -29,26 +33,26 @@ class Board:
     configuration: Configuration
     _writers: dict[str, CurveWriter] = field(default_factory=dict)
 
-    def begun(self, trial: Trial) -> None:
-        """A trial begins or goes on."""
+    def started(self, trial: Trial) -> None:
+        """Open its event files."""
         self._writer(trial)
 
     def evaluated(self, trial: Trial) -> None:
-        """Take the last evaluation of a trial."""
+        """Add a point to each curve."""
         evaluation = trial.evaluations[-1]
         scalars = {name: getattr(evaluation, name) for name in _CURVES}
         self._writer(trial).write(scalars, evaluation.examples)
 
     def ended(self, trial: Trial) -> None:
-        """A trial has ended; one that failed or diverged has no score, whatever it had shown."""
-        writer, failed = self._writer(trial), trial.status in ("failed", "diverged")
+        """Write its end; one that failed or diverged has no score, whatever it had shown."""
+        writer, failed = self._writer(trial), trial.has_failed
         if failed and trial.evaluations:
             writer.write({SCORE: math.nan}, trial.evaluations[-1].examples)
         writer.describe(session_end(failed=failed))
         self._writers.pop(trial.trial_id).close()
 
-    def close(self) -> None:
-        """Close what is open; its trials have not ended."""
+    def closed(self, status: SearchStatus) -> None:
+        """Close what is open; its trials have not finished."""
         for trial_id in list(self._writers):
             self._writers.pop(trial_id).close()
 
@@ -63,7 +67,7 @@ class Board:
 
 def describe_trial(trial: Trial) -> Mapping[str, Value | str]:
     """The searched values, whence the trial comes and, for a confirmation, its replicate."""
-    return {**trial.parameters, "source": trial.source, "replicate": trial.replicate}
+    return {**trial.parameters, "source": trial.source.value, "replicate": trial.replicate}
 
 
 def describe_space(configuration: Configuration) -> Summary:
@@ -81,6 +85,5 @@ def describe_space(configuration: Configuration) -> Summary:
         if domain.choice is not None
     }
     last = search.confirm_max_replicates if search.confirm_replicates else 0
-    return experiment(
-        {**intervals, "replicate": (0, last)}, {**choices, "source": list(get_args(Source))}
-    )
+    sources = [source.value for source in Source]
+    return experiment({**intervals, "replicate": (0, last)}, {**choices, "source": sources})

@@ -7,17 +7,19 @@ trials at once, however many it tries.
 
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import get_args
 
 from ray.util.metrics import Gauge
 
-from tuning.trials import Status, Trial
+from results.trial_states import Status
+from tuning.observers import Observer
+from tuning.trials import Trial, TrialStore
+from tuning.workers import Worker
 
 RUN, SLOT, STATE = "run", "slot", "state"
 
 OF_TRIALS = {
     "trial_number": "Number of the trial that a slot runs: 3 is t0003; -1 when it runs none",
+    "score": "Score of the last evaluation of the trial in a slot",
     "f1_macro": "Macro-F1 of the last evaluation of the trial in a slot",
     "eval_loss": "Loss on the validation rows of the last evaluation of the trial in a slot",
     "train_loss": "Training loss since the evaluation before of the trial in a slot",
@@ -26,15 +28,17 @@ OF_TRIALS = {
 }
 
 
-class Telemetry:
+class RayMetrics(Observer):
     """Gauges of one search; Ray must be connected."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, store: TrialStore) -> None:
         """Make the gauges.
 
         Args:
             run: the run's name.
+            store: all trials.
         """
+        self._store = store
         self._run = {RUN: run}
         self._of_trials = {
             name: Gauge(f"severity_search_{name}", description=text, tag_keys=(RUN, SLOT))
@@ -45,15 +49,22 @@ class Telemetry:
             description="Trials by state, confirmations included",
             tag_keys=(RUN, STATE),
         )
-        self._best = Gauge(
-            "severity_search_best_f1_macro",
-            description="Highest macro-F1 of the search at the full budget so far",
-            tag_keys=(RUN,),
-        )
+        self._best = {
+            name: Gauge(
+                f"severity_search_best_{name}",
+                description=f"Highest {told} of the search at the full budget so far",
+                tag_keys=(RUN,),
+            )
+            for name, told in (("score", "score"), ("f1_macro", "macro-F1"))
+        }
         self._slots: dict[str, int] = {}
 
-    def placed(self, trial: Trial) -> None:
-        """Take a trial that begins, or goes on, in a process."""
+    def started(self, trial: Trial) -> None:
+        """Count it."""
+        self._count()
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        """Give it a slot."""
         if trial.trial_id not in self._slots:
             taken = set(self._slots.values())
             free = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -61,33 +72,35 @@ class Telemetry:
             self._set(trial, "trial_number", int(trial.trial_id[1:]))
 
     def evaluated(self, trial: Trial) -> None:
-        """Take the last evaluation of a running trial."""
+        """Show the last evaluation of a running trial."""
         last = trial.evaluations[-1]
         before = trial.evaluations[-2] if len(trial.evaluations) > 1 else None
         seconds = last.seconds - (before.seconds if before else 0.0)
         rows = last.examples - (before.examples if before else 0)
+        self._set(trial, "score", last.score)
         self._set(trial, "f1_macro", last.f1_macro)
         self._set(trial, "eval_loss", last.eval_loss)
         self._set(trial, "train_loss", last.train_loss)
         if seconds > 0:
             self._set(trial, "rows_per_second", rows / seconds)
+        if trial.device_memory:
+            self._set(trial, "device_memory_bytes", trial.device_memory)
 
-    def reserved(self, trial: Trial, num_bytes: int) -> None:
-        """Take the device memory of a running trial."""
-        self._set(trial, "device_memory_bytes", num_bytes)
+    def ended(self, trial: Trial) -> None:
+        """Give its slot back, and count it."""
+        slot = self._slots.pop(trial.trial_id, None)
+        if slot is not None:
+            self._of_trials["trial_number"].set(-1, self._tags(slot))
+        self._count()
 
-    def changed(self, trials: Iterable[Trial]) -> None:
-        """Take all trials that have begun, after one of them began or ended."""
-        trials = list(trials)
-        running = {trial.trial_id for trial in trials if trial.status == "running"}
-        for trial_id in self._slots.keys() - running:
-            self._of_trials["trial_number"].set(-1, self._tags(self._slots.pop(trial_id)))
-        counts = Counter(trial.status for trial in trials)
-        for state in get_args(Status):
-            self._trials.set(counts[state], {**self._run, STATE: state})
-        full = [t for t in trials if t.status == "completed" and t.source != "confirm"]
-        if full:
-            self._best.set(max(t.evaluations[-1].f1_macro for t in full), self._run)
+    def _count(self) -> None:
+        counts = Counter(trial.status for trial in self._store)
+        for state in Status:
+            self._trials.set(counts[state], {**self._run, STATE: state.value})
+        finals = [trial.final for trial in self._store.searched if trial.final is not None]
+        full = [final for final in finals if not final.collapsed]
+        for name, gauge in self._best.items() if full else ():
+            gauge.set(max(getattr(final, name) for final in full), self._run)
 
     def _set(self, trial: Trial, name: str, value: float) -> None:
         slot = self._slots.get(trial.trial_id)

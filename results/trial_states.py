@@ -1,0 +1,40 @@
+"""The states of a search and of its trials, as the files of a run write them."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How a trial stands or has ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    COLLAPSED = "collapsed"
+
+
+class StoppedBy(StrEnum):
+    """What ended a trial before its last epoch."""
+
+    NOBODY = ""
+    SCHEDULER = "scheduler"
+    PATIENCE = "patience"
+    END_OF_SEARCH = "end of search"
+
+
+class Source(StrEnum):
+    """Where the hyperparameters of a trial come from."""
+
+    DEFAULT = "default"
+    SEARCH = "search"
+    CONFIRM = "confirm"
+
+
+class SearchStatus(StrEnum):
+    """How a search stands or has ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    ABORTED = "aborted"

@@ -1,0 +1,56 @@
+"""Everything that watches a search, told in one way: files, log, TensorBoard, metrics, terminal.
+
+As the callbacks of Syne Tune's tuner: an observer takes what happens and decides nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+from results.trial_states import SearchStatus
+from tuning.policy import Phase
+from tuning.trials import Trial
+from tuning.workers import Worker
+
+
+class Observer:
+    """Takes what happens in a search; a subclass overrides what it is interested in.
+
+    An OSError that a method raises ends the search; nothing else may be raised.
+    """
+
+    def started(self, trial: Trial) -> None:
+        """Take a trial that starts, or continues after a resume; a worker is asked for."""
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        """Take the process that a trial runs in from now on."""
+
+    def evaluated(self, trial: Trial) -> None:
+        """Take the last evaluation of a trial."""
+
+    def ended(self, trial: Trial) -> None:
+        """Take a trial that has finished, for good."""
+
+    def phase_changed(self, phase: Phase) -> None:
+        """Take what the search is at from now on."""
+
+    def closed(self, status: SearchStatus) -> None:
+        """Take the end of the search in this process; nothing follows."""
+
+    def idle(self) -> None:
+        """Do what is due; called many times a second."""
+
+
+class Observers:
+    """Tells all observers, in their order; the first OSError is kept, and the others still told."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        """Take the observers; those that read what others write come after them."""
+        self._observers = tuple(observers)
+        self.error: OSError | None = None
+
+    def tell(self, event: Callable[[Observer], None]) -> None:
+        """Tell all of an event: `lambda observer: observer.ended(trial)`."""
+        for observer in self._observers:
+            try:
+                event(observer)
+            except OSError as error:  # raised through Ray it would lose its kind
+                self.error = self.error or error

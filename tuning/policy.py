@@ -1,0 +1,445 @@
+"""Which trial is next, which may continue, who is confirmed and when the search ends.
+
+A state machine that knows no clock, Ray, file or log: time comes in as an event. A live search, a
+resume, a rebuild, a replay of recorded curves and the simulations of the tests drive this object.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+
+from results.trial_states import Source, Status, StoppedBy
+from training.metrics import Evaluation
+from tuning.config import Configuration
+from tuning.confirmation import Confirmation, ConfirmationPlan
+from tuning.rung_scores import RungScores
+from tuning.rungs import EvaluationPlan, is_promoted
+from tuning.searchers import Searcher, make_searcher, num_requested
+from tuning.selection import ranking
+from tuning.space import default_point, with_parameters
+from tuning.time_budget import TimeBudget
+from tuning.trials import Ending, Trial, TrialStore
+
+NUM_ALIKE = 3
+"""First trials that must fail with the same error before the search ends for it."""
+
+HALT_S = 4.0
+"""Seconds in which running trials write a checkpoint once they were told to halt; those that have
+not by then continue from their last one. The rest of ten seconds is for Ray to end."""
+
+
+class Phase(StrEnum):
+    """What a search is at; rungs are judged in all but the last."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+    FINISHED = "finished"
+
+
+class NoTrial(Enum):
+    """Why there is no next trial."""
+
+    WAIT = auto()
+    """Not now: it depends on trials that run."""
+    DONE = auto()
+    """None will come."""
+
+
+class Decision(Enum):
+    """What a running trial is to do."""
+
+    CONTINUE = auto()
+    STOP = auto()
+
+
+@dataclass(kw_only=True)
+class Policy:
+    """Decides all of a search, from the first trial to the last confirmation."""
+
+    configuration: Configuration
+    plan: EvaluationPlan
+    """When trials are evaluated and judged."""
+    num_rows: int
+    """Training rows a pass."""
+    validation_share: float
+    """Validation rows over training rows."""
+    searcher: Searcher
+    store: TrialStore = field(default_factory=TrialStore)
+    """With the trials of an earlier start: finished ones stay, the others start again."""
+    last_evaluated: str | None = None
+    """The trial whose evaluation was written down last by an earlier start, which may have been
+    killed before it decided by it."""
+    phase: Phase = field(default=Phase.SEARCH, init=False)
+    confirmation: Confirmation | None = field(default=None, init=False)
+    aborted_by: str = field(default="", init=False)
+    """The error that the first trials failed with, all of them."""
+    confirmation_failed_by: str = field(default="", init=False)
+    """The same of the confirmation."""
+    requested: int = field(init=False)
+    """Trials of the search, trial 0 included."""
+    _now: float = field(default=0.0, init=False)
+    """Seconds since the search began."""
+    _interrupted_at: float | None = field(default=None, init=False)
+    _waiting: list[Trial] = field(init=False)
+    """Trials of the search that an earlier start left, or that were lost together."""
+    _live: dict[str, Trial] = field(default_factory=dict, init=False)
+    """Trials that run."""
+    _halted: set[str] = field(default_factory=set, init=False)
+    """Live trials that have written a checkpoint, to be finished by a resume."""
+    _gone: set[str] = field(default_factory=set, init=False)
+    """Those of them whose worker is free again."""
+    _concluded: list[Trial] = field(default_factory=list, init=False)
+    """Trials that have finished since somebody asked."""
+
+    def __post_init__(self) -> None:
+        """Take over what an earlier start left."""
+        search, searched = self.configuration.search, self.store.searched
+        self.requested = num_requested(search, self.configuration.training)
+        self._num_searched = len(searched)
+        self._rung_scores = RungScores(plan=self.plan, num_rows=self.num_rows)
+        self._time = TimeBudget(
+            seconds=search.time_budget_s, rows_before=sum(trial.examples for trial in searched)
+        )
+        self._plan = ConfirmationPlan(
+            configuration=self.configuration, store=self.store, num_requested=self.requested
+        )
+        self.searcher.recall([trial for trial in searched if not trial.is_running])
+        self._waiting = [trial for trial in searched if trial.is_running]
+        # Time ended it; a resume has let its trials run again.
+        self._was_cut = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in searched)
+        self._decide_again()
+        self._advance()
+
+    # What to do
+
+    def next(self) -> Trial | NoTrial:
+        """The next trial to start."""
+        if self.is_ending:
+            return NoTrial.DONE
+        trial = self._next_searched() if self.phase == Phase.SEARCH else self._next_confirmation()
+        if trial is None:
+            return NoTrial.DONE if self.phase == Phase.FINISHED else NoTrial.WAIT
+        if trial.trial_id not in self.store:
+            self.store.add(trial)
+        self._live[trial.trial_id] = trial
+        self._time.start(self._now)
+        return trial
+
+    @property
+    def num_live(self) -> int:
+        """Trials that run."""
+        return len(self._live)
+
+    @property
+    def num_to_come(self) -> int:
+        """Trials that may still start, at most."""
+        search = self.configuration.search
+        if self.is_ending or self.phase == Phase.FINISHED:
+            return 0
+        num = max(self.requested - self._num_searched, 0) + len(self._waiting)
+        if not search.confirm_replicates:
+            return num
+        further = search.confirm_max_replicates - search.confirm_replicates
+        if self.confirmation is None:
+            return num + (search.confirm_top + 1) * search.confirm_replicates + 2 * further
+        later = search.confirm_max_replicates - self.confirmation.num_replicates
+        return 2 * max(later, 0) + sum(
+            trial.trial_id not in self._live for trial in self.confirmation.waiting
+        )
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether some trial of the search has a score at the full budget."""
+        return bool(ranking(self.store.searched))
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no new trial shall start: interrupted, aborted, or the time is up."""
+        return bool(self.aborted_by) or self._interrupted_at is not None or self._is_late(None)
+
+    @property
+    def halting(self) -> frozenset[Phase]:
+        """Phases whose running trials shall write a checkpoint and end, wherever they are."""
+        if self._interrupted_at is not None:
+            return frozenset({Phase.SEARCH, Phase.CONFIRMATION})
+        return frozenset(
+            phase
+            for phase in (Phase.SEARCH, Phase.CONFIRMATION)
+            if self._is_late(phase, by=self._time.slack)
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is waited for any more, though trials may still run."""
+        if self.aborted_by:
+            return True
+        if self._interrupted_at is not None:
+            is_overdue = self._now >= self._interrupted_at + HALT_S
+            return is_overdue or self._live.keys() <= self._gone
+        return self.phase == Phase.FINISHED and self._is_late(None)
+
+    def take_concluded(self) -> list[Trial]:
+        """Trials that have finished since the last call, in that order."""
+        concluded, self._concluded = self._concluded, []
+        return concluded
+
+    # What has happened
+
+    def pass_time(self, now: float) -> None:
+        """Take the time, in seconds since the search began."""
+        self._now = now
+        if self._interrupted_at is None:
+            for phase in (Phase.SEARCH, Phase.CONFIRMATION):
+                if self._is_late(phase, by=self._time.slack + HALT_S):
+                    self._stop_late(phase)  # that do not even come to their next step
+        self._advance()
+
+    def interrupt(self, now: float) -> None:
+        """Take that the search shall end; safe to call from a signal handler."""
+        self._interrupted_at = now
+
+    def report(self, trial_id: str, evaluation: Evaluation) -> Decision:
+        """Take an evaluation of a trial; whether that one continues."""
+        trial = self.store[trial_id]
+        if not trial.is_running:
+            return Decision.STOP
+        if evaluation.examples <= trial.examples:
+            return Decision.CONTINUE  # a restarted trial shows again what is known
+        trial.add(evaluation)
+        if not trial.is_confirmation:
+            self.searcher.evaluated(trial)
+            self._measure_time()
+        self._judge(trial)
+        self._advance()
+        return Decision.CONTINUE if trial.is_running else Decision.STOP
+
+    def ended(self, trial_id: str, ending: Ending) -> None:
+        """Take the end of a trial; what comes after its end is of no interest."""
+        trial = self.store[trial_id]
+        if trial_id in self._halted:
+            self._gone.add(trial_id)
+            return
+        if trial_id not in self._live:
+            return
+        if not ending.is_resumed_later:
+            trial.end(ending)
+            self._conclude(trial)
+        elif self._interrupted_at is None and self._is_late(trial):
+            self._stop(trial, StoppedBy.END_OF_SEARCH)
+        else:
+            self._halted.add(trial_id)
+        self._abort_if_all_fail_alike()
+        self._advance()
+
+    def requeue_live(self) -> None:
+        """Let all running trials start once more, from their checkpoints: they were lost."""
+        lost = sorted(self._live.values(), key=lambda trial: trial.number)
+        self._waiting[:0] = [trial for trial in lost if not trial.is_confirmation]
+        for part in (self._live, self._halted, self._gone):
+            part.clear()
+
+    # Searching
+
+    def _next_searched(self) -> Trial | None:
+        if self._is_late(Phase.SEARCH):
+            return None
+        if self._waiting:
+            return self._waiting.pop(0)
+        if self._num_searched < self.requested:
+            return self._new_trial()
+        return self._next_of_default()
+
+    def _new_trial(self) -> Trial:
+        configuration, number = self.configuration, self._num_searched
+        trial_id = self.store.free_id(number)
+        if number == 0:
+            parameters = default_point(configuration.search.space, configuration.training)
+        else:
+            parameters = self.searcher.suggest(trial_id, number)
+        self._num_searched += 1
+        return Trial(
+            trial_id=trial_id,
+            source=Source.SEARCH if number else Source.DEFAULT,
+            parameters=parameters,
+            training=with_parameters(configuration.training, parameters),
+            split_seed=configuration.data.split_seed,
+        )
+
+    # Judging at rungs
+
+    def _judge(self, trial: Trial) -> None:
+        """Stop a trial whose last evaluation ends it."""
+        last = trial.evaluations[-1]
+        if not last.is_finite or last.examples >= self.plan.budget:
+            return  # it is about to end by itself
+        if self._is_late(trial):
+            self._stop(trial, StoppedBy.END_OF_SEARCH)
+        elif not trial.is_never_stopped and not self._is_promoted(trial):
+            self._stop(trial, StoppedBy.SCHEDULER)
+
+    def _is_promoted(self, trial: Trial) -> bool:
+        before = trial.evaluations[-2].examples if len(trial.evaluations) > 1 else 0
+        reached = self.plan.rungs_between(before, trial.examples)
+        return all(self._is_promoted_at(rung, trial) for rung in reached)
+
+    def _is_promoted_at(self, rung: int, trial: Trial) -> bool:
+        own = self._rung_scores.score(trial, rung)
+        if own is None:
+            return True
+        searched = (one for one in self.store if not one.is_confirmation)
+        return is_promoted(own, self._rung_scores.at(rung, searched), self.configuration.search)
+
+    def _decide_again(self) -> None:
+        for trial in list(self._waiting):
+            if trial.trial_id == self.last_evaluated and trial.evaluations:
+                self._judge(trial)
+                if not trial.is_running:
+                    self._waiting.remove(trial)
+
+    # Confirming
+
+    def _next_of_default(self) -> Trial | None:
+        """Trial 0's replicates, which are certain once there is somebody to hold it against."""
+        search = self.configuration.search
+        default = default_point(search.space, self.configuration.training)
+        if self._is_late(None) or not any(
+            trial.parameters != default for trial in ranking(self.store.searched)
+        ):
+            return None
+        for replicate in range(1, search.confirm_replicates + 1):
+            trial = self._plan.default_trial(replicate)
+            if trial.is_running and trial.trial_id not in self._live:
+                return trial
+        return None
+
+    def _next_confirmation(self) -> Trial | None:
+        if self.confirmation is None:
+            return None
+        waiting = self.confirmation.waiting
+        return next((trial for trial in waiting if trial.trial_id not in self._live), None)
+
+    # From state to state
+
+    def _advance(self) -> None:
+        """Go to the next state if this one is over."""
+        if self.phase == Phase.SEARCH and self._is_search_over():
+            self._stop_waiting(self._waiting)
+            self._waiting = []
+            self._start_confirmation()
+        if self.phase == Phase.CONFIRMATION and self.confirmation is not None:
+            if self._interrupted_at is None and self._is_late(self.phase) and not self._live:
+                self._stop_waiting(self.confirmation.waiting)
+            self.confirmation.advance()
+            if self.confirmation.is_complete:
+                self.phase = Phase.FINISHED
+
+    def _is_search_over(self) -> bool:
+        if self._interrupted_at is not None:
+            return False
+        if any(not trial.is_confirmation for trial in self._live.values()):
+            return False
+        is_whole = not self._waiting and self._num_searched >= self.requested
+        return is_whole or self._was_cut or self._is_late(Phase.SEARCH)
+
+    def _start_confirmation(self) -> None:
+        if not self.configuration.search.confirm_replicates or not ranking(self.store.searched):
+            self.phase = Phase.FINISHED
+            return
+        self.phase = Phase.CONFIRMATION
+        self.confirmation = Confirmation(
+            configuration=self.configuration,
+            store=self.store,
+            plan=self._plan,
+            validation_share=self.validation_share,
+        )
+        self._stop_waiting(self.confirmation.left_over())
+
+    def _abort_if_all_fail_alike(self) -> None:
+        """End the search, or its confirmation, if the first trials failed with one error."""
+        if not self.aborted_by:
+            self.aborted_by = _common_error(self.store.searched)
+        if self.confirmation is not None and not self.confirmation_failed_by:
+            self.confirmation_failed_by = _common_error(self.store.confirmations)
+            if self.confirmation_failed_by:
+                self._stop_waiting(list(self.confirmation.waiting))
+
+    # Time
+
+    def _is_late(self, what: Trial | Phase | None, *, by: float = 0.0) -> bool:
+        """Whether the time of a trial or a phase is up, by some seconds; None: that of all."""
+        if isinstance(what, Trial):
+            what = Phase.CONFIRMATION if what.is_confirmation else Phase.SEARCH
+        ends = self._time.search_ends if what == Phase.SEARCH else self._time.ends
+        return ends is not None and self._now >= ends + by
+
+    def _measure_time(self) -> None:
+        search = self.configuration.search
+        if search.time_budget_s is None:
+            return
+        trainings = (search.confirm_top + 1) * search.confirm_replicates
+        self._time.measure(
+            self._now,
+            rows_seen=sum(trial.examples for trial in self.store.searched),
+            rows_to_confirm=trainings * self.plan.budget,
+        )
+
+    # Ends of trials
+
+    def _stop_late(self, phase: Phase) -> None:
+        is_of_search = phase == Phase.SEARCH
+        for trial in list(self._live.values()):
+            if trial.is_confirmation != is_of_search:
+                self._stop(trial, StoppedBy.END_OF_SEARCH)
+
+    def _stop_waiting(self, trials: Iterable[Trial]) -> None:
+        for trial in list(trials):
+            self._stop(trial, StoppedBy.END_OF_SEARCH)
+
+    def _stop(self, trial: Trial, reason: StoppedBy) -> None:
+        trial.stop(reason)
+        self._conclude(trial)
+
+    def _conclude(self, trial: Trial) -> None:
+        self._live.pop(trial.trial_id, None)
+        if not trial.is_confirmation:
+            self.searcher.ended(trial)
+        self._concluded.append(trial)
+
+
+def make_policy(
+    configuration: Configuration,
+    plan: EvaluationPlan,
+    *,
+    num_rows: int,
+    num_validation_rows: int,
+    store: TrialStore | None = None,
+    last_evaluated: str | None = None,
+) -> Policy:
+    """The policy of a configuration.
+
+    Args:
+        configuration: of the search.
+        plan: when trials are evaluated and judged.
+        num_rows: training rows of the search's split.
+        num_validation_rows: validation rows of it.
+        store: with the trials of an earlier start.
+        last_evaluated: the trial whose evaluation that start wrote down last.
+    """
+    return Policy(
+        configuration=configuration,
+        plan=plan,
+        num_rows=num_rows,
+        validation_share=num_validation_rows / num_rows,
+        searcher=make_searcher(configuration.search, configuration.training),
+        store=store or TrialStore(),
+        last_evaluated=last_evaluated,
+    )
+
+
+def _common_error(trials: list[Trial]) -> str:
+    """The error of the first trials, if they have all failed with the same one."""
+    ended = [trial for trial in trials if not trial.is_running]
+    if len(ended) != NUM_ALIKE or {trial.status for trial in ended} != {Status.FAILED}:
+        return ""
+    errors = {trial.error for trial in ended}
+    return errors.pop() if len(errors) == 1 else ""

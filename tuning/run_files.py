@@ -1,0 +1,180 @@
+"""Writes what happens in a search to the files of its run, as it happens."""
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from results.files import write_text
+from results.report.page import write_report
+from results.report.periodic import PeriodicReport
+from results.run import Run
+from results.trial_states import SearchStatus, Source
+from training.options import to_yaml
+from training.saving import is_due
+from tuning.config import Configuration, objective_of
+from tuning.edge import at_edge
+from tuning.observers import Observer
+from tuning.policy import Policy
+from tuning.progress import Progress
+from tuning.record import (
+    choose,
+    count_examples,
+    count_trials,
+    describe_candidate,
+    describe_confirmation,
+    fixed_rows_losses,
+    winning_configuration,
+)
+from tuning.trials import Trial, evaluation_row
+from tuning.workers import Worker
+
+_SECONDS_BETWEEN_WRITES = 5.0
+"""After evaluations, which come many a second where models are small."""
+
+_SHARE_OF_TIME = 0.05
+"""Most of the time that goes into the files that are written whole: they grow with the trials."""
+
+
+class RunFiles(Observer):
+    """Keeps the files of a run at what is known; all numbers in them were measured."""
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        configuration: Configuration,
+        policy: Policy,
+        facts: dict[str, Any],
+        memory_limits: dict[str, int],
+        progress: Progress | None = None,
+        started_at: str | None = None,
+        seconds_before: float = 0.0,
+    ) -> None:
+        """Take what is known; nothing is written yet.
+
+        Args:
+            run: whose files they are.
+            configuration: of the search.
+            policy: its trials, their confirmation and what was asked for are written.
+            facts: of the record, known from the start: command, repeatable, data, environment.
+            memory_limits: by kind of device, where memory ran out: micro-batch size in rows.
+            progress: what is measured of this start; None where nothing runs.
+            started_at: of the search, ISO 8601; None: now.
+            seconds_before: spent by earlier starts of the same search.
+        """
+        self.run = run
+        self._configuration = configuration
+        self._policy = policy
+        self._facts = facts
+        self._memory_limits = memory_limits
+        self._progress = progress
+        self._started_at = started_at or now()
+        self._seconds_before = seconds_before
+        self._status = SearchStatus.RUNNING
+        self._began = time.monotonic()
+        self._report = PeriodicReport(run)
+        self._written = float("-inf")
+        self._write_s = 0.0  # that the last write took
+        self._has_changes = False  # since a trial started or finished
+
+    def started(self, trial: Trial) -> None:
+        """Write its row."""
+        self._changed(trial)
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        """Write where it runs."""
+        self.run.append_worker({"trial_id": trial.trial_id, "at": now(), **asdict(worker)})
+
+    def evaluated(self, trial: Trial) -> None:
+        """Write its last evaluation."""
+        self.run.append_evaluation(evaluation_row(trial.trial_id, trial.evaluations[-1]))
+        if time.monotonic() >= self._written + _SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    def ended(self, trial: Trial) -> None:
+        """Write its row."""
+        self._changed(trial)
+
+    def idle(self) -> None:
+        """Write what is written whole, if it has changed and that is cheap."""
+        since = time.monotonic() - self._written
+        if self._has_changes and is_due(
+            since_s=since, last_write_s=self._write_s, share=_SHARE_OF_TIME
+        ):
+            self.write()
+
+    def closed(self, status: SearchStatus) -> None:
+        """Write the winner of a completed search, the final record and the report."""
+        self._status = status
+        record = self.record()
+        if status == SearchStatus.COMPLETED:  # whoever reads "completed" finds the winner
+            best = winning_configuration(self._configuration, record["best"]["parameters"])
+            write_text(self.run.best, to_yaml(best))
+        self.write()
+        write_report(self.run, self.run.read_record())
+
+    def write(self) -> None:
+        """Bring `trials.csv` and `search.json` up to what is known."""
+        began = time.monotonic()
+        self.run.write_trials(self._searched, map(Trial.row, self._policy.store))
+        self.run.write_record(self.record())
+        self._written = time.monotonic()
+        self._write_s, self._has_changes = self._written - began, False
+
+    def record(self) -> dict[str, Any]:
+        """Content of `search.json`."""
+        policy, is_running = self._policy, self._status == SearchStatus.RUNNING
+        progress = self._progress.record() if is_running and self._progress else None
+        return {
+            "status": self._status.value,
+            "started_at": self._started_at,
+            "finished_at": None if is_running else now(),
+            "seconds": round(self._seconds_before + time.monotonic() - self._began, 3),
+            **self._facts,
+            "objective": objective_of(self._configuration).as_record(),
+            "rows_at_once": self._memory_limits,
+            "progress": progress,
+            "trials": count_trials(policy.store, policy.requested),
+            "examples_trained": count_examples(policy.store),
+            "best": self._best(),
+            "default": self._default(),
+            "confirmation": policy.confirmation and describe_confirmation(policy.confirmation),
+        }
+
+    def _best(self) -> dict[str, Any] | None:
+        store, configuration = self._policy.store, self._configuration
+        best = choose(store, self._policy.confirmation)
+        return best and {
+            **describe_candidate(store, best, self._confirmed()),
+            "fixed_rows_loss": fixed_rows_losses(store, best),
+            "at_edge": at_edge(
+                configuration.search.space,
+                configuration.training,
+                best,
+                num_rows=sum(self._facts["data"]["class_counts"]["train"].values()),
+            ),
+        }
+
+    def _default(self) -> dict[str, Any] | None:
+        store = self._policy.store
+        default = next((t.parameters for t in store if t.source == Source.DEFAULT), None)
+        return default and describe_candidate(store, default, self._confirmed())
+
+    def _confirmed(self) -> list[Any]:
+        return self._policy.confirmation.scores() if self._policy.confirmation else []
+
+    def _changed(self, trial: Trial) -> None:
+        self.run.append_trial(self._searched, trial.row())
+        self._has_changes = True
+        self.idle()
+        self._report.update()
+
+    @property
+    def _searched(self) -> tuple[str, ...]:
+        return tuple(self._configuration.search.space)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
