@@ -111,12 +111,12 @@ def open_again(run: Run, configuration: Configuration) -> Opening:
         InputError: fewer trials are asked for than have started, or the data do not do.
         RunError: a file cannot be read, the data or the rules are others, or the test was opened.
     """
+    check_test_is_closed(run)
+    check_same_rules(run)  # before anything is changed
     run.sweep()
     store = recall_trials(run, configuration)
-    run.keep_curves_of({trial.trial_id for trial in store})
     check_enough_trials(configuration, store)
-    check_test_is_closed(run)
-    check_same_rules(run)
+    run.keep_curves_of({trial.trial_id for trial in store})
     preparation = prepare_search(configuration, tokenizer_directory=run.tokenizer)
     check_same_data(run, preparation)
     return Opening(

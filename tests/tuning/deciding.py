@@ -1,0 +1,55 @@
+"""A policy and what trials report to it, as the tests of it need them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.tuning.builders import configuration, evaluation
+from training.metrics import Evaluation
+from tuning.policy import Decision, Policy, make_policy
+from tuning.rungs import plan_evaluations
+from tuning.trials import Ending, Trial, TrialStore
+
+NUM_ROWS = 1000  # rungs at 500 and 1,500; budget 3,000
+
+
+def policy_of(
+    known: Iterable[Trial] = (), last_evaluated: str | None = None, **search: Any
+) -> Policy:
+    config = configuration(search=search)
+    return make_policy(
+        config,
+        plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
+        num_rows=NUM_ROWS,
+        num_validation_rows=NUM_ROWS // 4,
+        store=TrialStore(known),
+        last_evaluated=last_evaluated,
+    )
+
+
+def start(policy: Policy) -> Trial:
+    started = policy.next()
+    assert isinstance(started, Trial), started
+    return started
+
+
+def report(policy: Policy, trial: Trial, shown: Evaluation) -> bool:
+    """Report an evaluation; return whether the trial continues."""
+    return policy.report(trial.trial_id, shown) is Decision.CONTINUE
+
+
+def reach(policy: Policy, trial: Trial, score: float, *, until: int) -> bool:
+    """Report the same score at every point up to one; return whether the trial continues."""
+    known, continues = trial.examples, True
+    for point in policy.plan.points:
+        if known < point <= until and continues:
+            continues = report(policy, trial, evaluation(point, score))
+    return continues
+
+
+def complete(policy: Policy, trial: Trial, score: float) -> None:
+    reach(policy, trial, score, until=policy.plan.budget)
+    policy.ended(trial.trial_id, Ending(status="completed", seconds=1.0))
+
+
+def fail(policy: Policy, error: str) -> None:
+    policy.ended(start(policy).trial_id, Ending(status="failed", error=error))

@@ -1,0 +1,179 @@
+"""How a policy ends: the time is up, a signal, a full disk, trials that fail alike."""
+
+from tests.tuning.builders import evaluation, trial
+from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
+from tuning.policy import HALT_S, NUM_ALIKE, NoTrial, Phase
+from tuning.trials import Ending, Trial
+
+
+def test_first_trials_that_fail_alike_end_the_search() -> None:
+    policy = policy_of()
+    for _ in range(NUM_ALIKE):
+        assert not policy.is_ending
+        fail(policy, "RuntimeError: the same")
+    assert policy.is_ending
+    assert policy.aborted_by == "RuntimeError: the same"
+    assert policy.next() is NoTrial.DONE
+
+
+def test_first_trials_that_fail_each_in_its_way_do_not_end_the_search() -> None:
+    policy = policy_of()
+    for number in range(NUM_ALIKE):
+        fail(policy, f"RuntimeError: {number}")
+    assert not policy.is_ending
+
+
+def test_alike_failures_after_a_success_do_not_end_the_search() -> None:
+    policy = policy_of()
+    complete(policy, start(policy), 0.5)
+    for _ in range(NUM_ALIKE):
+        fail(policy, "RuntimeError: the same")
+    assert not policy.is_ending
+
+
+def test_after_the_deadline_no_trial_starts_and_the_running_ones_are_closed() -> None:
+    policy = policy_of(time_budget_s=1000, confirm_replicates=0)
+    running, done = start(policy), start(policy)
+    complete(policy, done, 0.4)
+    reach(policy, running, 0.5, until=500)
+    policy.pass_time(949.0)
+    assert not policy.is_ending
+    policy.pass_time(950.0)  # 50 seconds are kept for the next evaluation
+    assert policy.is_ending
+    assert policy.next() is NoTrial.DONE
+    assert not policy.halting
+    assert not policy.is_over
+    assert not report(policy, running, evaluation(750, 0.9))
+    assert policy.is_over
+    assert (running.status, running.stopped_by) == ("stopped", "end of search")
+    assert done.status == "completed"
+
+
+def test_without_a_time_budget_time_ends_nothing() -> None:
+    policy = policy_of()
+    start(policy)
+    policy.pass_time(1e9)
+    assert not policy.is_ending
+    assert not policy.halting
+
+
+def test_an_interrupt_ends_the_search() -> None:
+    policy = policy_of()
+    start(policy)
+    policy.interrupt(10.0)
+    assert policy.is_ending
+    assert policy.halting == {Phase.SEARCH, Phase.CONFIRMATION}
+    assert not policy.is_over
+    assert policy.next() is NoTrial.DONE
+
+
+def test_trials_that_never_started_are_closed_with_the_search() -> None:
+    policy = policy_of(known=[trial(0)], time_budget_s=100, confirm_replicates=0)
+    policy.pass_time(95.0)
+    assert policy.store["t0000"].stopped_by == "end of search"
+    assert policy.store["t0000"].row()["examples"] == 0
+    assert policy.phase == Phase.FINISHED
+
+
+def test_trials_that_halt_stay_running_and_nothing_more_is_waited_for() -> None:
+    policy = policy_of()
+    first, second = start(policy), start(policy)
+    policy.interrupt(10.0)
+    for one in (first, second):
+        assert not policy.is_over
+        policy.ended(one.trial_id, Ending(status="halted"))
+        assert not policy.is_over  # Ray has not yet seen its end
+        policy.ended(one.trial_id, Ending(status="failed", error="it ended without saying how"))
+    assert policy.is_over
+    assert [first.status, second.status] == ["running", "running"]
+
+
+def test_a_trial_that_does_not_halt_is_not_waited_for_long() -> None:
+    policy = policy_of()
+    start(policy)
+    policy.interrupt(10.0)
+    policy.pass_time(10.0 + HALT_S - 0.1)
+    assert not policy.is_over
+    policy.pass_time(10.0 + HALT_S)
+    assert policy.is_over
+
+
+def test_an_evaluation_that_comes_while_trials_halt_is_kept() -> None:
+    policy = policy_of()
+    running = start(policy)
+    policy.interrupt(0.0)
+    assert report(policy, running, evaluation(250, 0.4))
+    assert running.evaluations[-1].examples == 250
+
+
+def test_trials_that_come_to_no_evaluation_after_the_deadline_halt_and_are_closed() -> None:
+    policy = policy_of(time_budget_s=100, confirm_replicates=0)
+    running = start(policy)
+    policy.pass_time(99.0)
+    assert not policy.halting
+    policy.pass_time(100.0)
+    assert Phase.SEARCH in policy.halting
+    policy.ended(running.trial_id, Ending(status="halted"))
+    assert policy.is_over
+    assert (running.status, running.stopped_by) == ("stopped", "end of search")
+
+
+def test_trials_that_do_not_even_halt_after_the_deadline_are_closed_soon() -> None:
+    policy = policy_of(time_budget_s=100, confirm_replicates=0)
+    running = start(policy)
+    policy.pass_time(100.0 + HALT_S)
+    assert running.stopped_by == "end of search"
+    assert policy.is_over
+    assert not report(policy, running, evaluation(250, 0.4))
+
+
+def test_the_end_of_the_search_s_time_ends_its_trials_and_starts_the_confirmation() -> None:
+    policy = policy_of(time_budget_s=1000, trials=4, confirm_top=1)
+    default, challenger, late = (start(policy) for _ in range(3))
+    for number, one in enumerate((default, challenger)):
+        policy.pass_time(100.0 * (number + 1))
+        complete(policy, one, 0.4 + number / 10)
+    # 6,000 rows took 200 s; six trainings of 3,000 rows take 600: half of the time at most.
+    reach(policy, late, 0.6, until=250)
+    policy.pass_time(480.0)
+    assert policy.phase == Phase.SEARCH
+    assert not report(policy, late, evaluation(500, 0.9))
+    assert late.stopped_by == "end of search"
+    assert policy.phase == Phase.CONFIRMATION
+    assert start(policy).source == "confirm"
+    assert not policy.is_ending
+    assert policy.halting <= {Phase.SEARCH}
+
+
+def rungs_of_three(last: float) -> list[Trial]:
+    """The default ended and a trial at the first rung; the driver was lost before its decision."""
+    other = {"learning_rate": 2e-3, "batch_size": 32}
+    return [
+        trial(0, (250, 0.5), (500, 0.5), (3000, 0.5), status="completed"),
+        trial(1, (250, last), (500, last), parameters=other),
+    ]
+
+
+def test_the_decision_that_a_lost_driver_had_not_taken_is_taken_at_the_resume() -> None:
+    behind = policy_of(known=rungs_of_three(0.1), trials=2, last_evaluated="t0001")
+    stopped = behind.store["t0001"]
+    assert (stopped.status, stopped.stopped_by) == ("stopped", "scheduler")
+    assert behind.take_concluded() == [stopped]
+    assert behind.next() is NoTrial.DONE
+    ahead = policy_of(known=rungs_of_three(0.9), trials=2, last_evaluated="t0001")
+    assert ahead.next() is ahead.store["t0001"]
+
+
+def test_a_trial_that_had_finished_is_not_decided_on_again() -> None:
+    known = rungs_of_three(0.1)
+    policy_of(known=known, trials=2, last_evaluated="t0000")
+    assert known[0].status == "completed"
+
+
+def test_trials_that_were_lost_together_start_again_before_new_ones() -> None:
+    policy = policy_of()
+    ended, *lost = (start(policy) for _ in range(3))
+    complete(policy, ended, 0.5)
+    policy.requeue_live()
+    assert [start(policy) for _ in range(2)] == lost
+    assert start(policy).trial_id == "t0003"
