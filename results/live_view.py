@@ -42,6 +42,10 @@ class LiveView:
         self._drawn: tuple[Overview, int] | None = None
         self._body: list[list[Segment]] = []
 
+    def show(self, overview: Overview | None) -> None:
+        """Draw this overview from now on; None: nothing."""
+        self.overview = overview
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The clock's line, and the lines below it as they were drawn last."""
         overview = self.overview

@@ -58,7 +58,7 @@ def _live(look: Look) -> Iterator[None]:
     view = LiveView()
 
     def current() -> LiveView:
-        view.overview = look()
+        view.show(look())
         return view
 
     live = Live(console=terminal(), get_renderable=current, refresh_per_second=_LOOKS_A_SECOND)

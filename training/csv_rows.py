@@ -96,8 +96,12 @@ class CsvRows(Iterator[CsvRow]):
         self._source, self._separator, self._multiline = source, separator, multiline
         self._lines = _Lines(source.stream)
         self._reader = csv.reader(self._lines, delimiter=separator, strict=True)
-        self.labels: LabelColumn | None = None
+        self._labels: LabelColumn | None = None
         self.header = self._read_header()
+
+    def watch(self, labels: LabelColumn) -> None:
+        """Let a known label in this column give away that a quoted cell has swallowed rows."""
+        self._labels = labels
 
     def __next__(self) -> CsvRow:
         """The next row, sound or with its error."""
@@ -175,7 +179,7 @@ class CsvRows(Iterator[CsvRow]):
             return ""
         rows = self._lines.row
         # The first line by itself has the opening quote before its text, the last the closing one.
-        suspects = rows[1:-1] if self.labels is None else rows[:-1]
+        suspects = rows[1:-1] if self._labels is None else rows[:-1]
         for line in suspects:
             if self._looks_like_a_row(line):
                 first, last = self._lines.number, self._lines.last_number
@@ -190,7 +194,7 @@ class CsvRows(Iterator[CsvRow]):
         cells = cells_of(line, self._separator)
         if len(self.header) < 2 or len(cells) != len(self.header):
             return False
-        return self.labels is None or self.labels.is_label(cells[self.labels.place])
+        return self._labels is None or self._labels.is_label(cells[self._labels.place])
 
 
 def _is_blank(cells: Sequence[str]) -> bool:

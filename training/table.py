@@ -199,7 +199,7 @@ class Table:
     def watch_labels(self, column: str, is_label: Callable[[str], bool]) -> None:
         """Let a known label give away that a quoted cell has swallowed rows."""
         if self._rows is not None:
-            self._rows.labels = LabelColumn(place=self.columns.index(column), is_label=is_label)
+            self._rows.watch(LabelColumn(place=self.columns.index(column), is_label=is_label))
 
     def encoding_problem(self, line: int, text: str) -> str:
         """What to do about a line that is not UTF-8."""

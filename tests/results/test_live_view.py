@@ -75,6 +75,6 @@ def test_the_body_is_drawn_anew_only_for_another_overview_or_width(monkeypatch):
     view, console = LiveView(overview()), Console(width=80, file=io.StringIO())
     for _ in range(3):
         console.print(view)
-    view.overview = overview(seconds=200.0)
+    view.show(overview(seconds=200.0))
     console.print(view)
     assert len(calls) == 2

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.training.broken_off import saved_model
+from tests.training.fake_graphs import FakeResident
 from tests.training.toys import toy_task, toy_training
-from training.batches import Padding
-from training.captured import CapturedSteps, Replay, width_of
+from training.captured import Replay, width_of
 from training.finetune import FineTuned, Task, finetune
 from training.resident import Resident
 from training.stepper import Stepper
@@ -23,7 +23,8 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no
 class FakeGraphs:
     """A fake of CUDA graphs where there is no GPU: it records by name and replays by calling.
 
-    What it can show: that a step reads nothing but what keeps its place. What it cannot: that
+    What it can show: which steps are recorded and replayed, and what follows a failure. What it
+    cannot: that a step reads a plain number (`tests.training.fake_graphs` burns them in), and that
     CUDA can capture the step.
     """
 
@@ -51,24 +52,6 @@ class FakeGraphs:
 def _refuse(*_: object) -> None:
     """Gradients are there, and are not used."""
     raise RuntimeError("fake: operation not permitted when stream is capturing")
-
-
-class FakeResident(Resident):
-    """A resident whose steps run from fake graphs."""
-
-    def __init__(self, graphs: FakeGraphs) -> None:
-        super().__init__()
-        self.graphs = graphs
-        self.captured: CapturedSteps | None = None
-
-    def _captured_steps(self, most_pieces: int, padding: Padding) -> CapturedSteps:
-        self.captured = CapturedSteps(
-            record=self.graphs,
-            device=torch.device("cpu"),
-            most_pieces=most_pieces,
-            padding=padding,
-        )
-        return self.captured
 
 
 @pytest.fixture(scope="module")
