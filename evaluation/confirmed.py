@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
+from evaluation.markdown import one_line
+from evaluation.scores import SCORE
 from evaluation.stages import Stage, check
 from evaluation.uncertainty import LEVEL
 
@@ -24,27 +26,28 @@ def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
     validation rows, or validation rows that are easier than the test's, by more.
 
     Args:
-        report: content of evaluation_report.json: `f1_macro`, `confidence_intervals`, `search`.
+        report: content of evaluation_report.json: `objective`, `score`, `confidence_intervals`,
+            `search`.
 
     Returns:
         {name: check}; empty without a confirmation: the search's own score is too high by
         selection, and nothing can be claimed.
     """
-    search, tested = report["search"], report["f1_macro"]
-    confirmed = search["confirmed_f1_macro"]
+    search, tested = report["search"], report[SCORE]
+    confirmed = search["confirmed_score"]
     if confirmed is None:
         return {}
-    low, high = report["confidence_intervals"]["f1_macro"]
+    low, high = report["confidence_intervals"][SCORE]
     of_test, of_mean = (high - low) / (2 * _HALF_WIDTH), search["confirmed_standard_error"]
     joint = math.hypot(of_test, of_test if of_mean is None else of_mean)
     return {
         BELOW_CONFIRMED: check(
             tested >= confirmed - _STANDARD_ERRORS * joint,
             f"test {tested:.4f}, confirmed {confirmed:.4f}, joint standard error {joint:.4f}",
-            f"macro-F1 of the test is at most {_STANDARD_ERRORS} joint standard errors below the"
-            " mean of the winner's replicates; joint: the root of the sum of the squares of the"
-            f" test's (from its {LEVEL:.0%} interval) and the mean's (of one replicate alone, the"
-            " test's again)",
+            f"{one_line(report['objective']['label'])} of the test is at most {_STANDARD_ERRORS}"
+            " joint standard errors below the mean of the winner's replicates; joint: the root of"
+            f" the sum of the squares of the test's (from its {LEVEL:.0%} interval) and the mean's"
+            " (of one replicate alone, the test's again)",
         )
     }
 
@@ -58,7 +61,7 @@ def describe_fall(report: Mapping[str, Any]) -> str:
     """
     if all(found["met"] for found in check_against_confirmation(report).values()):
         return ""
-    fall = report["search"]["confirmed_f1_macro"] - report["f1_macro"]
+    fall = report["search"]["confirmed_score"] - report[SCORE]
     retrain = report["retrain"]
     loss, highest = retrain["fixed_rows_loss"], max(retrain["fixed_rows_loss_in_search"])
     why = (

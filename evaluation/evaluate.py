@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -97,6 +98,7 @@ def evaluate_winner(
         answers=tested.answers,
         low_confidence=tested.low_confidence,
         names=configuration.data.labels,
+        decided_by=winner.objective,
         gates_kind=gates,
         test_openings=lock.as_report(),
         seed=configuration.training.seed,
@@ -198,21 +200,31 @@ def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
 
 def _search_scores(winner: Winner) -> dict[str, Any]:
     """What the search said of the winner, to hold beside the test."""
-    best, confirmation = winner.record["best"], winner.record["confirmation"] or {}
-    scores = [
-        [score for score in candidate["f1_macro"] if score is not None]
-        for candidate in confirmation.get("candidates", [])
-        if candidate["parameters"] == best["parameters"]
-    ]
-    confirmed = scores[0] if scores else []
+    best = winner.record["best"]
+    confirmed = _of_replicates(winner, "score")
     deviation = stdev(confirmed) if len(confirmed) > 1 else None
     return {
         "trial_id": best["trial_id"],
+        "search_score": best["search_score"],
         "search_f1_macro": best["search_f1_macro"],
-        "confirmed_f1_macro": sum(confirmed) / len(confirmed) if confirmed else None,
+        "confirmed_score": _mean(confirmed),
+        "confirmed_f1_macro": _mean(_of_replicates(winner, "f1_macro")),
         "confirmed_deviation": deviation,
         "confirmed_standard_error": None
         if deviation is None
         else deviation / math.sqrt(len(confirmed)),
         "note": "both were selected on; only the test score is unbiased",
     }
+
+
+def _of_replicates(winner: Winner, key: str) -> list[float]:
+    """What the winner's replicates had, one each that ended; none without a confirmation."""
+    confirmation = winner.record["confirmation"] or {}
+    for candidate in confirmation.get("candidates", []):
+        if candidate["parameters"] == winner.record["best"]["parameters"]:
+            return [value for value in candidate[key] if value is not None]
+    return []
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -17,6 +17,7 @@ import torch
 
 from evaluation.evaluate import evaluate_winner, remove_checkpoints
 from evaluation.gates import advice, all_unmet
+from evaluation.markdown import sentence_start
 from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
 from evaluation.winner import load_winner
@@ -132,10 +133,11 @@ def _parser() -> OptionParser:
 
 
 def _scores_side_by_side(report: Mapping[str, Any]) -> str:
-    score, confirmed = (report["search"][f"{kind}_f1_macro"] for kind in ("search", "confirmed"))
+    score, confirmed = (report["search"][f"{kind}_score"] for kind in ("search", "confirmed"))
     searched = "none" if score is None else f"{score:.4f} (selected on)"
     middle = "not confirmed" if confirmed is None else f"confirmed {confirmed:.4f} (selected on)"
-    return f"Macro-F1 of the winner: search {searched}, {middle}, test {report['f1_macro']:.4f}"
+    label = sentence_start(report["objective"]["label"])
+    return f"{label} of the winner: search {searched}, {middle}, test {report['score']:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The rows that the confidence filter took from the test part, reported apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.labelled_answers import Answers
@@ -55,3 +55,18 @@ def report_low_confidence(
         "baseline": {key: baseline[key] for key in LOW_CONFIDENCE},
         "note": NOTE,
     }
+
+
+def describe_low_confidence(low: Mapping[str, Any] | None) -> str:
+    """A sentence for the model card; empty where there is no such row.
+
+    Args:
+        low: as `report_low_confidence` has it.
+    """
+    if not low:
+        return ""
+    return (
+        f"On {low['rows']:,} such rows, apart from the test: accuracy {low['accuracy']:.4f},"
+        f" macro-F1 {low[F1_MACRO_PRESENT]:.4f} over the {len(low['classes_present'])} classes that"
+        " have rows among them, so it cannot be held against the test's.\n"
+    )

@@ -23,6 +23,12 @@ def one_line(text: str) -> str:
     return line.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is "?"
 
 
+def sentence_start(text: str) -> str:
+    """The text as one line whose first letter is a capital."""
+    line = one_line(text)
+    return line[:1].upper() + line[1:]
+
+
 def plain(text: str) -> str:
     """Text as one line in which nothing is markup, at the start of a paragraph neither."""
     line = _MARKS.sub(r"\\\1", escape(one_line(text), quote=False))

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.card_metadata import card_metadata, data_name, has_study_labels
+from evaluation.low_confidence import describe_low_confidence
 from evaluation.markdown import cell, command, plain, table
+from evaluation.scores import SCORE
 from evaluation.winner import Winner
-from results.metric_names import CALIBRATION, F1_MACRO_PRESENT, OVERALL
+from results.metric_names import CALIBRATION, OVERALL
 from results.score_wording import TOO_FEW_ROWS, between_trainings, three_scores
 from results.versions import made_by
 from training.config import SAMPLE, TINY
@@ -108,7 +110,8 @@ def _encoder(name: str) -> str:
 def _scores(report: Mapping[str, Any]) -> str:
     against = report["baseline"]
     rows = [
-        [name, report[key], _interval(report, key), against[key]] for key, name in OVERALL.items()
+        [name, report[key], _interval(report, key), against[key]]
+        for key, name in _overall(report["objective"]).items()
     ]
     method = report["method"]
     return (
@@ -116,6 +119,16 @@ def _scores(report: Mapping[str, Any]) -> str:
         f"The baseline is {plain(against['name'])}, fitted on the same rows. An interval covers"
         f" {plain(method['intervals_cover'])}. {between_trainings(report)}\n"
     )
+
+
+def _overall(decided_by: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of the metrics of all classes, and their labels: what decided first, and once."""
+    others = {
+        key: label
+        for key, label in OVERALL.items()
+        if key != decided_by["name"] and label != decided_by["label"]
+    }
+    return {SCORE: decided_by["label"], **others}
 
 
 def _per_class(report: Mapping[str, Any]) -> str:
@@ -134,10 +147,10 @@ def _per_class(report: Mapping[str, Any]) -> str:
 
 def _three_scores(report: Mapping[str, Any]) -> str:
     search = report["search"]
-    told = three_scores(search["search_f1_macro"], search["confirmed_f1_macro"], report["f1_macro"])
+    told = three_scores(search["search_score"], search["confirmed_score"], report[SCORE])
     rows = [[name, "none" if score is None else score, on] for name, score, on in told]
     return (
-        f"{table(['score', 'macro-F1', 'on'], rows)}\n"
+        f"{table(['score', report['objective']['label'], 'on'], rows)}\n"
         "What the first two are above the third is optimism of choosing by them, beside chance.\n"
     )
 
@@ -167,23 +180,12 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
         f" ({dropped or 'for no reason'}). Near-duplicates never stand in two splits.\n\n"
         f"{table(['class', *data['class_counts']], counts)}\n"
         f"Labels are the column {plain(config.label_column)}.{confidence}\n"
-        f"{_low_confidence(report)}"
+        f"{describe_low_confidence(report.get('low_confidence'))}"
         f"`{TRAINED_ON}` holds a hash of each text that this model was trained on, its starting"
         " model's among them, by which a search that starts from this model finds rows that it has"
         " seen. It is not for publishing: who has it can test whether a text was in.\n"
         "A score is agreement with whoever labelled the rows. The study's labels come from a"
         " machine: scores against such labels are agreement with the labeller, not truth.\n"
-    )
-
-
-def _low_confidence(report: Mapping[str, Any]) -> str:
-    low = report.get("low_confidence")
-    if not low:
-        return ""
-    return (
-        f"On {low['rows']:,} such rows, apart from the test: accuracy {low['accuracy']:.4f},"
-        f" macro-F1 {low[F1_MACRO_PRESENT]:.4f} over the {len(low['classes_present'])} classes that"
-        " have rows among them, so it cannot be held against the test's.\n"
     )
 
 

@@ -186,6 +186,7 @@ def _task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:
         model=configuration.model,
         tokenizer=facts_of(tokenizer),
         labels=configuration.data.labels,
+        metric=winner.objective.name,
     )
 
 

@@ -1,6 +1,6 @@
 """Scores of one set of predictions: plain arrays in, numbers that JSON can hold out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,18 +8,59 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from training.confusion import (
+    Scores,
+    Tallies,
+    accuracies,
     balanced_accuracies,
+    f1_of_classes,
     kappas,
     matthews_correlations,
     tallies_of_matrix,
 )
+from training.objective import Objective
+
+Metrics = Mapping[str, Callable[[Tallies], Scores]]
+"""Key in a report: the scores of tallies int64 [..., 3 * num_labels + 2], float64 [...]."""
+
+SCORE = "score"
+"""Key of what the search decided by; the keys below are the same whatever it was."""
+
+_OF_ALL_CLASSES: Metrics = {
+    "accuracy": accuracies,
+    "f1_macro": lambda tallies: np.asarray(f1_of_classes(tallies).mean(axis=-1)),
+    "balanced_accuracy": balanced_accuracies,
+    "matthews_correlation": matthews_correlations,
+    "kappa_linear": lambda tallies: kappas(tallies, "linear"),
+    "kappa_quadratic": lambda tallies: kappas(tallies, "quadratic"),
+}
+
+COMPARED = ("accuracy", "f1_macro")
+"""Of these, and the score, the difference from the baseline is tested."""
 
 NUM_BINS = 15
 """Equal-mass bins of the expected calibration error."""
 
 
+def metrics_of_all(decided_by: Objective | None) -> Metrics:
+    """The metrics of all classes that a report lists, the score first if something decided."""
+    return _OF_ALL_CLASSES if decided_by is None else _with_score(decided_by, _OF_ALL_CLASSES)
+
+
+def compared_metrics(decided_by: Objective | None) -> Metrics:
+    """The metrics by which a report compares two systems, the score first likewise."""
+    compared = {key: _OF_ALL_CLASSES[key] for key in COMPARED}
+    return compared if decided_by is None else _with_score(decided_by, compared)
+
+
+def _with_score(decided_by: Objective, metrics: Metrics) -> Metrics:
+    return {SCORE: decided_by.of_tallies, **metrics}
+
+
 def score(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], names: Sequence[str]
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    names: Sequence[str],
+    decided_by: Objective | None = None,
 ) -> dict[str, Any]:
     """Scores of predictions against labels; a class that is in neither keeps its place.
 
@@ -30,10 +71,11 @@ def score(
         labels: int64 [n], true codes, n at least 1.
         predictions: int64 [n], predicted codes.
         names: [num_labels], names in the order of the codes.
+        decided_by: what `score` is; None: it is left out.
 
     Returns:
-        `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`, `kappa_linear`,
-        `kappa_quadratic`, `per_class` {name: {precision, recall, f1, support}} and
+        `score`, `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`,
+        `kappa_linear`, `kappa_quadratic`, `per_class` {name: {precision, recall, f1, support}} and
         `confusion_matrix` (num_labels x num_labels rows of counts; rows true, columns predicted).
     """
     codes = np.arange(len(names))
@@ -44,13 +86,8 @@ def score(
         labels, predictions, labels=codes, average=None, zero_division=0.0
     )
     return {
-        "accuracy": float(matrix.trace() / matrix.sum()),
-        "f1_macro": float(f1.mean()),
         # scikit-learn's own warn where one class alone is there.
-        "balanced_accuracy": float(balanced_accuracies(tallies)),
-        "matthews_correlation": float(matthews_correlations(tallies)),
-        "kappa_linear": float(kappas(tallies, "linear")),
-        "kappa_quadratic": float(kappas(tallies, "quadratic")),
+        **{key: float(metric(tallies)) for key, metric in metrics_of_all(decided_by).items()},
         "per_class": {
             name: {
                 "precision": float(precision[code]),

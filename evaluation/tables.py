@@ -15,8 +15,10 @@ from evaluation import baseline, uncertainty
 from evaluation.gates import GateKind, check_gates
 from evaluation.labelled_answers import Answers
 from evaluation.low_confidence import report_low_confidence
-from evaluation.scores import NUM_BINS, calibration, score
+from evaluation.markdown import one_line
+from evaluation.scores import NUM_BINS, SCORE, calibration, score
 from results.files import write_text
+from training.objective import Objective
 
 # Where a reader may begin a cell or a row, whatever separator it takes.
 _SEPARATORS = r";|,\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
@@ -132,6 +134,7 @@ def build_report(
     answers: Answers,
     low_confidence: Answers | None,
     names: Sequence[str],
+    decided_by: Objective,
     gates_kind: GateKind,
     test_openings: list[dict[str, Any]],
     seed: int,
@@ -143,26 +146,36 @@ def build_report(
         low_confidence: on the rows that the confidence filter took from the test part;
             None: there is no such row.
         names: [num_labels], names in the order of the codes.
+        decided_by: of the search.
         gates_kind: which quality gates are checked.
         test_openings: [{at, reason}], every time that the test rows were opened.
         seed: seed of the bootstrap and of the randomisation.
 
     Returns:
-        `summary` (a sentence), the keys of `scores.score`, `confidence_intervals`, `baseline`
-        {name, the keys of `scores.score`, confidence_intervals, difference {accuracy, f1_macro:
-        model minus baseline}, p_value {accuracy, f1_macro}}, `calibration`, `low_confidence`
-        (as `report_low_confidence`), `gates`, `test_openings`, `method` (its `few_rows`
-        {class: rows} names the classes whose interval covers too little). All of it can be
-        written as JSON.
+        `summary` (a sentence), `objective` (as in search.json), the keys of `scores.score`,
+        `confidence_intervals`, `baseline` {name, the keys of `scores.score`,
+        confidence_intervals, difference {key of `scores.compared_metrics`: model minus baseline},
+        p_value {likewise}}, `calibration`, `low_confidence` (as `report_low_confidence`),
+        `gates`, `test_openings`, `method` (its `few_rows` {class: rows} names the classes whose
+        interval covers too little). All of it can be written as JSON.
     """
     labels, groups = answers.data.labels, answers.data.groups
-    report = _scores(answers, answers.predictions, names, seed)
+    report = {
+        "objective": decided_by.as_record(),
+        **_scores(answers, answers.predictions, names, decided_by, seed),
+    }
     tests = uncertainty.paired_randomisation(
-        labels, answers.predictions, answers.baseline_predictions, groups, len(names), seed=seed
+        labels,
+        answers.predictions,
+        answers.baseline_predictions,
+        groups,
+        len(names),
+        decided_by=decided_by,
+        seed=seed,
     )
     report["baseline"] = {
         "name": baseline.NAME,
-        **_scores(answers, answers.baseline_predictions, names, seed),
+        **_scores(answers, answers.baseline_predictions, names, decided_by, seed),
         "difference": {metric: test["difference"] for metric, test in tests.items()},
         "p_value": {metric: test["p_value"] for metric, test in tests.items()},
     }
@@ -181,28 +194,32 @@ def build_report(
 
 
 def _scores(
-    answers: Answers, predictions: NDArray[np.int64], names: Sequence[str], seed: int
+    answers: Answers,
+    predictions: NDArray[np.int64],
+    names: Sequence[str],
+    decided_by: Objective,
+    seed: int,
 ) -> dict[str, Any]:
     labels, groups = answers.data.labels, answers.data.groups
     return {
-        **score(labels, predictions, names),
+        **score(labels, predictions, names, decided_by),
         "confidence_intervals": uncertainty.bootstrap_intervals(
-            labels, predictions, groups, names, seed=seed
+            labels, predictions, groups, names, decided_by=decided_by, seed=seed
         ),
     }
 
 
 def summary_sentence(report: Mapping[str, Any]) -> str:
-    """What was found, in words: macro-F1, its interval, and whether the baseline is beaten."""
-    low, high = report["confidence_intervals"]["f1_macro"]
-    against = report["baseline"]
-    difference, p_value = against["difference"]["f1_macro"], against["p_value"]["f1_macro"]
+    """What was found, in words: the score, its interval, and whether the baseline is beaten."""
+    low, high = report["confidence_intervals"][SCORE]
+    against, label = report["baseline"], one_line(report["objective"]["label"])
+    difference, p_value = against["difference"][SCORE], against["p_value"][SCORE]
     verdict = "beats" if difference > 0 else "loses to" if difference < 0 else "scores the same as"
     if difference and p_value >= uncertainty.SIGNIFICANCE:
         verdict = f"is {'above' if difference > 0 else 'below'}, but cannot be told apart from,"
     return (
-        f"Test macro-F1 {report['f1_macro']:.3f} (95 % interval {low:.3f} to {high:.3f}): the model"
-        f" {verdict} the baseline, {against['name']}, which has {against['f1_macro']:.3f}"
+        f"Test {label} {report[SCORE]:.3f} (95 % interval {low:.3f} to {high:.3f}): the model"
+        f" {verdict} the baseline, {against['name']}, which has {against[SCORE]:.3f}"
         f" (difference {difference:+.3f}, p = {p_value:.4f})."
     )
 

@@ -12,16 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.confusion import (
-    Tallies,
-    accuracies,
-    balanced_accuracies,
-    f1_of_classes,
-    kappas,
-    matthews_correlations,
-    rows_of_classes,
-    tallies_of_groups,
-)
+from evaluation.scores import Metrics, compared_metrics, metrics_of_all
+from training.confusion import Tallies, f1_of_classes, rows_of_classes, tallies_of_groups
+from training.objective import Objective
 
 NUM_RESAMPLES = 10_000
 """Resamples of the bootstrap."""
@@ -51,6 +44,7 @@ def bootstrap_intervals(
     groups: NDArray[np.int64],
     names: Sequence[str],
     *,
+    decided_by: Objective | None = None,
     num_resamples: int = NUM_RESAMPLES,
     seed: int,
     level: float = LEVEL,
@@ -65,17 +59,18 @@ def bootstrap_intervals(
         predictions: int64 [n], predicted codes.
         groups: int64 [n], near-duplicate group of each row.
         names: [num_labels], names in the order of the codes.
+        decided_by: what `score` is; None: it is left out.
         num_resamples: bootstrap samples.
         seed: seed of the draws.
         level: share of the bootstrap distribution between the two ends.
 
     Returns:
-        {`accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`, `kappa_linear`,
-        `kappa_quadratic`, `f1 of NAME` for each class: [low, high]}.
+        {each key of `metrics_of_all`, and `f1 of NAME` for each class: [low, high]}.
     """
     tallies = tallies_of_groups(labels, predictions, groups, len(names))
+    metrics = metrics_of_all(decided_by)
     chunks = [
-        _sampled_scores(drawn, names)
+        _sampled_scores(drawn, metrics, names)
         for drawn in _resampled(tallies, num_resamples, np.random.default_rng(seed))
     ]
     ends = [(1 - level) / 2, (1 + level) / 2]
@@ -92,6 +87,7 @@ def paired_randomisation(
     groups: NDArray[np.int64],
     num_labels: int,
     *,
+    decided_by: Objective | None = None,
     num_draws: int = NUM_DRAWS,
     seed: int,
 ) -> dict[str, dict[str, float]]:
@@ -107,21 +103,23 @@ def paired_randomisation(
         b: int64 [n], predictions of the other.
         groups: int64 [n], near-duplicate group of each row.
         num_labels: number of classes.
+        decided_by: what `score` is; None: it is left out.
         num_draws: draws.
         seed: seed of the draws.
 
     Returns:
-        {`accuracy`, `f1_macro`: {`difference` (a minus b, -1 to 1), `p_value`}}.
+        {each key of `compared_metrics`: {`difference` (a minus b), `p_value`}}.
     """
     of_a = tallies_of_groups(labels, a, groups, num_labels)
     of_b = tallies_of_groups(labels, b, groups, num_labels)
     # Swapping a group whose tallies are equal changes neither system's scores.
     changes = (of_b - of_a)[(of_a != of_b).any(axis=1)]
     totals = of_a.sum(axis=0), of_b.sum(axis=0)
-    observed = _differences(*totals)
+    metrics = compared_metrics(decided_by)
+    observed = _differences(*totals, metrics)
     num_extreme = dict.fromkeys(observed, 0)
     for swapped in _swapped(changes, num_draws, np.random.default_rng(seed)):
-        drawn = _differences(totals[0] + swapped, totals[1] - swapped)
+        drawn = _differences(totals[0] + swapped, totals[1] - swapped, metrics)
         for metric, values in drawn.items():
             far = np.abs(values) >= abs(observed[metric]) - _ROUNDING
             num_extreme[metric] += int(far.sum())
@@ -153,16 +151,13 @@ def few_rows(
     }
 
 
-def _sampled_scores(drawn: Tallies, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+def _sampled_scores(
+    drawn: Tallies, metrics: Metrics, names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
     """{metric: float64 [draws]} of the tallies of resamples, int64 [draws, 3 k + 2]."""
     f1 = f1_of_classes(drawn)
     return {
-        "accuracy": accuracies(drawn),
-        "f1_macro": f1.mean(axis=-1),
-        "balanced_accuracy": balanced_accuracies(drawn),
-        "matthews_correlation": matthews_correlations(drawn),
-        "kappa_linear": kappas(drawn, "linear"),
-        "kappa_quadratic": kappas(drawn, "quadratic"),
+        **{key: metric(drawn) for key, metric in metrics.items()},
         **{f"f1 of {name}": f1[:, code] for code, name in enumerate(names)},
     }
 
@@ -206,9 +201,6 @@ def _chunks(num_draws: int, width: int) -> Iterator[int]:
         yield min(size, num_draws - start)
 
 
-def _differences(a: Tallies, b: Tallies) -> dict[str, NDArray[np.float64]]:
+def _differences(a: Tallies, b: Tallies, metrics: Metrics) -> dict[str, NDArray[np.float64]]:
     """First minus second system: {metric: float64 [...]} of two int64 [..., 3 k + 2]."""
-    return {
-        "accuracy": accuracies(a) - accuracies(b),
-        "f1_macro": f1_of_classes(a).mean(axis=-1) - f1_of_classes(b).mean(axis=-1),
-    }
+    return {key: metric(a) - metric(b) for key, metric in metrics.items()}

@@ -12,6 +12,8 @@ from results.versions import check_data_rules
 from training.config import ModelConfig, WinningConfiguration
 from training.data import PreparedData, prepare
 from training.data_summary import RULES
+from training.errors import InputError
+from training.objective import Objective, objective
 from training.options import merge, read_yaml, validate
 from training.trained_on import TRAINED_ON, Hashes, check_not_seen, hashes_of, known_to
 
@@ -24,6 +26,8 @@ class Winner:
     record: dict[str, Any]
     configuration: WinningConfiguration
     data: PreparedData
+    objective: Objective
+    """What the search decided by."""
     known_before: Hashes | None
     """Of the texts that the starting model was trained on; None: it does not say."""
 
@@ -58,7 +62,8 @@ def load_winner(run: Run) -> Winner:
 
     Raises:
         RunError: the search is not completed, `best.yaml`, the input file or its split is not
-            what the search left, or a version of other rules for duplicate rows made it.
+            what the search left, a version of other rules for duplicate rows made it, or the
+            objective cannot be used.
         InputError: `best.yaml` or the data cannot be used, or the starting model was trained on
             rows that are held out.
     """
@@ -78,6 +83,7 @@ def load_winner(run: Run) -> Winner:
     where = f"configuration {run.best}"
     configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
     _check_is_the_winner(run, record, configuration)
+    decided_by = _objective(run, record, configuration)
     known = _known_before(run, record, configuration.model)
     data = prepare(configuration.data, seen=known)
     _check_unchanged(run, record, data)
@@ -89,8 +95,25 @@ def load_winner(run: Run) -> Winner:
         redrawn=record.get("confirmation") is not None,
     )
     return Winner(
-        run=run, record=record, configuration=configuration, data=data, known_before=known
+        run=run,
+        record=record,
+        configuration=configuration,
+        data=data,
+        objective=decided_by,
+        known_before=known,
     )
+
+
+def _objective(run: Run, record: dict[str, Any], configuration: WinningConfiguration) -> Objective:
+    """What the record says that the search decided by, which `best.yaml` does not hold."""
+    data = configuration.data
+    try:
+        return objective(record["objective"]["name"], data.labels, ordered=data.is_ordered)
+    except InputError as error:
+        raise RunError(
+            f"run {run.directory}: the objective in search.json cannot be used ({error}); restore"
+            " the file"
+        ) from error
 
 
 def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashes | None:

@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
+from evaluation.markdown import one_line
+from evaluation.scores import COMPARED, SCORE
 from evaluation.stages import Check, Stage, check
 from results.files import read_csv
+from results.metric_names import OVERALL
+from training.objective import Objective, objective
 
 AGREEMENT = 1e-9
 """How far a score computed again may be from the one reported."""
@@ -99,11 +103,8 @@ def _scores(
     report: Mapping[str, Any],
     names: Sequence[str],
 ) -> Check:
-    rule = (
-        "accuracy, macro-F1, figures of each class and confusion matrix of the model and the"
-        f" baseline, computed from predictions.csv with scikit-learn, differ by {AGREEMENT:g} at"
-        " most"
-    )
+    decided_by = objective(report["objective"]["name"], names)
+    rule = _rule(decided_by)
     if problem:
         return check(False, problem, rule)
     code = {name: number for number, name in enumerate(names)}
@@ -111,22 +112,36 @@ def _scores(
         np.array([code[row[column]] for row in rows], dtype=np.int64) for column in _COLUMNS[1:]
     )
     furthest = max(
-        np.abs(_figures(labels, predictions, len(names)) - _reported(scores, names)).max()
+        np.abs(_figures(labels, predictions, decided_by) - _reported(scores, names)).max()
         for predictions, scores in zip(predicted, (report, report["baseline"]), strict=True)
     )
     return check(furthest <= AGREEMENT, float(furthest), rule)
 
 
+def _rule(decided_by: Objective) -> str:
+    labels = [OVERALL[key] for key in COMPARED]
+    own = decided_by.label
+    return (
+        f"{', '.join(labels)}, figures of each class and confusion matrix of the model and the"
+        f" baseline, computed from predictions.csv with scikit-learn, differ by {AGREEMENT:g} at"
+        " most" + ("" if own in labels else f", and so does {one_line(own)}, computed once more")
+    )
+
+
 def _figures(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], num_labels: int
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], decided_by: Objective
 ) -> NDArray[np.float64]:
-    """Accuracy, macro-F1, then precision, recall, F1 and support by class, then the matrix."""
-    codes = np.arange(num_labels)
+    """The score, what is compared, precision, recall, F1, support by class, then the matrix."""
+    codes = np.arange(decided_by.num_labels)
     by_class = precision_recall_fscore_support(
         labels, predictions, labels=codes, average=None, zero_division=0.0
     )
     matrix = confusion_matrix(labels, predictions, labels=codes)
-    overall = [accuracy_score(labels, predictions), by_class[2].mean()]
+    overall = [
+        decided_by.score(labels, predictions),
+        accuracy_score(labels, predictions),
+        by_class[2].mean(),
+    ]
     return np.concatenate([overall, *by_class, matrix.ravel()])
 
 
@@ -136,7 +151,7 @@ def _reported(scores: Mapping[str, Any], names: Sequence[str]) -> NDArray[np.flo
         [scores["per_class"][name][key] for name in names]
         for key in ("precision", "recall", "f1", "support")
     ]
-    overall = [scores["accuracy"], scores["f1_macro"]]
+    overall = [scores[key] for key in (SCORE, *COMPARED)]
     matrix = np.ravel(scores["confusion_matrix"])
     return np.concatenate([overall, *by_class, matrix]).astype(np.float64)
 

@@ -28,7 +28,7 @@ _TINY_ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 64,
     "num_attention_heads": 2,
     "intermediate_size": 256,
-    # From scratch on few rows it learns them by heart with less: 2 to 5 points of macro-F1.
+    # From scratch on few rows it learns them by heart with less: 2 to 5 points of F1.
     "hidden_dropout_prob": 0.3,
 }
 

@@ -14,9 +14,15 @@ HALF_WIDTH = 1.959964  # of a 95 % interval, in standard errors
 def report_of(tested, confirmed, *, of_test=0.03, of_mean=0.04, loss=0.3):
     half = HALF_WIDTH * of_test
     return {
-        "f1_macro": tested,
-        "confidence_intervals": {"f1_macro": [tested - half, tested + half]},
-        "search": {"confirmed_f1_macro": confirmed, "confirmed_standard_error": of_mean},
+        "objective": {"name": "accuracy", "label": "accuracy", "higher_is_better": True},
+        "score": tested,
+        "f1_macro": 0.99 - tested,  # it decided nothing, and is the other way round
+        "confidence_intervals": {"score": [tested - half, tested + half], "f1_macro": [0.0, 1.0]},
+        "search": {
+            "confirmed_score": confirmed,
+            "confirmed_f1_macro": None if confirmed is None else 0.99 - confirmed,
+            "confirmed_standard_error": of_mean,
+        },
         "retrain": {"fixed_rows_loss": loss, "fixed_rows_loss_in_search": [0.5, 0.4]},
     }
 
@@ -31,6 +37,7 @@ def test_a_test_more_than_three_joint_standard_errors_below_is_unmet(tested, met
     assert f"confirmed 0.8000, joint standard error {0.05:.4f}" in found[BELOW_CONFIRMED]["value"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert bool(describe_fall(report)) is not met
+    assert found[BELOW_CONFIRMED]["rule"].startswith("accuracy of the test is at most 3 joint")
 
 
 def test_the_fall_is_told_in_points():

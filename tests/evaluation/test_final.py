@@ -21,6 +21,7 @@ from tests.evaluation.attacks import FORMULA, SCRIPT
 from tests.evaluation.conftest import SEARCH, read_csv, run_module
 from training.config import WinningConfiguration
 from training.folding import fold
+from training.objective import objective
 from training.options import read_yaml, validate
 from training.trained_on import are_among, hashes_of, read_trained_on
 
@@ -154,11 +155,14 @@ def test_the_report_has_every_key_that_scripts_read(report, labels):
     assert {
         *("accuracy", "f1_macro", "per_class", "confusion_matrix", "confidence_intervals"),
         *("baseline", "gates", "test_openings", "method", "search", "stages", "calibration"),
-        "low_confidence",
+        *("low_confidence", "objective", "score"),
     } <= report.keys()
-    for metric in ("accuracy", "f1_macro"):
+    for metric in ("score", "accuracy", "f1_macro"):
         low, high = report["confidence_intervals"][metric]
         assert low <= report[metric] <= high
+    assert report["objective"] == objective("f1_macro", labels).as_record()
+    assert report["score"] == report["f1_macro"]
+    assert report["search"]["search_score"] == report["search"]["search_f1_macro"]
     assert {"name", "difference", "p_value"} <= report["baseline"].keys()
     assert report["gates"] == {}
     assert {"resamples", "bins", "seed"} <= report["method"].keys()

@@ -7,11 +7,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from evaluation.markdown import command, plain, table
+from evaluation.markdown import command, one_line, plain, table
 from evaluation.model_card import model_card
 from evaluation.winner import load_winner
 from results.run import open_run
 from training.config import SAMPLE, ModelConfig
+from training.objective import objective
 
 EVIL = "<img src=x>|a\n---\n[x](http://y) `*_\u202e\x00"
 
@@ -64,18 +65,19 @@ def test_the_card_has_the_scores_their_intervals_and_the_counts(winner, report):
 
 def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_intervals(winner, report):
     report["search"] |= {
-        "search_f1_macro": 0.8111,
-        "confirmed_f1_macro": 0.7222,
+        "search_score": 0.8111,
+        "confirmed_score": 0.7222,
         "confirmed_deviation": 0.0123,
     }
     card = model_card(winner, report)
+    assert "| score | macro-F1 | on |" in card
     assert "| search | 0.8111 |" in card
     assert "| confirmation | 0.7222 | mean of fresh draws, selected on |" in card
     assert f"| test | {report['f1_macro']:.4f} |" in card
     low, high = report["confidence_intervals"]["f1_macro"]
     assert "within about +/- 2.46 points (two standard deviations, which those" in card
     assert f"is about +/- {50 * (high - low):.2f} points (half its width)" in card
-    report["search"] |= {"confirmed_f1_macro": None, "confirmed_deviation": None}
+    report["search"] |= {"confirmed_score": None, "confirmed_deviation": None}
     card = model_card(winner, report)
     assert "| confirmation | none |" in card
     assert "was not measured" in card
@@ -117,6 +119,41 @@ def test_the_metadata_are_the_scores_as_the_hub_reads_them(winner, report):
     assert correlation.metric_value == report["matthews_correlation"]
     assert {result.task_type for result in data.eval_results} == {"text-classification"}
     assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "settings", "name"),
+    [
+        ("f1_weighted", "f1", {"average": "weighted"}, "Weighted F1"),
+        ("accuracy", "accuracy", None, "Accuracy"),
+        ("balanced_accuracy", "balanced_accuracy", None, "Balanced accuracy"),
+        ("mcc", "matthews_correlation", None, "Matthews correlation"),
+        ("kappa_quadratic", "cohen_kappa", {"weights": "quadratic"}, "Quadratic kappa"),
+        (f"f1:{EVIL}", "f1", {"label": one_line(EVIL)}, f"F1 of {one_line(EVIL)}"),
+    ],
+)
+def test_the_card_leads_with_the_metric_that_decided(winner, report, metric, kind, settings, name):
+    decided_by = objective(metric, ["a", EVIL])
+    report["objective"], report["score"] = decided_by.as_record(), 0.4321
+    report["baseline"]["score"] = 0.1234
+    report["confidence_intervals"]["score"] = [0.4, 0.5]
+    card = model_card(winner, report)
+    label = plain(decided_by.label)
+    rows = [line.split(" | ") for line in card.splitlines()]
+    first = next(place for place, row in enumerate(rows) if row[0] == "| metric") + 2
+    assert rows[first] == [f"| {label}", "0.4321", "0.4000 to 0.5000", "0.1234 |"]
+    table_rows = [row[0].removeprefix("| ") for row in rows[first : first + 7]]
+    assert len(set(table_rows)) == len(table_rows)
+    assert f"| score | {label} | on |" in card
+    assert "| test | 0.4321 |" in card
+    data = ModelCard(card).data
+    score, *others = data.eval_results
+    assert (score.metric_type, score.metric_value) == (kind, 0.4321)
+    assert score.metric_args == settings
+    assert score.metric_name == f"{name} (95 % interval 0.4000 to 0.5000)"
+    usual = ["accuracy", "matthews_correlation"]
+    assert [other.metric_type for other in others] == [one for one in usual if one != kind]
+    assert data.metrics == [kind, *(other.metric_type for other in others)]
 
 
 def test_language_and_task_are_claimed_for_the_studys_labels_alone(winner, report):

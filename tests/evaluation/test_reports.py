@@ -8,6 +8,7 @@ from evaluation.reports import write_reports
 from evaluation.tables import build_report
 from evaluation.tested import Tested
 from tests.evaluation.rows import answers_of
+from training.objective import objective
 
 NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
 TEXTS = [
@@ -33,6 +34,7 @@ def _write(directory, answers, low_confidence):
         answers=answers,
         low_confidence=low_confidence,
         names=NAMES,
+        decided_by=objective("f1_macro", NAMES),
         gates_kind="minimum",
         test_openings=[{"at": "2026-01-01T00:00:00+00:00", "reason": "first opening"}],
         seed=0,

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics
 
 from evaluation.scores import calibration, equal_mass_bins, score
+from training.objective import objective
 
 NAMES = ["none", "mild", "moderate", "severe"]
 
@@ -39,6 +40,17 @@ def test_scores_equal_scikit_learn(seed):
         assert row["precision"] == pytest.approx(of_class[name]["precision"], abs=1e-12)
         assert row["recall"] == pytest.approx(of_class[name]["recall"], abs=1e-12)
         assert row["support"] == of_class[name]["support"]
+
+
+def test_the_score_stands_first_and_changes_nothing_else():
+    labels, predictions, _ = _rows(3)
+    usual = score(labels, predictions, NAMES)
+    assert "score" not in usual
+    for metric, key in (("f1_macro", "f1_macro"), ("mcc", "matthews_correlation")):
+        found = score(labels, predictions, NAMES, objective(metric, NAMES))
+        assert list(found) == ["score", *usual]
+        assert found.pop("score") == found[key]
+        assert found == usual
 
 
 def test_a_class_without_rows_keeps_its_place_and_counts_as_zero():

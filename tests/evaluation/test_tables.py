@@ -17,6 +17,7 @@ from evaluation.tables import (
 )
 from results.metric_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import answers_of
+from training.objective import objective
 
 NAMES = ["Bukan, Ujaran", "Ringan", "Berat"]
 
@@ -35,11 +36,14 @@ def _answers(num_rows: int = 60, *, seed: int = 0):
     )
 
 
-def _report(answers, low_confidence=None, *, gates_kind="none", test_openings=(), seed=0):
+def _report(
+    answers, low_confidence=None, *, metric="f1_macro", gates_kind="none", test_openings=(), seed=0
+):
     return build_report(
         answers=answers,
         low_confidence=low_confidence,
         names=NAMES,
+        decided_by=objective(metric, NAMES),
         gates_kind=gates_kind,
         test_openings=list(test_openings),
         seed=seed,
@@ -143,6 +147,37 @@ def test_the_summary_says_who_wins(model, baseline, words):
     answers = {"good": labels, "bad": np.roll(labels, 1)}
     report = _report(answers_of(labels, np.eye(3)[answers[model]], baseline=answers[baseline]))
     assert words in report["summary"]
+
+
+def test_the_score_is_macro_f1_by_default_and_nothing_else_changes_with_the_metric():
+    answers = _answers()
+    by_f1, by_accuracy = _report(answers), _report(answers, metric="accuracy")
+    for found, key in ((by_f1, "f1_macro"), (by_accuracy, "accuracy")):
+        for values in (found, found["confidence_intervals"]):
+            assert values["score"] == values[key]
+        for part in ("confidence_intervals", "difference", "p_value"):
+            assert found["baseline"][part]["score"] == found["baseline"][part][key]
+        assert found["baseline"]["score"] == found["baseline"][key]
+    assert by_f1["objective"]["label"] == "macro-F1"
+    assert by_accuracy["objective"]["name"] == "accuracy"
+    changed = {key for key in by_f1 if by_f1[key] != by_accuracy[key]}
+    assert changed == {"summary", "objective", "score", "confidence_intervals", "baseline"}
+
+
+def test_the_summary_speaks_of_the_metric_that_decided():
+    # The model finds every row of the rare class, the baseline none of them and most others.
+    labels = np.repeat([0, 1, 2], [200, 80, 20])
+    model, baseline = labels.copy(), np.where(labels == 2, 0, labels)
+    model[:60] = 1
+    answers = answers_of(labels, np.eye(3)[model], baseline=baseline)
+    of_recall = _report(answers, metric="balanced_accuracy")["summary"]
+    assert of_recall.startswith("Test balanced accuracy 0.900 (95 % interval ")
+    assert "the model beats the baseline" in of_recall
+    of_rows = _report(answers, metric="accuracy")["summary"]
+    assert of_rows.startswith("Test accuracy 0.800 (95 % interval ")
+    assert "the model loses to the baseline" in of_rows
+    of_class = _report(answers, metric="f1:Bukan, Ujaran")["summary"]
+    assert of_class.startswith("Test F1 of Bukan, Ujaran 0.824 (95 % interval ")
 
 
 @pytest.mark.parametrize(("change", "side"), [(1, "below"), (-1, "above")])

@@ -15,6 +15,7 @@ from evaluation.uncertainty import (
     paired_randomisation,
 )
 from training.confusion import accuracies, f1_of_classes, tallies_of_groups, tallies_of_matrix
+from training.objective import objective
 
 NAMES = ["none", "mild", "severe"]
 
@@ -85,6 +86,28 @@ def test_intervals_name_each_metric_and_hold_the_score():
         assert low < f1_score(labels, predictions, average=None)[code] < high
 
 
+@pytest.mark.parametrize(
+    ("metric", "key"),
+    [
+        ("f1_macro", "f1_macro"),
+        ("accuracy", "accuracy"),
+        ("mcc", "matthews_correlation"),
+        ("kappa_quadratic", "kappa_quadratic"),
+        ("f1:mild", "f1 of mild"),
+        ("f1_weighted", None),
+    ],
+)
+def test_the_score_has_the_interval_of_its_metric_and_moves_no_other(metric, key):
+    labels, predictions, groups = _rows(5, 300)
+    usual = bootstrap_intervals(labels, predictions, groups, NAMES, seed=0)
+    decides = objective(metric, NAMES)
+    found = bootstrap_intervals(labels, predictions, groups, NAMES, decided_by=decides, seed=0)
+    low, high = found.pop("score")
+    assert low < decides.score(labels, predictions) < high
+    assert key is None or [low, high] == usual[key]
+    assert found == usual
+
+
 def test_rows_that_err_together_widen_the_interval_when_grouped():
     labels, predictions, _ = _rows(6, 200)
     labels, predictions = np.repeat(labels, 4), np.repeat(predictions, 4)
@@ -118,6 +141,20 @@ def test_identical_predictions_have_p_one():
         "accuracy": {"difference": 0.0, "p_value": 1.0},
         "f1_macro": {"difference": 0.0, "p_value": 1.0},
     }
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "f1:severe"])
+def test_the_difference_in_the_score_is_tested_and_moves_no_other(metric):
+    labels, a, groups = _rows(8, 200)
+    b = _rows(9, 200)[1]
+    usual = paired_randomisation(labels, a, b, groups, 3, seed=0)
+    decides = objective(metric, NAMES)
+    found = paired_randomisation(labels, a, b, groups, 3, decided_by=decides, seed=0)
+    of_score = found.pop("score")
+    assert of_score["difference"] == decides.score(labels, a) - decides.score(labels, b)
+    assert of_score == usual.get(metric, of_score)
+    assert 0 < of_score["p_value"] <= 1
+    assert found == usual
 
 
 def test_a_clearly_better_system_has_a_small_p_and_a_positive_difference():

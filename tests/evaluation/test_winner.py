@@ -47,6 +47,31 @@ def test_the_winner_has_its_values_its_data_and_its_curve(run_directory):
     assert winner.losses_seen == best["fixed_rows_loss"] != []
 
 
+def _with_objective(run_directory, name):
+    path = run_directory / "search.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["objective"] = {"name": name, "label": "whatever", "higher_is_better": True}
+    for part in ("best", "default"):
+        of_search = record[part].setdefault("search_score", record[part]["search_f1_macro"])
+        record[part].setdefault("score", of_search)
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_the_objective_is_the_one_of_the_record(run_directory):
+    assert load_winner(open_run(run_directory)).objective.name == "f1_macro"
+    for name in ("accuracy", "kappa_quadratic", "f1:Ujaran Kebencian - Berat"):
+        _with_objective(run_directory, name)
+        assert load_winner(open_run(run_directory)).objective.name == name
+
+
+@pytest.mark.parametrize("name", ["auc", "f1:mild", ""])
+def test_an_objective_that_there_is_not_is_refused(run_directory, name):
+    _with_objective(run_directory, name)
+    with pytest.raises(RunError, match=r"objective in search\.json .* restore") as caught:
+        load_winner(open_run(run_directory))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_copy_of_the_data_elsewhere_is_the_same_data(run_directory, data_file, tmp_path):
     _own_data(run_directory, data_file, tmp_path)
     assert len(load_winner(open_run(run_directory)).data.test_rows) > 0

@@ -10,6 +10,7 @@ from evaluation.scores import score
 from evaluation.written import FILES, check_evaluation
 from results.files import write_csv, write_text
 from results.plots import plot_training_curves
+from training.objective import objective
 
 NAMES = ["fine", "mild, really", "<severe>"]
 
@@ -36,7 +37,12 @@ def written(tmp_path):
         columns,
         (dict(zip(columns, line, strict=True)) for line in lines),
     )
-    report = {**score(labels, predictions, NAMES), "baseline": score(labels, baseline, NAMES)}
+    decided_by = objective("f1_macro", NAMES)
+    report = {
+        "objective": decided_by.as_record(),
+        **score(labels, predictions, NAMES, decided_by),
+        "baseline": score(labels, baseline, NAMES, decided_by),
+    }
     plot_training_curves(reports / "training_curves.png", search_curve=[], final_curve=[])
     picture = (reports / "training_curves.png").read_bytes()
     for name in (name for names in FILES.values() for name in names if name != "predictions.csv"):
@@ -83,7 +89,9 @@ def test_json_and_pictures_that_do_not_open_are_named(written):
 
 
 @pytest.mark.parametrize("of_baseline", [False, True])
-@pytest.mark.parametrize("change", ["accuracy", "f1_macro", "per_class", "confusion_matrix"])
+@pytest.mark.parametrize(
+    "change", ["score", "accuracy", "f1_macro", "per_class", "confusion_matrix"]
+)
 def test_any_score_that_the_predictions_do_not_give_is_found(written, change, of_baseline):
     reports, report, splits = written
     report = copy.deepcopy(report)
@@ -96,6 +104,22 @@ def test_any_score_that_the_predictions_do_not_give_is_found(written, change, of
         scores[change] -= 1e-8
     stage = check_evaluation(reports, report, splits, NAMES)
     assert _unmet(stage) == ["scores come out again"]
+
+
+def test_a_score_is_computed_again_by_the_metric_that_the_report_names(written):
+    reports, report, splits = written
+    assert (
+        "scikit-learn, differ by 1e-09 at most"
+        in _evaluation(written)["scores come out again"]["rule"]
+    )
+    report["objective"] = objective("kappa_quadratic", NAMES).as_record()
+    assert _unmet(check_evaluation(reports, report, splits, NAMES)) == ["scores come out again"]
+    for scores in (report, report["baseline"]):
+        scores["score"] = scores["kappa_quadratic"]
+    stage = check_evaluation(reports, report, splits, NAMES)
+    assert _unmet(stage) == []
+    rule = stage["scores come out again"]["rule"]
+    assert rule.endswith("at most, and so does quadratic kappa, computed once more")
 
 
 def test_predictions_of_other_rows_than_the_test_are_found(written):

@@ -14,8 +14,9 @@ from training.batches import Padding
 from training.config import ModelConfig, TrainingConfig
 from training.finetune import FineTuned, Task, finetune
 from training.inference import log_probabilities
-from training.metrics import Evaluation, constant_f1_macro, f1_macro
+from training.metrics import Evaluation
 from training.model import TokenizerFacts
+from training.objective import objective
 
 ROWS = 320  # 20 steps an epoch
 BUDGET = 3 * ROWS
@@ -55,8 +56,9 @@ def test_a_learnable_task_is_learnt_far_beyond_the_constant_predictor(tuned: Fin
     guesses = log_probabilities(
         tuned.model, unseen.tokens, batch_size=64, padding=Padding(token_id=0)
     )
-    score = f1_macro(unseen.labels, guesses.argmax(axis=1), len(LABELS))
-    assert score > constant_f1_macro(unseen.labels, len(LABELS)) + 0.5
+    decides = objective("f1_macro", LABELS)
+    score = decides.score(unseen.labels, guesses.argmax(axis=1))
+    assert score > decides.constant_score(unseen.labels) + 0.5
     assert tuned.evaluations[-1].f1_macro > 0.75
     assert tuned.evaluations[-1].train_loss < tuned.evaluations[0].train_loss / 2
     assert tuned.fixed_rows_loss < 0.3
@@ -142,6 +144,25 @@ def test_early_stopping_waits_for_patience_epochs_and_is_off_unless_asked_for() 
 def test_early_stopping_waits_for_the_warm_up() -> None:
     found = _tuned(stop_early_after=1, epochs=4, early_stopping_patience=1, warmup_steps=70)
     assert found.examples == 4 * ROWS  # the warm-up ends at step 70 of 80
+
+
+def test_early_stopping_follows_the_metric_that_decides() -> None:
+    # The F1 of the commonest class is at its best two evaluations before macro-F1 is.
+    of_all, of_class = (
+        _tuned(
+            toy_task(ROWS, metric=metric),
+            evaluate_at=range(ROWS // 4, 12 * ROWS + 1, ROWS // 4),
+            stop_early_after=ROWS // 2,
+            epochs=12,
+            early_stopping_patience=1,
+        )
+        for metric in ("f1_macro", f"f1:{LABELS[0]}")
+    )
+    assert of_class.outcome == of_all.outcome == "stopped early"
+    assert of_class.examples < of_all.examples
+    pairs = list(zip(of_class.evaluations, of_all.evaluations, strict=False))
+    assert all(one.f1_macro == other.f1_macro == other.score for one, other in pairs)
+    assert any(one.score != one.f1_macro for one, _ in pairs)
 
 
 def test_a_trial_that_has_learnt_nothing_is_not_stopped_early() -> None:

@@ -1,8 +1,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from tests.training.test_metrics import EVALUATION
-from training.stopping import CLEARLY, EarlyStopping
+from training.objective import CLEARLY_ABOVE
+from training.stopping import EarlyStopping
 
 ROWS = 1000
 CONSTANT = 0.16
@@ -13,7 +16,7 @@ def _stopped_at(scores: Sequence[float], *, patience: int = 1, after: int = 0) -
     stopping = EarlyStopping(patience=patience, after_examples=after, constant_score=CONSTANT)
     for number, score in enumerate(scores, start=1):
         epoch = number / 4
-        seen = replace(EVALUATION, epoch=epoch, examples=round(epoch * ROWS), f1_macro=score)
+        seen = replace(EVALUATION, epoch=epoch, examples=round(epoch * ROWS), score=score)
         if stopping.should_stop(seen):
             return epoch
     return None
@@ -38,7 +41,7 @@ def test_an_equal_score_is_not_a_better_one() -> None:
 
 def test_a_trial_that_sits_at_the_constant_predictor_is_not_ended() -> None:
     assert _stopped_at([CONSTANT] * 100, patience=1) is None
-    assert _stopped_at([CONSTANT + CLEARLY] * 100, patience=1) is None
+    assert _stopped_at([CONSTANT + CLEARLY_ABOVE] * 100, patience=1) is None
 
 
 def test_a_late_start_is_counted_from_its_start() -> None:
@@ -59,3 +62,15 @@ def test_a_rising_trial_runs_to_the_end() -> None:
 def test_a_trial_that_learnt_in_the_warm_up_and_then_collapsed_is_ended() -> None:
     scores = [0.5] * 7 + [CONSTANT] * 20
     assert _stopped_at(scores, patience=1, after=2 * ROWS) == 3.0
+
+
+@pytest.mark.parametrize("rising", ["f1_macro", "accuracy"])
+def test_a_metric_that_rises_beside_the_score_keeps_no_trial_going(rising: str) -> None:
+    stopping = EarlyStopping(patience=1, after_examples=0, constant_score=CONSTANT)
+    ended = [
+        stopping.should_stop(
+            replace(EVALUATION, epoch=number / 4, score=0.5, **{rising: 0.3 + number / 20})
+        )
+        for number in range(1, 6)
+    ]
+    assert ended == [False] * 4 + [True]

@@ -33,6 +33,7 @@ def _evaluations(curve: pd.DataFrame) -> list[Evaluation]:
             examples=round(row.epoch * NUM_ROWS),
             epoch=row.epoch,
             learning_rate=row.learning_rate,
+            score=row.f1_macro,
             f1_macro=row.f1_macro,
         )
         for row in curve.itertuples()
