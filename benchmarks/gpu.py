@@ -118,7 +118,7 @@ def compare_captured(configuration: Configuration, task: Task, *, num_seeds: int
 
     Returns:
         `largest_loss_difference` of the mean training losses of every 20 steps over 200 steps,
-        and the final `scores` (macro-F1) of both kinds, a seed each; the same numbers twice where
+        and the final `scores` of both kinds, a seed each; the same numbers twice where
         there is no GPU.
     """
     training = configuration.training
@@ -142,7 +142,7 @@ def compare_captured(configuration: Configuration, task: Task, *, num_seeds: int
             training.model_copy(update={"seed": seed, "cuda_graphs": captures}),
             evaluate_at=[len(task.train) * training.epochs],
         )
-        return tuned.evaluations[-1].f1_macro
+        return tuned.evaluations[-1].score
 
     pairs = zip(losses(captures=True), losses(captures=False), strict=True)
     return {

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from results.run import Run
+from results.trial_states import Status
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 MIB = 2**20
@@ -53,7 +54,7 @@ def watch(
             children = driver.children(recursive=True)
             family.update(children)
             peak = max(peak, size(run))
-            ended = sum(row["status"] != "running" for row in Run(run).read_trials())
+            ended = sum(row["status"] != Status.RUNNING for row in Run(run).read_trials())
             if len(looks) < len(marks) and ended >= marks[len(looks)]:
                 looks.append(_look(driver, children, run, ended, time.monotonic() - began))
         except psutil.NoSuchProcess:

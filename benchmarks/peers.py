@@ -27,7 +27,7 @@ from transformers import (
 
 from benchmarks.contest import CPU_THREADS, Contest
 
-OBJECTIVE = "eval_f1_macro"
+OBJECTIVE = "eval_score"
 
 
 class _Rows(Dataset[dict[str, Any]]):
@@ -219,4 +219,4 @@ def _arguments(contest: Contest, *, tuned: bool, **changes: Any) -> TrainingArgu
 
 def _scores(prediction: EvalPrediction) -> dict[str, float]:
     chosen = np.asarray(prediction.predictions).argmax(axis=1)
-    return {"f1_macro": float(f1_score(prediction.label_ids, chosen, average="macro"))}
+    return {"score": float(f1_score(prediction.label_ids, chosen, average="macro"))}

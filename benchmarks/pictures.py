@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from results.files import read_csv
+from results.trial_states import Status
 from training.errors import InputError
 from training.options import OptionParser
 
@@ -84,7 +85,7 @@ def tmux(*arguments: str) -> str:
 
 
 def _num_ended(trials: Path) -> int:
-    return sum(row["status"] != "running" for row in read_csv(trials))
+    return sum(row["status"] != Status.RUNNING for row in read_csv(trials))
 
 
 def _test(run: Path) -> None:

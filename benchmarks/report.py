@@ -25,6 +25,7 @@ from benchmarks.simulated_run import write_simulated_run
 from evaluation.streams import open_output
 from results.report.page import write_report
 from results.run import Run
+from results.trial_states import SearchStatus
 from training.errors import InputError
 from training.options import OptionParser
 
@@ -85,8 +86,9 @@ def measure(num_trials: int, browser: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         run = Run(Path(directory) / "run")
         record = write_simulated_run(run.directory, num_trials)
-        write_report(run, {**record, "status": "running"})  # loads and keeps what all share
-        seconds_running = _seconds_to_write(run, {**record, "status": "running"})
+        running = {**record, "status": SearchStatus.RUNNING}
+        write_report(run, running)  # loads and keeps what all share
+        seconds_running = _seconds_to_write(run, running)
         seconds_completed = _seconds_to_write(run, record)
         paints, charts = zip(*_open(run.report, browser), strict=True)
         return {

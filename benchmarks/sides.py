@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from benchmarks.contest import Contest, load
 from benchmarks.peers import search_with_trainer
+from results.trial_states import Status
 from training.batches import order_batches
 
-_WHOLE = ("completed", "collapsed")
+_WHOLE = (Status.COMPLETED, Status.COLLAPSED)
 """States of trials that were trained to the end, of which `seconds` is the training alone."""
 _LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
 
@@ -64,7 +65,7 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
                 "process": process,
                 "began": ended - float(row["seconds"]) if row["status"] in _WHOLE else began,
                 "ended": ended,
-                "score": float(row["f1_macro"]),
+                "score": float(row["score"]),
                 "rows": int(row["examples"]),
                 "learning_rate": float(row["learning_rate"]),
                 "batch_size": int(row["batch_size"]),

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from results.older_runs import OBJECTIVE
 from results.run import CURVE_COLUMNS, Run
+from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 ROWS, PER_EPOCH, EPOCHS = 8000, 4, 6
 RUNGS = (ROWS, 3 * ROWS)
@@ -25,12 +27,12 @@ SPACE = {
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
     trial_id: str
-    source: str
-    status: str
-    stopped_by: str
+    source: Source
+    status: Status
+    stopped_by: StoppedBy
     parameters: dict[str, float]
     curve: list[float]
-    """Macro-F1 at each evaluation."""
+    """Score at each evaluation."""
 
 
 def write_simulated_run(directory: Path, num_trials: int, *, seed: int = 0) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def write_simulated_run(directory: Path, num_trials: int, *, seed: int = 0) -> d
         writer.writeheader()
         for trial in trials:
             for number, score in enumerate(trial.curve, 1):
-                shown = {"trial_id": trial.trial_id, "f1_macro": score, "collapsed": False}
+                shown = {"trial_id": trial.trial_id, **_scores(score), "collapsed": False}
                 examples = number * ROWS // PER_EPOCH
                 writer.writerow({**blank, **shown, "examples": examples})
     record = _record(trials)
@@ -75,9 +77,9 @@ def _trials(count: int, generator: np.random.Generator) -> Iterator[_Trial]:
         noise = generator.normal(0, 0.02, last)
         yield _Trial(
             trial_id=f"t{number:04d}",
-            source="search" if number else "default",
-            status="completed" if passed == 2 else "stopped",
-            stopped_by="" if passed == 2 else "scheduler",
+            source=Source.SEARCH if number else Source.DEFAULT,
+            status=Status.COMPLETED if passed == 2 else Status.STOPPED,
+            stopped_by=StoppedBy.NOBODY if passed == 2 else StoppedBy.SCHEDULER,
             parameters=parameters,
             curve=[float(end * (1 - 0.6 / k) + noise[k - 1]) for k in range(1, last + 1)],
         )
@@ -85,21 +87,27 @@ def _trials(count: int, generator: np.random.Generator) -> Iterator[_Trial]:
 
 def _row(trial: _Trial) -> dict[str, Any]:
     evaluations = len(trial.curve)
-    shown = {"f1_macro": trial.curve[-1], "accuracy": 0.7, "peak_f1_macro": max(trial.curve)}
+    shown = {**_scores(trial.curve[-1]), "accuracy": 0.7, "peak_f1_macro": max(trial.curve)}
     spent = {"epochs": evaluations / PER_EPOCH, "examples": evaluations * ROWS // PER_EPOCH}
     known = {key: value for key, value in asdict(trial).items() if key not in _NOT_IN_ROW}
     return {**known, **trial.parameters, **shown, **spent, "seconds": 2.5 * evaluations}
+
+
+def _scores(score: float) -> dict[str, float]:
+    """The cells of a score: simulated searches decide by the default metric."""
+    return {"score": score, OBJECTIVE["name"]: score}
 
 
 _NOT_IN_ROW = ("parameters", "curve")
 
 
 def _record(trials: list[_Trial]) -> dict[str, Any]:
-    full = [trial for trial in trials if trial.status == "completed"]
+    full = [trial for trial in trials if trial.status == Status.COMPLETED]
     best = max(full, key=lambda trial: trial.curve[-1])
     return {
-        **{"status": "completed", "seconds": 3600.0, "command": "none: simulated"},
+        **{"status": SearchStatus.COMPLETED, "seconds": 3600.0, "command": "none: simulated"},
         "repeatable": True,
+        "objective": OBJECTIVE,
         "data": {
             **{"path": "none", "sha256": "0" * 64, "rows": ROWS, "kept": ROWS, "dropped": {}},
             "class_counts": {"train": {"no": ROWS // 2, "yes": ROWS // 2}},
@@ -123,5 +131,6 @@ def _candidate(trial: _Trial) -> dict[str, Any]:
     score = trial.curve[-1]
     return {
         **{"trial_id": trial.trial_id, "parameters": trial.parameters, "epochs": float(EPOCHS)},
-        **{"search_f1_macro": score, "f1_macro": score},
+        **_scores(score),
+        **{f"search_{name}": value for name, value in _scores(score).items()},
     }

@@ -211,7 +211,7 @@ def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _compare_scores(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Final macro-F1 of each side, and ours less theirs over all trials of all repeats."""
+    """Final score of each side, and ours less theirs over all trials of all repeats."""
     scores: dict[str, dict[tuple[Any, ...], float]] = {side: {} for side in SIDES}
     for turn in turns:
         for trial in turn["trials"]:

@@ -32,7 +32,7 @@ def as_table(figures: Mapping[str, Any]) -> str:
     for side in "ab":
         found = figures["scores"][f"c_less_{side}"]
         lines.append(
-            f"final macro-F1: ours less {side.upper()} {found['mean']:+.4f}, standard error"
+            f"final score: ours less {side.upper()} {found['mean']:+.4f}, standard error"
             f" {found['standard_error']:.4f}"
         )
     lines += ["", _row("a step", "rows", "ours ms", "bare loop ms", "ours / bare")]

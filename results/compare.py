@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -81,10 +81,22 @@ def _table(runs: Sequence[LoadedRun]) -> Table:
     table.add_column("", style="dim", no_wrap=True)
     for run in runs:
         table.add_column(Text(printable(run.directory.name)), justify="right")
-    names = dict.fromkeys(name for column in columns for name in column)
-    for name in names:
-        table.add_row(Text(name), *(Text(column.get(name, "")) for column in columns))
+    for name in _row_names(columns):
+        table.add_row(Text(printable(name)), *(Text(column.get(name, "")) for column in columns))
     return table
+
+
+def _row_names(columns: Iterable[dict[str, str]]) -> list[str]:
+    """The names of all columns, each in front of the one that follows it in its own column."""
+    names: list[str] = []
+    for column in columns:
+        place = len(names)
+        for name in reversed(column):
+            if name in names:
+                place = names.index(name)
+            else:
+                names.insert(place, name)
+    return names
 
 
 def _run() -> int:

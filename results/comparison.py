@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from results.load import LoadedRun
+from results.trial_states import SearchStatus
 
 _UNLIKE = {
     "labels": "other labels: their scores mean other things",
+    "objective": "other objectives: their scores mean other things",
     "data": "other data: their scores are of other rows",
     "split": "other splits: their scores are of other rows",
     "budget": "other budgets: a longer training has more to show",
@@ -17,17 +19,17 @@ def facts(run: LoadedRun) -> dict[str, str]:
     """What is known of a run, {name: text}, empty where it is not."""
     record, test = run.record, run.test
     best, trials = record["best"] or {}, record["trials"]
-    default = record["default"] or {}
+    default, label = record["default"] or {}, record["objective"]["label"]
     trained = record.get("examples_trained", {})
     return {
         "status": record["status"],
         "winner": best.get("trial_id", "none"),
         **{name: f"{value:.4g}" for name, value in best.get("parameters", {}).items()},
-        "macro-F1, search": _score(best.get("search_f1_macro")),
-        "macro-F1, confirmed": _score(best.get("f1_macro")) if record["confirmation"] else "",
-        "macro-F1, test": _tested(test),
-        "baseline, test": _score(test["baseline"].get("f1_macro")) if test else "",
-        "macro-F1, default": _score(default.get("f1_macro")),
+        f"{label}, search": _score(best.get("search_score")),
+        f"{label}, confirmed": _score(best.get("score")) if record["confirmation"] else "",
+        f"{label}, test": _tested(test),
+        "baseline, test": _score(test["baseline"].get("score")) if test else "",
+        f"{label}, default": _score(default.get("score")),
         "trials": f"{sum(trials[key] for key in ('completed', 'stopped_early', 'failed'))}"
         f" of {trials['requested']}",
         "rows trained": f"{sum(trained.values()):,}" if trained else "",
@@ -40,8 +42,8 @@ def facts(run: LoadedRun) -> dict[str, str]:
 def _tested(test: Mapping[str, Any] | None) -> str:
     if test is None:
         return "not opened"
-    low, high = test["confidence_intervals"]["f1_macro"]
-    return f"{test['f1_macro']:.4f} [{low:.4f}, {high:.4f}]"
+    low, high = test["confidence_intervals"]["score"]
+    return f"{test['score']:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _score(value: float | None) -> str:
@@ -56,7 +58,7 @@ def cautions(runs: Sequence[LoadedRun]) -> Iterator[str]:
         if unlike:  # what follows from the first need not be told
             yield f"{run.directory.name} and {first.directory.name} have {unlike[0]}."
     for run in runs:
-        if run.record["status"] != "completed":
+        if run.record["status"] != SearchStatus.COMPLETED:
             yield f"{run.directory.name} is {run.record['status']}: it may still find better."
     if closed := [run.directory.name for run in runs if run.test is None]:
         yield (
@@ -77,4 +79,5 @@ def _of(run: LoadedRun, key: str) -> Any:
         "split": (counts, data.get("rules", 1)),
         "budget": (run.record.get("search") or {}).get("budget"),
         "labels": [sorted(of) for of in counts.values()],
+        "objective": run.record["objective"]["name"],
     }[key]

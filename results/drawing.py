@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
 from results.files import write_bytes
+from results.metric_names import capitalised
 
 DOTS_PER_INCH = 300
 
@@ -33,6 +34,12 @@ def class_labels(names: Sequence[str], *, width: int, lines: int) -> list[str]:
         lines: most lines of a name, at least 3.
     """
     return [_class_label(code, name, width, lines) for code, name in enumerate(names)]
+
+
+def score_title(label: str) -> str:
+    """A score's label, in which a class may be named, as the title of an axis."""
+    (title,) = class_labels([capitalised(label)], width=60, lines=3)
+    return title
 
 
 def plain(text: str) -> str:

@@ -26,14 +26,17 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
     SessionStartInfo,
 )
 
-SCORE, EXAMPLES = "f1_macro", "examples"
+SCORE, EXAMPLES = "score", "examples"
 """Tags of the metrics' scalars."""
 
 Number = int | float
 
 
 def experiment(
-    intervals: Mapping[str, tuple[Number, Number]], choices: Mapping[str, Sequence[Number | str]]
+    intervals: Mapping[str, tuple[Number, Number]],
+    choices: Mapping[str, Sequence[Number | str]],
+    *,
+    score_label: str,
 ) -> Summary:
     """What was searched, and by which metrics it is compared.
 
@@ -42,6 +45,7 @@ def experiment(
     Args:
         intervals: by parameter, its least and its greatest value.
         choices: by parameter, its values.
+        score_label: what the scores are, for people.
     """
     infos = [
         HParamInfo(
@@ -53,7 +57,7 @@ def experiment(
     ]
     infos += [_choice(name, values) for name, values in choices.items()]
     metrics = [
-        _metric(SCORE, "validation macro-F1", "the last evaluation; none for what failed"),
+        _metric(SCORE, f"validation {score_label}", "the last evaluation; none for what failed"),
         _metric(EXAMPLES, "training rows seen", "equal scores at unequal budgets are not equal"),
     ]
     return _summary(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 Curve = Sequence[tuple[int, float]]
-"""Evaluations of a trial in order: (training rows seen, macro-F1)."""
+"""Evaluations of a trial in order: (training rows seen, score)."""
 
 
 def score_at(curve: Curve, level: int, *, budget: int) -> float | None:

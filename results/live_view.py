@@ -11,16 +11,17 @@ from rich.text import Text
 
 from results import wording
 from results.events import Event
-from results.overview import Overview
+from results.overview import WAITING, Overview
+from results.trial_states import Status
 
 _COLOURS = {
-    "running": "cyan",
-    "completed": "green",
-    "stopped": "yellow",
-    "failed": "red",
-    "diverged": "red",
-    "collapsed": "magenta",
-    "waiting": "dim",
+    Status.RUNNING: "cyan",
+    Status.COMPLETED: "green",
+    Status.STOPPED: "yellow",
+    Status.FAILED: "red",
+    Status.DIVERGED: "red",
+    Status.COLLAPSED: "magenta",
+    WAITING: "dim",
 }
 _LABEL = 8
 """Columns of what stands in front of a line."""
@@ -120,7 +121,7 @@ def _bar(overview: Overview, width: int) -> Text:
         counted += overview.searched.get(name, 0)
         cells = round(width * counted / whole) - drawn
         drawn += cells
-        bar.append(("▒" if name == "running" else "█") * cells, _COLOURS[name])
+        bar.append(("▒" if name == Status.RUNNING else "█") * cells, _COLOURS[name])
     return bar.append("░" * (width - drawn), "dim")
 
 
@@ -138,14 +139,15 @@ def _best(overview: Overview) -> Iterator[Text]:
     if best is None:
         yield Text("no trial has a score at the full budget yet", "dim")
         return
-    yield Text.assemble((best.trial_id, "bold"), " ", (wording.score(best), "bold green"))
+    score = wording.score(best, overview.score_label)
+    yield Text.assemble((best.trial_id, "bold"), " ", (score, "bold green"))
     yield Text(wording.standing(best))
     yield Text(wording.parameters(best))
 
 
 def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
     for number, trial in enumerate(overview.running[:_MOST_RUNNING]):
-        line = Text(wording.running(trial, overview.epochs), no_wrap=True, overflow="ellipsis")
+        line = Text(wording.running(trial, overview), no_wrap=True, overflow="ellipsis")
         if trial.worker:
             line.append(f", process {trial.worker['process']} on {trial.worker['node']}", "dim")
         yield "" if number else "running", line

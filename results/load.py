@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from results.errors import RunError
+from results.older_runs import with_tested_score
 from results.run import TEST_REPORT, open_run
 
 _TEXTS = ("trial_id", "status", "source", "error", "stopped_by")
@@ -97,6 +98,6 @@ def _together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _read_test(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        return with_tested_score(dict(json.loads(path.read_text("utf-8"))))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); restore the file") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from results.run import Run
+from results.trial_states import SearchStatus
 
 
 def next_step(run: Run, record: Mapping[str, Any], *, lives: bool, uri: str | None = None) -> str:
@@ -20,9 +21,9 @@ def next_step(run: Run, record: Mapping[str, Any], *, lives: bool, uri: str | No
     place = uri or os.fspath(run.directory)
     if lives:
         return _command("tuning.status", "--run", place, "--follow")
-    if record["status"] in ("running", "interrupted"):
+    if record["status"] in (SearchStatus.RUNNING, SearchStatus.INTERRUPTED):
         return resume_command(run) if uri is None else _command("tuning.search", "--resume", uri)
-    if record["status"] == "aborted":
+    if record["status"] == SearchStatus.ABORTED:
         return f"correct what {run.log} says, then {search_again_command(run)}"
     model = newest_model(run)
     if model is None:

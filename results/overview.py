@@ -7,11 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from results.events import Event, read_events
+from results.log import printable
 from results.run import Run
+from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 _MOST_LEVELS = 6
 """Rows of the table of rungs; of more, neighbours stand together."""
 _NUM_EVENTS = 5
+
+WAITING = "waiting"
+"""Shown of a training that has a row and has not begun; no file holds it."""
 
 Row = Mapping[str, str]
 """A row of `trials.csv` or `workers.csv`, cells as text."""
@@ -23,13 +28,13 @@ class Best:
 
     trial_id: str
     parameters: Mapping[str, float]
-    f1_macro: float
+    score: float
     is_confirmed: bool
     """Whether the score is a mean of fresh draws."""
     lead: float | None
-    """Over trial 0, macro-F1; None if it has no score, or is the best itself."""
+    """Over trial 0; None if it has no score, or is the best itself."""
     default: float | None
-    """Trial 0's macro-F1."""
+    """Trial 0's score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,7 @@ class RunningTrial:
 
     trial_id: str
     epochs: float
-    f1_macro: float | None
+    score: float | None
     """Of its last evaluation."""
     worker: Row | None
     """Where it runs, a row of `workers.csv`."""
@@ -74,6 +79,8 @@ class Overview:
     """Directory or URI."""
     status: str
     lives: bool
+    score_label: str
+    """What scores are, for people."""
     phase: str | None
     at: datetime | None
     """When this was written; None of a search that has ended."""
@@ -139,21 +146,23 @@ def overview_of(
         place: directory or URI.
         lives: whether a process is writing them.
     """
-    progress = (record.get("progress") or {}) if lives and record["status"] == "running" else {}
+    is_searching = lives and record["status"] == SearchStatus.RUNNING
+    progress = (record.get("progress") or {}) if is_searching else {}
     plan = record.get("search") or {}
-    searched = [row for row in rows if row["source"] != "confirm"]
+    searched = [row for row in rows if row["source"] != Source.CONFIRM]
     waiting = set(progress.get("waiting", ()))
     left = progress.get("seconds_left")
     return Overview(
         place=place,
         status=record["status"],
         lives=lives,
+        score_label=printable(record["objective"]["label"]),
         phase=progress.get("phase"),
         at=datetime.fromisoformat(progress["at"]) if progress else None,
         seconds=record["seconds"],
         requested=record["trials"]["requested"],
         searched=_count(searched, waiting),
-        confirmed=_count((row for row in rows if row["source"] == "confirm"), waiting),
+        confirmed=_count((row for row in rows if row["source"] == Source.CONFIRM), waiting),
         epochs=plan["budget"] / plan["rows_per_epoch"] if plan else None,
         running=_running(rows, waiting, workers) if lives else (),
         levels=_levels(searched, plan) if plan else (),
@@ -167,7 +176,7 @@ def overview_of(
 
 
 def _count(rows: Iterable[Row], waiting: set[str]) -> dict[str, int]:
-    states = ("waiting" if row["trial_id"] in waiting else row["status"] for row in rows)
+    states = (WAITING if row["trial_id"] in waiting else row["status"] for row in rows)
     return dict(sorted(Counter(states).items()))
 
 
@@ -179,11 +188,11 @@ def _running(
         RunningTrial(
             trial_id=row["trial_id"],
             epochs=float(row["epochs"] or 0),
-            f1_macro=float(row["f1_macro"]) if row["f1_macro"] else None,
+            score=float(row["score"]) if row["score"] else None,
             worker=places.get(row["trial_id"]),
         )
         for row in rows
-        if row["status"] == "running" and row["trial_id"] not in waiting
+        if row["status"] == Status.RUNNING and row["trial_id"] not in waiting
     )
 
 
@@ -192,13 +201,13 @@ def _best(record: Mapping[str, Any]) -> Best | None:
     if best is None:
         return None
     is_default = best["trial_id"] == default.get("trial_id")
-    other = default.get("f1_macro")
+    other = default.get("score")
     return Best(
         trial_id=best["trial_id"],
         parameters=best["parameters"],
-        f1_macro=best["f1_macro"],
-        is_confirmed=best["f1_macro"] != best.get("search_f1_macro", best["f1_macro"]),
-        lead=None if other is None or is_default else best["f1_macro"] - other,
+        score=best["score"],
+        is_confirmed=best["score"] != best.get("search_score", best["score"]),
+        lead=None if other is None or is_default else best["score"] - other,
         default=other,
     )
 
@@ -223,12 +232,12 @@ def _num_reached(rows: Iterable[Row], level: int) -> int:
 
 
 def _was_stopped(row: Row, rung: int, end: int) -> bool:
-    return row["stopped_by"] == "scheduler" and rung <= int(row["examples"]) < end
+    return row["stopped_by"] == StoppedBy.SCHEDULER and rung <= int(row["examples"]) < end
 
 
 def _budget(record: Mapping[str, Any], rows: Sequence[Row], plan: Mapping[str, Any]) -> Budget:
     trained, whole = record["examples_trained"], plan["budget"]
-    early = [row for row in rows if row["stopped_by"] in ("scheduler", "patience")]
+    early = [row for row in rows if row["stopped_by"] in (StoppedBy.SCHEDULER, StoppedBy.PATIENCE)]
     return Budget(
         trained=trained["search"],
         saved=sum(max(whole - int(row["examples"]), 0) for row in early),
@@ -240,5 +249,5 @@ def _budget(record: Mapping[str, Any], rows: Sequence[Row], plan: Mapping[str, A
 def _mean_pace(record: Mapping[str, Any]) -> float | None:
     """Of a search that has ended: rows over the whole time, starts of processes included."""
     trained = sum(record.get("examples_trained", {}).values())
-    has_ended = record["status"] != "running" and record["seconds"]
+    has_ended = record["status"] != SearchStatus.RUNNING and record["seconds"]
     return trained / record["seconds"] if has_ended and trained else None

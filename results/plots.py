@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from results.drawing import BLUE, GREEN, ORANGE, class_labels, plain, save
+from results.drawing import BLUE, GREEN, ORANGE, class_labels, plain, save, score_title
 
 # Above this many classes the labels below stand upright.
 _MOST_LEVEL = 6
@@ -77,6 +77,7 @@ def plot_training_curves(
     *,
     search_curve: Sequence[Mapping[str, Any]],
     final_curve: Sequence[Mapping[str, Any]],
+    score_label: str,
 ) -> None:
     """Draw the losses and the validation score over epochs, 300 dpi PNG.
 
@@ -86,8 +87,9 @@ def plot_training_curves(
     Args:
         path: the picture, replaced whole.
         search_curve: evaluations of the winner's run in the search, each with `epoch`,
-            `train_loss`, `eval_loss` and `f1_macro`.
+            `train_loss`, `eval_loss` and `score`.
         final_curve: logged steps of the final training, each with `epoch` and `loss`.
+        score_label: what the scores are, for people.
 
     Raises:
         OSError: the file cannot be written.
@@ -97,10 +99,10 @@ def plot_training_curves(
     _draw_curve(losses, final_curve, "loss", "train, final training", GREEN, "-", "")
     _draw_curve(losses, search_curve, "train_loss", "train, search", BLUE, "--", "o")
     _draw_curve(losses, search_curve, "eval_loss", "validation, search", ORANGE, "-", "s")
-    _draw_curve(scores, search_curve, "f1_macro", "validation, search", ORANGE, "-", "s")
+    _draw_curve(scores, search_curve, "score", "validation, search", ORANGE, "-", "s")
     for axes, title, unit in (
         (losses, "Loss", "Class-weighted cross-entropy"),
-        (scores, "Score of the winner in the search", "Macro-F1"),
+        (scores, "Score of the winner in the search", score_title(score_label)),
     ):
         axes.set_title(title)
         axes.set_xlabel("Epoch")

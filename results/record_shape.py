@@ -1,8 +1,10 @@
 """What `search.json` must hold for its readers: checked once, where it is read."""
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from results.trial_states import SearchStatus
 
 
 class _Part(BaseModel):
@@ -11,16 +13,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
+class _Objective(_Part):
+    name: str
+    label: str
+    higher_is_better: bool
+
+
 class _Candidate(_Part):
     trial_id: str
     parameters: dict[str, int | float]
-    search_f1_macro: float | None = None
-    f1_macro: float | None
+    search_score: float | None = None
+    score: float | None
     epochs: float = 0
 
 
 class _Best(_Candidate):
-    f1_macro: float
+    score: float
     fixed_rows_loss: list[float] = []
 
 
@@ -32,7 +40,8 @@ class _Trials(_Part):
 
 
 class _Record(_Part):
-    status: Literal["running", "completed", "interrupted", "aborted"]
+    status: Annotated[SearchStatus, Field(strict=False)]
+    objective: _Objective
     seconds: float
     started_at: str = ""
     command: str = ""

@@ -16,6 +16,7 @@ from results.errors import RunError
 from results.files import append_row, drop_torn_line, read_table, write_csv, write_json, write_text
 from results.older_runs import with_objective, with_score
 from results.record_shape import problem_of_record
+from results.trial_states import SearchStatus
 
 SCHEMA_VERSION = 1
 TEST_REPORT = "evaluation_report.json"
@@ -31,6 +32,8 @@ _AFTER_PARAMETERS = (
     *("score", "f1_macro", "accuracy", "peak_f1_macro", "examples", "epochs", "seconds"),
     *("error", "stopped_by", "replicate", "seed", "split_seed", "fixed_rows_loss"),
 )
+FIXED_COLUMNS = frozenset((*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
+"""Of `trials.csv`: all but those of the searched parameters."""
 _ADDED = {"score"}
 """Columns that runs of older versions do not have."""
 
@@ -286,7 +289,7 @@ def newest_unfinished(directory: Path) -> Run:
                 continue
             began = datetime.fromtimestamp(run.config.stat().st_mtime, UTC)
             content = {"started_at": began.isoformat()}  # killed before it had a record
-        if content.get("status") != "completed":
+        if content.get("status") != SearchStatus.COMPLETED:
             found.append((str(content.get("started_at")), os.fspath(run.directory)))
     if not found:
         raise RunError(

@@ -11,6 +11,8 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from results.drawing import BLUE, GREY, ORANGE, class_labels, plain, save
+from results.metric_names import capitalised
+from results.older_runs import with_tested_score
 from results.proportions import wilson_interval
 
 # After the number of rows of a class.
@@ -55,14 +57,15 @@ def plot_reliability(path: Path, calibration: Mapping[str, Any]) -> None:
 
 
 def plot_class_f1(path: Path, names: Sequence[str], report: Mapping[str, Any]) -> None:
-    """Draw F1 of each class and macro-F1, the model's above the baseline's, 300 dpi PNG.
+    """Draw F1 of each class and the score, the model's above the baseline's, 300 dpi PNG.
 
     Args:
         path: the picture, replaced whole.
         names: [num_labels], names in the order of the codes.
-        report: `f1_macro`, `per_class` {name: {f1, support}}, `confidence_intervals` {`f1_macro`,
-            `f1 of NAME`: [low, high]} and `baseline` with the first two and, where it has them,
-            the intervals; the classes that its `method.few_rows` names are marked.
+        report: content of `evaluation_report.json`: `objective`, `score`, `per_class` {name: {f1,
+            support}}, `confidence_intervals` {`score`, `f1 of NAME`: [low, high]} and `baseline`
+            with score and classes and, where it has them, the intervals; the classes that its
+            `method.few_rows` names are marked.
 
     Raises:
         OSError: the file cannot be written.
@@ -72,13 +75,15 @@ def plot_class_f1(path: Path, names: Sequence[str], report: Mapping[str, Any]) -
 
 def draw_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
     """The figure of `plot_class_f1`."""
-    shown = class_labels(names, width=26, lines=4)
+    report = with_tested_score(report)
+    label = capitalised(report["objective"]["label"])
+    *shown, score = class_labels([*names, label], width=26, lines=4)
     few = report.get("method", {}).get("few_rows", {})
     labels = [
         f"{label}\n({report['per_class'][name]['support']:,} rows{_FEW if name in few else ''})"
         for label, name in zip(shown, names, strict=True)
     ]
-    places = np.array([*range(len(names)), len(names) + 0.3])  # macro-F1 stands apart
+    places = np.array([*range(len(names)), len(names) + 0.3])  # the score stands apart
     height = max(0.65, *(0.19 * (label.count("\n") + 1) for label in labels))  # inches
     figure = Figure(figsize=(9.0, min(1.8 + height * len(places), _HIGHEST)), layout="constrained")
     axes = figure.subplots()
@@ -86,14 +91,21 @@ def draw_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
     _draw_f1(axes, places - 0.16, names, report, few, (BLUE, "o", "model"))
     _draw_f1(axes, places + 0.16, names, against, few, (ORANGE, "s", plain(against["name"])))
     axes.axhline(len(names) - 0.35, color=GREY, linewidth=0.8)
-    axes.set_yticks(places, [*labels, "Macro-F1"])
+    axes.set_yticks(places, [*labels, score])
     axes.set_ylim(places[-1] + 0.6, -0.6)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(min(0.0, *_ends(report), *_ends(against)), 1)
     axes.set_title("F1 of each class: the model and the baseline")
-    axes.set_xlabel("F1 of the test rows, with 95 % intervals")
+    is_f1 = report["objective"]["name"].startswith("f1")
+    drawn = "F1" if is_f1 else f"F1, and last {plain(report['objective']['label'])},"
+    axes.set_xlabel(f"{drawn} of the test rows, with 95 % intervals")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
+
+
+def _ends(scores: Mapping[str, Any]) -> list[float]:
+    """The score and its interval: one that is not an F1 can be below 0."""
+    return [scores["score"], *scores.get("confidence_intervals", {}).get("score", ())]
 
 
 def _draw_reliability(
@@ -130,16 +142,16 @@ def _draw_f1(
     few: Container[str],
     style: tuple[str, str, str],
 ) -> None:
-    """Points with intervals at heights `places`, macro-F1 last; dotted for the classes in `few`.
+    """Points with intervals at heights `places`, the score last; dotted for the classes in `few`.
 
     `style`: colour, marker, label.
     """
     colour, marker, label = style
-    values = [*(scores["per_class"][name]["f1"] for name in names), scores["f1_macro"]]
+    values = [*(scores["per_class"][name]["f1"] for name in names), scores["score"]]
     axes.plot(values, places, color=colour, marker=marker, linestyle="", label=label)
     intervals = scores.get("confidence_intervals", {})
     beside = blended_transform_factory(axes.transAxes, axes.transData)
-    metrics = [*(f"f1 of {name}" for name in names), "f1_macro"]
+    metrics = [*(f"f1 of {name}" for name in names), "score"]
     lines = [*(":" if name in few else "-" for name in names), "-"]
     for place, metric, value, line in zip(places, metrics, values, lines, strict=True):
         if metric in intervals:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _LEVEL = 5e-5
-"""Difference of macro-F1 that rounds to nothing."""
+"""Difference of scores that rounds to nothing."""
 
 
 def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
@@ -16,9 +16,9 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     )
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())
     yield (
-        f"winner {best['trial_id']} ({values}): validation macro-F1"
-        f" {_score(best['search_f1_macro'])} in the search; the default"
-        f" {_score(default['search_f1_macro'])}"
+        f"winner {best['trial_id']} ({values}): validation"
+        f" {record['objective']['label']} {_score(best['search_score'])} in the search; the default"
+        f" {_score(default['search_score'])}"
     )
     yield from _describe_confirmation(record)
     yield from map(_describe_edge, best.get("at_edge", ()))
@@ -36,7 +36,7 @@ def confirmation_verdict(
     """What the confirmation says, in one sentence.
 
     Args:
-        comparison: `winner_beats_default` of the record's confirmation: differences in macro-F1.
+        comparison: `winner_beats_default` of the record's confirmation: differences of the score.
         default_stays: whether the default is the winner.
         has_challengers: whether there was any other configuration to confirm.
         default_learnt: whether the default has a score of a draw on which it learnt.
@@ -143,7 +143,7 @@ def _describe_edge(edge: Mapping[str, Any]) -> str:
 
 
 def _points(difference: float) -> str:
-    """A difference of macro-F1 in points, hundredths of 1."""
+    """A difference of scores in points, hundredths of 1."""
     return f"{difference * 100:.2f} points"
 
 

@@ -3,10 +3,14 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from results.overview import Best, Budget, Level, Overview, RunningTrial
+from results.overview import WAITING, Best, Budget, Level, Overview, RunningTrial
 from results.places import is_uri
+from results.trial_states import SearchStatus, Status
 
-ENDED_FIRST = ("completed", "stopped", "failed", "diverged", "collapsed", "running", "waiting")
+ENDED_FIRST = (
+    *(Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.DIVERGED, Status.COLLAPSED),
+    *(Status.RUNNING, WAITING),
+)
 """States of trials, in the order in which they are told."""
 RUNG_COLUMNS = ("reached", "went on", "stopped")
 _ROWS_ARE_MANY = 100
@@ -25,7 +29,7 @@ def describe(overview: Overview, now: datetime, *, max_running: int | None = Non
     yield f"trials    {trials(overview)}"
     if overview.confirmed:
         yield f"confirm   {confirmations(overview)}"
-    yield from _best_lines(overview.best)
+    yield from _best_lines(overview.best, overview.score_label)
     for level in overview.levels:
         yield f"rung      {rung(level, is_last=level is overview.levels[-1])}"
     if overview.budget:
@@ -33,7 +37,7 @@ def describe(overview: Overview, now: datetime, *, max_running: int | None = Non
     if how := [part for part in (pace(overview), time_left(overview, now)) if part]:
         yield f"pace      {', '.join(how)}"
     shown = overview.running[:max_running]
-    yield from (f"running   {running(trial, overview.epochs)}" for trial in shown)
+    yield from (f"running   {running(trial, overview)}" for trial in shown)
     yield from (f"worker    {found}" for found in filter(None, map(_worker, shown)))
     yield from (f"event     {event.at} {event.text}" for event in overview.events)
 
@@ -52,15 +56,15 @@ def progress_line(overview: Overview, now: datetime, *, with_parameters: bool = 
     if best := overview.best:
         values = f" {parameters(best)}," if with_parameters else ""
         lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points)"
-        parts.append(f"best {best.trial_id}{values} {best.f1_macro:.4f}{lead}")
+        parts.append(f"best {best.trial_id}{values} {best.score:.4f}{lead}")
     return "; ".join(part for part in (*parts, pace(overview), time_left(overview, now)) if part)
 
 
 def status(overview: Overview) -> str:
     """The status, its phase while it runs."""
-    if overview.status == "running" and not overview.lives:
+    if overview.status == SearchStatus.RUNNING and not overview.lives:
         return "running when its process was lost (tuning.search --resume goes on)"
-    if overview.status == "running" and is_uri(overview.place):
+    if overview.status == SearchStatus.RUNNING and is_uri(overview.place):
         return "running when it was last mirrored"
     return f"running, {overview.phase}" if overview.phase else overview.status
 
@@ -73,7 +77,7 @@ def trials(overview: Overview) -> str:
 
 def confirmations(overview: Overview) -> str:
     """Trainings of the confirmation by state."""
-    begun = sum(overview.confirmed.values()) - overview.confirmed.get("waiting", 0)
+    begun = sum(overview.confirmed.values()) - overview.confirmed.get(WAITING, 0)
     return f"{begun} begun: {counts(overview.confirmed)}"
 
 
@@ -87,9 +91,9 @@ def parameters(best: Best) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in best.parameters.items())
 
 
-def score(best: Best) -> str:
-    """Macro-F1, and where it comes from if not from the search itself."""
-    return f"macro-F1 {best.f1_macro:.4f}" + (" on fresh draws" if best.is_confirmed else "")
+def score(best: Best, label: str) -> str:
+    """The score, and where it comes from if not from the search itself."""
+    return f"{label} {best.score:.4f}" + (" on fresh draws" if best.is_confirmed else "")
 
 
 def standing(best: Best) -> str:
@@ -183,11 +187,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h{rest}"
 
 
-def running(trial: RunningTrial, epochs: float | None) -> str:
-    """How far a running trial is."""
+def running(trial: RunningTrial, overview: Overview) -> str:
+    """How far a running trial of the overview is."""
+    epochs, label = overview.epochs, overview.score_label
     far = f"{trial.epochs:.2f}" + (f" of {epochs:.4g}" if epochs else "") + " epochs"
     return f"{trial.trial_id} {far}" + (
-        "" if trial.f1_macro is None else f", macro-F1 {trial.f1_macro:.4f}"
+        "" if trial.score is None else f", {label} {trial.score:.4f}"
     )
 
 
@@ -200,15 +205,15 @@ def _worker(trial: RunningTrial) -> str:
     )
 
 
-def _best_lines(best: Best | None) -> Iterator[str]:
+def _best_lines(best: Best | None, label: str) -> Iterator[str]:
     if best is None:
         yield "best      no trial has a score at the full budget yet"
         return
-    yield f"best      {best.trial_id} ({parameters(best)}): {score(best)}"
+    yield f"best      {best.trial_id} ({parameters(best)}): {score(best, label)}"
     if best.default is None:
         yield "default   has no score yet"
     elif best.lead is None:
         yield "default   nothing better has been found"
     else:
         lead = best.lead * 100
-        yield f"default   macro-F1 {best.default:.4f}; the best leads by {lead:+.2f} points"
+        yield f"default   {label} {best.default:.4f}; the best leads by {lead:+.2f} points"

@@ -53,8 +53,13 @@ def of_level(examples: int, *, is_shown: bool) -> Trace:
 
 
 def axis(title: str, **more: Any) -> Layout:
-    """An axis with its title."""
-    return {"title": {"text": title, "standoff": 8}, **more}
+    """An axis with its title, which may hold what comes from data."""
+    return {"title": {"text": plotly_text(title), "standoff": 8}, **more}
+
+
+def plotly_text(text: str) -> str:
+    """A text as Plotly shows it as it stands; it knows no `&quot;`."""
+    return escape(text, quote=False)
 
 
 def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from results.metric_names import capitalised
 from results.report.charts import Layout, Trace, axis, chart, rounded
 from results.report.markup import paragraphs
 from results.report.material import Material, ShownTrial
+from results.trial_states import Status
 
 _HEIGHT = 520
 
 _GROUPS: Sequence[tuple[str, str, Callable[[ShownTrial], bool]]] = (
-    ("stopped early", "@muted", lambda trial: trial.status == "stopped"),
-    ("failed or diverged", "@red", lambda trial: trial.status in ("failed", "diverged")),
-    ("collapsed", "@purple", lambda trial: trial.status == "collapsed"),
-    ("completed", "@blue", lambda trial: trial.status == "completed"),
-    ("running", "@green", lambda trial: trial.status == "running"),
+    ("stopped early", "@muted", lambda trial: trial.status == Status.STOPPED),
+    ("failed or diverged", "@red", lambda trial: trial.status in (Status.FAILED, Status.DIVERGED)),
+    ("collapsed", "@purple", lambda trial: trial.status == Status.COLLAPSED),
+    ("completed", "@blue", lambda trial: trial.status == Status.COMPLETED),
+    ("running", "@green", lambda trial: trial.status == Status.RUNNING),
 )
 
 
@@ -34,20 +36,24 @@ def learning_curves(material: Material) -> str:
     ]
     confirmed = _lines("confirmations", "@purple", [t for t in shown if t.is_confirmation], scale)
     traces.append({**confirmed, "visible": "legendonly"})
-    traces.append(_endings([t for t in searched if t.status == "stopped"], scale))
+    traces.append(_endings([t for t in searched if t.status == Status.STOPPED], scale))
     for trial in shown:
         if trial.trial_id in named:
             name, colour = named[trial.trial_id]
             traces.append(_highlighted(trial, f"{name}, {trial.trial_id}", colour, scale))
     rungs = rungs_seen(material)
     return paragraphs(rungs) + chart(
-        f"Macro-F1 on the validation rows against {unit}",
+        f"{capitalised(material.score_label)} on the validation rows against {unit}",
         "A line a trial; a cross is where the scheduler stopped it, dashed lines are the rungs at"
         " which trials are compared. Curves drop and cross: only equal budgets are compared, and"
         " only the last evaluation of a full training is its score. Names in the legend switch"
         " lines on and off; confirmations have other seeds and splits.",
         [trace for trace in traces if trace["x"]],
-        _layout(unit, [rung / scale for rung in material.schedule.get("rungs", ())]),
+        _layout(
+            material.score_label,
+            unit,
+            [rung / scale for rung in material.schedule.get("rungs", ())],
+        ),
         height=_HEIGHT,
     )
 
@@ -117,7 +123,7 @@ def _trace(name: str, x: list[Any], y: list[Any], text: list[Any]) -> Trace:
     }
 
 
-def _layout(unit: str, rungs: Sequence[float]) -> Layout:
+def _layout(label: str, unit: str, rungs: Sequence[float]) -> Layout:
     lines = [
         {
             **{"type": "line", "x0": rung, "x1": rung, "y0": 0, "y1": 1, "yref": "paper"},
@@ -135,7 +141,7 @@ def _layout(unit: str, rungs: Sequence[float]) -> Layout:
     ]
     return {
         "xaxis": axis(unit, rangemode="tozero"),
-        "yaxis": axis("macro-F1 (validation)"),
+        "yaxis": axis(f"{label} (validation)"),
         "shapes": lines,
         "annotations": notes,
     }

@@ -9,15 +9,9 @@ from typing import Any
 
 from results.files import read_csv
 from results.levels import Curve, score_at
-from results.run import TEST_REPORT, Run
-
-_NOT_PARAMETERS = frozenset(
-    (
-        *("trial_id", "status", "source", "f1_macro", "accuracy", "peak_f1_macro", "examples"),
-        *("epochs", "seconds", "error", "stopped_by", "replicate", "seed", "split_seed"),
-        "fixed_rows_loss",
-    )
-)
+from results.older_runs import with_tested_score
+from results.run import FIXED_COLUMNS, TEST_REPORT, Run
+from results.trial_states import Source, StoppedBy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +26,12 @@ class ShownTrial:
     row: Mapping[str, str]
     """Its row of `trials.csv`."""
     curve: Curve
-    """Its evaluations with a finite loss: (training rows seen, macro-F1)."""
+    """Its evaluations with a finite loss: (training rows seen, score)."""
 
     @property
     def is_confirmation(self) -> bool:
         """Whether it belongs to the confirmation: other seeds, other splits."""
-        return self.source == "confirm"
+        return self.source == Source.CONFIRM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +43,7 @@ class Level:
     name: str
     trials: Sequence[ShownTrial]
     scores: Sequence[float]
-    """Macro-F1 of these trials, one each."""
+    """Of these trials, one each."""
     num_stopped: int
     """How many of them the scheduler ended here."""
 
@@ -70,6 +64,11 @@ class Material:
     """Content of `error_analysis.json`; empty where there is none."""
     mistakes: Sequence[Mapping[str, str]]
     """Wrong test rows, the most confident first; rows of `misclassified.csv`."""
+
+    @property
+    def score_label(self) -> str:
+        """What scores are, for people; the name of a class may stand in it."""
+        return str(self.record["objective"]["label"])
 
     @property
     def searched(self) -> Sequence[ShownTrial]:
@@ -117,7 +116,7 @@ class Material:
             trials=[trial for trial, _ in scored],
             scores=[score for _, score in scored],
             num_stopped=sum(
-                trial.stopped_by == "scheduler" and trial.curve[-1][0] < end
+                trial.stopped_by == StoppedBy.SCHEDULER and trial.curve[-1][0] < end
                 for trial, _ in scored
                 for end in following
             ),
@@ -140,7 +139,7 @@ def read_material(run: Run, record: Mapping[str, Any]) -> Material:
         run=run,
         record=record,
         trials=[_trial(row, curves.get(row["trial_id"], [])) for row in run.read_trials()],
-        test=(_read_json(reports / TEST_REPORT) or None) if reports else None,
+        test=_tested(reports / TEST_REPORT) if reports else None,
         analysis=_read_json(reports / "error_analysis.json") if reports else {},
         mistakes=read_csv(reports / "misclassified.csv") if reports else [],
     )
@@ -161,7 +160,7 @@ def _trial(row: Mapping[str, str], curve: Curve) -> ShownTrial:
         status=row["status"],
         stopped_by=row["stopped_by"],
         parameters={
-            name: number_in(cell) for name, cell in row.items() if name not in _NOT_PARAMETERS
+            name: number_in(cell) for name, cell in row.items() if name not in FIXED_COLUMNS
         },
         row=row,
         curve=curve,
@@ -171,10 +170,15 @@ def _trial(row: Mapping[str, str], curve: Curve) -> ShownTrial:
 def _curves(rows: Iterable[Mapping[str, str]]) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        score, loss = number_in(row["f1_macro"]), number_in(row["eval_loss"])
+        score, loss = number_in(row["score"]), number_in(row["eval_loss"])
         if math.isfinite(score) and math.isfinite(loss):
             curves.setdefault(row["trial_id"], []).append((int(row["examples"]), score))
     return curves
+
+
+def _tested(path: Path) -> Mapping[str, Any] | None:
+    found = _read_json(path)
+    return with_tested_score(found) if found else None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -6,23 +6,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.report.charts import Layout, Trace, chart, of_level, rounded
+from results.report.charts import Layout, Trace, chart, of_level, plotly_text, rounded
 from results.report.material import Level
 
 Floats = NDArray[np.float64]
 
 _FIFTHS = ("lowest fifth", "second fifth", "middle fifth", "fourth fifth", "best fifth")
 _MOST_MARKS = 6
-_SCORE = "macro-F1"
 
 
 def parallel_coordinates(
-    names: Sequence[str], space: Mapping[str, Any], levels: Sequence[Level], shown: Level
+    names: Sequence[str],
+    space: Mapping[str, Any],
+    levels: Sequence[Level],
+    shown: Level,
+    score_label: str,
 ) -> str:
     """A line a trial through its values and its score, coloured by fifths of the score."""
     traces: list[Trace] = []
     for level in levels:
-        columns = _columns(names, level)
+        columns = _columns(names, level, score_label)
         scales = [_Scale(column, space.get(name, {})) for name, column in columns.items()]
         traces.append(_axis_lines(scales, level, shown))
         traces += _lines(columns, scales, level, shown)
@@ -32,7 +35,7 @@ def parallel_coordinates(
         " learning rates and the like on the logarithm. Names in the legend switch fifths on and"
         " off.",
         traces,
-        _layout([*names, _SCORE]),
+        _layout([*names, score_label]),
         height=440,
     )
 
@@ -63,9 +66,9 @@ class _Scale:
         return np.log(values) if self._is_log else values
 
 
-def _columns(names: Sequence[str], level: Level) -> dict[str, Floats]:
+def _columns(names: Sequence[str], level: Level, score_label: str) -> dict[str, Floats]:
     values = {name: np.array([trial.parameters[name] for trial in level.trials]) for name in names}
-    return {**values, _SCORE: np.array(level.scores)}
+    return {**values, score_label: np.array(level.scores)}
 
 
 def _lines(
@@ -102,7 +105,9 @@ def _lines(
 
 def _told(columns: Mapping[str, Floats], member: int, level: Level) -> list[str]:
     trial_id = level.trials[member].trial_id
-    return [f"{trial_id}: {name} {column[member]:.4g}" for name, column in columns.items()]
+    return [
+        f"{trial_id}: {plotly_text(name)} {column[member]:.4g}" for name, column in columns.items()
+    ]
 
 
 def _axis_lines(scales: Sequence[_Scale], level: Level, shown: Level) -> Trace:
@@ -129,7 +134,10 @@ def _axis_lines(scales: Sequence[_Scale], level: Level, shown: Level) -> Trace:
 def _layout(names: Sequence[str]) -> Layout:
     return {
         "xaxis": {
-            **{"tickvals": list(range(len(names))), "ticktext": list(names)},
+            **{
+                "tickvals": list(range(len(names))),
+                "ticktext": [plotly_text(name) for name in names],
+            },
             **{"range": [-0.15, len(names) - 0.6], "showgrid": False, "zeroline": False},
         },
         "yaxis": {"visible": False, "range": [-0.04, 1.1]},

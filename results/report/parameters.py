@@ -6,10 +6,21 @@ from itertools import combinations
 from typing import Any
 
 from results.importance import FEWEST_TRIALS, LEVEL, Importance, parameter_importances
-from results.report.charts import Layout, Trace, axis, chart, log_axis, of_level, rounded
+from results.metric_names import capitalised
+from results.report.charts import (
+    Layout,
+    Trace,
+    axis,
+    chart,
+    log_axis,
+    of_level,
+    plotly_text,
+    rounded,
+)
 from results.report.markup import choice, grid, heading, number, paragraphs, table
 from results.report.material import Level, Material, ShownTrial
 from results.report.parallel import parallel_coordinates
+from results.trial_states import SearchStatus
 
 FEWEST_TO_COMPARE = 10
 """Trials that the budget shown first has, where there is one."""
@@ -32,9 +43,9 @@ def parameters(material: Material) -> str:
     if len(names) > 1:
         parts += [
             heading("Pairs of parameters"),
-            grid(_pair(pair, space, levels, shown) for pair in combinations(names, 2)),
+            grid(_pair(pair, space, levels, shown, material) for pair in combinations(names, 2)),
             heading("Parallel coordinates"),
-            parallel_coordinates(names, space, levels, shown),
+            parallel_coordinates(names, space, levels, shown, material.score_label),
             heading("Importance"),
             _importance(material, shown),
         ]
@@ -86,11 +97,14 @@ def _against(
     ]
     layout = {
         "xaxis": parameter_axis(name, space[name], levels),
-        "yaxis": axis("macro-F1", automargin=False),  # it and the ticks below can move each other
+        "yaxis": axis(
+            material.score_label, automargin=False
+        ),  # it and the ticks below can move each other
         "showlegend": True,
     }
     described = "A point a trial; the winner and the default are marked."
-    return chart(f"Macro-F1 against {name}", described, traces, layout, height=340)
+    title = f"{capitalised(material.score_label)} against {name}"
+    return chart(title, described, traces, layout, height=340)
 
 
 def _scatter(
@@ -118,7 +132,11 @@ def _scatter(
 
 
 def _pair(
-    pair: tuple[str, str], space: Mapping[str, Any], levels: Sequence[Level], shown: Level
+    pair: tuple[str, str],
+    space: Mapping[str, Any],
+    levels: Sequence[Level],
+    shown: Level,
+    material: Material,
 ) -> str:
     first, second = pair
     traces = [
@@ -139,7 +157,10 @@ def _pair(
                 "colorscale": "Viridis",
                 "size": 9,
                 "line": {"color": "@muted", "width": 0.5},
-                "colorbar": {"title": {"text": "macro-F1"}, "thickness": 10, "outlinewidth": 0},
+                "colorbar": {
+                    "title": {"text": plotly_text(material.score_label)},
+                    **{"thickness": 10, "outlinewidth": 0},
+                },
             },
         }
         for level in levels
@@ -154,7 +175,9 @@ def _pair(
 
 
 def _importance(material: Material, shown: Level) -> str:
-    if material.record["status"] != "completed":  # one that is interrupted has seconds to end
+    if (
+        material.record["status"] != SearchStatus.COMPLETED
+    ):  # one that is interrupted has seconds to end
         return paragraphs(["Computed when the search is completed."])
     found = parameter_importances(
         [trial.parameters for trial in shown.trials], shown.scores, material.schedule["space"]
@@ -167,10 +190,10 @@ def _importance(material: Material, shown: Level) -> str:
         [item.parameter, number(item.share), f"{item.low:.4f} to {item.high:.4f}"] for item in found
     ]
     told = (
-        f"Share of the variance of macro-F1 among {len(shown.trials)} trials ({shown.name}) that a"
-        " parameter explains by itself (fANOVA, Hutter et al. 2014, by Optuna's evaluator). The"
-        f" interval is the middle {LEVEL:.0%} over resampled trials; where intervals overlap, the"
-        " order is not known."
+        f"Share of the variance of {material.score_label} among {len(shown.trials)} trials"
+        f" ({shown.name}) that a parameter explains by itself (fANOVA, Hutter et al. 2014, by"
+        f" Optuna's evaluator). The interval is the middle {LEVEL:.0%} over resampled trials; where"
+        " intervals overlap, the order is not known."
     )
     header = ["parameter", "share of variance", f"{LEVEL:.0%} interval"]
     return paragraphs([told]) + _bars(found) + table(header, rows)

@@ -1,10 +1,12 @@
 """Sections that the search fills: three scores, confirmation, leaderboard, data, repeating it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from results import score_wording
+from results.metric_names import BESIDE_THE_SCORE, OVERALL
 from results.report.charts import Trace, axis, chart
 from results.report.markup import (
     code,
@@ -15,6 +17,7 @@ from results.report.markup import (
     table,
 )
 from results.report.material import Material, ShownTrial, number_in
+from results.trial_states import Status
 from results.versions import made_by
 
 
@@ -28,16 +31,17 @@ def three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> s
     best = record.get("best")
     if best is None:
         return paragraphs(["No trial has a score yet."])
-    confirmed = best["f1_macro"] if record.get("confirmation") else None
+    confirmed = best["score"] if record.get("confirmation") else None
     told = (test or {}).get("search") or {}
-    confirmed = told.get("confirmed_f1_macro", confirmed)
-    searched = told.get("search_f1_macro", best["search_f1_macro"])
-    tested = test["f1_macro"] if test else None
+    confirmed = told.get("confirmed_score", confirmed)
+    searched = told.get("search_score", best["search_score"])
+    tested = test["score"] if test else None
     rows = [
         [name, number(score) or ("not opened" if name == "test" else "none"), on]
         for name, score, on in score_wording.three_scores(searched, confirmed, tested)
     ]
-    return table(["macro-F1 of the winner", "score", "on"], rows) + paragraphs(
+    label = record["objective"]["label"]
+    return table([f"{label} of the winner", "score", "on"], rows) + paragraphs(
         _optimism({"search": searched, "confirmation": confirmed}, tested)
     )
 
@@ -67,17 +71,18 @@ def confirmation(material: Material) -> str:
     rows = [
         [
             _parameters(candidate["parameters"]),
-            ", ".join(number(score) or "none" for score in candidate["f1_macro"]),
+            ", ".join(number(score) or "none" for score in candidate["score"]),
             number(candidate["mean"]),
             number(candidate["standard_error"]),
         ]
         for candidate in candidates
     ]
-    header = ["configuration", "macro-F1 on each fresh draw", "mean", "standard error"]
+    label = material.score_label
+    header = ["configuration", f"{label} on each fresh draw", "mean", "standard error"]
     names = [_candidate_name(candidate, material, default) for candidate in candidates]
     return (
         paragraphs(["Selected on; the default comes first."])
-        + _draws(names, candidates)
+        + _draws(names, candidates, label)
         + table(header, rows, caption="Candidates on fresh draws")
     )
 
@@ -91,14 +96,14 @@ def _candidate_name(
     return same[0].trial_id if same else _parameters(candidate["parameters"])
 
 
-def _draws(names: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> str:
+def _draws(names: Sequence[str], candidates: Sequence[Mapping[str, Any]], score_label: str) -> str:
     """A column a candidate: each draw a point, equal draws joined, the mean a bar."""
-    num_draws = max((len(candidate["f1_macro"]) for candidate in candidates), default=0)
+    num_draws = max((len(candidate["score"]) for candidate in candidates), default=0)
     traces: list[Trace] = [
         {
             **{"type": "scatter", "mode": "lines+markers", "name": f"draw {draw + 1}"},
             "x": list(names),
-            "y": [_nth(candidate["f1_macro"], draw) for candidate in candidates],
+            "y": [_nth(candidate["score"], draw) for candidate in candidates],
             "line": {"width": 1, "dash": "dot", "color": "@muted"},
             "marker": {"color": "@blue", "size": 8},
             "showlegend": False,
@@ -117,7 +122,7 @@ def _draws(names: Sequence[str], candidates: Sequence[Mapping[str, Any]]) -> str
             "hovertemplate": "mean of %{x}: %{y:.4f}<extra></extra>",
         }
     )
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis("macro-F1 (validation)")}
+    layout = {"xaxis": axis("", type="category"), "yaxis": axis(f"{score_label} (validation)")}
     return chart(
         "Candidates on fresh draws",
         "A dotted line joins the scores of one draw: the same seed, split and order of rows for"
@@ -139,7 +144,8 @@ def leaderboard(material: Material) -> str:
         return paragraphs(["No trial has begun yet."])
     roles = {material.id_of("default"): " (default)"}
     roles |= {material.id_of("best"): " (winner)"}
-    header = ["trial", "ended as", *material.parameters, *_SHOWN.values()]
+    shown = _columns(material)
+    header = ["trial", "ended as", *material.parameters, *shown]
     return paragraphs([_ORDER]) + sortable_table(
         header,
         [
@@ -147,7 +153,7 @@ def leaderboard(material: Material) -> str:
                 f"{trial.trial_id}{roles.get(trial.trial_id, '')}",
                 trial.status + (f" by the {trial.stopped_by}" if trial.stopped_by else ""),
                 *(_cell(value) for value in trial.parameters.values()),
-                *(_cell_of(trial, key) for key in _SHOWN),
+                *(cell(trial) for cell in shown.values()),
             ]
             for trial in trials
         ],
@@ -160,23 +166,28 @@ _ORDER = (
     " training and not to be compared with them. The peak is shown and never compared."
 )
 
-_SHOWN = {
-    **{"f1_macro": "macro-F1", "peak_f1_macro": "peak", "accuracy": "accuracy"},
-    **{"epochs": "epochs", "seconds": "seconds", "error": "error"},
-}
-_SHOWN_AS = {
-    **{"f1_macro": ".4f", "peak_f1_macro": ".4f", "accuracy": ".4f"},
-    **{"epochs": ".2f", "seconds": ",.0f"},
-}
+
+def _columns(material: Material) -> dict[str, Callable[[ShownTrial], str]]:
+    """Columns after the parameters, by title: what each shows of a trial."""
+    beside = [key for key in BESIDE_THE_SCORE if key != material.record["objective"]["name"]]
+    return {
+        material.score_label: lambda trial: _figure(trial, "score", ".4f"),
+        "peak": _peak,
+        **{OVERALL[key]: partial(_figure, key=key, form=".4f") for key in beside},
+        "epochs": lambda trial: _figure(trial, "epochs", ".2f"),
+        "seconds": lambda trial: _figure(trial, "seconds", ",.0f"),
+        "error": lambda trial: trial.row.get("error", ""),
+    }
 
 
-def _cell_of(trial: ShownTrial, key: str) -> str:
-    """With as many digits in all rows of a column."""
-    cell, form = trial.row.get(key, ""), _SHOWN_AS.get(key)
-    value = number_in(cell)
-    if form is None:
-        return cell
+def _figure(trial: ShownTrial, key: str, form: str) -> str:
+    """A number of the trial's row, with as many digits in all rows of a column."""
+    value = number_in(trial.row.get(key, ""))
     return format(value, form) if math.isfinite(value) else ""
+
+
+def _peak(trial: ShownTrial) -> str:
+    return f"{max(score for _, score in trial.curve):.4f}" if trial.curve else ""
 
 
 def _cell(value: float) -> Any:
@@ -279,5 +290,5 @@ def _parameters(values: Mapping[str, float]) -> str:
 
 def _rank(trial: ShownTrial) -> tuple[bool, float]:
     """Full budgets before others, best scores first."""
-    score = number_in(trial.row["f1_macro"])
-    return trial.status != "completed", -score if math.isfinite(score) else math.inf
+    score = number_in(trial.row["score"])
+    return trial.status != Status.COMPLETED, -score if math.isfinite(score) else math.inf

@@ -41,7 +41,7 @@ def _scores(test: Mapping[str, Any]) -> str:
     intervals, against, method = test["confidence_intervals"], test["baseline"], test["method"]
     overall = [
         [name, *_beside(key, test, intervals, against)]
-        for key, name in OVERALL.items()
+        for key, name in _metrics(test["objective"]).items()
         if key in test
     ]
     of_baseline, few = against.get("per_class", {}), method.get("few_rows", {})
@@ -64,6 +64,13 @@ def _scores(test: Mapping[str, Any]) -> str:
         + paragraphs([f"{method['labels']}."])
         + table(["test rows opened at", "because"], openings)
     )
+
+
+def _metrics(objective: Mapping[str, Any]) -> dict[str, str]:
+    """Keys and names of the metrics of all classes, the one that the search decided by first."""
+    name, label = objective["name"], objective["label"]
+    others = {key: other for key, other in OVERALL.items() if key != name and other != label}
+    return {"score": label, **others}
 
 
 def _beside(

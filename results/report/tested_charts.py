@@ -1,10 +1,9 @@
 """Charts of the test: F1 of each class beside the baseline's, and reliability."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
-from results.report.charts import Trace, axis, chart
+from results.report.charts import Trace, axis, chart, plotly_text
 
 
 def class_f1(test: Mapping[str, Any]) -> str:
@@ -38,7 +37,7 @@ def _dots(
     pairs = list(zip(ends, values, strict=True))
     return {
         **{"type": "scatter", "mode": "markers", "name": name},
-        "x": [escape(label, quote=False) for label in shown],  # Plotly knows no &quot;
+        "x": [plotly_text(label) for label in shown],
         "y": values,
         "marker": {"color": colour, "symbol": symbol, "size": 10},
         "error_y": {

@@ -6,6 +6,7 @@ from typing import Any
 from results.report.markup import cards, paragraphs
 from results.report.material import Material
 from results.report.searched import label_worth, three_scores
+from results.trial_states import SearchStatus
 from results.verdict import describe_result
 
 
@@ -25,7 +26,7 @@ def verdict(material: Material) -> str:
 
 
 def _state(record: Mapping[str, Any]) -> Iterator[str]:
-    if record["status"] != "completed":
+    if record["status"] != SearchStatus.COMPLETED:
         yield f"The search is {record['status']}: what stands here is not its result yet."
 
 
@@ -33,23 +34,24 @@ def _figures(
     record: Mapping[str, Any], test: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, str, str]]:
     best, default = record["best"], record.get("default") or {}
+    label = record["objective"]["label"]
     values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())
     yield "winner", best["trial_id"], values
     yield "lead over the default", *_lead(record, best, default)
     if test is None:
-        yield "test macro-F1", "not opened", "python -m evaluation.final opens it, once"
+        yield f"test {label}", "not opened", "python -m evaluation.final opens it, once"
         return
-    low, high = test["confidence_intervals"]["f1_macro"]
+    low, high = test["confidence_intervals"]["score"]
     against = test["baseline"]
-    of_baseline = f"95 % interval {low:.3f} to {high:.3f}; baseline {against['f1_macro']:.3f}"
-    yield "test macro-F1", f"{test['f1_macro']:.3f}", of_baseline
+    of_baseline = f"95 % interval {low:.3f} to {high:.3f}; baseline {against['score']:.3f}"
+    yield f"test {label}", f"{test['score']:.3f}", of_baseline
     yield "gates met", *_gates(test)
 
 
 def _lead(
     record: Mapping[str, Any], best: Mapping[str, Any], default: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """Points of macro-F1, and what they are worth."""
+    """Points of the score, and what they are worth."""
     if best["trial_id"] == default.get("trial_id"):
         return "none", "the default stays: nothing was shown to be better"
     confirmation = record.get("confirmation") or {}

@@ -9,6 +9,7 @@ import pytest
 
 from results.errors import RunError
 from results.files import drop_torn_line, read_csv
+from results.older_runs import OBJECTIVE
 from results.record_shape import problem_of_record
 from tests.training.models import edit, load, problem_of
 from training.columns import read_columns
@@ -115,11 +116,12 @@ def test_a_directory_in_place_of_a_table_of_the_run_is_refused(tmp_path: Path) -
 
 SOUND: dict[str, Any] = {
     "status": "completed",
+    "objective": OBJECTIVE,
     "seconds": 3,
     "data": {"sha256": "0"},
     "trials": {"requested": 2},
-    "best": {"trial_id": "t0001", "parameters": {"batch_size": 8}, "f1_macro": 0.5},
-    "default": {"trial_id": "t0000", "parameters": {"batch_size": 8}, "f1_macro": None},
+    "best": {"trial_id": "t0001", "parameters": {"batch_size": 8}, "score": 0.5},
+    "default": {"trial_id": "t0000", "parameters": {"batch_size": 8}, "score": None},
     "beside": "what it does not know",
 }
 
@@ -138,9 +140,10 @@ def test_a_sound_record_has_no_problem() -> None:
         ({"trials": []}, "trials"),
         ({"trials": {}}, "trials.requested"),
         ({"data": None}, "data"),
-        ({"best": {**SOUND["best"], "f1_macro": None}}, "best.f1_macro"),
+        ({"best": {**SOUND["best"], "score": None}}, "best.score"),
         ({"best": {**SOUND["best"], "parameters": {"batch_size": [8]}}}, "best.parameters"),
         ({"default": "t0000"}, "default"),
+        ({"objective": {**OBJECTIVE, "label": 5}}, "objective.label"),
     ],
 )
 def test_a_record_s_first_wrong_value_is_named(change: dict[str, Any], place: str) -> None:

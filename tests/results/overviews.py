@@ -3,7 +3,9 @@
 from typing import Any
 
 from results.events import Event
+from results.older_runs import OBJECTIVE
 from results.overview import Overview, overview_of
+from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 PLACE = "/runs/first"
 WORKER = {"node": "alpha", "address": "10.0.0.1", "process": "7", "actor_id": "f00", "at": "now"}
@@ -11,12 +13,12 @@ WORKER = {"node": "alpha", "address": "10.0.0.1", "process": "7", "actor_id": "f
 
 def row(number: int, status: str, examples: int, **changes: Any) -> dict[str, str]:
     """A row of `trials.csv`; 1,000 training rows an epoch."""
-    stopped_by = "scheduler" if status == "stopped" else ""
+    stopped_by = StoppedBy.SCHEDULER if status == Status.STOPPED else StoppedBy.NOBODY
     fields = {
         "trial_id": f"t{number:04d}",
         "status": status,
-        "source": "search" if number else "default",
-        "f1_macro": "0.5",
+        "source": Source.SEARCH if number else Source.DEFAULT,
+        "score": "0.5",
         "examples": str(examples),
         "epochs": str(examples / 1000),
         "stopped_by": stopped_by,
@@ -29,7 +31,8 @@ def record(**changes: Any) -> dict[str, Any]:
     parameters = {"learning_rate": 1e-3, "batch_size": 16}
     candidate = {"parameters": parameters, "epochs": 3.0}
     return {
-        "status": "running",
+        "status": SearchStatus.RUNNING,
+        "objective": OBJECTIVE,
         "seconds": 100.0,
         "trials": {"requested": 8},
         "examples_trained": {"search": 9000, "confirmation": 0},
@@ -42,20 +45,20 @@ def record(**changes: Any) -> dict[str, Any]:
             "seconds_left": [60.0, 200.0],
             "time_budget_s": None,
         },
-        "best": candidate | {"trial_id": "t0001", "f1_macro": 0.6, "search_f1_macro": 0.6},
-        "default": candidate | {"trial_id": "t0000", "f1_macro": 0.5, "search_f1_macro": 0.5},
+        "best": candidate | {"trial_id": "t0001", "score": 0.6, "search_score": 0.6},
+        "default": candidate | {"trial_id": "t0000", "score": 0.5, "search_score": 0.5},
         **changes,
     }
 
 
 ROWS = [
-    row(0, "completed", 3000),
-    row(1, "completed", 3000),
-    row(2, "stopped", 500),
-    row(3, "stopped", 1500),
-    row(4, "failed", 250),
-    row(5, "running", 750),
-    row(6, "running", 0, f1_macro=""),
+    row(0, Status.COMPLETED, 3000),
+    row(1, Status.COMPLETED, 3000),
+    row(2, Status.STOPPED, 500),
+    row(3, Status.STOPPED, 1500),
+    row(4, Status.FAILED, 250),
+    row(5, Status.RUNNING, 750),
+    row(6, Status.RUNNING, 0, score=""),
 ]
 
 

@@ -44,7 +44,7 @@ def test_the_table_has_a_column_a_run_and_the_picture_opens(
     assert out.splitlines()[0].split() == ["first", "[bold]second"]
     best = first.read_record()["best"]
     assert lines["winner"][1:] == [best["trial_id"]] * 2
-    assert lines["macro-F1, search"][2:] == [f"{best['search_f1_macro']:.4f}"] * 2
+    assert lines["macro-F1, search"][2:] == [f"{best['search_score']:.4f}"] * 2
     assert lines["macro-F1, test"][2:] == ["0.7000", "[0.6500,", "0.7500]", "not", "opened"]
     assert out.splitlines()[-1].startswith("Next: open ")
     with Image.open(picture) as image:
@@ -82,7 +82,7 @@ def test_the_best_so_far_never_falls_and_ends_with_all_rows_of_the_search(tmp_pa
     run = load_run(simulated(tmp_path / "run").directory)
     rows, best = best_so_far(run)
     assert best == sorted(best)
-    assert best[-1] == run.record["best"]["search_f1_macro"]
+    assert best[-1] == run.record["best"]["search_score"]
     assert rows[-1] == run.curves.groupby("trial_id")["examples"].max().sum()
 
 

@@ -20,8 +20,8 @@ def test_a_run_is_read_with_numbers_as_numbers_and_texts_as_texts(tmp_path: Path
     assert set(run.trials["batch_size"]) <= {8, 16, 32}
     assert list(run.trials["trial_id"][:2]) == ["t0000", "t0001"]
     assert run.trials["error"].eq("").all()
-    best = run.trials.set_index("trial_id")["f1_macro"][written["best"]["trial_id"]]
-    assert best == written["best"]["f1_macro"]
+    best = run.trials.set_index("trial_id")["score"][written["best"]["trial_id"]]
+    assert best == written["best"]["score"]
     assert run.curves.groupby("trial_id")["examples"].max()["t0000"] == 48_000
     assert run.curves["collapsed"].dtype == bool
     assert run.test is None
@@ -32,9 +32,9 @@ def test_empty_cells_are_not_a_number_and_the_test_is_read(tmp_path: Path) -> No
     run.write_record(record())
     write_reports(run, evaluation_report())
     loaded = load_run(run.directory)
-    assert pd.isna(loaded.trials.set_index("trial_id")["f1_macro"]["t0002"])
+    assert pd.isna(loaded.trials.set_index("trial_id")["score"]["t0002"])
     assert loaded.test is not None
-    assert loaded.test["f1_macro"] == 0.7
+    assert loaded.test["score"] == 0.7
 
 
 def test_a_running_search_is_read_without_the_line_that_is_being_written(tmp_path: Path) -> None:

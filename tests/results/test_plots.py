@@ -7,7 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from results.drawing import class_labels
-from results.plots import draw_confusion_matrix, plot_confusion_matrix, plot_training_curves
+from results.plots import draw_confusion_matrix, plot_confusion_matrix
+from results.plots import plot_training_curves as plot_curves_of_training
 
 LONG_NAMES = [
     "Bukan Ujaran Kebencian",
@@ -15,6 +16,10 @@ LONG_NAMES = [
     "Ujaran Kebencian - Sedang",
     "Ujaran Kebencian - Berat",
 ]
+
+
+def plot_training_curves(path: Path, **curves: object) -> None:
+    plot_curves_of_training(path, **curves, score_label="macro-F1")
 
 
 def _size_and_density(path: Path) -> tuple[int, int, int]:
@@ -26,7 +31,7 @@ def _size_and_density(path: Path) -> tuple[int, int, int]:
 
 def _evaluations(num: int) -> list[dict[str, object]]:
     return [
-        {"epoch": n / 4, "train_loss": 1.4 / n, "eval_loss": 1.5 / n, "f1_macro": 0.1 * n}
+        {"epoch": n / 4, "train_loss": 1.4 / n, "eval_loss": 1.5 / n, "score": 0.1 * n}
         for n in range(1, num + 1)
     ]
 

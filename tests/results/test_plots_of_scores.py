@@ -1,6 +1,7 @@
 import pytest
 from PIL import Image
 
+from results.older_runs import OBJECTIVE
 from results.score_plots import draw_class_f1, plot_class_f1, plot_reliability
 
 NAMES = ["Bukan Ujaran Kebencian", "Ujaran Kebencian - Ringan", "<script>$a$", "\u202e\U0001f621"]
@@ -17,12 +18,12 @@ def _calibration(*bins):
 
 def _report(names, *, baseline_intervals=True):
     classes = {name: {"f1": 0.5 + n / 100, "support": 10 * n} for n, name in enumerate(names)}
-    intervals = {f"f1 of {name}": [0.4, 0.6] for name in names} | {"f1_macro": [0.45, 0.55]}
-    scores = {"f1_macro": 0.5, "per_class": classes, "confidence_intervals": intervals}
+    intervals = {f"f1 of {name}": [0.4, 0.6] for name in names} | {"score": [0.45, 0.55]}
+    scores = {"score": 0.5, "per_class": classes, "confidence_intervals": intervals}
     baseline = {"name": "TF-IDF, $1$", **scores}
     if not baseline_intervals:
         del baseline["confidence_intervals"]
-    return {**scores, "baseline": baseline}
+    return {**scores, "baseline": baseline, "objective": OBJECTIVE}
 
 
 def _opened(path):

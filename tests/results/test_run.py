@@ -8,11 +8,18 @@ import pytest
 
 from results.errors import RunError
 from results.new_run import check_new_run, create_run
+from results.older_runs import OBJECTIVE
 from results.run import Run, newest_unfinished, open_run
 
 EVALUATION = {
     **{"trial_id": "t0000", "examples": 100, "epoch": 0.1, "seconds": 1.5, "train_loss": 1.0},
-    **{"eval_loss": 1.1, "f1_macro": 0.1 + 0.2, "accuracy": 0.5, "learning_rate": 1e-3},
+    **{
+        "eval_loss": 1.1,
+        "score": 0.4,
+        "f1_macro": 0.1 + 0.2,
+        "accuracy": 0.5,
+        "learning_rate": 1e-3,
+    },
     "collapsed": False,
 }
 
@@ -92,7 +99,8 @@ def test_the_newest_run_that_is_not_completed_is_found(tmp_path: Path) -> None:
 def test_a_record_is_read_as_it_was_written(run: Run) -> None:
     run.write_record({"status": "running", "name": "Ujaran · ꦲ", "none": None})
     assert run.read_record() == {
-        **{"schema_version": 1, "status": "running", "name": "Ujaran · ꦲ", "none": None}
+        **{"schema_version": 1, "status": "running", "name": "Ujaran · ꦲ", "none": None},
+        "objective": OBJECTIVE,
     }
 
 
@@ -148,7 +156,7 @@ def test_trials_are_replaced_whole_with_the_searched_fields_between(run: Run) ->
     run.write_trials(["batch_size"], rows)
     run.write_trials(["batch_size"], rows)
     (row,) = run.read_trials()
-    assert list(row)[:5] == ["trial_id", "status", "source", "batch_size", "f1_macro"]
+    assert list(row)[:5] == ["trial_id", "status", "source", "batch_size", "score"]
     assert (row["batch_size"], row["error"], row["f1_macro"]) == ("8", 'a "b", c\nd', "")
 
 

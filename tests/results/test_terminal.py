@@ -59,7 +59,7 @@ def best(trial_id: str) -> Best:
         ({}, 600, 3600, True),
         ({"phase": "confirmation"}, 1, 100, True),
         ({"best": best("t0003")}, 1, 100, True),
-        ({"best": replace(best("t0001"), f1_macro=0.61)}, 1, 100, False),
+        ({"best": replace(best("t0001"), score=0.61)}, 1, 100, False),
     ],
 )
 def test_a_line_is_due_for_another_best_another_phase_or_enough_time(

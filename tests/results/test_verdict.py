@@ -2,14 +2,16 @@ from typing import Any
 
 import pytest
 
+from results.older_runs import OBJECTIVE
 from results.verdict import confirmation_verdict, describe_result
 
 
 def _record(**changes):
-    best = {"trial_id": "t0003", "search_f1_macro": 0.7123, "f1_macro": 0.7012, "at_edge": []}
-    default = {"trial_id": "t0000", "search_f1_macro": 0.6, "f1_macro": 0.61}
+    best = {"trial_id": "t0003", "search_score": 0.7123, "score": 0.7012, "at_edge": []}
+    default = {"trial_id": "t0000", "search_score": 0.6, "score": 0.61}
     parameters = {"learning_rate": 0.00031234, "batch_size": 16}
     return {
+        "objective": OBJECTIVE,
         "seconds": 61.4,
         "trials": {"completed": 3, "stopped_early": 8, "failed": 1},
         "best": {**best, "parameters": parameters},
@@ -148,7 +150,7 @@ def test_what_kept_two_from_being_compared_is_said(comparison, standing, words):
 
 
 def test_a_default_without_a_score_has_none():
-    assert _lines(default=_record()["default"] | {"search_f1_macro": None})[1].endswith("none")
+    assert _lines(default=_record()["default"] | {"search_score": None})[1].endswith("none")
 
 
 @pytest.mark.parametrize(

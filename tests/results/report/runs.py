@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from results.metric_names import F1_MACRO_PRESENT
+from results.older_runs import OBJECTIVE
 from results.run import CURVE_COLUMNS, Run
+from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 PARAMETERS = {"learning_rate": 3e-4, "batch_size": 16}
@@ -20,7 +22,8 @@ def record(**changes: Any) -> dict[str, Any]:
     candidate = {"trial_id": "t0000", "parameters": PARAMETERS, "epochs": 3.0}
     return {
         "schema_version": 1,
-        "status": "completed",
+        "status": SearchStatus.COMPLETED,
+        "objective": OBJECTIVE,
         "seconds": 12.5,
         "command": f"python -m tuning.search --data {EVIL}",
         "repeatable": True,
@@ -43,23 +46,26 @@ def record(**changes: Any) -> dict[str, Any]:
         "best": {
             **candidate,
             "trial_id": "t0001",
-            "search_f1_macro": 0.71,
-            "f1_macro": 0.705,
+            **{"search_score": 0.71, "search_f1_macro": 0.71},
+            **{"score": 0.705, "f1_macro": 0.705},
             "at_edge": [],
         },
-        "default": {**candidate, "search_f1_macro": 0.6, "f1_macro": 0.6},
+        "default": {
+            **candidate,
+            **{"search_score": 0.6, "search_f1_macro": 0.6, "score": 0.6, "f1_macro": 0.6},
+        },
         "confirmation": {
             "replicates": [{"seed": 1, "split_seed": 2}, {"seed": 3, "split_seed": 4}],
             "candidates": [
                 {
                     "parameters": PARAMETERS,
-                    "f1_macro": [0.61, 0.62],
+                    **{"score": [0.61, 0.62], "f1_macro": [0.61, 0.62]},
                     "mean": 0.615,
                     "standard_error": 0.005,
                 },
                 {
                     "parameters": {"learning_rate": 5e-4, "batch_size": 8},
-                    "f1_macro": [None, 0.7],
+                    **{"score": [None, 0.7], "f1_macro": [None, 0.7]},
                     "mean": None,
                     "standard_error": None,
                 },
@@ -81,15 +87,16 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def evaluation_report(**changes: Any) -> dict[str, Any]:
     """Content of `evaluation_report.json`."""
-    scores = {"accuracy": 0.75, "f1_macro": 0.7}
+    scores = {"score": 0.7, "accuracy": 0.75, "f1_macro": 0.7}
     classes = {EVIL: {"precision": 0.5, "recall": 0.6, "f1": 0.55, "support": 3}}
     return {
         "summary": f"found {EVIL}",
+        "objective": OBJECTIVE,
         **scores,
         "per_class": classes,
         "confusion_matrix": [[3]],
         "confidence_intervals": {
-            **{"accuracy": [0.7, 0.8], "f1_macro": [0.65, 0.75]},
+            **{"score": [0.65, 0.75], "accuracy": [0.7, 0.8], "f1_macro": [0.65, 0.75]},
             f"f1 of {EVIL}": [0.0, 0.0],
         },
         "baseline": {"name": EVIL, **scores},
@@ -105,8 +112,7 @@ def evaluation_report(**changes: Any) -> dict[str, Any]:
         },
         "search": {
             "trial_id": "t0001",
-            "search_f1_macro": 0.71,
-            "confirmed_f1_macro": 0.695,
+            **{"search_score": 0.71, "confirmed_score": 0.695},
             "confirmed_deviation": 0.0345,
         },
         "calibration": {
@@ -170,11 +176,11 @@ def small_run(directory: Path) -> Run:
     run = Run(directory)
     run.directory.mkdir(parents=True)
     rows = [
-        _row("t0000", "completed", "default", 0.6),
-        _row("t0001", "completed", "search", 0.71),
-        {**_row("t0002", "failed", "search", None), "error": EVIL},
-        {**_row("t0003", "stopped", "search", 0.9), "stopped_by": "scheduler"},
-        _row("t0004", "completed", "confirm", 0.99),
+        _row("t0000", Status.COMPLETED, Source.DEFAULT, 0.6),
+        _row("t0001", Status.COMPLETED, Source.SEARCH, 0.71),
+        {**_row("t0002", Status.FAILED, Source.SEARCH, None), "error": EVIL},
+        {**_row("t0003", Status.STOPPED, Source.SEARCH, 0.9), "stopped_by": StoppedBy.SCHEDULER},
+        _row("t0004", Status.COMPLETED, Source.CONFIRM, 0.99),
     ]
     run.write_trials(tuple(PARAMETERS), rows)
     full = [(500, 0.3), (1000, 0.4), (1500, 0.5), (3000, 0.6)]
@@ -183,17 +189,17 @@ def small_run(directory: Path) -> Run:
 
 
 def write_curves(run: Run, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """`curves.csv` from (training rows seen, macro-F1) of each trial."""
+    """`curves.csv` from (training rows seen, score) of each trial."""
     blank = dict.fromkeys(CURVE_COLUMNS, 0.5)
     with run.curves.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CURVE_COLUMNS)
         writer.writeheader()
         for trial_id, curve in curves.items():
             for examples, score in curve:
-                shown = {"examples": examples, "epoch": examples / ROWS, "f1_macro": score}
+                shown = {"examples": examples, "epoch": examples / ROWS, "score": score}
                 writer.writerow({**blank, "trial_id": trial_id, "collapsed": False, **shown})
 
 
 def _row(trial_id: str, status: str, source: str, score: float | None) -> dict[str, Any]:
-    told = {} if score is None else {"f1_macro": score, "peak_f1_macro": score}
+    told = {} if score is None else {"score": score, "f1_macro": score}
     return {"trial_id": trial_id, "status": status, "source": source, **PARAMETERS, **told}
