@@ -17,7 +17,7 @@ import numpy as np
 from ray import tune
 
 from training.metrics import Evaluation
-from tuning import search
+from tuning import search, worker_pool
 from tuning.trainable import ENDING, EVALUATION, TRIAL_ID, WORKER, SearchData, Surroundings
 from tuning.trials import Ending
 from tuning.workers import this_worker

@@ -56,7 +56,10 @@ def write_reports(
     write_text(directory / "classification_report.txt", text)
     plot_confusion_matrix(directory / "confusion_matrix.png", report["confusion_matrix"], names)
     plot_training_curves(
-        directory / "training_curves.png", search_curve=search_curve, final_curve=final_curve
+        directory / "training_curves.png",
+        search_curve=search_curve,
+        final_curve=final_curve,
+        score_label=report["objective"]["label"],
     )
     plot_reliability(directory / "reliability.png", report["calibration"])
     plot_class_f1(directory / "class_f1.png", names, report)

@@ -170,6 +170,5 @@ class Confirmation:
         return Confirmed(
             parameters=parameters,
             scores={t.replicate: t.final.score for t in ours if t.final is not None},
-            f1_macro={t.replicate: t.final.f1_macro for t in ours if t.final is not None},
             broken=frozenset(t.replicate for t in ours if t.status in _BROKEN),
         )

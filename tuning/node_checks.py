@@ -64,13 +64,15 @@ class JoinedCluster:
     description: str
 
 
-def try_cluster(configuration: Configuration, preparation: Preparation) -> JoinedCluster:
-    """Join the cluster, check its nodes, and leave it.
+def try_cluster(configuration: Configuration, preparation: Preparation) -> JoinedCluster | None:
+    """Join the cluster, check its nodes, and leave it; None where there is none to join.
 
     Raises:
         ClusterError: it cannot be reached.
         InputError: as `check_joined_nodes`.
     """
+    if address_to_join(configuration.cluster.address) is None:
+        return None
     with ray_session(configuration.cluster.address, metadata={"run": "dry run"}):
         resources = resources_for(configuration)
         check_joined_nodes(configuration, resources, preparation.search_data.encoder)

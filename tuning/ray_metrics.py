@@ -10,17 +10,23 @@ from collections import Counter
 
 from ray.util.metrics import Gauge
 
+from results.metric_names import BESIDE_THE_SCORE, OVERALL
 from results.trial_states import Status
 from tuning.observers import Observer
 from tuning.trials import Trial, TrialStore
 from tuning.workers import Worker
+
+_BESIDE = {name: OVERALL[name] for name in BESIDE_THE_SCORE}
 
 RUN, SLOT, STATE = "run", "slot", "state"
 
 OF_TRIALS = {
     "trial_number": "Number of the trial that a slot runs: 3 is t0003; -1 when it runs none",
     "score": "Score of the last evaluation of the trial in a slot",
-    "f1_macro": "Macro-F1 of the last evaluation of the trial in a slot",
+    **{
+        name: f"{told} of the last evaluation of the trial in a slot"
+        for name, told in _BESIDE.items()
+    },
     "eval_loss": "Loss on the validation rows of the last evaluation of the trial in a slot",
     "train_loss": "Training loss since the evaluation before of the trial in a slot",
     "rows_per_second": "Training rows a second between the last two evaluations of the trial",
@@ -55,7 +61,7 @@ class RayMetrics(Observer):
                 description=f"Highest {told} of the search at the full budget so far",
                 tag_keys=(RUN,),
             )
-            for name, told in (("score", "score"), ("f1_macro", "macro-F1"))
+            for name, told in {"score": "score", **_BESIDE}.items()
         }
         self._slots: dict[str, int] = {}
 
@@ -78,7 +84,8 @@ class RayMetrics(Observer):
         seconds = last.seconds - (before.seconds if before else 0.0)
         rows = last.examples - (before.examples if before else 0)
         self._set(trial, "score", last.score)
-        self._set(trial, "f1_macro", last.f1_macro)
+        for name in _BESIDE:
+            self._set(trial, name, getattr(last, name))
         self._set(trial, "eval_loss", last.eval_loss)
         self._set(trial, "train_loss", last.train_loss)
         if seconds > 0:

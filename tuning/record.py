@@ -1,14 +1,17 @@
 """The record of a search: what `search.json` and `best.yaml` hold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from results.trial_states import Status
 from results.verdict import confirmation_verdict
+from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.paired import score_correlation
-from tuning.selection import Comparison, Confirmed, leader, ranking, winner
+from tuning.selection import Comparison, leader, ranking, winner
 from tuning.space import Parameters, with_parameters
 from tuning.trials import Trial, TrialStore
 
@@ -35,19 +38,20 @@ def count_examples(trials: Iterable[Trial]) -> dict[str, int]:
 
 
 def describe_candidate(
-    trials: Iterable[Trial], parameters: Parameters, confirmed: Sequence[Confirmed]
+    store: TrialStore, parameters: Parameters, confirmation: Confirmation | None
 ) -> dict[str, Any]:
     """`best` or `default` of the record; `score` is the confirmed mean where there is one."""
-    searched = next(t for t in trials if not t.is_confirmation and t.parameters == parameters)
-    final = searched.final
-    fresh = next((c for c in confirmed if c.parameters == parameters and c.scores), None)
+    searched = next(trial for trial in store.searched if trial.parameters == parameters)
+    finals = [searched.final] if searched.final else []
+    confirmed = _finals(confirmation, parameters) if confirmation else {}
+    fresh = [final for final in confirmed.values() if final is not None] or finals
     return {
         "trial_id": searched.trial_id,
         "parameters": parameters,
-        "search_score": searched.final_score,
-        "search_f1_macro": final.f1_macro if final else None,
-        "score": fresh.mean if fresh else searched.final_score,
-        "f1_macro": fresh.mean_f1_macro if fresh else final.f1_macro if final else None,
+        "search_score": _mean(final.score for final in finals),
+        "search_f1_macro": _mean(final.f1_macro for final in finals),
+        "score": _mean(final.score for final in fresh),
+        "f1_macro": _mean(final.f1_macro for final in fresh),
         "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,
     }
 
@@ -80,13 +84,14 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
         "candidates": [
             {
                 "parameters": candidate.parameters,
-                "score": [candidate.scores.get(k) for k in replicates],
-                "f1_macro": [candidate.f1_macro.get(k) for k in replicates],
+                "score": [final and final.score for final in finals.values()],
+                "f1_macro": [final and final.f1_macro for final in finals.values()],
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
                 "collapsed_or_diverged": len(candidate.broken),
             }
             for candidate in confirmed
+            for finals in [_finals(confirmation, candidate.parameters)]
         ],
         "score_correlation": score_correlation(
             [
@@ -101,6 +106,18 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
         "winner_beats_default": comparison,
         "verdict": confirmation_verdict(comparison, **_standing(confirmation)),
     }
+
+
+def _finals(confirmation: Confirmation, parameters: Parameters) -> dict[int, Evaluation | None]:
+    """A candidate's evaluation at the full budget of each replicate that was come to."""
+    replicates = range(1, confirmation.num_replicates + 1)
+    trials = {k: confirmation.store.confirmation(parameters, k) for k in replicates}
+    return {k: trial.final if trial else None for k, trial in trials.items()}
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return float(np.mean(known)) if known else None
 
 
 def _describe_comparison(found: Comparison) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class RunFiles(Observer):
         store, configuration = self._policy.store, self._configuration
         best = choose(store, self._policy.confirmation)
         return best and {
-            **describe_candidate(store, best, self._confirmed()),
+            **describe_candidate(store, best, self._policy.confirmation),
             "fixed_rows_loss": fixed_rows_losses(store, best),
             "at_edge": at_edge(
                 configuration.search.space,
@@ -159,10 +159,7 @@ class RunFiles(Observer):
     def _default(self) -> dict[str, Any] | None:
         store = self._policy.store
         default = next((t.parameters for t in store if t.source == Source.DEFAULT), None)
-        return default and describe_candidate(store, default, self._confirmed())
-
-    def _confirmed(self) -> list[Any]:
-        return self._policy.confirmation.scores() if self._policy.confirmation else []
+        return default and describe_candidate(store, default, self._policy.confirmation)
 
     def _changed(self, trial: Trial) -> None:
         self.run.append_trial(self._searched, trial.row())

@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.addresses import address_to_join
 from cluster.errors import ClusterError
 from results.errors import RunError, StorageError
 from results.next_step import next_step
@@ -65,25 +64,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
-    from results.new_run import check_new_run
     from training.shipping import check_shipping
     from tuning.dry_run import describe_plan, rehearse
     from tuning.node_checks import try_cluster
     from tuning.preparation import prepare_search
     from tuning.room import check_storage, num_slots_here
+    from tuning.run_checks import check_new
     from tuning.shipping_check import shipment_of
 
-    check_new_run(Path(configuration.output.directory), configuration.output.name)
     num_slots_here(configuration)
     check_storage(configuration)
-    cluster = None
+    check_new(configuration)
     output = Path(configuration.output.directory).absolute()
     place = next(path for path in (output, *output.parents) if path.is_dir())
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)
-        if address_to_join(configuration.cluster.address) is not None:
-            cluster = try_cluster(configuration, preparation)
+        cluster = try_cluster(configuration, preparation)
         # A search has this done beside the start of its workers; here nothing would hide it.
         began = time.monotonic()
         warning = check_shipping(shipment_of(configuration, preparation), place)

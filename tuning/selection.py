@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,8 +42,6 @@ class Confirmed:
 
     parameters: Parameters
     scores: Mapping[int, float]
-    f1_macro: Mapping[int, float] = field(default_factory=dict)
-    """What the files list beside the scores, whatever the objective is."""
     broken: frozenset[int] = frozenset()
     """Replicates on which it collapsed (one class for every row) or diverged."""
 
@@ -51,11 +49,6 @@ class Confirmed:
     def mean(self) -> float:
         """Mean score over replicates."""
         return float(np.mean(list(self.scores.values())))
-
-    @property
-    def mean_f1_macro(self) -> float | None:
-        """Mean of what the files list beside the scores; None without any."""
-        return float(np.mean(list(self.f1_macro.values()))) if self.f1_macro else None
 
     @property
     def standard_error(self) -> float | None:

@@ -8,15 +8,16 @@ from pathlib import Path
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from results.hparams import EXAMPLES, SCORE, experiment, session_end, session_start
+from results.metric_names import BESIDE_THE_SCORE
 from results.tensorboard import CurveWriter
 from results.trial_states import SearchStatus, Source
-from tuning.config import Configuration
+from tuning.config import Configuration, objective_of
 from tuning.observers import Observer
 from tuning.space import Value, default_point
 from tuning.trials import Trial
 
 _CURVES = (
-    *("train_loss", "eval_loss", SCORE, "f1_macro", "accuracy"),
+    *("train_loss", "eval_loss", SCORE, *BESIDE_THE_SCORE),
     *("learning_rate", EXAMPLES),
 )
 
@@ -86,4 +87,8 @@ def describe_space(configuration: Configuration) -> Summary:
     }
     last = search.confirm_max_replicates if search.confirm_replicates else 0
     sources = [source.value for source in Source]
-    return experiment({**intervals, "replicate": (0, last)}, {**choices, "source": sources})
+    return experiment(
+        {**intervals, "replicate": (0, last)},
+        {**choices, "source": sources},
+        score_label=objective_of(configuration).label,
+    )
