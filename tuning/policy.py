@@ -4,7 +4,7 @@ A state machine that knows no clock, Ray, file or log: time comes in as an event
 resume, a rebuild, a replay of recorded curves and the simulations of the tests drive this object.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
@@ -228,7 +228,8 @@ class Policy:
             self._stop(trial, StoppedBy.END_OF_SEARCH)
         else:
             self._halted.add(trial_id)
-        self._abort_if_all_fail_alike()
+        if trial.status == Status.FAILED:
+            self._abort_if_all_fail_alike()
         self._advance()
 
     def requeue_live(self) -> None:
@@ -286,8 +287,8 @@ class Policy:
         own = self._rung_scores.score(trial, rung)
         if own is None:
             return True
-        searched = (one for one in self.store if not one.is_confirmation)
-        return is_promoted(own, self._rung_scores.at(rung, searched), self.configuration.search)
+        scores = self._rung_scores.at(rung, self.store.searched)
+        return is_promoted(own, scores, self.configuration.search)
 
     def _decide_again(self) -> None:
         for trial in list(self._waiting):
@@ -436,7 +437,7 @@ def make_policy(
     )
 
 
-def _common_error(trials: list[Trial]) -> str:
+def _common_error(trials: Sequence[Trial]) -> str:
     """The error of the first trials, if they have all failed with the same one."""
     ended = [trial for trial in trials if not trial.is_running]
     if len(ended) != NUM_ALIKE or {trial.status for trial in ended} != {Status.FAILED}:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -158,6 +158,8 @@ class TrialStore:
         """Take the trials of an earlier start."""
         self._by_id: dict[str, Trial] = {}
         self._ordered: list[Trial] = []
+        self._searched: list[Trial] = []
+        self._confirmations: list[Trial] = []
         for trial in trials:
             self.add(trial)
 
@@ -165,7 +167,9 @@ class TrialStore:
         """Take one more."""
         assert trial.trial_id not in self._by_id, trial.trial_id
         self._by_id[trial.trial_id] = trial
-        insort(self._ordered, trial, key=lambda one: one.number)
+        kind = self._confirmations if trial.is_confirmation else self._searched
+        for trials in (self._ordered, kind):
+            insort(trials, trial, key=lambda one: one.number)
 
     def __getitem__(self, trial_id: str) -> Trial:
         """The trial of an id; KeyError if there is none."""
@@ -184,22 +188,19 @@ class TrialStore:
         return len(self._ordered)
 
     @property
-    def searched(self) -> list[Trial]:
+    def searched(self) -> Sequence[Trial]:
         """Trial 0 and those of the search."""
-        return [trial for trial in self._ordered if not trial.is_confirmation]
+        return self._searched
 
     @property
-    def confirmations(self) -> list[Trial]:
+    def confirmations(self) -> Sequence[Trial]:
         """Those of the confirmation."""
-        return [trial for trial in self._ordered if trial.is_confirmation]
+        return self._confirmations
 
     def confirmation(self, parameters: Parameters, replicate: int) -> Trial | None:
         """The training of a configuration on a replicate; None if there is none yet."""
-        for trial in self._ordered:
-            is_wanted = trial.replicate == replicate and trial.parameters == parameters
-            if trial.is_confirmation and is_wanted:
-                return trial
-        return None
+        ours = (trial for trial in self._confirmations if trial.replicate == replicate)
+        return next((trial for trial in ours if trial.parameters == parameters), None)
 
     def free_id(self, number: int) -> str:
         """The id of a number, or the next one after all where it is taken (in an older run)."""

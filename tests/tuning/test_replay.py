@@ -1,4 +1,4 @@
-"""Curves of real fine-tuning runs that a study recorded, fed to the conductor as one search."""
+"""Curves of real fine-tuning runs that a study recorded, fed to the policy as one search."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ import pytest
 
 from tests.tuning.builders import configuration, evaluation
 from training.schedule import schedule_of
-from tuning.conductor import Conductor, search_phase
 from tuning.config import Configuration
-from tuning.proposers import FixedProposer
+from tuning.policy import Policy
 from tuning.rungs import is_judged_at, plan_evaluations
+from tuning.searchers import FixedSearcher
 from tuning.space import Parameters
 from tuning.trials import Trial
 
@@ -39,14 +39,14 @@ WARMUP = {
 }
 
 
-class Recorded(FixedProposer):
-    """Proposes the warm-ups of recorded runs, in a given order."""
+class Recorded(FixedSearcher):
+    """Suggests the warm-ups of recorded runs, in a given order."""
 
     def __init__(self, config: Configuration, warmups: Sequence[int]) -> None:
         super().__init__(config.search, config.training)
         self._warmups = warmups
 
-    def propose(self, trial_id: str, number: int) -> Parameters:
+    def suggest(self, trial_id: str, number: int) -> Parameters:
         return {"warmup_steps": self._warmups[number - 1]}
 
 
@@ -57,17 +57,17 @@ def curve_of(run: str) -> pd.DataFrame:
 
 def replay(
     runs: Sequence[str], *, warmups: dict[str, int] = WARMUP, together: bool = True, **search: Any
-) -> tuple[Conductor, dict[str, Trial]]:
+) -> tuple[Policy, dict[str, Trial]]:
     """Run recorded curves as trials beside a default that shows nothing.
 
     Args:
-        runs: names, in the order in which the trials begin.
+        runs: names, in the order in which the trials start.
         warmups: steps of warm-up of each.
         together: all at once, in the order of their training rows; else one after the other.
         **search: fields of the search.
 
     Returns:
-        The conductor, and each run's trial.
+        The policy, and each run's trial.
     """
     config = configuration(
         training={"batch_size": BATCH_SIZE, "epochs": 3},
@@ -77,14 +77,14 @@ def replay(
             **search,
         },
     )
-    phase = search_phase(
-        config,
-        plan_evaluations(NUM_ROWS, 3, config.search),
-        NUM_ROWS,
-        Recorded(config, [warmups[run] for run in runs]),
-        lambda: len(runs) + 1,
+    policy = Policy(
+        configuration=config,
+        plan=plan_evaluations(NUM_ROWS, 3, config.search),
+        num_rows=NUM_ROWS,
+        validation_share=1 / 9,
+        searcher=Recorded(config, [warmups[run] for run in runs]),
     )
-    begun = [phase.next_trial() for _ in range(len(runs) + 1)]
+    begun = [policy.next() for _ in range(len(runs) + 1)]
     trials = {
         run: trial for run, trial in zip(runs, begun[1:], strict=True) if isinstance(trial, Trial)
     }
@@ -97,8 +97,8 @@ def replay(
     for epoch, _, run, score in sorted(shown) if together else shown:
         trial = trials[run]
         if trial.status == "running":
-            phase.report(trial.trial_id, evaluation(round(epoch * NUM_ROWS), score))
-    return phase, trials
+            policy.report(trial.trial_id, evaluation(round(epoch * NUM_ROWS), score))
+    return policy, trials
 
 
 def stopped_at(trials: dict[str, Trial]) -> dict[str, float]:
@@ -140,13 +140,13 @@ def test_the_median_too_leaves_the_best_run_alone_and_stops_nobody_at_the_first_
 def test_a_run_is_judged_at_the_first_rung_only_if_its_warmup_ended_before_two_thirds_of_it() -> (
     None
 ):
-    phase, trials = replay(list(WARMUP))
+    policy, trials = replay(list(WARMUP))
     judged = {
         run
         for run, trial in trials.items()
         if is_judged_at(FIRST_RUNG, trial.training, schedule_of(trial.training, NUM_ROWS))
     }
-    assert phase.plan.rungs[0] == FIRST_RUNG
+    assert policy.plan.rungs[0] == FIRST_RUNG
     assert set(WARMUP) - judged == {"trial_14", "trial_20", "trial_21"}
 
 

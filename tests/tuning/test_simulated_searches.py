@@ -6,12 +6,11 @@ this configuration on these validation rows. The search looks once, on one split
 draws seed and split anew. Splits re-drawn from one pool share rows, so a part of the deviation,
 n_validation / n, is the same on every split: no confirmation can see through that part. All
 numbers are points of macro-F1. Who is confirmed, how often and who wins is decided by the
-product's own `Confirmation`.
+product's own `Policy`.
 """
 
 import itertools
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +19,21 @@ from scipy import stats
 
 from tests.tuning.builders import configuration, evaluation
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation
+from tuning.policy import Policy
 from tuning.record import choose
-from tuning.trials import Trial, trial_name
+from tuning.rungs import EvaluationPlan
+from tuning.searchers import FixedSearcher
+from tuning.space import Parameters
+from tuning.trials import Ending, Trial
 
 FEW_ROWS, MANY_ROWS = 1 / 4, 1 / 9
 """Validation rows over training rows, as the configuration has them."""
 NUM_TRIALS = 24
+NUM_ROWS = 1000
+PLAN = EvaluationPlan(budget=3 * NUM_ROWS, points=(3 * NUM_ROWS,), rungs=())
+"""Each training is evaluated once, at its end."""
+STEP = 1e-4
+"""Learning rates of configurations are this far apart, which names them."""
 SEED_DEVIATION = 0.6
 WORSE = -0.3
 """A returned configuration this far from the default is a search that did harm."""
@@ -74,41 +81,49 @@ def draw_truth(cell: Cell, generator: np.random.Generator) -> Truth:
 
 def search(truth: Truth, config: Configuration) -> tuple[int, int]:
     """What is returned, and what the best score of the search would have returned."""
-    trials = [_trial(config, number) for number in range(NUM_TRIALS)]
-    numbers = {trial.parameters["learning_rate"]: n for n, trial in enumerate(trials)}
-
-    def run(wanted: Sequence[Trial]) -> None:
-        for trial in wanted:
-            score = truth.measure(numbers[trial.parameters["learning_rate"]])
-            trial.status, trial.evaluations = "completed", [evaluation(3000, score)]
-
-    run(trials)
-    naive = max(range(NUM_TRIALS), key=lambda number: trials[number].final_f1_macro or 0.0)
-    confirmation = Confirmation(
+    policy = Policy(
         configuration=config,
-        trials=trials,
+        plan=PLAN,
+        num_rows=NUM_ROWS,
         validation_share=truth.cell.validation_share,
-        run=run,
+        searcher=Numbered(config.search, config.training),
     )
-    confirmation.confirm()
-    chosen = choose(confirmation.trials, confirmation)
+    while isinstance(trial := policy.next(), Trial):
+        score = truth.measure(number_of(trial.parameters))
+        policy.report(trial.trial_id, evaluation(PLAN.budget, score))
+        policy.ended(trial.trial_id, Ending(status="completed"))
+    searched = policy.store.searched
+    naive = max(range(NUM_TRIALS), key=lambda number: searched[number].final_score or 0.0)
+    chosen = choose(policy.store, policy.confirmation)
     assert chosen is not None
-    return numbers[chosen["learning_rate"]], naive
+    return number_of(chosen), naive
 
 
-def _trial(config: Configuration, number: int) -> Trial:
-    return Trial(
-        trial_id=trial_name(number),
-        source="search" if number else "default",
-        parameters={"learning_rate": 1e-4 * (1 + number)},
-        training=config.training,
-        split_seed=0,
+class Numbered(FixedSearcher):
+    """Suggests configurations that are told apart by their number; trial 0 is 0."""
+
+    def suggest(self, trial_id: str, number: int) -> Parameters:
+        return {"learning_rate": STEP * (1 + number)}
+
+
+def number_of(parameters: Parameters) -> int:
+    return round(parameters["learning_rate"] / STEP) - 1
+
+
+def configuration_of(confirmation: dict[str, int]) -> Configuration:
+    return configuration(
+        training={"learning_rate": STEP},
+        search={
+            "space": {"learning_rate": {"log_uniform": ["1e-5", "1e-2"]}},
+            "trials": NUM_TRIALS,
+            **confirmation,
+        },
     )
 
 
 def simulate(cell: Cell, num_draws: int, seed: int, confirmation: dict[str, int]) -> np.ndarray:
     """Gain over the default in points, float64 [draws, 2]: confirmed, and best of the search."""
-    generator, config = np.random.default_rng(seed), configuration(search=confirmation)
+    generator, config = np.random.default_rng(seed), configuration_of(confirmation)
     gains = []
     for _ in range(num_draws):
         truth = draw_truth(cell, generator)

@@ -1,0 +1,199 @@
+"""The driver between Ray Tune and the policy, told what Tune would tell it."""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from results.trial_states import SearchStatus
+from tests.tuning.builders import evaluation
+from tests.tuning.deciding import policy_of
+from tuning.driver import Driver
+from tuning.observers import Observer, Observers
+from tuning.policy import NoTrial, Phase, Policy
+from tuning.trainable import TRIAL_ID
+from tuning.trials import Ending, Trial
+from tuning.workers import Worker
+
+HERE = Worker(node="n", address="1.2.3.4", node_id="a", process=1, actor_id="b", gpu="")
+
+
+class Heard(Observer):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, ...]] = []
+
+    def started(self, trial: Trial) -> None:
+        self.events.append(("started", trial.trial_id))
+
+    def placed(self, trial: Trial, worker: Worker) -> None:
+        self.events.append(("placed", trial.trial_id, worker.node))
+
+    def evaluated(self, trial: Trial) -> None:
+        self.events.append(("evaluated", trial.trial_id, str(trial.examples)))
+
+    def ended(self, trial: Trial) -> None:
+        self.events.append(("ended", trial.trial_id, trial.status))
+
+    def phase_changed(self, phase: Phase) -> None:
+        self.events.append(("phase", phase))
+
+    def closed(self, status: SearchStatus) -> None:
+        self.events.append(("closed", status))
+
+
+class Full(Observer):
+    """A disk that is full."""
+
+    error = OSError(errno.ENOSPC, "No space left on device")
+
+    def started(self, trial: Trial) -> None:
+        raise self.error
+
+
+def driver_of(
+    policy: Policy,
+    *observers: Observer,
+    capacity: int = 9,
+    clock: Callable[[], float] = lambda: 0.0,
+    **changes: Any,
+) -> Driver:
+    parts: dict[str, Any] = {
+        "capacity": lambda: capacity,
+        "halt": lambda flag: None,
+        "outer_error": lambda: None,
+        "memory_limits": {},
+    }
+    driver = Driver(policy=policy, observers=Observers(observers), clock=clock, **(parts | changes))
+    driver.begin_experiment()
+    return driver
+
+
+def next_id(driver: Driver) -> str:
+    given = driver.next_trial()
+    assert not isinstance(given, NoTrial), given
+    return str(given[TRIAL_ID])
+
+
+def complete(driver: Driver, trial_id: str, score: float) -> None:
+    driver.reported(trial_id, evaluation(3000, score))
+    driver.ended(trial_id, Ending(status="completed", seconds=1.0))
+
+
+def test_observers_are_told_of_a_whole_search_in_one_order() -> None:
+    heard = Heard()
+    driver = driver_of(policy_of(trials=2, confirm_top=1, confirm_replicates=2), heard)
+    default, other = next_id(driver), next_id(driver)
+    driver.placed(default, HERE)
+    driver.reported(default, evaluation(250, 0.3))
+    complete(driver, default, 0.5)
+    complete(driver, other, 0.6)
+    assert heard.events == [
+        ("phase", "search"),
+        ("started", "t0000"),
+        ("started", "t0001"),
+        ("placed", "t0000", "n"),
+        ("evaluated", "t0000", "250"),
+        ("evaluated", "t0000", "3000"),
+        ("ended", "t0000", "completed"),
+        ("evaluated", "t0001", "3000"),
+        ("ended", "t0001", "completed"),
+        ("phase", "confirmation"),
+    ]
+
+
+def test_what_a_restarted_trial_shows_again_is_told_to_nobody() -> None:
+    heard = Heard()
+    driver = driver_of(policy_of(), heard)
+    trial_id = next_id(driver)
+    for _ in range(2):
+        assert driver.reported(trial_id, evaluation(250, 0.3))
+    assert heard.events.count(("evaluated", trial_id, "250")) == 1
+
+
+def test_no_more_trials_run_at_once_than_the_resources_hold() -> None:
+    driver = driver_of(policy_of(), capacity=2)
+    first = next_id(driver)
+    next_id(driver)
+    assert driver.next_trial() is NoTrial.WAIT
+    complete(driver, first, 0.5)
+    assert next_id(driver) == "t0002"
+    assert driver.next_trial() is NoTrial.WAIT
+
+
+def test_a_cluster_that_holds_no_trial_at_the_moment_is_still_asked_for_one() -> None:
+    assert next_id(driver_of(policy_of(), capacity=0)) == "t0000"
+
+
+def test_files_that_cannot_be_written_end_the_search_and_the_others_are_still_told() -> None:
+    heard = Heard()
+    driver = driver_of(policy_of(), Full(), heard)
+    next_id(driver)
+    assert driver.error is Full.error
+    assert driver.is_over
+    assert driver.next_trial() is NoTrial.DONE
+    assert ("started", "t0000") in heard.events
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_search_and_leaves_the_trial() -> None:
+    policy = policy_of()
+    driver = driver_of(policy)
+    trial_id = next_id(driver)
+    driver.ended(trial_id, Ending(status="broken", error="no space left"))
+    assert str(driver.error) == "no space left"
+    assert driver.is_over
+    assert policy.store[trial_id].status == "running"
+
+
+def test_what_ends_the_search_from_outside_is_noticed() -> None:
+    lost = OSError("the mirror is gone")
+    driver = driver_of(policy_of(), outer_error=lambda: lost)
+    assert driver.next_trial() is NoTrial.DONE
+    assert driver.error is lost
+
+
+def test_trials_are_told_to_halt_once_and_those_of_the_search_before_the_others() -> None:
+    halted: list[str] = []
+    now = 0.0
+    policy = policy_of(time_budget_s=1000, trials=2, confirm_top=1, confirm_replicates=2)
+    driver = driver_of(policy, clock=lambda: now, halt=halted.append)
+    first, _ = next_id(driver), next_id(driver)
+    now = 100.0
+    complete(driver, first, 0.5)
+    # 3,000 rows took 100 s; four trainings of 3,000 rows take 400.
+    now = 599.0
+    driver.idle()
+    assert halted == []
+    now = 601.0
+    for _ in range(2):
+        driver.idle()
+    assert [flag.partition("-")[0] for flag in halted] == ["search"]
+    now = 1001.0
+    driver.idle()
+    assert [flag.partition("-")[0] for flag in halted] == ["search", "confirmation"]
+
+
+def test_trials_lost_with_their_experiment_start_again_in_the_next_under_another_flag() -> None:
+    driver = driver_of(policy_of())
+    first = driver.next_trial()
+    driver.begin_experiment()
+    again = driver.next_trial()
+    assert isinstance(first, dict)
+    assert isinstance(again, dict)
+    assert again[TRIAL_ID] == first[TRIAL_ID]
+    assert again["flag"] != first["flag"]
+
+
+def test_a_lower_memory_limit_is_given_to_the_trials_that_follow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limits: dict[str, int] = {}
+    driver = driver_of(policy_of(), memory_limits=limits)
+    trial_id = next_id(driver)
+    driver.limited_memory(trial_id, "cuda", 8)
+    given = driver.next_trial()
+    assert isinstance(given, dict)
+    assert given["rows_at_once"] == {"cuda": 8}
+    assert "8 rows at once" in caplog.text
