@@ -173,7 +173,7 @@ def _quiet_defaults() -> None:
         "TUNE_WARN_THRESHOLD_S": "30",
         # A lost worker is told in a line of ours, not by a traceback.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        # Our conductor begins no more trials than there is room for; by default Tune starts one
+        # Our driver starts no more trials than there is room for; by default Tune starts one
         # process after the other, seconds each.
         "TUNE_MAX_PENDING_TRIALS_PG": "100000",
         # Seconds that a trial is waited for once the search has ended.

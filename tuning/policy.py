@@ -432,7 +432,7 @@ def make_policy(
         num_rows=num_rows,
         validation_share=num_validation_rows / num_rows,
         searcher=make_searcher(configuration.search, configuration.training),
-        store=store or TrialStore(),
+        store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
     )
 

@@ -18,14 +18,14 @@ LONG = [*SHORT, "--training.epochs", "30", "--trials", "6", "--search.scheduler"
     ("is_joined", "limit", "slots", "searches", "share"),
     [
         (False, None, 4, 1, 4),
-        (False, 2, 4, 1, 4),  # the conductor has the limit itself
+        (False, 2, 4, 1, 4),  # the pool has the limit itself
         (True, None, 4, 1, 4),
         (True, 8, 4, 1, 8),  # what waits makes an autoscaled cluster grow
         (True, 100, 4, 1, 8),
         (True, 100, 32, 1, 64),
         (True, 8, 0, 1, 4),
         (True, 2, 0, 1, 2),
-        (True, None, 0, 1, 0),  # the conductor begins one all the same
+        (True, None, 0, 1, 0),  # the pool starts one all the same
         (True, None, 6, 2, 3),
         (True, 8, 6, 2, 3),
         (True, None, 2, 5, 1),

@@ -4,7 +4,7 @@ import csv
 import json
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import yaml
 
 from results.new_run import create_run
 from results.run import Run
+from results.trial_states import SearchStatus
 from tests.tuning.builders import configuration, trial
+from tests.tuning.recording import files_of, live
 from training.data import prepare
 from training.onnx_export import export_onnx
-from training.options import to_yaml
+from training.options import read_yaml, to_yaml
 from tuning.record import winning_configuration
-from tuning.recorder import Recorder
 from tuning.start import to_plain
 
 LABELS = ("biasa", "entheng", "abot")
@@ -98,7 +99,11 @@ def _values(materials: Materials) -> dict[str, Any]:
         model={"max_length": 16},
         training={"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "warmup_steps": 0},
         search={
-            "space": {"batch_size": {"choice": [8, 16]}, "learning_rate": {"uniform": [1e-4, 1e-2]}}
+            "trials": 3,
+            "space": {
+                "batch_size": {"choice": [8, 16]},
+                "learning_rate": {"uniform": [1e-4, 1e-2]},
+            },
         },
     )
     return to_plain(found)
@@ -116,15 +121,11 @@ def _write_run(materials: Materials, values: dict[str, Any]) -> Run:
         trial(2, (200, 0.6), config=config, status="completed", parameters=other),
     ]
     facts = {"data": data.summary.as_record(), "environment": {}, "command": "search"}
-    recorder = Recorder(run=run, configuration=config, facts=facts, requested=3, trials=trials)
+    files, policy = files_of(run, configuration=config, facts=facts)
     for one in trials:
-        shown, one.evaluations = one.evaluations, []
-        for evaluation in shown:
-            one.evaluations.append(evaluation)
-            recorder.evaluated(one)
-        one.seconds = 2.0
-    recorder.finish("completed")
-    run.best.write_text(to_yaml(winning_configuration(config, other)), encoding="utf-8")
+        live(files, policy, replace(one, seconds=2.0))
+    files.closed(SearchStatus.COMPLETED)
+    assert read_yaml(run.best) == winning_configuration(config, other)
     run.splits.write_text(data.assignment.to_csv(index=False), encoding="utf-8")
     run.test_openings.write_text(
         json.dumps(

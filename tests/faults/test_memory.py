@@ -9,7 +9,7 @@ import pytest
 from tests.faults import fakes
 from tests.faults.breaking import num_shown, wait_until
 from tests.tuning.searching import IN_TURN, Run, start
-from tuning import phases
+from tuning import worker_pool
 from tuning.run_search import run_search
 from tuning.start import read_command
 
@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def test_a_batch_beyond_the_device_s_memory_is_trained_in_parts_and_later_trials_know_it(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phases, "run_trial", fakes.run_trial_on_a_small_device)
+    monkeypatch.setattr(worker_pool, "run_trial", fakes.run_trial_on_a_small_device)
     options = [*IN_TURN, "--output.directory", str(place), "--name", "small-device"]
     _, _, checked = read_command([*options, "--search.confirm_replicates", "0"])
-    recorder = run_search(checked)
-    assert recorder.record()["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
-    run = Run(directory=recorder.run.directory)
+    found = run_search(checked)
+    assert found.read_record()["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
+    run = Run(directory=found.directory)
     assert run.record["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
     assert set(run.trials["status"]) <= {"completed", "stopped"}
     assert set(run.trials["batch_size"]) == {8, 16}

@@ -37,11 +37,11 @@ def test_the_file_has_the_same_lines_and_details_with_times(tmp_path, capsys):
     path = tmp_path / "logs" / "search.log"
     log_to_terminal()
     log_to_file(path)
-    logging.getLogger("tuning.phases").info("begun")
+    logging.getLogger("tuning.driver").info("begun")
     logging.getLogger("evaluation.retrain").debug("a detail")
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
     first, second = path.read_text("utf-8").splitlines()
-    assert re.fullmatch(rf"{stamp} INFO tuning\.phases: begun", first)
+    assert re.fullmatch(rf"{stamp} INFO tuning\.driver: begun", first)
     assert re.fullmatch(rf"{stamp} DEBUG evaluation\.retrain: a detail", second)
     assert capsys.readouterr().out == "begun\n"
 

@@ -1,14 +1,21 @@
 """Configurations, evaluations and trials as the tests of a search need them."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
+from tuning.policy import Policy, make_policy
+from tuning.rungs import plan_evaluations
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.start import build
-from tuning.trials import Source, Trial, trial_name
+from tuning.trials import Trial, TrialStore, trial_name
 
 SPACE = {"learning_rate": {"log_uniform": ["1e-4", "1e-2"]}, "batch_size": {"choice": ["16", "32"]}}
+
+NUM_ROWS = 1000
+"""Training rows: rungs at 500 and 1,500, a budget of 3,000."""
 
 
 def configuration(**sections: dict[str, Any]) -> Configuration:
@@ -42,19 +49,23 @@ def trial(
     number: int,
     *scores: tuple[int, float],
     config: Configuration | None = None,
-    source: Source | None = None,
+    source: str = "",
     parameters: Parameters | None = None,
+    status: str = "running",
+    stopped_by: str = "",
     **changes: Any,
 ) -> Trial:
-    """A trial with its evaluations; number 0 is the default."""
+    """A trial with its evaluations; number 0 is the default. States may be given as text."""
     config = config or configuration()
     parameters = parameters or default_point(config.search.space, config.training)
     fields: dict[str, Any] = {
         "trial_id": trial_name(number),
-        "source": source or ("search" if number else "default"),
+        "source": Source(source or ("search" if number else "default")),
         "parameters": parameters,
         "training": with_parameters(config.training, parameters),
         "split_seed": config.data.split_seed,
+        "status": Status(status),
+        "stopped_by": StoppedBy(stopped_by),
         "evaluations": [evaluation(examples, score) for examples, score in scores],
     }
     return Trial(**(fields | changes))
@@ -65,5 +76,17 @@ def completed(number: int, score: float, **changes: Any) -> Trial:
     return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)
 
 
+def policy(trials: Iterable[Trial] = (), *, config: Configuration | None = None) -> Policy:
+    """A policy over 1,000 training and 250 validation rows that knows these trials already."""
+    config = config or configuration()
+    return make_policy(
+        config,
+        plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
+        num_rows=NUM_ROWS,
+        num_validation_rows=NUM_ROWS // 4,
+        store=TrialStore(trials),
+    )
+
+
 FACTS: dict[str, Any] = {"data": {"class_counts": {"train": {"fine": 600, "bad": 400}}}}
-"""What a recorder is told of the data, as far as it reads it."""
+"""What the files of a run are told of the data, as far as they hold it."""

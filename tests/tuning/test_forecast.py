@@ -35,7 +35,7 @@ def outlook(trials: Sequence[Trial], *, slots: int = 2, requested: int = 6, **mo
 
 def share_inside(said: Sequence[Said], ended: float) -> float:
     """Of all moments at which a range was given: the share at which it held the truth."""
-    given = [(ended - at, found) for at, _, found in said if found is not None]
+    given = [(ended - at, found) for at, found in said if found is not None]
     return sum(low <= left <= high for left, (low, high) in given) / len(given)
 
 

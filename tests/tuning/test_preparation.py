@@ -8,8 +8,7 @@ from training.errors import InputError
 from training.schedule import schedule_of
 from training.trained_on import hashes_of, write_trained_on
 from tuning.confirmation import split_seed
-from tuning.preparation import Preparation, check_warmups
-from tuning.run_search import prepare_only
+from tuning.preparation import Preparation, check_warmups, prepare_search
 
 CONFIG = configuration(
     search={"confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 3}
@@ -18,7 +17,8 @@ CONFIG = configuration(
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
-    return prepare_only(CONFIG, tmp_path_factory.mktemp("prepared") / "tokenizer")
+    place = tmp_path_factory.mktemp("prepared") / "tokenizer"
+    return prepare_search(CONFIG, tokenizer_directory=place)
 
 
 def test_there_is_a_draw_for_the_search_and_for_each_replicate(prepared: Preparation) -> None:
@@ -66,9 +66,9 @@ def test_early_stopping_waits_for_the_first_rung(prepared: Preparation) -> None:
 
 def test_the_tokenizer_of_tiny_is_learnt_once_and_kept(tmp_path: Path) -> None:
     place = tmp_path / "tokenizer"
-    first = prepare_only(CONFIG, place)
+    first = prepare_search(CONFIG, tokenizer_directory=place)
     written = {path.name: path.stat().st_mtime_ns for path in place.iterdir()}
-    second = prepare_only(CONFIG, place)
+    second = prepare_search(CONFIG, tokenizer_directory=place)
     assert {path.name: path.stat().st_mtime_ns for path in place.iterdir()} == written
     pools = (first.search_data.pool.tokens, second.search_data.pool.tokens)
     assert np.array_equal(pools[0].ids, pools[1].ids)
@@ -102,7 +102,7 @@ def test_a_draw_without_a_class_is_told_before_anything_starts(tmp_path: Path) -
     data = table(tmp_path, *[{"text": ""}] * 18)  # two rows of the first class are left
     config = configuration(data={"path": data})
     with pytest.raises(InputError, match="Bukan Ujaran Kebencian"):
-        prepare_only(config, tmp_path / "tokenizer")
+        prepare_search(config, tokenizer_directory=tmp_path / "tokenizer")
 
 
 @pytest.mark.parametrize("replicates", [0, 2])
@@ -118,7 +118,7 @@ def test_a_starting_model_that_has_seen_held_out_rows_is_refused_before_it_is_lo
         training={"warmup_steps": 0.1},
     )
     with pytest.raises(InputError) as caught:
-        prepare_only(config, tmp_path / "tokenizer")
+        prepare_search(config, tokenizer_directory=tmp_path / "tokenizer")
     (line,) = caught.value.problems
     assert "2 of " in line
     assert ("3 of " in line) == (replicates > 0)

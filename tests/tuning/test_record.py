@@ -1,18 +1,13 @@
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.tuning.builders import completed, configuration, evaluation, trial
-from tuning.confirmation import Confirmation
-from tuning.record import (
-    choose,
-    count_trials,
-    describe_candidate,
-    is_repeatable,
-    winning_configuration,
-)
-from tuning.trials import Trial
+from tests.tuning.builders import completed, configuration, policy, trial
+from tests.tuning.confirming import cut_short
+from tuning.facts import is_repeatable
+from tuning.record import choose, count_trials, describe_candidate, winning_configuration
+from tuning.space import Parameters
+from tuning.trials import TrialStore
 
 A = {"learning_rate": 2e-3, "batch_size": 32}
 
@@ -54,7 +49,7 @@ def test_confirmations_are_no_trials_of_the_search() -> None:
 
 
 def test_without_a_confirmation_the_best_at_the_full_budget_wins() -> None:
-    assert choose([completed(0, 0.5), completed(1, 0.6, parameters=A)], None) == A
+    assert choose(TrialStore([completed(0, 0.5), completed(1, 0.6, parameters=A)]), None) == A
 
 
 @pytest.mark.parametrize(
@@ -73,24 +68,18 @@ def test_a_confirmation_cut_off_before_it_says_anything_leaves_the_search_s_best
     default = trial(0).parameters
     trials = [completed(0, 0.5), completed(1, 0.7, parameters=A)]
 
-    def run(wanted: Sequence[Trial]) -> None:
-        for one in wanted:
-            score = scores.get(("default" if one.parameters == default else "A", one.replicate))
-            if score is None:
-                one.status, one.stopped_by = "stopped", "end of search"
-            else:
-                one.status, one.evaluations = "completed", [evaluation(3000, score)]
+    def score(parameters: Parameters, replicate: int) -> float | None:
+        return scores.get(("default" if parameters == default else "A", replicate))
 
     search = {"confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 2}
-    confirmation = Confirmation(
-        configuration=configuration(search=search), trials=trials, validation_share=0.25, run=run
-    )
-    confirmation.confirm()
-    assert choose(trials, confirmation) == (expected or default)
+    search |= {"trials": 2, "time_budget_s": 100}
+    cut = policy(trials, config=configuration(search=search))
+    assert len(cut_short(cut, score)) == 4
+    assert choose(cut.store, cut.confirmation) == (expected or default)
 
 
 def test_nobody_wins_if_every_trial_collapsed_or_failed() -> None:
-    trials = [trial(0, (3000, 0.16), status="collapsed"), trial(1, status="failed")]
+    trials = TrialStore([trial(0, (3000, 0.16), status="collapsed"), trial(1, status="failed")])
     assert choose(trials, None) is None
 
 
@@ -99,6 +88,7 @@ def test_a_default_that_failed_is_described_without_scores() -> None:
     assert (described["search_f1_macro"], described["f1_macro"], described["epochs"]) == (
         *(None, None, 0),
     )
+    assert (described["search_score"], described["score"]) == (None, None)
 
 
 def test_the_winner_s_configuration_has_its_values_in_place() -> None:

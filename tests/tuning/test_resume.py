@@ -5,10 +5,11 @@ import pytest
 from results.errors import RunError
 from results.new_run import create_run
 from results.run import Run
-from tests.tuning.builders import FACTS, configuration, evaluation, trial
+from results.trial_states import SearchStatus
+from tests.tuning.builders import configuration, evaluation, trial
+from tests.tuning.recording import files_of, live
 from tuning.config import Configuration
-from tuning.recorder import Recorder
-from tuning.resume import recall_trials
+from tuning.resume import last_evaluated, recall_trials
 from tuning.trials import Trial
 
 CONFIG = configuration()
@@ -47,36 +48,38 @@ def lived(config: Configuration = CONFIG) -> list[Trial]:
 def written(directory: Path, trials: list[Trial], config: Configuration = CONFIG) -> Run:
     """A run whose files hold these trials, evaluation by evaluation."""
     run = create_run(directory, "run")
-    recorder = Recorder(run=run, configuration=config, facts=FACTS, requested=6)
+    files, policy = files_of(run, configuration=config)
     for one in trials:
-        evaluations, one.evaluations = one.evaluations, []
-        for shown in evaluations:
-            one.evaluations.append(shown)
-            recorder.evaluated(one)
-        recorder.changed(one)
-    recorder.finish("interrupted")
+        live(files, policy, one)
+    files.closed(SearchStatus.INTERRUPTED)
     return run
 
 
 def test_trials_are_recalled_as_they_were(tmp_path: Path) -> None:
     trials = lived()
-    assert recall_trials(written(tmp_path, trials), CONFIG) == trials
+    assert list(recall_trials(written(tmp_path, trials), CONFIG)) == trials
 
 
 def test_a_diverged_trial_is_recalled_with_its_last_losses(tmp_path: Path) -> None:
     lost = trial(0, (500, 0.3), status="diverged", seconds=6.0)
-    lost.evaluations.append(evaluation(1000, 0.1, eval_loss=float("nan"), train_loss=float("inf")))
+    lost.add(evaluation(1000, 0.1, eval_loss=float("nan"), train_loss=float("inf")))
     (recalled,) = recall_trials(written(tmp_path, [lost]), CONFIG)
     assert recalled.status == "diverged"
     assert not recalled.evaluations[-1].is_finite
     assert recalled.curve == [(500, 0.3)]
 
 
-def test_a_trial_cut_off_by_the_end_of_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_trial_cut_off_by_the_end_of_the_search_continues(tmp_path: Path) -> None:
     cut = trial(0, (500, 0.3), status="stopped", stopped_by="end of search", seconds=5.0)
     (recalled,) = recall_trials(written(tmp_path, [cut]), CONFIG)
     assert (recalled.status, recalled.stopped_by) == ("running", "")
     assert recalled.evaluations == cut.evaluations
+    (closed,) = recall_trials(Run(tmp_path / "run"), CONFIG, reopen=False)
+    assert (closed.status, closed.stopped_by) == ("stopped", "end of search")
+
+
+def test_the_trial_that_was_evaluated_last_is_known(tmp_path: Path) -> None:
+    assert last_evaluated(written(tmp_path, lived())) == "t0006"
 
 
 def test_a_line_torn_by_a_crash_is_left_out(tmp_path: Path) -> None:
@@ -85,18 +88,20 @@ def test_a_line_torn_by_a_crash_is_left_out(tmp_path: Path) -> None:
     with run.curves.open("a") as file:
         file.write("t0005,1000,1.0,12.")
     assert run.read_curves() == whole
-    assert recall_trials(run, CONFIG) == lived()
+    assert list(recall_trials(run, CONFIG)) == lived()
     assert run.curves.read_text().endswith("\n")
 
 
 def test_evaluations_of_a_trial_that_no_row_names_are_left_out(tmp_path: Path) -> None:
     run = written(tmp_path, lived()[:1])
     run.append_evaluation({**run.read_curves()[0], "trial_id": "t0009"})
-    assert recall_trials(run, CONFIG) == lived()[:1]
+    assert list(recall_trials(run, CONFIG)) == lived()[:1]
 
 
 def test_a_run_that_had_no_trial_yet_has_none_to_recall(tmp_path: Path) -> None:
-    assert recall_trials(create_run(tmp_path, "run"), CONFIG) == []
+    run = create_run(tmp_path, "run")
+    assert list(recall_trials(run, CONFIG)) == []
+    assert last_evaluated(run) is None
 
 
 @pytest.mark.parametrize(
@@ -122,14 +127,14 @@ def test_a_file_that_does_not_fit_is_told_in_one_line(tmp_path: Path, old: str, 
 def test_columns_stand_in_the_order_that_scripts_rely_on(tmp_path: Path) -> None:
     run = written(tmp_path, lived())
     header = run.trials.read_text().splitlines()[0].split(",")
-    assert header[:12] == [
-        *("trial_id", "status", "source", "learning_rate", "batch_size", "f1_macro", "accuracy"),
-        *("peak_f1_macro", "examples", "epochs", "seconds", "error"),
+    assert header[:13] == [
+        *("trial_id", "status", "source", "learning_rate", "batch_size", "score", "f1_macro"),
+        *("accuracy", "peak_f1_macro", "examples", "epochs", "seconds", "error"),
     ]
     curves = run.curves.read_text().splitlines()[0].split(",")
-    assert curves[:8] == [
-        *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "f1_macro"),
-        "accuracy",
+    assert curves[:9] == [
+        *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "score"),
+        *("f1_macro", "accuracy"),
     ]
 
 
@@ -149,7 +154,7 @@ def test_the_record_counts_trials_and_rows(tmp_path: Path) -> None:
 def test_a_run_without_a_score_has_no_best(tmp_path: Path) -> None:
     record = written(tmp_path, [trial(0, status="failed", error="x", seconds=1.0)]).read_record()
     assert record["best"] is None
-    assert record["default"]["f1_macro"] is None
+    assert (record["default"]["score"], record["default"]["f1_macro"]) == (None, None)
 
 
 def test_no_half_written_file_is_left_beside_the_others(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from tuning.config import SearchConfig
 from tuning.rungs import (
     EvaluationPlan,
     expected_epochs,
-    goes_on,
     is_judged_at,
+    is_promoted,
     plan_evaluations,
 )
 
@@ -93,31 +93,31 @@ def test_a_trial_is_judged_only_if_its_warmup_ended_before_two_thirds_of_the_run
 
 
 @pytest.mark.parametrize(
-    ("score", "others", "survives"),
+    ("score", "others", "promoted"),
     [
         (0.1, [], True),  # the first has nobody to be held against
         (0.1, [0.2], False),
         (0.3, [0.2], True),
-        (0.2, [0.1, 0.3], False),  # one in three goes on
+        (0.2, [0.1, 0.3], False),  # one in three is promoted
         (0.3, [0.1, 0.2], True),
         (0.5, [0.1, 0.2, 0.3, 0.4, 0.6], True),  # two in six
         (0.4, [0.1, 0.2, 0.3, 0.5, 0.6], False),
     ],
 )
 def test_asha_keeps_the_best_one_in_the_factor(
-    score: float, others: list[float], survives: bool
+    score: float, others: list[float], promoted: bool
 ) -> None:
-    assert goes_on(score, [*others, score], search(reduction_factor=3)) is survives
+    assert is_promoted(score, [*others, score], search(reduction_factor=3)) is promoted
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 @pytest.mark.parametrize("num_equal", [2, 3, 9, 10])
-def test_equal_scores_all_survive_whoever_came_first(scheduler: str, num_equal: int) -> None:
-    assert goes_on(0.163, [0.163] * num_equal, search(scheduler=scheduler))
+def test_equal_scores_are_all_promoted_whoever_came_first(scheduler: str, num_equal: int) -> None:
+    assert is_promoted(0.163, [0.163] * num_equal, search(scheduler=scheduler))
 
 
 @pytest.mark.parametrize(
-    ("score", "others", "survives"),
+    ("score", "others", "promoted"),
     [
         (0.1, [0.9], True),  # two are too few for a median
         (0.1, [0.8, 0.9], False),
@@ -126,8 +126,8 @@ def test_equal_scores_all_survive_whoever_came_first(scheduler: str, num_equal: 
         (0.3, [0.1, 0.2, 0.4], True),
     ],
 )
-def test_the_median_keeps_the_upper_half(score: float, others: list[float], survives: bool) -> None:
-    assert goes_on(score, [*others, score], search(scheduler="median")) is survives
+def test_the_median_keeps_the_upper_half(score: float, others: list[float], promoted: bool) -> None:
+    assert is_promoted(score, [*others, score], search(scheduler="median")) is promoted
 
 
 def test_without_a_scheduler_every_trial_is_expected_to_run_to_the_end() -> None:

@@ -16,7 +16,7 @@ from tests.tuning.test_bad_input import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig
 from training.options import read_yaml, validate
 from training.schedule import schedule_of
-from tuning import phases
+from tuning import worker_pool
 from tuning.config import Configuration
 from tuning.rungs import plan_evaluations
 from tuning.search import main
@@ -105,7 +105,7 @@ def test_tensorboard_shows_every_trial_its_parameters_and_its_score(
     for trial_id, trial in run.trials.iterrows():
         session = sessions[str(trial_id)]
         assert session.values == trial[told].to_dict()
-        assert session.metrics == pytest.approx(trial[["f1_macro", "examples"]].to_dict())
+        assert session.metrics == pytest.approx(trial[["score", "examples"]].to_dict())
         assert session.status == "success"
 
 
@@ -235,7 +235,7 @@ def test_trials_that_fail_alike_end_the_search_soon_with_one_line_and_exit_code_
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(phases, "run_trial", fakes.run_trial_with_a_broken_library)
+    monkeypatch.setattr(worker_pool, "run_trial", fakes.run_trial_with_a_broken_library)
     mine = ["--data", table(tmp_path), *SMALL, "--trials", "9"]
     where = ["--output.directory", str(place), "--name", "failing"]
     assert main([*mine, *where, "--search.confirm_replicates", "0"]) == 4

@@ -12,25 +12,17 @@ from results.new_run import create_run
 from results.overview import read_overview
 from results.run import Run
 from results.wording import describe
-from tests.tuning.builders import FACTS, configuration, trial
-from tuning.recorder import Recorder
+from tests.tuning.builders import trial
+from tests.tuning.recording import files_of
 from tuning.status import main
 from tuning.trials import Trial
 
 OTHER = {"learning_rate": 0.002, "batch_size": 32}
 
 
-def recorded(directory: Path, trials: list[Trial], status: str = "running") -> Run:
+def recorded(directory: Path, trials: list[Trial]) -> Run:
     run = create_run(directory, "run")
-    recorder = Recorder(
-        run=run,
-        configuration=configuration(),
-        facts=FACTS,
-        requested=6,
-        trials=trials,
-        status=status,
-    )
-    recorder.write()
+    files_of(run, trials)[0].write()
     return run
 
 
@@ -103,7 +95,7 @@ def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None
 def test_the_last_events_of_the_log_are_shown(tmp_path: Path) -> None:
     run = recorded(tmp_path, [])
     run.log.parent.mkdir()
-    line = "2026-01-01 10:00:0{0},000 INFO tuning.recorder: t000{0} completed after 1 epochs\n"
+    line = "2026-01-01 10:00:0{0},000 INFO tuning.log_lines: t000{0} completed after 1 epochs\n"
     run.log.write_text("".join(line.format(number) for number in range(9)))
     shown = [line for line in told_of(run) if line.startswith("event")]
     assert shown == [

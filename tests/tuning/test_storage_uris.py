@@ -12,9 +12,9 @@ from results.overview import read_overview
 from results.run import Run
 from results.storage import Storage
 from results.wording import describe
-from tests.tuning.builders import FACTS, configuration, trial
+from tests.tuning.builders import configuration, trial
+from tests.tuning.recording import files_of
 from training.errors import InputError
-from tuning.recorder import Recorder
 from tuning.room import check_storage
 from tuning.start import read_command, write_configuration
 from tuning.status import main
@@ -29,14 +29,7 @@ def uri(tmp_path: Path) -> str:
     """Of a mirrored search of one trial."""
     run = create_run(tmp_path / "there", "mine")
     write_configuration(run, read_command(["--training.learning_rate", "3e-3"])[2])
-    Recorder(
-        run=run,
-        configuration=configuration(),
-        facts=FACTS,
-        requested=6,
-        trials=[trial(0, (500, 0.5))],
-        status="running",
-    ).write()
+    files_of(run, [trial(0, (500, 0.5))])[0].write()
     with Mirror(run, Storage(str(tmp_path / "storage")), on_error=_fail):
         pass
     return f"file://{tmp_path}/storage/mine"

@@ -16,7 +16,7 @@ def caught(error: Exception) -> str:
 
 
 def handed_over(given: Trial) -> dict[str, Any]:
-    return to_config(given, phase="search-1", rows_at_once={"cpu": 4})
+    return to_config(given, flag="search-1", rows_at_once={"cpu": 4})
 
 
 def test_what_a_user_can_cause_is_told_as_it_stands() -> None:
@@ -41,7 +41,7 @@ def test_a_worker_is_handed_plain_values_that_make_the_same_configuration() -> N
     handed = pickle.loads(pickle.dumps(handed_over(given)))
     assert TrainingConfig.model_validate(handed["training"]) == given.training
     assert (handed["trial_id"], handed["replicate"], handed["stops_early"]) == ("t0003", 0, True)
-    assert (handed["phase"], handed["rows_at_once"]) == ("search-1", {"cpu": 4})
+    assert (handed["flag"], handed["rows_at_once"]) == ("search-1", {"cpu": 4})
 
 
 def test_default_and_confirmations_are_not_stopped_early() -> None:

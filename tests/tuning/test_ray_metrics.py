@@ -1,0 +1,120 @@
+"""What the gauges of a search are set to; that they arrive is tested with a real dashboard."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from results.trial_states import StoppedBy
+from tests.tuning.builders import evaluation, trial
+from tuning import ray_metrics
+from tuning.ray_metrics import RayMetrics
+from tuning.trials import Ending, Trial, TrialStore
+from tuning.workers import Worker
+
+WORKER = Worker(node="a", address="10.0.0.1", node_id="0", process=7, actor_id="f00", gpu="")
+
+
+class Gauges(dict[str, dict[str, float]]):
+    """Values by metric and labels."""
+
+    def make(self, name: str, **_about: Any) -> Any:
+        values = self.setdefault(name.removeprefix("severity_search_"), {})
+
+        class Gauge:
+            def set(self, value: float, tags: Mapping[str, str]) -> None:
+                values[" ".join(tags.values())] = value
+
+        return Gauge()
+
+
+@pytest.fixture
+def gauges(monkeypatch: pytest.MonkeyPatch) -> Gauges:
+    found = Gauges()
+    monkeypatch.setattr(ray_metrics, "Gauge", found.make)
+    return found
+
+
+def end(metrics: RayMetrics, one: Trial, score: float) -> None:
+    """Let a trial be evaluated once and end at its full budget."""
+    one.add(evaluation(100, score))
+    metrics.evaluated(one)
+    one.end(Ending(status="completed"))
+    metrics.ended(one)
+
+
+def test_slots_are_given_again_so_that_series_stay_few(gauges: Gauges) -> None:
+    store = TrialStore()
+    metrics = RayMetrics("first", store)
+    for number in range(50):
+        one = trial(number)
+        store.add(one)
+        metrics.started(one)
+        metrics.placed(one, WORKER)
+        end(metrics, one, 0.5)
+    assert set(gauges["trial_number"]) == {"first 0"}
+    assert gauges["trial_number"]["first 0"] == -1
+    assert set(gauges["f1_macro"]) == set(gauges["score"]) == {"first 0"}
+    assert gauges["trials"]["first completed"] == 50
+    assert gauges["trials"]["first running"] == 0
+
+
+def test_trials_at_once_have_slots_of_their_own(gauges: Gauges) -> None:
+    trials = [trial(0), trial(1), trial(2)]
+    store = TrialStore(trials)
+    metrics = RayMetrics("first", store)
+    for one in trials:
+        metrics.started(one)
+        metrics.placed(one, WORKER)
+    trials[1].add(evaluation(100, 0.4))
+    trials[1].stop(StoppedBy.SCHEDULER)
+    metrics.ended(trials[1])
+    for one in (trial(3), trial(4)):  # of which the last one still waits for its process
+        store.add(one)
+        metrics.started(one)
+    metrics.placed(store["t0003"], WORKER)
+    assert gauges["trial_number"] == {"first 0": 0, "first 1": 3, "first 2": 2}
+
+
+def test_the_best_is_of_the_search_and_of_full_trials_alone(gauges: Gauges) -> None:
+    whole, cut, confirmed = trial(0), trial(1), trial(2, source="confirm", replicate=1)
+    metrics = RayMetrics("first", TrialStore([whole, cut, confirmed]))
+    cut.add(evaluation(100, 0.9))
+    cut.stop(StoppedBy.SCHEDULER)
+    metrics.ended(cut)
+    end(metrics, whole, 0.5)
+    end(metrics, confirmed, 0.8)
+    assert gauges["best_f1_macro"] == gauges["best_score"] == {"first": 0.5}
+
+
+def test_rows_a_second_are_those_since_the_evaluation_before(gauges: Gauges) -> None:
+    metrics, one = _placed()
+    for examples, seconds, rate in ((100, 2.0, 50.0), (400, 3.0, 300.0)):
+        one.add(evaluation(examples, 0.5, seconds=seconds))
+        metrics.evaluated(one)
+        assert gauges["rows_per_second"] == {"first 0": rate}
+
+
+def test_a_loss_that_is_not_finite_is_not_reported(gauges: Gauges) -> None:
+    metrics, one = _placed()
+    one.add(evaluation(100, 0.1, eval_loss=math.nan))
+    metrics.evaluated(one)
+    assert gauges["eval_loss"] == {}
+
+
+def test_the_device_memory_of_a_trial_is_shown_where_there_is_any(gauges: Gauges) -> None:
+    metrics, one = _placed()
+    one.add(evaluation(100, 0.1))
+    metrics.evaluated(one)
+    assert gauges["device_memory_bytes"] == {}
+    one.reserve(2**30)
+    metrics.evaluated(one)
+    assert gauges["device_memory_bytes"] == {"first 0": 2**30}
+
+
+def _placed() -> tuple[RayMetrics, Trial]:
+    one = trial(0)
+    metrics = RayMetrics("first", TrialStore([one]))
+    metrics.placed(one, WORKER)
+    return metrics, one
