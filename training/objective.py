@@ -61,6 +61,13 @@ _METRICS: dict[str, tuple[str, Callable[[Tallies], Scores]]] = {
 }
 """By name: the label for people, and the score of tallies."""
 
+METRICS_TOLD = (
+    "What decides, on the validation rows: "
+    + ", ".join(_METRICS)
+    + " (kappa: of labels that are a scale), or f1:LABEL."
+)
+"""For the help of commands."""
+
 _OF_ORDERED_LABELS = {"kappa_quadratic"}
 
 

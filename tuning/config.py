@@ -18,7 +18,7 @@ from training.config import (
     TrainingConfig,
 )
 from training.errors import InputError
-from training.objective import DEFAULT_METRIC, Objective, objective
+from training.objective import DEFAULT_METRIC, METRICS_TOLD, Objective, objective
 from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
 
@@ -35,9 +35,7 @@ class SearchConfig(Section):
     space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
     """Training fields to search: {learning_rate: {log_uniform: [1e-5, 5e-5]}}; also uniform,
     integer and choice."""
-    metric: Annotated[str, Field(min_length=1)] = DEFAULT_METRIC
-    """What decides, on the validation rows: f1_macro, f1_weighted, accuracy, balanced_accuracy,
-    mcc, kappa_quadratic (of labels that are a scale), or f1:LABEL."""
+    metric: Annotated[str, Field(min_length=1, description=METRICS_TOLD)] = DEFAULT_METRIC
     algorithm: Algorithm = "random"
     """`random`; `grid`, every point of the choices; or `tpe`, Optuna's sampler."""
     scheduler: Scheduler = "asha"

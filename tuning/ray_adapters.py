@@ -82,7 +82,7 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         """Take the driver."""
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
         self._driver = driver
-        self._kept = _KeptWorkers()
+        self._kept = KeptWorkers()
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose nothing: Tune starts trials as they come, and gives a free process to the newest.
@@ -116,7 +116,7 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
 
-class _KeptWorkers:
+class KeptWorkers:
     """Keeps free workers, with their models and captured steps, for trials that are still to come.
 
     Tune keeps one, unless more trials are staged than it has workers; between the last trials of
@@ -125,6 +125,7 @@ class _KeptWorkers:
     """
 
     def __init__(self) -> None:
+        """Leave it to Tune at first."""
         self._num = 0
 
     def keep(self, tune_controller: Any, trial: RayTrial, num: int) -> None:

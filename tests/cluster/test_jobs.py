@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tuning.ray_metrics import OF_TRIALS
 
 from cluster.submit import command_of, main, make_parser
 from tests.cluster.heads import ROOT, Head, ray_head
 from tests.faults.breaking import SHORT, num_shown, wait_until
 from tests.tuning.searching import Run, Started
+from tuning.ray_metrics import OF_TRIALS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

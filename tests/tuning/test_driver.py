@@ -62,7 +62,7 @@ def driver_of(
 ) -> Driver:
     parts: dict[str, Any] = {
         "capacity": lambda: capacity,
-        "halt": lambda flag: None,
+        "halt": lambda _: None,
         "outer_error": lambda: None,
         "memory_limits": {},
     }

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tuning.searchers import num_requested
 
 from tests.tuning.builders import configuration
 from training.config import Searched, TrainingConfig
 from training.errors import InputError
+from tuning.searchers import num_requested
 from tuning.space import (
     SEARCHABLE,
     Domain,
