@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -146,12 +147,13 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
     halt = watch(surroundings.flag, config["flag"])
     cap_memory(surroundings.gpus)
     device = kind_of_device(surroundings.gpus)
+    task = data.task(config["replicate"])
     with surroundings.checkpoints.of(config[TRIAL_ID]) as (directory, written):
         tuned = finetune(
-            data.task(config["replicate"]),
+            task,
             TrainingConfig.model_validate(config["training"]),
             evaluate_at=data.draws[config["replicate"]].evaluate_at,
-            on_evaluation=_report,
+            on_evaluation=partial(_report, task.objective.label),
             stop_early_after=data.stop_early_after if config["stops_early"] else None,
             checkpoint=directory,
             on_checkpoint=written,
@@ -183,10 +185,11 @@ def _free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _report(evaluation: Evaluation) -> None:
+def _report(label: str, evaluation: Evaluation) -> None:
     logger.info(
-        "%.2f epochs, %d rows: score %.4f, validation loss %.4f",
-        *(evaluation.epoch, evaluation.examples, evaluation.score, evaluation.eval_loss),
+        "%.2f epochs, %d rows: %s %.4f, validation loss %.4f",
+        *(evaluation.epoch, evaluation.examples, label),
+        *(evaluation.score, evaluation.eval_loss),
     )
     # As text: Tune flattens dicts, and what was one value would come as many.
     told = {EVALUATION: json.dumps(asdict(evaluation)), DEVICE_MEMORY: most_reserved_memory()}

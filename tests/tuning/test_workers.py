@@ -61,9 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
     """By trials at once, the same search."""
     place, found = tmp_path_factory.mktemp("workers"), {}
     for num in (1, 2):
-        ended, run = search(
-            place, f"at-once-{num}", *SEARCH, "--search.max_concurrent", str(num)
-        )
+        ended, run = search(place, f"at-once-{num}", *SEARCH, "--search.max_concurrent", str(num))
         assert ended.returncode == 0, ended.stderr
         found[num] = run
     return found
