@@ -116,9 +116,10 @@ def open_again(run: Run, configuration: Configuration) -> Opening:
     run.sweep()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
-    run.keep_curves_of({trial.trial_id for trial in store})
     preparation = prepare_search(configuration, tokenizer_directory=run.tokenizer)
     check_same_data(run, preparation)
+    # From here on this version writes the run; one that is refused stays as it is.
+    run.keep_curves_of({trial.trial_id for trial in store})
     return Opening(
         configuration=configuration,
         preparation=preparation,

@@ -43,7 +43,9 @@ def written(tmp_path):
         **score(labels, predictions, NAMES, decided_by),
         "baseline": score(labels, baseline, NAMES, decided_by),
     }
-    plot_training_curves(reports / "training_curves.png", search_curve=[], final_curve=[])
+    plot_training_curves(
+        reports / "training_curves.png", search_curve=[], final_curve=[], score_label="macro-F1"
+    )
     picture = (reports / "training_curves.png").read_bytes()
     for name in (name for names in FILES.values() for name in names if name != "predictions.csv"):
         if name.endswith(".png"):

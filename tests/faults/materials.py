@@ -18,7 +18,7 @@ from tests.tuning.builders import configuration, trial
 from tests.tuning.recording import files_of, live
 from training.data import prepare
 from training.onnx_export import export_onnx
-from training.options import read_yaml, to_yaml
+from training.options import to_yaml
 from tuning.record import winning_configuration
 from tuning.start import to_plain
 
@@ -125,7 +125,7 @@ def _write_run(materials: Materials, values: dict[str, Any]) -> Run:
     for one in trials:
         live(files, policy, replace(one, seconds=2.0))
     files.closed(SearchStatus.COMPLETED)
-    assert read_yaml(run.best) == winning_configuration(config, other)
+    assert yaml.safe_load(run.best.read_text("utf-8")) == winning_configuration(config, other)
     run.splits.write_text(data.assignment.to_csv(index=False), encoding="utf-8")
     run.test_openings.write_text(
         json.dumps(
