@@ -170,6 +170,7 @@ class Run:
         rows = self.read_curves()
         kept = [row for row in rows if row["trial_id"] in trials]
         is_older = any(list(row)[-1] == "score" for row in rows[:1])  # `with_score` put it there
+        is_older |= not rows and self.curves.exists()  # whose header may be an older one
         if len(kept) < len(rows) or is_older:
             write_csv(self.curves, CURVE_COLUMNS, kept)
 

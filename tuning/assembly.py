@@ -99,7 +99,7 @@ def assemble(
             TensorBoard(directory=run.tensorboard, configuration=configuration),
             LogLines(objective_of(configuration).label, tells_places=pool.is_joined),
             RayMetrics(run.directory.name, policy.store),
-            CheckpointRemover(checkpoints),
+            CheckpointRemover(checkpoints, is_written=lambda: observers.error is None),
             *watchers,
         ]
     )

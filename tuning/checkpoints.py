@@ -110,15 +110,17 @@ class Checkpoints:
 
 
 class CheckpointRemover(Observer):
-    """Removes the checkpoint of a trial that has finished; told after that is on disk."""
+    """Removes the checkpoint of a trial that has finished, once that is on disk."""
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        """Take the place of the checkpoints."""
+    def __init__(self, checkpoints: Checkpoints, *, is_written: Callable[[], bool]) -> None:
+        """Take the place of the checkpoints, and whether all that came before was written."""
         self._checkpoints = checkpoints
+        self._is_written = is_written
 
     def ended(self, trial: Trial) -> None:
         """Remove its checkpoint."""
-        self._checkpoints.remove(trial.trial_id)
+        if self._is_written():
+            self._checkpoints.remove(trial.trial_id)
 
 
 def _remove(directory: Path) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from training.metrics import Evaluation
+from tuning.decisions import Decision, NoTrial, Phase
 from tuning.observers import Observer, Observers
-from tuning.policy import Decision, NoTrial, Phase, Policy
+from tuning.policy import Policy
 from tuning.trainable import to_config
 from tuning.trials import Ending, Trial
 from tuning.workers import Worker
@@ -54,12 +56,15 @@ class Driver:
         self._broken_by: OSError | None = None
         self._experiment = ""
         self._halted: set[str] = set()
+        self._placed: set[str] = set()
+        self._given_again: Counter[str] = Counter()
         self._phase: Phase | None = None
 
     def begin_experiment(self) -> str:
         """Give an experiment of Ray Tune its name; trials of a lost one start once more."""
         if self._experiment:
             self.policy.requeue_live()
+        self._placed.clear()
         self._experiment = str(time.time_ns())
         self._settle()
         return self._experiment
@@ -78,6 +83,12 @@ class Driver:
         """Whether nothing is waited for any more, though trials may still run."""
         return self.error is not None or self.policy.is_over
 
+    @property
+    def num_to_keep(self) -> int:
+        """Workers that may be kept free: trials may come, and they are this search's share."""
+        free = self._capacity() - self.policy.num_live
+        return max(min(self.policy.num_to_come, free), 0)
+
     def interrupt(self) -> None:
         """Take that the search shall end; safe to call from a signal handler."""
         self.policy.interrupt(self._clock())
@@ -93,6 +104,7 @@ class Driver:
         if isinstance(trial, NoTrial):
             self._settle()
             return trial
+        self._placed.discard(trial.trial_id)
         self.tell(lambda observer: observer.started(trial))
         self._settle()
         phase = Phase.CONFIRMATION if trial.is_confirmation else Phase.SEARCH
@@ -111,7 +123,7 @@ class Driver:
 
     def ended(self, trial_id: str, ending: Ending) -> None:
         """Take the end of a trial."""
-        if ending.status == "broken":
+        if ending.status == "broken" and self._trial(trial_id).is_running:
             self._broken_by = self._broken_by or OSError(ending.error)
         self.policy.ended(trial_id, ending)
         self._settle()
@@ -119,7 +131,24 @@ class Driver:
     def placed(self, trial_id: str, worker: Worker) -> None:
         """Take the process that a trial runs in."""
         trial = self._trial(trial_id)
+        self._placed.add(trial_id)
         self.tell(lambda observer: observer.placed(trial, worker))
+
+    def lost_before_start(self, trial_id: str, *, most: int) -> bool:
+        """Take that a trial's worker was lost; whether the trial is given out once more.
+
+        So it is where no process has begun it: a worker that was kept may have died meanwhile.
+
+        Args:
+            trial_id: of the trial.
+            most: times that it is given out again.
+        """
+        is_given = trial_id not in self._placed and self._given_again[trial_id] < most
+        if is_given and self._trial(trial_id).is_running and not self.policy.is_ending:
+            self._given_again[trial_id] += 1
+            self.policy.requeue(trial_id)
+            return True
+        return False
 
     def measured_memory(self, trial_id: str, num_bytes: int) -> None:
         """Take the most device memory that the process of a trial has reserved."""

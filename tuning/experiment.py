@@ -30,7 +30,8 @@ class Experiment:
     def fit(self) -> None:
         """Run all trials, from the first one to the last confirmation.
 
-        A node that runs out of memory takes Tune with it; then one more experiment goes on.
+        A node that runs out of memory takes Tune with it, and a worker that hangs in a trial that
+        is over does not come free: then one more experiment goes on.
 
         Raises:
             SearchInterruptedError: a signal came.
@@ -44,7 +45,8 @@ class Experiment:
             known = self._num_evaluations()
             try:
                 self._fit_once()
-                break
+                if not self.driver.policy.needs_workers:
+                    break
             except NodeOutOfMemoryError as error:
                 num_failures = 1 if self._num_evaluations() > known else num_failures + 1
                 if num_failures > self.configuration.cluster.max_failures:

@@ -6,7 +6,7 @@ As the callbacks of Syne Tune's tuner: an observer takes what happens and decide
 from collections.abc import Callable, Sequence
 
 from results.trial_states import SearchStatus
-from tuning.policy import Phase
+from tuning.decisions import Phase
 from tuning.trials import Trial
 from tuning.workers import Worker
 

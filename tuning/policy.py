@@ -6,12 +6,12 @@ resume, a rebuild, a replay of recorded curves and the simulations of the tests 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
 
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.confirmation import Confirmation, ConfirmationPlan
+from tuning.decisions import Decision, NoTrial, Phase
 from tuning.rung_scores import RungScores
 from tuning.rungs import EvaluationPlan, is_promoted
 from tuning.searchers import Searcher, make_searcher, num_requested
@@ -26,30 +26,6 @@ NUM_ALIKE = 3
 HALT_S = 4.0
 """Seconds in which running trials write a checkpoint once they were told to halt; those that have
 not by then continue from their last one. The rest of ten seconds is for Ray to end."""
-
-
-class Phase(StrEnum):
-    """What a search is at; rungs are judged in all but the last."""
-
-    SEARCH = "search"
-    CONFIRMATION = "confirmation"
-    FINISHED = "finished"
-
-
-class NoTrial(Enum):
-    """Why there is no next trial."""
-
-    WAIT = auto()
-    """Not now: it depends on trials that run."""
-    DONE = auto()
-    """None will come."""
-
-
-class Decision(Enum):
-    """What a running trial is to do."""
-
-    CONTINUE = auto()
-    STOP = auto()
 
 
 @dataclass(kw_only=True)
@@ -77,8 +53,6 @@ class Policy:
     """The same of the confirmation."""
     requested: int = field(init=False)
     """Trials of the search, trial 0 included."""
-    _now: float = field(default=0.0, init=False)
-    """Seconds since the search began."""
     _interrupted_at: float | None = field(default=None, init=False)
     _waiting: list[Trial] = field(init=False)
     """Trials of the search that an earlier start left, or that were lost together."""
@@ -88,6 +62,8 @@ class Policy:
     """Live trials that have written a checkpoint, to be finished by a resume."""
     _gone: set[str] = field(default_factory=set, init=False)
     """Those of them whose worker is free again."""
+    _has_stuck: bool = field(default=False, init=False)
+    """Whether a worker may hang in a trial that was ended without it."""
     _concluded: list[Trial] = field(default_factory=list, init=False)
     """Trials that have finished since somebody asked."""
 
@@ -106,7 +82,11 @@ class Policy:
         self.searcher.recall([trial for trial in searched if not trial.is_running])
         self._waiting = [trial for trial in searched if trial.is_running]
         # Time ended it; a resume has let its trials run again.
-        self._was_cut = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in searched)
+        self._was_cut = not self._waiting and any(
+            trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in searched
+        )
+        self._default = default_point(search.space, self.configuration.training)
+        self._has_challenger = any(t.parameters != self._default for t in ranking(searched))
         self._decide_again()
         self._advance()
 
@@ -122,7 +102,7 @@ class Policy:
         if trial.trial_id not in self.store:
             self.store.add(trial)
         self._live[trial.trial_id] = trial
-        self._time.start(self._now)
+        self._time.start()
         return trial
 
     @property
@@ -137,6 +117,7 @@ class Policy:
         if self.is_ending or self.phase == Phase.FINISHED:
             return 0
         num = max(self.requested - self._num_searched, 0) + len(self._waiting)
+        num *= not self._is_late(Phase.SEARCH)
         if not search.confirm_replicates:
             return num
         further = search.confirm_max_replicates - search.confirm_replicates
@@ -174,9 +155,15 @@ class Policy:
         if self.aborted_by:
             return True
         if self._interrupted_at is not None:
-            is_overdue = self._now >= self._interrupted_at + HALT_S
+            is_overdue = self._time.now >= self._interrupted_at + HALT_S
             return is_overdue or self._live.keys() <= self._gone
-        return self.phase == Phase.FINISHED and self._is_late(None)
+        is_cut = bool(self.confirmation_failed_by) or self._is_late(None)
+        return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
+
+    @property
+    def needs_workers(self) -> bool:
+        """Whether some worker hangs in a trial that is over, and the search goes on in others."""
+        return self._has_stuck and not self.is_ending and self.phase != Phase.FINISHED
 
     def take_concluded(self) -> list[Trial]:
         """Trials that have finished since the last call, in that order."""
@@ -187,7 +174,7 @@ class Policy:
 
     def pass_time(self, now: float) -> None:
         """Take the time, in seconds since the search began."""
-        self._now = now
+        self._time.pass_to(now)
         if self._interrupted_at is None:
             for phase in (Phase.SEARCH, Phase.CONFIRMATION):
                 if self._is_late(phase, by=self._time.slack + HALT_S):
@@ -238,6 +225,13 @@ class Policy:
         self._waiting[:0] = [trial for trial in lost if not trial.is_confirmation]
         for part in (self._live, self._halted, self._gone):
             part.clear()
+        self._has_stuck = False
+
+    def requeue(self, trial_id: str) -> None:
+        """Let a running trial start once more: its worker was lost before it began."""
+        trial = self._live.pop(trial_id)
+        if not trial.is_confirmation:
+            self._waiting.insert(0, trial)
 
     # Searching
 
@@ -253,10 +247,7 @@ class Policy:
     def _new_trial(self) -> Trial:
         configuration, number = self.configuration, self._num_searched
         trial_id = self.store.free_id(number)
-        if number == 0:
-            parameters = default_point(configuration.search.space, configuration.training)
-        else:
-            parameters = self.searcher.suggest(trial_id, number)
+        parameters = self.searcher.suggest(trial_id, number) if number else self._default
         self._num_searched += 1
         return Trial(
             trial_id=trial_id,
@@ -301,13 +292,9 @@ class Policy:
 
     def _next_of_default(self) -> Trial | None:
         """Trial 0's replicates, which are certain once there is somebody to hold it against."""
-        search = self.configuration.search
-        default = default_point(search.space, self.configuration.training)
-        if self._is_late(None) or not any(
-            trial.parameters != default for trial in ranking(self.store.searched)
-        ):
+        if not self._has_challenger:
             return None
-        for replicate in range(1, search.confirm_replicates + 1):
+        for replicate in range(1, self.configuration.search.confirm_replicates + 1):
             trial = self._plan.default_trial(replicate)
             if trial.is_running and trial.trial_id not in self._live:
                 return trial
@@ -354,24 +341,32 @@ class Policy:
             validation_share=self.validation_share,
         )
         self._stop_waiting(self.confirmation.left_over())
+        self._abort_if_all_fail_alike()
 
     def _abort_if_all_fail_alike(self) -> None:
-        """End the search, or its confirmation, if the first trials failed with one error."""
-        if not self.aborted_by:
-            self.aborted_by = _common_error(self.store.searched)
+        """End the search, or its confirmation, if the first trials failed with one error.
+
+        Of a confirmation those with the lowest numbers, whoever ended first: they are not of one
+        candidate alone.
+        """
+        ended = [trial for trial in self.store.searched if not trial.is_running]
+        if len(ended) == NUM_ALIKE and (error := _common_error(ended)):
+            self.aborted_by = error
+            self._stop_waiting([*self._live.values(), *self._waiting])
+            self._waiting = []
         if self.confirmation is not None and not self.confirmation_failed_by:
-            self.confirmation_failed_by = _common_error(self.store.confirmations)
+            self.confirmation_failed_by = _common_error(self.store.confirmations[:NUM_ALIKE])
             if self.confirmation_failed_by:
-                self._stop_waiting(list(self.confirmation.waiting))
+                self._stop_waiting(self.confirmation.waiting)
 
     # Time
 
     def _is_late(self, what: Trial | Phase | None, *, by: float = 0.0) -> bool:
         """Whether the time of a trial or a phase is up, by some seconds; None: that of all."""
+        of_search = what == Phase.SEARCH
         if isinstance(what, Trial):
-            what = Phase.CONFIRMATION if what.is_confirmation else Phase.SEARCH
-        ends = self._time.search_ends if what == Phase.SEARCH else self._time.ends
-        return ends is not None and self._now >= ends + by
+            of_search = not what.is_confirmation
+        return self._time.is_late(of_search=of_search, by=by)
 
     def _measure_time(self) -> None:
         search = self.configuration.search
@@ -379,7 +374,6 @@ class Policy:
             return
         trainings = (search.confirm_top + 1) * search.confirm_replicates
         self._time.measure(
-            self._now,
             rows_seen=sum(trial.examples for trial in self.store.searched),
             rows_to_confirm=trainings * self.plan.budget,
         )
@@ -391,6 +385,7 @@ class Policy:
         for trial in list(self._live.values()):
             if trial.is_confirmation != is_of_search:
                 self._stop(trial, StoppedBy.END_OF_SEARCH)
+                self._has_stuck = True
 
     def _stop_waiting(self, trials: Iterable[Trial]) -> None:
         for trial in list(trials):
@@ -404,6 +399,8 @@ class Policy:
         self._live.pop(trial.trial_id, None)
         if not trial.is_confirmation:
             self.searcher.ended(trial)
+            is_challenger = trial.status == Status.COMPLETED and trial.parameters != self._default
+            self._has_challenger |= is_challenger
         self._concluded.append(trial)
 
 
@@ -438,9 +435,7 @@ def make_policy(
 
 
 def _common_error(trials: Sequence[Trial]) -> str:
-    """The error of the first trials, if they have all failed with the same one."""
-    ended = [trial for trial in trials if not trial.is_running]
-    if len(ended) != NUM_ALIKE or {trial.status for trial in ended} != {Status.FAILED}:
-        return ""
-    errors = {trial.error for trial in ended}
-    return errors.pop() if len(errors) == 1 else ""
+    """The error of `NUM_ALIKE` trials, if they have all failed with the same one; else empty."""
+    endings = {(trial.status, trial.error) for trial in trials}
+    status, error = endings.pop() if len(endings) == 1 else (Status.RUNNING, "")
+    return error if status == Status.FAILED and len(trials) == NUM_ALIKE else ""

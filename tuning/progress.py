@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tuning.decisions import Phase
 from tuning.forecast import Outlook, seconds_left
 from tuning.observers import Observer
-from tuning.policy import Phase, Policy
+from tuning.policy import Policy
 from tuning.trials import Trial
 
 _WINDOW_S = 60.0

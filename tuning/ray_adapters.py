@@ -18,8 +18,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from training.metrics import Evaluation
+from tuning.decisions import NoTrial
 from tuning.driver import Driver
-from tuning.policy import NoTrial
 from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
@@ -87,12 +87,14 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose nothing: Tune starts trials as they come, and gives a free process to the newest.
 
-        The oldest that waits, Ray's choice, has a process on its way, which would be killed.
+        The oldest that waits, Ray's choice, has a process on its way, which would be killed. Asked
+        at each of Tune's steps, so that it is also seen to how many workers are kept.
         """
+        self._kept.keep(tune_controller, self._driver.num_to_keep)
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Keep workers from now on, as many as may still be needed."""
-        self._kept.keep(tune_controller, trial, self._driver.policy.num_to_come)
+        """Keep workers from now on."""
+        self._kept.learn(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE."""
@@ -112,7 +114,7 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         elif limit := result.get(ROWS_AT_ONCE):
             driver.limited_memory(trial_id, *json.loads(limit))
         if not continues:
-            self._kept.keep(tune_controller, trial, driver.policy.num_to_come)
+            self._kept.keep(tune_controller, driver.num_to_keep)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
 
@@ -127,12 +129,18 @@ class KeptWorkers:
     def __init__(self) -> None:
         """Leave it to Tune at first."""
         self._num = 0
+        self._kind: Any = None
 
-    def keep(self, tune_controller: Any, trial: RayTrial, num: int) -> None:
+    def learn(self, kind: Any) -> None:
+        """Take what Tune knows workers by: the resources of a trial."""
+        self._kind = kind
+
+    def keep(self, tune_controller: Any, num: int) -> None:
         """Let Tune keep `num` free workers, beside those for the trials that it has staged."""
-        cache = tune_controller._tune_controller._actor_cache
-        cache.increase_max(trial.placement_group_factory, by=num - self._num)
-        self._num = num
+        if self._kind is not None:
+            cache = tune_controller._tune_controller._actor_cache
+            cache.increase_max(self._kind, by=num - self._num)
+            self._num = num
 
 
 class LostTrials(_NotSaved, TuneCallback):
@@ -146,6 +154,7 @@ class LostTrials(_NotSaved, TuneCallback):
         self._driver = driver
         self._looked_at = float("-inf")
         self._trials: list[RayTrial] = []
+        self._over: set[str] = set()
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -193,7 +202,14 @@ class LostTrials(_NotSaved, TuneCallback):
         self._fail(trial, "it ended without saying how")
 
     def _fail(self, trial: RayTrial, error: str) -> None:
-        self._driver.ended(trial.config[TRIAL_ID], Ending(status="failed", error=error))
+        if trial.trial_id in self._over:
+            return  # and ours may have started once more as another one of Tune's
+        self._over.add(trial.trial_id)
+        ours = trial.config[TRIAL_ID]
+        if self._driver.lost_before_start(ours, most=trial.max_failures):
+            logger.warning("%s starts once more: its worker was lost before it began", ours)
+        else:
+            self._driver.ended(ours, Ending(status="failed", error=error))
 
 
 class DrivenStopper(_NotSaved, Stopper):

@@ -13,8 +13,9 @@ from training.options import read_yaml
 from training.trained_on import known_to
 from tuning.announcements import announce_end
 from tuning.config import Configuration
+from tuning.decisions import Phase
 from tuning.facts import describe_facts
-from tuning.policy import Phase, Policy, make_policy
+from tuning.policy import Policy, make_policy
 from tuning.resume import recall_trials
 from tuning.run_checks import check_same_split
 from tuning.run_files import RunFiles, now
@@ -50,7 +51,9 @@ def rebuild(run: Run) -> SearchStatus:
         if not run.splits.exists():
             write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
         store = recall_trials(run, configuration, reopen=False)
+        known = {trial.trial_id for trial in store}
         files, status = _files(run, configuration, data, store)
+        store.keep_only(known)  # and not what a resume would start next
         files.closed(status)
         if status == SearchStatus.COMPLETED:
             announce_end(run)

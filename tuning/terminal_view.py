@@ -6,8 +6,8 @@ from results.run import Run
 from results.terminal import shown
 from results.trial_states import SearchStatus
 from results.watched import Watched
+from tuning.decisions import Phase
 from tuning.observers import Observer
-from tuning.policy import Phase
 
 
 class TerminalView(Observer):

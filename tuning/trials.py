@@ -2,7 +2,7 @@
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -201,6 +201,14 @@ class TrialStore:
         """The training of a configuration on a replicate; None if there is none yet."""
         ours = (trial for trial in self._confirmations if trial.replicate == replicate)
         return next((trial for trial in ours if trial.parameters == parameters), None)
+
+    def keep_only(self, trial_ids: Collection[str]) -> None:
+        """Drop all others, which were only planned."""
+        kept = [trial for trial in self._ordered if trial.trial_id in trial_ids]
+        for trials in (self._by_id, self._ordered, self._searched, self._confirmations):
+            trials.clear()
+        for trial in kept:
+            self.add(trial)
 
     def free_id(self, number: int) -> str:
         """The id of a number, or the next one after all where it is taken (in an older run)."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.tuning.builders import configuration, evaluation
 from training.metrics import Evaluation
-from tuning.policy import Decision, Policy, make_policy
+from tuning.decisions import Decision
+from tuning.policy import Policy, make_policy
 from tuning.rungs import plan_evaluations
 from tuning.trials import Ending, Trial, TrialStore
 

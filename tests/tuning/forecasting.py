@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.tuning.builders import configuration, evaluation, policy
-from tuning.policy import Decision
+from tuning.decisions import Decision
 from tuning.progress import Progress
 from tuning.space import Parameters
 from tuning.trials import Ending, Trial

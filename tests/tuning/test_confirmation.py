@@ -8,7 +8,8 @@ from results.trial_states import Status
 from tests.tuning.builders import completed, configuration, policy, trial
 from tests.tuning.confirming import Score, confirmation_of, cut_short, run_to_end
 from tuning.confirmation import fresh_seed, most_confirmations, split_seed
-from tuning.policy import NoTrial, Phase, Policy
+from tuning.decisions import NoTrial, Phase
+from tuning.policy import Policy
 from tuning.record import choose, describe_confirmation
 from tuning.space import Parameters
 from tuning.trials import Trial

@@ -9,9 +9,10 @@ import pytest
 from results.trial_states import SearchStatus
 from tests.tuning.builders import evaluation
 from tests.tuning.deciding import policy_of
+from tuning.decisions import NoTrial, Phase
 from tuning.driver import Driver
 from tuning.observers import Observer, Observers
-from tuning.policy import NoTrial, Phase, Policy
+from tuning.policy import Policy
 from tuning.trainable import TRIAL_ID
 from tuning.trials import Ending, Trial
 from tuning.workers import Worker

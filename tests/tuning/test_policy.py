@@ -4,7 +4,7 @@ import pytest
 
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, policy_of, reach, report, start
-from tuning.policy import NoTrial, Phase
+from tuning.decisions import NoTrial, Phase
 from tuning.trials import Ending
 
 

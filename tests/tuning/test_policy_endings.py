@@ -2,7 +2,8 @@
 
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
-from tuning.policy import HALT_S, NUM_ALIKE, NoTrial, Phase
+from tuning.decisions import NoTrial, Phase
+from tuning.policy import HALT_S, NUM_ALIKE
 from tuning.trials import Ending, Trial
 
 

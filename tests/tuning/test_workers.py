@@ -16,10 +16,8 @@ SEARCH = [
 ]
 
 
-class FakeTrial:
-    """A trial of Tune's, as far as the cache of its workers asks."""
-
-    placement_group_factory = "1 CPU"
+KIND = "1 CPU"
+"""What Tune knows workers by."""
 
 
 class FakeController:
@@ -33,22 +31,24 @@ class FakeController:
 def num_kept(controller: FakeController, num_free: int) -> int:
     """How many of some free workers Tune keeps; the rest it would end."""
     cache = controller._actor_cache
-    taken = [cache.cache_object(FakeTrial.placement_group_factory, n) for n in range(num_free)]
+    taken = [cache.cache_object(KIND, n) for n in range(num_free)]
     return sum(taken) - len(list(cache.flush_cached_objects()))
 
 
 def test_tune_keeps_one_free_worker_by_itself_and_as_many_as_it_is_told_to() -> None:
     assert num_kept(FakeController(), 3) == 1
     told, kept = FakeController(), KeptWorkers()
-    kept.keep(told, FakeTrial(), 3)
+    kept.learn(KIND)
+    kept.keep(told, 3)
     assert num_kept(told, 4) == 3
 
 
 def test_workers_that_are_not_needed_any_more_are_let_go() -> None:
     controller, kept = FakeController(), KeptWorkers()
-    kept.keep(controller, FakeTrial(), 4)
+    kept.learn(KIND)
+    kept.keep(controller, 4)
     assert num_kept(controller, 4) == 4
-    kept.keep(controller, FakeTrial(), 2)
+    kept.keep(controller, 2)
     assert len(list(controller._actor_cache.flush_cached_objects())) == 2
 
 
