@@ -8,6 +8,7 @@ import numpy as np
 
 from results.errors import RunError
 from results.run import Run
+from results.trial_states import SearchStatus
 from results.versions import check_data_rules
 from training.config import ModelConfig, WinningConfiguration
 from training.data import PreparedData, prepare
@@ -68,7 +69,7 @@ def load_winner(run: Run) -> Winner:
             rows that are held out.
     """
     record = run.read_whole_record()
-    if record["status"] != "completed":
+    if record["status"] != SearchStatus.COMPLETED:
         raise RunError(
             f"run {run.directory}: its search is {record['status']}, but must be completed; let it"
             f" end, or go on with python -m tuning.search --resume --name {run.directory.name}"

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from results.next_step import resume_command
 from results.run import Run
+from results.trial_states import Status
 
-_AGAINST = {
-    "diverged": "try lower learning rates",
-    "collapsed": "try lower learning rates or a longer warm-up",
-    "stopped": "give a longer time budget",
+_AGAINST: dict[str, str] = {
+    Status.DIVERGED: "try lower learning rates",
+    Status.COLLAPSED: "try lower learning rates or a longer warm-up",
+    Status.STOPPED: "give a longer time budget",
 }
 """What helps where no trial has a score, by how they ended; those that failed have their error."""
 

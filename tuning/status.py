@@ -19,6 +19,7 @@ from results.overview import Overview, read_overview
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
 from results.terminal import is_live, shown, terminal
+from results.trial_states import SearchStatus
 from results.wording import describe
 from training.errors import InputError
 from training.options import OptionParser
@@ -88,7 +89,7 @@ def _looks_at_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
     def look() -> Overview:
         run = fetch_overview(uri, scratch)
         # Who writes it cannot be seen from here: its own word is all there is.
-        lives = run.read_whole_record()["status"] == "running"
+        lives = run.read_whole_record()["status"] == SearchStatus.RUNNING
         return read_overview(run, lives=lives, place=without_secrets(uri))
 
     return look
