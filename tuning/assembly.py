@@ -10,7 +10,7 @@ from tuning.config import objective_of
 from tuning.driver import Driver
 from tuning.facts import describe_facts
 from tuning.log_lines import LogLines
-from tuning.observers import Observer, Observers
+from tuning.observers import Observer
 from tuning.opening import Opening
 from tuning.policy import make_policy
 from tuning.progress import Progress
@@ -25,7 +25,6 @@ class Search:
     """A search that can be run."""
 
     files: RunFiles
-    observers: Observers
     driver: Driver
 
     def close(self, status: SearchStatus) -> None:
@@ -34,9 +33,9 @@ class Search:
         Raises:
             OSError: a file cannot be written.
         """
-        self.observers.tell(lambda observer: observer.closed(status))
-        if self.observers.error is not None:
-            raise self.observers.error
+        self.driver.tell(lambda observer: observer.closed(status))
+        if self.driver.write_error is not None:
+            raise self.driver.write_error
 
 
 def assemble(
@@ -92,17 +91,15 @@ def assemble(
         started_at=before.get("started_at"),
         seconds_before=before.get("seconds", 0.0),
     )
-    observers = Observers(
-        [
-            progress,  # which the files tell
-            files,
-            TensorBoard(directory=run.tensorboard, configuration=configuration),
-            LogLines(objective_of(configuration).label, tells_places=pool.is_joined),
-            RayMetrics(run.directory.name, policy.store),
-            CheckpointRemover(checkpoints, is_written=lambda: observers.error is None),
-            *watchers,
-        ]
-    )
+    observers = [
+        progress,  # which the files tell
+        files,
+        TensorBoard(directory=run.tensorboard, configuration=configuration),
+        LogLines(objective_of(configuration).label, tells_places=pool.is_joined),
+        RayMetrics(run.directory.name, policy.store),
+        CheckpointRemover(checkpoints, is_written=lambda: driver.write_error is None),
+        *watchers,
+    ]
     driver = Driver(
         policy=policy,
         observers=observers,
@@ -112,4 +109,4 @@ def assemble(
         memory_limits=memory_limits,
         clock=clock,
     )
-    return Search(files=files, observers=observers, driver=driver)
+    return Search(files=files, driver=driver)

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from training.metrics import Evaluation
 from tuning.decisions import Decision, NoTrial, Phase
-from tuning.observers import Observer, Observers
+from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.trainable import to_config
 from tuning.trials import Ending, Trial
@@ -26,7 +26,7 @@ class Driver:
         self,
         *,
         policy: Policy,
-        observers: Observers,
+        observers: Sequence[Observer],
         capacity: Callable[[], int],
         halt: Callable[[str], None],
         outer_error: Callable[[], Exception | None],
@@ -37,7 +37,7 @@ class Driver:
 
         Args:
             policy: decides.
-            observers: are told.
+            observers: are told in this order; those that read what others write come after them.
             capacity: how many trials the resources hold at the moment.
             halt: tells all running trials of a flag's name to write a checkpoint and end.
             outer_error: what ends the search from outside, of its mirror or of the check of what
@@ -47,13 +47,13 @@ class Driver:
             clock: seconds since the search began.
         """
         self.policy = policy
-        self._observers = observers
+        self._observers = tuple(observers)
         self._capacity = capacity
         self._halt = halt
         self._outer_error = outer_error
         self._memory_limits = memory_limits
         self._clock = clock
-        self._broken_by: OSError | None = None
+        self._write_error: OSError | None = None
         self._experiment = ""
         self._halted: set[str] = set()
         self._placed: set[str] = set()
@@ -70,13 +70,25 @@ class Driver:
         return self._experiment
 
     def tell(self, event: Callable[[Observer], None]) -> None:
-        """Tell all observers of an event."""
-        self._observers.tell(event)
+        """Tell all observers of an event: `lambda observer: observer.ended(trial)`.
+
+        The first OSError is kept, and the others are still told.
+        """
+        for observer in self._observers:
+            try:
+                event(observer)
+            except OSError as error:  # raised through Ray it would lose its kind
+                self._write_error = self._write_error or error
 
     @property
     def error(self) -> Exception | None:
         """What keeps the search from going on: files, a checkpoint, or an outer error."""
-        return self._broken_by or self._observers.error or self._outer_error()
+        return self._write_error or self._outer_error()
+
+    @property
+    def write_error(self) -> OSError | None:
+        """What kept a file or a checkpoint from being written, the first time; None: nothing."""
+        return self._write_error
 
     @property
     def is_over(self) -> bool:
@@ -124,7 +136,7 @@ class Driver:
     def ended(self, trial_id: str, ending: Ending) -> None:
         """Take the end of a trial."""
         if ending.status == "broken" and self._trial(trial_id).is_running:
-            self._broken_by = self._broken_by or OSError(ending.error)
+            self._write_error = self._write_error or OSError(ending.error)
         self.policy.ended(trial_id, ending)
         self._settle()
 

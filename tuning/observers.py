@@ -3,8 +3,6 @@
 As the callbacks of Syne Tune's tuner: an observer takes what happens and decides nothing.
 """
 
-from collections.abc import Callable, Sequence
-
 from results.trial_states import SearchStatus
 from tuning.decisions import Phase
 from tuning.trials import Trial
@@ -37,20 +35,3 @@ class Observer:
 
     def idle(self) -> None:
         """Do what is due; called many times a second."""
-
-
-class Observers:
-    """Tells all observers, in their order; the first OSError is kept, and the others still told."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        """Take the observers; those that read what others write come after them."""
-        self._observers = tuple(observers)
-        self.error: OSError | None = None
-
-    def tell(self, event: Callable[[Observer], None]) -> None:
-        """Tell all of an event: `lambda observer: observer.ended(trial)`."""
-        for observer in self._observers:
-            try:
-                event(observer)
-            except OSError as error:  # raised through Ray it would lose its kind
-                self.error = self.error or error

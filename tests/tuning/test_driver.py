@@ -11,7 +11,7 @@ from tests.tuning.builders import evaluation
 from tests.tuning.deciding import policy_of
 from tuning.decisions import NoTrial, Phase
 from tuning.driver import Driver
-from tuning.observers import Observer, Observers
+from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.trainable import TRIAL_ID
 from tuning.trials import Ending, Trial
@@ -67,7 +67,7 @@ def driver_of(
         "outer_error": lambda: None,
         "memory_limits": {},
     }
-    driver = Driver(policy=policy, observers=Observers(observers), clock=clock, **(parts | changes))
+    driver = Driver(policy=policy, observers=observers, clock=clock, **(parts | changes))
     driver.begin_experiment()
     return driver
 
