@@ -38,6 +38,7 @@ def _openings(run_directory):
     return json.loads((run_directory / "test_openings.json").read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_the_opening_is_on_disk_before_a_test_row_is_read_and_may_then_be_continued(
     run_directory, own_data, run_final
 ):

@@ -265,6 +265,7 @@ def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report
     assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
 
 
+@pytest.mark.slow
 def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason(
     run_directory, finished_final, run_final, capsys
 ):

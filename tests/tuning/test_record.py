@@ -84,7 +84,9 @@ def test_nobody_wins_if_every_trial_collapsed_or_failed() -> None:
 
 
 def test_a_default_that_failed_is_described_without_scores() -> None:
-    described = describe_candidate([trial(0, status="failed")], trial(0).parameters, [])
+    described = describe_candidate(
+        TrialStore([trial(0, status="failed")]), trial(0).parameters, None
+    )
     assert (described["search_f1_macro"], described["f1_macro"], described["epochs"]) == (
         *(None, None, 0),
     )

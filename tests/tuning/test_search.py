@@ -249,6 +249,7 @@ def test_trials_that_fail_alike_end_the_search_soon_with_one_line_and_exit_code_
     assert len(run.trials) < 9
 
 
+@pytest.mark.slow
 def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(place: Path) -> None:
     ended, run = search(place, "late", *IN_TURN, "--search.time_budget_s", "1")
     assert ended.returncode == 4
