@@ -156,9 +156,10 @@ class Driver:
             most: times that it is given out again.
         """
         is_given = trial_id not in self._placed and self._given_again[trial_id] < most
-        if is_given and self._trial(trial_id).is_running and not self.policy.is_ending:
+        if is_given and self._trial(trial_id).is_running:
             self._given_again[trial_id] += 1
             self.policy.requeue(trial_id)
+            self._settle()
             return True
         return False
 

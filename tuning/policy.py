@@ -157,7 +157,7 @@ class Policy:
         if self._interrupted_at is not None:
             is_overdue = self._time.now >= self._interrupted_at + HALT_S
             return is_overdue or self._live.keys() <= self._gone
-        is_cut = bool(self.confirmation_failed_by) or self._is_late(None)
+        is_cut = self._has_stuck or bool(self.confirmation_failed_by) or self._is_late(None)
         return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
 
     @property
@@ -232,6 +232,7 @@ class Policy:
         trial = self._live.pop(trial_id)
         if not trial.is_confirmation:
             self._waiting.insert(0, trial)
+        self._advance()
 
     # Searching
 
@@ -315,9 +316,10 @@ class Policy:
             self._waiting = []
             self._start_confirmation()
         if self.phase == Phase.CONFIRMATION and self.confirmation is not None:
+            self.confirmation.advance()
             if self._interrupted_at is None and self._is_late(self.phase) and not self._live:
                 self._stop_waiting(self.confirmation.waiting)
-            self.confirmation.advance()
+                self.confirmation.advance()
             if self.confirmation.is_complete:
                 self.phase = Phase.FINISHED
 

@@ -1,11 +1,13 @@
 """A policy and what trials report to it, as the tests of it need them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.tuning.builders import configuration, evaluation
 from training.metrics import Evaluation
 from tuning.decisions import Decision
+from tuning.driver import Driver
+from tuning.observers import Observer
 from tuning.policy import Policy, make_policy
 from tuning.rungs import plan_evaluations
 from tuning.trials import Ending, Trial, TrialStore
@@ -54,3 +56,20 @@ def complete(policy: Policy, trial: Trial, score: float) -> None:
 
 def fail(policy: Policy, error: str) -> None:
     policy.ended(start(policy).trial_id, Ending(status="failed", error=error))
+
+
+def driver_of(
+    policy: Policy,
+    *observers: Observer,
+    clock: Callable[[], float] = lambda: 0.0,
+    **changes: Any,
+) -> Driver:
+    parts: dict[str, Any] = {
+        "capacity": lambda: 9,
+        "halt": lambda _: None,
+        "outer_error": lambda: None,
+        "memory_limits": {},
+    }
+    driver = Driver(policy=policy, observers=observers, clock=clock, **(parts | changes))
+    driver.begin_experiment()
+    return driver

@@ -1,12 +1,13 @@
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
 
 from results.trial_states import Status
 from tests.tuning.builders import completed, configuration, policy, trial
-from tests.tuning.confirming import Score, confirmation_of, cut_short, run_to_end
+from tests.tuning.confirming import Score, confirmation_of, cut_short, end, run_to_end, starting
 from tuning.confirmation import fresh_seed, most_confirmations, split_seed
 from tuning.decisions import NoTrial, Phase
 from tuning.policy import Policy
@@ -240,3 +241,59 @@ def test_a_replicate_on_which_the_default_collapsed_is_recorded_and_not_compared
     assert record["winner_beats_default"]["draws"] == 2
     assert "collapsed or diverged on 1 of the fresh draws" in record["verdict"]
     assert choose(whole.store, whole.confirmation) == A
+
+
+@pytest.mark.parametrize("num_at_once", [1, 6])
+def test_one_candidate_that_fails_everywhere_does_not_end_the_confirmation(
+    num_at_once: int,
+) -> None:
+    def score(parameters: Parameters, replicate: int) -> float | None:
+        return None if parameters == A else clear_lead(parameters, replicate)
+
+    whole = searched(confirm_top=1, confirm_replicates=3)
+    while started := list(islice(starting(whole), num_at_once)):
+        for one in sorted(started, key=lambda one: score(one.parameters, 1) is not None):
+            end(whole, one, score)  # who fails ends first
+    assert whole.confirmation_failed_by == ""
+    statuses = [one.status for one in whole.store.confirmations]
+    assert statuses == ["completed", "failed"] * 3
+
+
+def test_alike_failures_end_the_confirmation_by_their_numbers_not_by_who_ended_first() -> None:
+    whole = searched(confirm_top=1, confirm_replicates=3)
+    first, second, third, *others = starting(whole)
+    for one in (*others, third, second):
+        end(whole, one, lambda *_: None)
+        assert whole.confirmation_failed_by == ""
+    end(whole, first, lambda *_: None)
+    assert whole.confirmation_failed_by == "out of memory"
+    assert whole.phase == Phase.FINISHED
+
+
+def test_failures_of_trial_0_s_replicates_count_though_the_search_still_ran() -> None:
+    config = configuration(search={"trials": 3, "confirm_top": 1, "confirm_replicates": 3})
+    known = [completed(0, 0.5, config=config, parameters=DEFAULT)]
+    known.append(completed(1, 0.7, config=config, parameters=A))
+    early = policy(known, config=config)
+    last, *defaults = starting(early)
+    for one in defaults:
+        assert one.parameters == DEFAULT
+        end(early, one, lambda *_: None)
+    assert early.phase == Phase.SEARCH
+    end(early, last, lambda *_: 0.4)
+    assert early.confirmation_failed_by == ""  # the candidate may do better
+    end(early, next(starting(early)), lambda *_: None)
+    assert early.confirmation_failed_by == "out of memory"
+    assert (early.phase, early.next()) == (Phase.FINISHED, NoTrial.DONE)
+
+
+def test_a_confirmation_is_over_where_its_first_trainings_had_failed_before_it_began() -> None:
+    whole = searched(confirm_top=1, confirm_replicates=2)
+    for one in starting(whole):
+        end(whole, one, lambda *_: None)
+        if whole.phase == Phase.FINISHED:
+            break
+    known = [replace(one) for one in whole.store.confirmations if one.status == Status.FAILED]
+    again = searched(more=known, confirm_top=1, confirm_replicates=2)
+    assert again.confirmation_failed_by == "out of memory"
+    assert (again.phase, again.next()) == (Phase.FINISHED, NoTrial.DONE)

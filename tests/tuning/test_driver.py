@@ -1,18 +1,16 @@
 """The driver between Ray Tune and the policy, told what Tune would tell it."""
 
 import errno
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from results.trial_states import SearchStatus
 from tests.tuning.builders import evaluation
-from tests.tuning.deciding import policy_of
+from tests.tuning.deciding import driver_of, policy_of
 from tuning.decisions import NoTrial, Phase
 from tuning.driver import Driver
 from tuning.observers import Observer
-from tuning.policy import Policy
+from tuning.policy import HALT_S
 from tuning.trainable import TRIAL_ID
 from tuning.trials import Ending, Trial
 from tuning.workers import Worker
@@ -52,24 +50,6 @@ class Full(Observer):
 
     def started(self, trial: Trial) -> None:
         raise self.error
-
-
-def driver_of(
-    policy: Policy,
-    *observers: Observer,
-    capacity: int = 9,
-    clock: Callable[[], float] = lambda: 0.0,
-    **changes: Any,
-) -> Driver:
-    parts: dict[str, Any] = {
-        "capacity": lambda: capacity,
-        "halt": lambda _: None,
-        "outer_error": lambda: None,
-        "memory_limits": {},
-    }
-    driver = Driver(policy=policy, observers=observers, clock=clock, **(parts | changes))
-    driver.begin_experiment()
-    return driver
 
 
 def next_id(driver: Driver) -> str:
@@ -115,7 +95,7 @@ def test_what_a_restarted_trial_shows_again_is_told_to_nobody() -> None:
 
 
 def test_no_more_trials_run_at_once_than_the_resources_hold() -> None:
-    driver = driver_of(policy_of(), capacity=2)
+    driver = driver_of(policy_of(), capacity=lambda: 2)
     first = next_id(driver)
     next_id(driver)
     assert driver.next_trial() is NoTrial.WAIT
@@ -125,7 +105,7 @@ def test_no_more_trials_run_at_once_than_the_resources_hold() -> None:
 
 
 def test_a_cluster_that_holds_no_trial_at_the_moment_is_still_asked_for_one() -> None:
-    assert next_id(driver_of(policy_of(), capacity=0)) == "t0000"
+    assert next_id(driver_of(policy_of(), capacity=lambda: 0)) == "t0000"
 
 
 def test_files_that_cannot_be_written_end_the_search_and_the_others_are_still_told() -> None:
@@ -198,3 +178,78 @@ def test_a_lower_memory_limit_is_given_to_the_trials_that_follow(
     assert isinstance(given, dict)
     assert given["rows_at_once"] == {"cuda": 8}
     assert "8 rows at once" in caplog.text
+
+
+def test_free_workers_are_kept_within_the_search_s_share_which_may_fall() -> None:
+    share = 8
+    driver = driver_of(policy_of(trials=24), capacity=lambda: share)
+    for _ in range(3):
+        next_id(driver)
+    assert driver.num_to_keep == 5
+    share = 4  # another search has joined
+    assert driver.num_to_keep == 1
+    share = 2
+    assert driver.num_to_keep == 0
+
+
+def test_no_more_free_workers_are_kept_than_trials_may_come() -> None:
+    driver = driver_of(policy_of(trials=3, confirm_replicates=0))
+    first = next_id(driver)
+    assert driver.num_to_keep == 2
+    next_id(driver)
+    next_id(driver)
+    complete(driver, first, 0.5)
+    assert driver.num_to_keep == 0
+
+
+def test_a_trial_that_breaks_after_its_time_was_up_breaks_nothing() -> None:
+    now = 0.0
+    policy = policy_of(trials=2, time_budget_s=1000, confirm_replicates=0)
+    driver = driver_of(policy, clock=lambda: now)
+    late = next_id(driver)
+    now = 1000 + HALT_S
+    driver.idle()
+    assert policy.store[late].stopped_by == "end of search"
+    driver.ended(late, Ending(status="broken", error="its checkpoint is gone"))
+    assert driver.error is None
+
+
+def test_a_confirmation_that_fails_alike_is_over_at_once_and_what_breaks_then_breaks_nothing() -> (
+    None
+):
+    policy = policy_of(trials=2, scheduler="none", confirm_top=1, confirm_replicates=3)
+    driver = driver_of(policy)
+    for trial_id, score in zip([next_id(driver), next_id(driver)], (0.5, 0.6), strict=True):
+        complete(driver, trial_id, score)
+    confirmed = [next_id(driver) for _ in range(6)]
+    for trial_id in confirmed[:3]:
+        assert not driver.is_over
+        driver.ended(trial_id, Ending(status="failed", error="the same"))
+    assert policy.confirmation_failed_by == "the same"
+    assert driver.is_over
+    assert not any(policy.store[trial_id].is_running for trial_id in confirmed)
+    driver.ended(confirmed[3], Ending(status="broken", error="no space left"))
+    assert driver.error is None
+
+
+def test_the_confirmation_runs_in_a_new_experiment_where_a_trial_hangs_in_its_worker() -> None:
+    now = 0.0
+    policy = policy_of(
+        trials=3, time_budget_s=1000, scheduler="none", confirm_top=1, confirm_replicates=2
+    )
+    driver = driver_of(policy, clock=lambda: now, capacity=lambda: 1)
+    for score in (0.5, 0.6):
+        trial_id = next_id(driver)
+        now += 50
+        complete(driver, trial_id, score)
+    hung = next_id(driver)
+    now = 950 - 4 * 50 + 50 + HALT_S  # a training took 50 s; four are to come, and it was halted
+    driver.idle()
+    assert policy.store[hung].stopped_by == "end of search"
+    assert (driver.is_over, policy.needs_workers) == (True, True)
+    driver.begin_experiment()
+    assert (driver.is_over, policy.needs_workers) == (False, False)
+    for _ in range(4):
+        complete(driver, next_id(driver), 0.5)
+    assert policy.phase == Phase.FINISHED
+    assert {trial.status for trial in policy.store.confirmations} == {"completed"}

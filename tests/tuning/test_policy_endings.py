@@ -178,3 +178,43 @@ def test_trials_that_were_lost_together_start_again_before_new_ones() -> None:
     policy.requeue_live()
     assert [start(policy) for _ in range(2)] == lost
     assert start(policy).trial_id == "t0003"
+
+
+def test_a_search_whose_first_trials_fail_alike_leaves_no_trial_running() -> None:
+    policy = policy_of(known=[trial(0), trial(1)], trials=6)
+    started = [start(policy) for _ in range(5)]
+    for one in started[:NUM_ALIKE]:
+        policy.ended(one.trial_id, Ending(status="failed", error="the same"))
+    assert policy.aborted_by == "the same"
+    assert policy.is_over
+    assert [one.stopped_by for one in started[NUM_ALIKE:]] == ["end of search"] * 2
+    assert policy.take_concluded() == started
+
+
+def test_where_nothing_is_left_to_confirm_a_trial_that_hangs_is_not_waited_for() -> None:
+    policy = policy_of(trials=2, time_budget_s=1000, confirm_top=1, confirm_replicates=2)
+    default, hung = start(policy), start(policy)
+    policy.pass_time(400.0)
+    complete(policy, default, 0.5)
+    policy.pass_time(475.0 + 50.0 + HALT_S)  # half of the time is left to the confirmation
+    assert hung.stopped_by == "end of search"
+    assert policy.phase == Phase.FINISHED
+    assert policy.is_over
+    assert not policy.needs_workers
+
+
+def test_replicates_that_are_come_to_after_the_deadline_are_closed_at_once() -> None:
+    policy = policy_of(
+        trials=2, time_budget_s=1000, scheduler="none", confirm_top=1, confirm_replicates=2
+    )
+    for score in (0.5, 0.6):
+        complete(policy, start(policy), score)
+    first = [start(policy) for _ in range(4)]
+    policy.pass_time(949.0)
+    for one, score in zip(first, (0.5, 0.6, 0.6, 0.5), strict=True):  # nobody is ahead
+        reach(policy, one, score, until=3000)
+    policy.pass_time(951.0)
+    for one in first:
+        policy.ended(one.trial_id, Ending(status="completed", seconds=1.0))
+    assert policy.phase == Phase.FINISHED
+    assert not any(one.is_running for one in policy.store)

@@ -1,0 +1,268 @@
+"""A fake of Ray Tune and its workers, in a time that costs nothing.
+
+Nothing here decides: a real policy behind a real driver does, and is met by what goes wrong with
+machines. Workers hang, are lost, or are lost together with Tune; the driver's process is killed
+while it writes, or is interrupted; and each time the search is started again from the disk.
+"""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+
+from tests.tuning.simulated_disk import Disk, KilledError
+from training.metrics import Evaluation
+from tuning.config import Configuration
+from tuning.decisions import NoTrial
+from tuning.driver import Driver
+from tuning.policy import Policy, make_policy
+from tuning.rungs import EvaluationPlan
+from tuning.trainable import TRIAL_ID
+from tuning.trials import Ending, Trial
+from tuning.workers import Worker
+
+STEP_S = 0.25
+MOST_STEPS = 8_000
+MOST_STARTS = 30
+MAX_FAILURES = 3
+HERE = Worker(node="n", address="1.2.3.4", node_id="a", process=1, actor_id="b", gpu="")
+
+
+class NodeLostError(Exception):
+    """A node ran out of memory and took Tune with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faults:
+    """How much goes wrong; all but the first two are chances."""
+
+    kills: int = 0
+    interrupts: int = 0
+    lost_node: float = 0.0
+    """Of a step."""
+    lost_worker: float = 0.0
+    """Of a step of a trial, before it has begun or later."""
+    hangs: float = 0.0
+    """Of a trial, to come to a step that does not end."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a training shows and how it ends, whoever runs it and however often."""
+
+    evaluations: tuple[Evaluation, ...]
+    ending: Ending
+
+
+@dataclass
+class Clock:
+    """Seconds since a start of the search."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Given:
+    """A trial that Tune was given."""
+
+    trial: Trial
+    flag: str
+    script: Script
+    position: int | None = None
+    """Evaluations up to its checkpoint; None: it waits for a worker."""
+    hangs_at: int | None = None
+
+
+@dataclass
+class SimulatedTune:
+    """One experiment: a fake of Tune as the driver meets it."""
+
+    driver: Driver
+    disk: Disk
+    num_workers: int
+    clock: Clock
+    flags: Collection[str]
+    faults: Faults
+    chance: random.Random
+    script: Callable[[Trial], Script]
+    interrupt_at: float
+    """Seconds."""
+    is_interrupted: bool = False
+    _given: list[Given] = field(default_factory=list, init=False)
+    _is_asked: bool = field(default=True, init=False)
+    """Whether the driver has more trials; once it says no it is not asked again."""
+
+    def fit(self) -> None:
+        """Run the driver's trials until it says that it is over, or none is left."""
+        for _ in range(MOST_STEPS):
+            if self.driver.is_over or not (self._is_asked or self._given):
+                return
+            self._step()
+        running = [trial.trial_id for trial in self.driver.policy.store if trial.is_running]
+        raise AssertionError(f"hangs in {self.driver.policy.phase} with {running}")
+
+    def _step(self) -> None:
+        self.clock.now += STEP_S
+        if self.clock.now >= self.interrupt_at and not self.is_interrupted:
+            self.is_interrupted = True
+            self.driver.interrupt()
+        self.driver.idle()
+        if self._is_asked:
+            self._ask()
+        if self._given and self._comes(self.faults.lost_node):
+            raise NodeLostError
+        for given in list(self._given):
+            if not self.driver.is_over:
+                self._run(given)
+
+    def _ask(self) -> None:
+        answer = self.driver.next_trial()
+        self._is_asked = answer is not NoTrial.DONE
+        if isinstance(answer, NoTrial):
+            return
+        trial_id = answer[TRIAL_ID]
+        assert trial_id not in {given.trial.trial_id for given in self._given}, "given out twice"
+        trial = self.driver.policy.store[trial_id]
+        assert not self.disk.is_finished(trial_id), f"{trial_id} is trained again"
+        self._given.append(Given(trial, answer["flag"], self.script(trial)))
+
+    def _run(self, given: Given) -> None:
+        if given.position is None:
+            self._place(given)
+        elif given.position == given.hangs_at:
+            return
+        elif given.flag in self.flags:
+            self._end(given, Ending(status="halted"))
+        elif self._comes(self.faults.lost_worker):
+            given.position = self._checkpoint(given)
+        elif self._comes(0.6):  # workers are not equally fast
+            self._train(given, given.position)
+
+    def _place(self, given: Given) -> None:
+        if sum(one.position is not None for one in self._given) >= self.num_workers:
+            return
+        if self._comes(self.faults.lost_worker):
+            self._lose_before_start(given)
+            return
+        given.position = self._checkpoint(given)
+        if self._comes(self.faults.hangs):
+            given.hangs_at = self.chance.randint(given.position, len(given.script.evaluations))
+        self.driver.placed(given.trial.trial_id, HERE)
+
+    def _lose_before_start(self, given: Given) -> None:
+        if self.driver.lost_before_start(given.trial.trial_id, most=MAX_FAILURES):
+            self._given.remove(given)
+        else:
+            self._end(given, Ending(status="failed", error="its worker was lost"))
+
+    def _train(self, given: Given, position: int) -> None:
+        evaluations = given.script.evaluations
+        if position == len(evaluations):
+            self._end(given, given.script.ending)
+            return
+        given.position = position + 1
+        if not self.driver.reported(given.trial.trial_id, evaluations[position]):
+            self._given.remove(given)
+            self._say_ended(given)
+
+    def _end(self, given: Given, ending: Ending) -> None:
+        self._given.remove(given)
+        self.driver.ended(given.trial.trial_id, ending)
+        self._say_ended(given)
+
+    def _say_ended(self, given: Given) -> None:
+        """Say what Tune says of every trial when its function has returned."""
+        self.driver.ended(given.trial.trial_id, Ending(status="failed", error="without saying how"))
+
+    def _checkpoint(self, given: Given) -> int:
+        return self.chance.randint(0, len(given.trial.evaluations))
+
+    def _comes(self, chance: float) -> bool:
+        return self.chance.random() < chance
+
+
+@dataclass(kw_only=True)
+class SimulatedSearch:
+    """A search that is started again after each kill and interrupt, as with `--resume`."""
+
+    configuration: Configuration
+    plan: EvaluationPlan
+    num_rows: int
+    num_workers: int
+    script: Callable[[Trial], Script]
+    faults: Faults
+    chance: random.Random
+    num_starts: int = 0
+    num_experiments: int = 0
+    seconds: float = 0.0
+    """Of the last start."""
+
+    def run(self) -> Policy:
+        """Run it to its end; the policy of its last start."""
+        disk, kills, interrupts = Disk(self.chance), self.faults.kills, self.faults.interrupts
+        while self.num_starts < MOST_STARTS:
+            self.num_starts += 1
+            policy = self._policy(disk)
+            disk.events_left = self.chance.randint(1, 150) if kills else None
+            interrupt_at = self.chance.uniform(1, 80) if interrupts else float("inf")
+            try:
+                if self._start(policy, disk, interrupt_at):
+                    return policy
+                interrupts -= 1
+            except KilledError:
+                kills -= 1
+        raise AssertionError("it starts again and again")
+
+    def _policy(self, disk: Disk) -> Policy:
+        disk.store = disk.recall()
+        return make_policy(
+            self.configuration,
+            self.plan,
+            num_rows=self.num_rows,
+            num_validation_rows=self.num_rows // 4,
+            store=disk.store,
+            last_evaluated=disk.last_evaluated,
+        )
+
+    def _start(self, policy: Policy, disk: Disk, interrupt_at: float) -> bool:
+        """Run one process of it; whether it came to the end of the search."""
+        clock, flags = Clock(), set[str]()
+        driver = Driver(
+            policy=policy,
+            observers=[disk],
+            capacity=lambda: self.num_workers,
+            halt=flags.add,
+            outer_error=lambda: None,
+            memory_limits={},
+            clock=clock,
+        )
+        experiment = SimulatedTune(
+            driver=driver,
+            disk=disk,
+            num_workers=self.num_workers,
+            clock=clock,
+            flags=flags,
+            faults=self.faults,
+            chance=self.chance,
+            script=self.script,
+            interrupt_at=interrupt_at,
+        )
+        is_whole = self._fit(experiment)
+        self.seconds = clock.now
+        return is_whole
+
+    def _fit(self, experiment: SimulatedTune) -> bool:
+        """Run experiments until no more is needed; whether none was interrupted."""
+        is_needed = True
+        while is_needed and not experiment.is_interrupted:
+            experiment = replace(experiment)
+            self.num_experiments += 1
+            experiment.driver.begin_experiment()
+            try:
+                experiment.fit()
+                is_needed = experiment.driver.policy.needs_workers
+            except NodeLostError:
+                continue
+        return not experiment.is_interrupted

@@ -1,0 +1,114 @@
+"""Whole searches through policy and driver while machines fail in every way, by seed."""
+
+import hashlib
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from results.trial_states import Source
+from tests.tuning.builders import NUM_ROWS, configuration, evaluation
+from tests.tuning.simulated_tune import STEP_S, Faults, Script, SimulatedSearch
+from tuning.decisions import Phase
+from tuning.policy import HALT_S, Policy
+from tuning.record import choose, describe_confirmation
+from tuning.rungs import plan_evaluations
+from tuning.trials import Ending, Trial
+
+CONFIRMATION = {"confirm_top": 2, "confirm_replicates": 2, "confirm_max_replicates": 4}
+EVERYTHING = Faults(kills=2, interrupts=2, lost_node=0.01, lost_worker=0.02)
+POINTS = plan_evaluations(NUM_ROWS, 3, configuration().search).points
+
+
+def chance_of(*what: Any) -> float:
+    """A number from 0 to 1 that is always the same for the same things."""
+    return int(hashlib.md5(repr(what).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def script_of(trial: Trial) -> Script:
+    """What a training shows: a function of its configuration and replicate alone."""
+    identity = (sorted(trial.parameters.items()), trial.replicate)
+    kind, luck = chance_of("ending", identity), 0.05 * chance_of("luck", identity)
+    best = 0.5 - 0.1 * abs(math.log10(trial.parameters["learning_rate"]) + 3) + luck
+    shown = [evaluation(p, best * (0.5 + 0.5 * p / POINTS[-1])) for p in POINTS]
+    if kind < 0.06:
+        return Script(tuple(shown[:3]), Ending(status="failed", error=f"{trial.number % 3}"))
+    if kind < 0.1:
+        lost = evaluation(POINTS[3], 0.1, eval_loss=float("nan"))
+        return Script((*shown[:3], lost), Ending(status="diverged", seconds=1.0))
+    if kind < 0.14 and trial.source == Source.SEARCH:
+        return Script(tuple(shown[:5]), Ending(status="stopped early", seconds=1.0))
+    if kind < 0.18:
+        shown[-1] = evaluation(POINTS[-1], 0.1, collapsed=True)
+    return Script(tuple(shown), Ending(status="completed", seconds=1.0))
+
+
+def simulated(
+    seed: int, num_workers: int, faults: Faults, **search: Any
+) -> tuple[Policy, SimulatedSearch]:
+    config = configuration(search={**CONFIRMATION, "seed": seed, **search})
+    ran = SimulatedSearch(
+        configuration=config,
+        plan=plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
+        num_rows=NUM_ROWS,
+        num_workers=num_workers,
+        script=script_of,
+        faults=faults,
+        chance=random.Random(f"{seed} {num_workers}"),
+    )
+    return ran.run(), ran
+
+
+def outcome(policy: Policy) -> dict[str, Any]:
+    """All that is known at the end and shall not depend on who came first."""
+    return {
+        "trials": [
+            (t.trial_id, t.status, t.source, t.replicate, t.parameters, t.error, t.final_score)
+            for t in policy.store
+        ],
+        "aborted by": (policy.aborted_by, policy.confirmation_failed_by),
+        "winner": choose(policy.store, policy.confirmation),
+        "confirmation": policy.confirmation and describe_confirmation(policy.confirmation),
+    }
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_without_a_scheduler_a_search_repeats_whatever_fails_at_any_concurrency(seed: int) -> None:
+    whole, _ = simulated(seed, 1, Faults(), scheduler="none")
+    for num_workers in (1, 3, 8):
+        broken, _ = simulated(seed, num_workers, EVERYTHING, scheduler="none")
+        assert outcome(broken) == outcome(whole)
+
+
+def budgeted(seed: int) -> Iterator[tuple[Policy, SimulatedSearch]]:
+    """A search of some kind with a time budget and many faults, at two concurrencies."""
+    chance = random.Random(seed)
+    search = {
+        "scheduler": chance.choice(["asha", "median", "none"]),
+        "algorithm": "tpe" if seed % 10 == 0 else "random",
+        "trials": 8,
+        "confirm_replicates": chance.choice([0, 2, 3]),
+        "time_budget_s": chance.choice([20, 60, 100, 200]),
+    }
+    faults = Faults(
+        kills=seed % 3,
+        interrupts=seed % 2,
+        lost_node=chance.choice([0.0, 0.01]),
+        lost_worker=chance.choice([0.0, 0.05]),
+        hangs=chance.choice([0.0, 0.1]),
+    )
+    for num_workers in (1, 3):
+        yield simulated(seed, num_workers, faults, **search)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_search_with_a_time_budget_ends_in_time_and_leaves_no_trial_running(seed: int) -> None:
+    for policy, ran in budgeted(seed):
+        budget_s = policy.configuration.search.time_budget_s
+        assert budget_s is not None
+        assert ran.seconds <= budget_s + HALT_S + 2 * STEP_S
+        assert policy.aborted_by or policy.phase == Phase.FINISHED
+        assert not any(trial.is_running for trial in policy.store)
+        assert policy.num_live == 0
