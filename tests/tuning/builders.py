@@ -76,8 +76,16 @@ def completed(number: int, score: float, **changes: Any) -> Trial:
     return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)
 
 
-def policy(trials: Iterable[Trial] = (), *, config: Configuration | None = None) -> Policy:
-    """A policy over 1,000 training and 250 validation rows that knows these trials already."""
+def policy(
+    trials: Iterable[Trial] = (),
+    *,
+    config: Configuration | None = None,
+    last_evaluated: str | None = None,
+) -> Policy:
+    """A policy over 1,000 training and 250 validation rows that knows these trials already.
+
+    Rungs are at 500 and 1,500 rows, the budget is 3,000.
+    """
     config = config or configuration()
     return make_policy(
         config,
@@ -85,6 +93,7 @@ def policy(trials: Iterable[Trial] = (), *, config: Configuration | None = None)
         num_rows=NUM_ROWS,
         num_validation_rows=NUM_ROWS // 4,
         store=TrialStore(trials),
+        last_evaluated=last_evaluated,
     )
 
 

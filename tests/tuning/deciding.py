@@ -4,29 +4,20 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.tuning.builders import configuration, evaluation
+from tests.tuning.builders import policy as policy_knowing
 from training.metrics import Evaluation
 from tuning.decisions import Decision
 from tuning.driver import Driver
 from tuning.observers import Observer
-from tuning.policy import Policy, make_policy
-from tuning.rungs import plan_evaluations
-from tuning.trials import Ending, Trial, TrialStore
-
-NUM_ROWS = 1000  # rungs at 500 and 1,500; budget 3,000
+from tuning.policy import Policy
+from tuning.trials import Ending, Trial
 
 
 def policy_of(
     known: Iterable[Trial] = (), last_evaluated: str | None = None, **search: Any
 ) -> Policy:
     config = configuration(search=search)
-    return make_policy(
-        config,
-        plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
-        num_rows=NUM_ROWS,
-        num_validation_rows=NUM_ROWS // 4,
-        store=TrialStore(known),
-        last_evaluated=last_evaluated,
-    )
+    return policy_knowing(known, config=config, last_evaluated=last_evaluated)
 
 
 def start(policy: Policy) -> Trial:
