@@ -321,6 +321,8 @@ class Policy:
                 self._stop_waiting(self.confirmation.waiting)
                 self.confirmation.advance()
             if self.confirmation.is_complete:
+                # An earlier start, whose leader was another one, may have come to more replicates.
+                self._stop_waiting(one for one in self.store.confirmations if one.is_running)
                 self.phase = Phase.FINISHED
 
     def _is_search_over(self) -> bool:

@@ -257,6 +257,7 @@ class SimulatedSearch:
         """Run experiments until no more is needed; whether none was interrupted."""
         is_needed = True
         while is_needed and not experiment.is_interrupted:
+            assert self.num_experiments < MOST_STARTS * 2, "one experiment after the other"
             experiment = replace(experiment)
             self.num_experiments += 1
             experiment.driver.begin_experiment()

@@ -156,6 +156,14 @@ def test_what_an_earlier_start_left_running_for_another_candidate_is_closed() ->
     assert [t.replicate for t in whole.store.confirmations if t is not left] == [1, 1, 2, 2]
 
 
+def test_what_an_earlier_start_left_running_on_a_replicate_not_come_to_is_closed() -> None:
+    left = trial(99, (250, 0.3), source="confirm", parameters=B, replicate=3)
+    whole = confirmed(clear_lead, more=[left], confirm_top=2, confirm_replicates=2)
+    assert confirmation_of(whole).num_replicates == 2
+    assert (left.status, left.stopped_by) == ("stopped", "end of search")
+    assert left in whole.take_concluded()
+
+
 def test_there_is_nothing_to_confirm_if_the_default_alone_has_a_score() -> None:
     config = configuration(search={"trials": 1})
     alone = policy([completed(0, 0.5, config=config)], config=config)

@@ -16,9 +16,9 @@ from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
 from tests.tuning.builders import evaluation
-from tests.tuning.deciding import policy_of
+from tests.tuning.deciding import driver_of, policy_of
 from tests.tuning.searching import ROOT
-from tests.tuning.test_driver import HERE, complete, driver_of, next_id
+from tests.tuning.test_driver import HERE, complete, next_id
 from tuning.decisions import Phase
 from tuning.driver import Driver
 from tuning.observers import Observer
@@ -108,7 +108,7 @@ def test_a_trial_whose_worker_is_lost_after_the_deadline_is_closed_with_the_sear
 
 
 class Killer(Observer):
-    """Kills the free worker of the first trial that ends, some time after."""
+    """Kills the free worker of trial 0 after its end, while another trial trains in another one."""
 
     def __init__(self) -> None:
         self.processes: dict[str, list[int]] = {}
@@ -119,7 +119,7 @@ class Killer(Observer):
 
     def ended(self, trial: Trial) -> None:
         if trial.trial_id == "t0000":
-            threading.Timer(1.5, self._kill, self.processes["t0000"]).start()
+            threading.Timer(1.0, self._kill, self.processes["t0000"]).start()
 
     def _kill(self, process: int) -> None:
         os.kill(process, signal.SIGKILL)
@@ -168,13 +168,14 @@ def test_a_search_goes_on_where_a_free_worker_died(tmp_path: Path) -> None:
     )
     run_with_ray(
         driver,
-        train_for({"t0000": 1.0, "t0001": 8.0}),
+        train_for({"t0000": 6.0, "t0001": 12.0}),
         resources={"cpu": 1.0},
         max_failures=3,
         storage_path=str(tmp_path),
         name="search",
     )
-    assert killer.killed
+    assert killer.killed == [killer.processes["t0000"][0]]
+    assert killer.killed != killer.processes["t0001"]  # which trained in the other one
     assert policy.phase == Phase.FINISHED
     assert {trial.status for trial in policy.store} == {"completed"}
     assert len(policy.store) == 6

@@ -112,3 +112,13 @@ def test_a_search_with_a_time_budget_ends_in_time_and_leaves_no_trial_running(se
         assert policy.aborted_by or policy.phase == Phase.FINISHED
         assert not any(trial.is_running for trial in policy.store)
         assert policy.num_live == 0
+
+
+def test_trials_that_hang_lead_to_new_experiments_in_which_the_confirmation_runs() -> None:
+    search = {"trials": 12, "scheduler": "none", "time_budget_s": 200}
+    ended = [simulated(seed, 1, Faults(hangs=0.1), **search) for seed in range(6)]
+    assert {ran.num_starts for _, ran in ended} == {1}
+    renewed = [policy for policy, ran in ended if ran.num_experiments > 1]
+    assert renewed
+    for policy in renewed:
+        assert any(trial.final is not None for trial in policy.store.confirmations)

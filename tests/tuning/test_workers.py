@@ -1,14 +1,17 @@
 """The processes that trials run in: one experiment keeps them from the first to the last trial."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.utils.object_cache import _ObjectCache
 
+from tests.tuning.deciding import driver_of, policy_of
 from tests.tuning.searching import Run, search
-from tuning.ray_adapters import KeptWorkers
+from tests.tuning.test_driver import next_id
+from tuning.ray_adapters import DrivenScheduler, KeptWorkers
 
 SEARCH = [
     *("--config", "ci", "--trials", "3", "--search.scheduler", "none", "--training.epochs", "2"),
@@ -49,6 +52,19 @@ def test_workers_that_are_not_needed_any_more_are_let_go() -> None:
     kept.keep(controller, 4)
     assert num_kept(controller, 4) == 4
     kept.keep(controller, 2)
+    assert len(list(controller._actor_cache.flush_cached_objects())) == 2
+
+
+def test_the_scheduler_sees_at_each_step_to_how_many_workers_are_kept() -> None:
+    share, controller = 4, FakeController()
+    driver = driver_of(policy_of(trials=9), capacity=lambda: share)
+    next_id(driver)
+    scheduler = DrivenScheduler(driver)
+    scheduler.on_trial_add(controller, SimpleNamespace(placement_group_factory=KIND))
+    scheduler.choose_trial_to_run(controller)
+    assert num_kept(controller, 4) == 3
+    share = 2  # another search has joined
+    scheduler.choose_trial_to_run(controller)
     assert len(list(controller._actor_cache.flush_cached_objects())) == 2
 
 
