@@ -1,4 +1,4 @@
-"""What runs of older versions lack, filled in as they are read: until 0.2.0 macro-F1 decided."""
+"""What runs of older versions lack, filled in as they are read: up to 0.2.0 macro-F1 decided."""
 
 from collections.abc import Mapping
 from typing import Any

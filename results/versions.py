@@ -6,7 +6,7 @@ from typing import Any
 from results.errors import RunError
 from results.run import Run
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 """Of this program, as in pyproject.toml: known without the package being installed."""
 
 _BEFORE_IT_WAS_RECORDED = "0.1.0"
