@@ -27,12 +27,21 @@ class Opened:
     dialogs: list[str] = field(default_factory=list)
 
     def scroll_through(self) -> None:
-        """Go to the end in steps, so that all charts come into view, and wait for them."""
+        """Go to the end in steps, so that all charts come into view, and wait for them.
+
+        More than once where a busy machine showed nothing of a step.
+        """
         self.page.evaluate(
             """async () => {
-                for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
-                    scrollTo({top: y, behavior: "instant"});
-                    await new Promise((resolve) => setTimeout(resolve, 40));
+                const shown = () => document.querySelectorAll(".plot .main-svg:first-child").length;
+                const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+                const num = document.querySelectorAll(".plot").length;
+                for (let turn = 0; turn < 5 && shown() < num; turn++) {
+                    for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
+                        scrollTo({top: y, behavior: "instant"});
+                        await frame();
+                        await new Promise((resolve) => setTimeout(resolve, 40));
+                    }
                 }
             }"""
         )
@@ -40,6 +49,7 @@ class Opened:
         self.page.wait_for_function(
             "count => document.querySelectorAll('.plot .main-svg:first-child').length >= count",
             arg=count,
+            timeout=120_000,
         )
 
     def is_as_wide_as_its_window(self) -> bool:
