@@ -104,8 +104,8 @@ def test_a_test_far_below_the_confirmation_comes_first_and_is_an_unmet_gate(
         "replicates": [{"seed": 1, "split_seed": 1}, {"seed": 2, "split_seed": 2}],
         "candidates": [
             {
-                **{"parameters": parameters, "f1_macro": [0.999, 0.998], "mean": 0.9985},
-                "standard_error": 0.0005,
+                **{"parameters": parameters, "score": [0.999, 0.998], "mean": 0.9985},
+                **{"f1_macro": [0.999, 0.998], "standard_error": 0.0005},
             }
         ],
         "winner_beats_default": None,
