@@ -12,12 +12,11 @@ from training.confusion import (
     Tallies,
     accuracies,
     balanced_accuracies,
-    f1_of_classes,
     kappas,
     matthews_correlations,
     tallies_of_matrix,
 )
-from training.objective import Objective
+from training.objective import Objective, f1_macro
 
 Metrics = Mapping[str, Callable[[Tallies], Scores]]
 """Key in a report: the scores of tallies int64 [..., 3 * num_labels + 2], float64 [...]."""
@@ -27,7 +26,7 @@ SCORE = "score"
 
 _OF_ALL_CLASSES: Metrics = {
     "accuracy": accuracies,
-    "f1_macro": lambda tallies: np.asarray(f1_of_classes(tallies).mean(axis=-1)),
+    "f1_macro": f1_macro,
     "balanced_accuracy": balanced_accuracies,
     "matthews_correlation": matthews_correlations,
     "kappa_linear": lambda tallies: kappas(tallies, "linear"),

@@ -7,7 +7,8 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from training.objective import Objective, objective
+from training.confusion import accuracies
+from training.objective import Objective, f1_macro, tallies_of
 from training.tokens import Integers
 
 
@@ -67,12 +68,12 @@ def evaluate_probabilities(
         decided_by: what `score` is.
     """
     predictions = log_probabilities.argmax(axis=1)
-    names = [str(code) for code in range(log_probabilities.shape[1])]
+    tallies = tallies_of(labels, predictions, log_probabilities.shape[1])
     return {
         "eval_loss": weighted_loss(labels, log_probabilities, class_weights),
-        "score": decided_by.score(labels, predictions),
-        "f1_macro": objective("f1_macro", names).score(labels, predictions),
-        "accuracy": objective("accuracy", names).score(labels, predictions),
+        "score": float(decided_by.of_tallies(tallies)),
+        "f1_macro": float(f1_macro(tallies)),
+        "accuracy": float(accuracies(tallies)),
         "collapsed": len(np.unique(predictions)) == 1,
     }
 

@@ -41,7 +41,8 @@ standard errors of macro-F1 on a thousand validation rows."""
 _OF_CLASS = "f1:"
 
 
-def _f1_macro(tallies: Tallies) -> Scores:
+def f1_macro(tallies: Tallies) -> Scores:
+    """Macro-F1, over all classes of the configuration: float64 [...]."""
     return np.asarray(f1_of_classes(tallies).mean(axis=-1), dtype=np.float64)
 
 
@@ -52,7 +53,7 @@ def _f1_weighted(tallies: Tallies) -> Scores:
 
 
 _METRICS: dict[str, tuple[str, Callable[[Tallies], Scores]]] = {
-    DEFAULT_METRIC: ("macro-F1", _f1_macro),
+    DEFAULT_METRIC: ("macro-F1", f1_macro),
     "f1_weighted": ("weighted F1", _f1_weighted),
     "accuracy": ("accuracy", accuracies),
     "balanced_accuracy": ("balanced accuracy", balanced_accuracies),
