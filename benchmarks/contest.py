@@ -12,9 +12,9 @@ import pandas as pd
 from transformers import AutoTokenizer
 
 from training.config import TINY
+from training.metrics import class_weights
 from training.model import load_tokenizer
 from training.tokens import encode
-from training.weights import class_weights
 from tuning.config import Configuration
 from tuning.preparation import prepare_search
 from tuning.start import build

@@ -9,7 +9,7 @@ operations of forward and backward pass (6 a parameter outside the embeddings an
 the measured rate of matrix products.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -4,7 +4,7 @@ The search runs in a terminal of tmux, caught once some trials have ended; then 
 tested, and the report opened in Chromium. Both programs must be installed.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -5,7 +5,7 @@ a number put to each text so that no two are equal. Only light modules are impor
 process is charged with the memory of the parent that starts it.
 """
 
-from training.command import BAD_INPUT, DONE, interrupts_end_at_once, run_command
+from training.cli import BAD_INPUT, DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

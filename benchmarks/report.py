@@ -3,7 +3,7 @@
 Runs are simulated; the browser is a Chromium that is installed, driven by the package playwright.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

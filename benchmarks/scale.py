@@ -4,7 +4,7 @@ The real search, Ray and files, 8 trials at once; only the trials are fakes that
 compute nothing (`benchmarks.reporting`).
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -4,7 +4,7 @@ The real command in a process of its own, on the bundled sample: each trial is o
 rows, so that what grows with the number of trials shows.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -4,7 +4,7 @@ Both take the same batches; ours makes them as it goes, the bare loop finds them
 limit for one process that runs the models of transformers as they are.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -27,11 +27,11 @@ from training.batches import Batch, to_device, training_batches
 from training.config import SAMPLE, TINY, TrainingConfig
 from training.device import most_reserved_memory, training_device, uses_bfloat16
 from training.finetune import Task
-from training.optimizer import learning_rate_after
+from training.metrics import class_weights
+from training.model_cache import Resident
+from training.optimizer_step import learning_rate_after
 from training.options import OptionParser
-from training.resident import Resident
 from training.schedule import schedule_of
-from training.weights import class_weights
 from tuning.preparation import prepare_search
 from tuning.start import build
 

@@ -6,7 +6,7 @@ of its own that starts its own Ray. `benchmarks.sides` says what they are. After
 searches with ASHA, and one step of ours beside a bare PyTorch loop.
 """
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -1,7 +1,11 @@
 """Each node of the cluster asked a question of its own."""
 
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -77,3 +81,24 @@ def _answer(reference: Any, *, is_there: bool) -> str:
         return f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:200]}"
     except (RayError, GetTimeoutError) as error:
         return " ".join(str(error).split())[:200]
+
+
+PACKAGES = ("cluster", "evaluation", "results", "training", "tuning")
+_LEFT_OUT = ("runs", "__pycache__")
+"""`results/runs` of a checkout holds everything that was ever trained there."""
+
+
+@contextmanager
+def packages_to_send() -> Iterator[list[str]]:
+    """Copies of our packages, for Ray's `py_modules`, for the time of a `with` block.
+
+    Of a checkout as of an installed program, so that workers run what the driver runs, whatever
+    version is installed on their node; libraries have to be there.
+    """
+    here = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory(prefix="packages-") as scratch:
+        for name in PACKAGES:
+            shutil.copytree(
+                here / name, Path(scratch) / name, ignore=shutil.ignore_patterns(*_LEFT_OUT)
+            )
+        yield [f"{scratch}/{name}" for name in PACKAGES]

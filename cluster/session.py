@@ -3,21 +3,52 @@
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
+from ray._private import worker as ray_worker
 from ray.job_config import JobConfig
 
 from cluster.addresses import address_to_join
-from cluster.code import packages_to_send
 from cluster.errors import ClusterError
-from cluster.messages import log_messages
-from cluster.sharing import NAMESPACE
+from cluster.nodes import packages_to_send
+from cluster.resources import NAMESPACE
+
+logger = logging.getLogger(__name__)
+
+_TOLD_BY_THE_SEARCH = ("A worker died or was killed",)
+"""Beginnings of messages about what a search says itself, with the trial that it happened to."""
+_NUMBERS = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
+_MOST_CHARACTERS = 300
+
+
+def log_messages() -> None:
+    """Log what Ray's servers tell instead of printing it: whole in detail, a kind once in short."""
+    # Ray has no setting for these, unlike for what workers print.
+    ray_worker.print_to_stdstream = message_logger()
+
+
+def message_logger() -> Callable[..., None]:
+    """A function that takes Ray's messages, and remembers which kinds it has told."""
+    told: set[str] = set()
+
+    def log(data: Mapping[str, Any], **_: Any) -> None:
+        for message in map(str, data["lines"]):
+            text = " ".join(message.split())
+            logger.debug("Ray: %s", text)
+            kind = _NUMBERS.sub("#", text)[:80]
+            if kind not in told and not text.startswith(_TOLD_BY_THE_SEARCH):
+                told.add(kind)
+                logger.warning("Ray says: %s", text[:_MOST_CHARACTERS])
+
+    return log
+
 
 _TIMEOUT_S = 10.0
 _CONNECTS_WITHIN_S = 60.0

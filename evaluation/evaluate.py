@@ -12,21 +12,19 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.confirmed import check_against_confirmation, describe_fall
-from evaluation.earlier import describe_earlier, earlier_openings
-from evaluation.gates import GateKind
-from evaluation.model_card import model_card
-from evaluation.openings import TestLock
-from evaluation.readiness import check_artefacts
-from evaluation.reports import write_reports
-from evaluation.retrain import loss_limit
-from evaluation.retrained import Retrained, retrain_and_record
-from evaluation.stages import (
+from evaluation.gates import (
+    GateKind,
     Stage,
+    check_against_confirmation,
     check_data,
     check_training,
+    describe_fall,
 )
-from evaluation.tables import build_report
+from evaluation.model_card import model_card
+from evaluation.readiness import check_artefacts
+from evaluation.reports import build_report, write_reports
+from evaluation.retrain import Retrained, loss_limit, retrain_and_record
+from evaluation.test_lock import TestLock, describe_earlier, earlier_openings
 from evaluation.tested import Tested, open_and_answer
 from evaluation.winner import Winner
 from evaluation.written import check_evaluation
@@ -36,8 +34,7 @@ from results.run import TEST_REPORT
 from training.columns import sha256_of
 from training.config import TINY
 from training.model import load_tokenizer
-from training.model_files import Weights, write_model
-from training.onnx_export import OnnxExportError
+from training.model_files import OnnxExportError, Weights, write_model
 from training.trained_on import write_trained_on
 
 logger = logging.getLogger(__name__)

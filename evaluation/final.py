@@ -1,6 +1,6 @@
 """`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
 
-from training.command import DONE, GATE_NOT_MET, SEARCH_ABORTED, interrupts_end_at_once, run_command
+from training.cli import DONE, GATE_NOT_MET, SEARCH_ABORTED, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -18,16 +18,15 @@ import torch
 from evaluation.evaluate import evaluate_winner, remove_checkpoints
 from evaluation.gates import advice, all_unmet
 from evaluation.markdown import sentence_start
-from evaluation.openings import TestLock
 from evaluation.retrain import RetrainError
+from evaluation.test_lock import TestLock
 from evaluation.winner import load_winner
 from results.errors import RunError, StorageError
-from results.fetching import fetch_run
 from results.log import log_to_file, log_to_terminal, quiet_libraries
-from results.mirror import Mirror
-from results.next_step import predict_command, search_again_command
+from results.mirror import Mirror, fetch_run
 from results.places import is_uri
 from results.run import Run, open_run
+from results.status_text import predict_command, search_again_command
 from results.storage import Storage
 from training.options import OptionParser
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.labelled_answers import Answers
+from evaluation.baseline import Answers
 from evaluation.scores import score
 from evaluation.uncertainty import bootstrap_intervals, few_rows
-from results.metric_names import F1_MACRO_PRESENT, LOW_CONFIDENCE
+from results.score_names import F1_MACRO_PRESENT, LOW_CONFIDENCE
 
 NOTE = (
     "rows that the test part would hold if no confidence were asked for; their labels are the"

@@ -1,6 +1,6 @@
 """`python -m evaluation.predict`: classify the rows of a table with a trained model."""
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -14,8 +14,7 @@ from typing import get_args
 
 import torch
 
-from evaluation.answer_writer import make_writer
-from evaluation.answered_rows import ModelBrokenError, answer
+from evaluation.answers import ModelBrokenError, answer, make_writer
 from evaluation.progress import Progress
 from evaluation.streams import open_input, open_output, part_of
 from results.log import quiet_libraries

@@ -11,11 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME, WEIGHTS_NAME
 
-from evaluation.stages import Check, Stage, check
+from evaluation.gates import Check, Stage, check
 from training.classifier import Classifier, load, pipeline_probabilities
-from training.model_files import CONFIGURATION_FILE
-from training.onnx_export import ONNX_FILE
-from training.tokenizer_files import TOKENIZER_SETTINGS, vocabulary_files
+from training.model_files import CONFIGURATION_FILE, ONNX_FILE
+from training.tokenizer import TOKENIZER_SETTINGS, vocabulary_files
 
 Probabilities = npt.NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """`python -m evaluation.report`: `report.html` of a run again, if asked without texts of rows."""
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded

@@ -7,16 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from training.confusion import (
+from training.objective import (
+    Objective,
     Scores,
     Tallies,
     accuracies,
     balanced_accuracies,
+    f1_macro,
     kappas,
     matthews_correlations,
     tallies_of_matrix,
 )
-from training.objective import Objective, f1_macro
 
 Metrics = Mapping[str, Callable[[Tallies], Scores]]
 """Key in a report: the scores of tallies int64 [..., 3 * num_labels + 2], float64 [...]."""
@@ -64,7 +65,7 @@ def score(
     """Scores of predictions against labels; a class that is in neither keeps its place.
 
     A quotient 0/0 counts as 0, so that `f1_macro` averages over every name; the others are
-    those of `training.confusion`.
+    those of `training.objective`.
 
     Args:
         labels: int64 [n], true codes, n at least 1.

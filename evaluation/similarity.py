@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from training.folding import fold
-from training.groups import character_ngrams
+from training.near_duplicates import character_ngrams
 
 PAIRS_AT_ONCE = 4 * 2**20
 """Pairs of texts that are held in memory at a time, 30 to 50 bytes each."""

@@ -6,17 +6,15 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluation.baseline import fit_predict
+from evaluation.baseline import Answers, fit_predict
 from evaluation.error_analysis import RowFacts
-from evaluation.labelled_answers import Answers
 from evaluation.similarity import nearest_similarity
 from evaluation.winner import Winner
 from results.errors import RunError
 from training.data import open_test
 from training.inference import log_probabilities
 from training.model import facts_of
-from training.texts import LabelledTexts
-from training.tokens import TokenTable, encode, unknown_shares
+from training.tokens import LabelledTexts, TokenTable, encode, unknown_shares
 
 Floats = npt.NDArray[np.float64]
 

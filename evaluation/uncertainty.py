@@ -2,7 +2,7 @@
 
 Test rows come in groups of near-duplicates, which are right or wrong together, so groups are
 drawn, never rows. A score depends on a set of rows only through its tallies
-(`training.confusion`), and those are the sum over groups. Groups with equal tallies are
+(`training.objective`), and those are the sum over groups. Groups with equal tallies are
 interchangeable: it is enough to draw how many of each kind are taken, which has the same
 distribution and costs a matrix product.
 """
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores import Metrics, compared_metrics, metrics_of_all
-from training.confusion import Tallies, f1_of_classes, rows_of_classes, tallies_of_groups
-from training.objective import Objective
+from training.objective import Objective, Tallies, f1_of_classes, rows_of_classes, tallies_of_groups
 
 NUM_RESAMPLES = 10_000
 """Resamples of the bootstrap."""

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from results.environment import check_data_rules
 from results.errors import RunError
 from results.run import Run
 from results.trial_states import SearchStatus
-from results.versions import check_data_rules
 from training.config import ModelConfig, WinningConfiguration
-from training.data import PreparedData, prepare
-from training.data_summary import RULES
+from training.data import RULES, PreparedData, prepare
 from training.errors import InputError
 from training.objective import Objective, objective
 from training.options import merge, read_yaml, validate

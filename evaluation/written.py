@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
+from evaluation.gates import Check, Stage, check
 from evaluation.markdown import one_line
 from evaluation.scores import COMPARED, SCORE
-from evaluation.stages import Check, Stage, check
 from results.files import read_csv
-from results.metric_names import OVERALL
+from results.score_names import OVERALL
 from training.objective import Objective, objective
 
 AGREEMENT = 1e-9

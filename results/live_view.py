@@ -1,17 +1,25 @@
 """An overview drawn for a terminal of any width from 60 columns on."""
 
-from collections.abc import Iterable, Iterator
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import PurePath
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from results import wording
-from results.events import Event
-from results.overview import WAITING, Overview
+from results import status_text
+from results.overview import WAITING, Event, Overview
+from results.status_text import progress_line
 from results.trial_states import Status
 
 _COLOURS = {
@@ -64,8 +72,8 @@ class LiveView:
 
 def _headline(overview: Overview, now: datetime, width: int) -> RenderableType:
     name = PurePath(overview.place.rstrip("/")).name
-    words = [wording.status(overview), wording.duration(wording.elapsed(overview, now))]
-    if left := wording.time_left(overview, now):
+    words = [status_text.status(overview), status_text.duration(status_text.elapsed(overview, now))]
+    if left := status_text.time_left(overview, now):
         words.append(left)
     line = Text.assemble(("── ", "dim"), (name, "bold"), no_wrap=True, overflow="ellipsis")
     for word in words:
@@ -93,13 +101,13 @@ def _facts(overview: Overview, width: int) -> Table:
     table.add_row("trials", _bar(overview, width - _LABEL - 4))
     table.add_row("", _states(overview))
     if overview.confirmed:
-        table.add_row("confirm", Text(wording.confirmations(overview)))
+        table.add_row("confirm", Text(status_text.confirmations(overview)))
     for label, line in zip(("best", "", ""), _best(overview), strict=False):
         table.add_row(label, line)
     if overview.budget:
-        for number, told in enumerate(wording.budget_lines(overview.budget)):
+        for number, told in enumerate(status_text.budget_lines(overview.budget)):
             table.add_row("" if number else "rows", Text(told))
-    if pace := wording.pace(overview):
+    if pace := status_text.pace(overview):
         table.add_row("pace", Text(pace))
     for label, line in _running(overview):
         table.add_row(label, line)
@@ -117,7 +125,7 @@ def _bar(overview: Overview, width: int) -> Text:
     """Trials of the search as a bar, a colour a state; what is still to begin is light."""
     whole = max(overview.requested, overview.num_begun, 1)
     bar, drawn, counted = Text(no_wrap=True), 0, 0
-    for name in wording.ENDED_FIRST:
+    for name in status_text.ENDED_FIRST:
         counted += overview.searched.get(name, 0)
         cells = round(width * counted / whole) - drawn
         drawn += cells
@@ -127,7 +135,7 @@ def _bar(overview: Overview, width: int) -> Text:
 
 def _states(overview: Overview) -> Text:
     line = Text.assemble((f"{overview.num_begun} of {overview.requested} begun", "bold"))
-    found = [name for name in wording.ENDED_FIRST if name in overview.searched]
+    found = [name for name in status_text.ENDED_FIRST if name in overview.searched]
     for number, name in enumerate(found):
         line.append(", " if number else ": ")
         line.append(f"{overview.searched[name]} {name}", _COLOURS[name])
@@ -139,15 +147,15 @@ def _best(overview: Overview) -> Iterator[Text]:
     if best is None:
         yield Text("no trial has a score at the full budget yet", "dim")
         return
-    score = wording.score(best, overview.score_label)
+    score = status_text.score(best, overview.score_label)
     yield Text.assemble((best.trial_id, "bold"), " ", (score, "bold green"))
-    yield Text(wording.standing(best))
-    yield Text(wording.parameters(best))
+    yield Text(status_text.standing(best))
+    yield Text(status_text.parameters(best))
 
 
 def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
     for number, trial in enumerate(overview.running[:_MOST_RUNNING]):
-        line = Text(wording.running(trial, overview), no_wrap=True, overflow="ellipsis")
+        line = Text(status_text.running(trial, overview), no_wrap=True, overflow="ellipsis")
         if trial.worker:
             line.append(f", process {trial.worker['process']} on {trial.worker['node']}", "dim")
         yield "" if number else "running", line
@@ -163,7 +171,7 @@ def _rungs(overview: Overview) -> RenderableType | None:
     table.add_column(width=_LABEL, style="dim", no_wrap=True)
     for _ in range(4):
         table.add_column(justify="right", no_wrap=True)
-    table.add_row("rungs", *(Text(name, "dim") for name in ("epochs", *wording.RUNG_COLUMNS)))
+    table.add_row("rungs", *(Text(name, "dim") for name in ("epochs", *status_text.RUNG_COLUMNS)))
     for level in overview.levels[:-1]:
         on = level.reached - level.stopped
         table.add_row("", f"{level.epochs:.4g}", *map(str, (level.reached, on, level.stopped)))
@@ -183,3 +191,125 @@ def _events(events: Iterable[Event]) -> RenderableType | None:
         for event in events
     ]
     return Group(Text("last events", "dim"), *lines) if lines else None
+
+
+Look = Callable[[], Overview | None]
+"""The overview at the moment; None before there is one."""
+
+_LOOKS_A_SECOND = 2
+_FEWEST_SECONDS = 60.0
+_SHARE_OF_ELAPSED = 1 / 6
+"""Lines come the more seldom the longer it takes: eight hours make about 35."""
+
+
+class _Console(Console):
+    """Leaves the cursor as it is: whatever ends the process, the terminal has one."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Nothing."""
+        return False
+
+
+def is_live() -> bool:
+    """Whether standard output is a terminal that can be drawn on, and no machine reads it."""
+    is_plain = os.environ.get("CI") or os.environ.get("TERM", "dumb") in ("dumb", "unknown", "")
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    return not is_plain and encoding == "utf8" and sys.stdout.isatty()
+
+
+def terminal() -> Console:
+    """Standard output, for views; text is never read as markup."""
+    return _Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+
+
+@contextmanager
+def shown(look: Look) -> Iterator[None]:
+    """Show a search for the time of a `with` block; its last state stays."""
+    with _live(look) if is_live() else _plain(look):
+        yield
+
+
+@contextmanager
+def _live(look: Look) -> Iterator[None]:
+    view = LiveView()
+
+    def current() -> LiveView:
+        view.show(look())
+        return view
+
+    live = Live(console=terminal(), get_renderable=current, refresh_per_second=_LOOKS_A_SECOND)
+    with live, _libraries_write_above():
+        yield
+
+
+@contextmanager
+def _libraries_write_above() -> Iterator[None]:
+    """Let log handlers that hold the terminal write above the view, as `print` does."""
+    moved: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
+    known = [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    for handler in {handler for logger in known for handler in logger.handlers}:
+        if not isinstance(handler, logging.StreamHandler):
+            continue
+        for ours, now in ((sys.__stdout__, sys.stdout), (sys.__stderr__, sys.stderr)):
+            if handler.stream is ours and ours is not None:
+                moved.append((handler, ours))
+                handler.setStream(now)
+    try:
+        yield
+    finally:
+        for handler, before in moved:
+            handler.setStream(before)
+
+
+@contextmanager
+def _plain(look: Look) -> Iterator[None]:
+    stop = threading.Event()
+
+    def tell() -> None:
+        for line in lines_when_due(look, wait=lambda: not stop.wait(1.0)):
+            print(line, flush=True)
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def lines_when_due(look: Look, *, wait: Callable[[], bool]) -> Iterator[str]:
+    """Lines of progress, each when there is something to say.
+
+    Args:
+        look: gives the overview.
+        wait: waits for the next look; whether there is one.
+    """
+    told: Overview | None = None
+    told_at = time.monotonic()
+    while wait():
+        overview = look()
+        if overview is None or not is_due(told, overview, time.monotonic() - told_at):
+            continue
+        is_new = _best_so_far(overview) != _best_so_far(told)
+        yield progress_line(overview, datetime.now(UTC), with_parameters=is_new)
+        told, told_at = overview, time.monotonic()
+
+
+def is_due(told: Overview | None, overview: Overview, seconds: float) -> bool:
+    """Whether a line is due: another best, another phase, or enough time.
+
+    Args:
+        told: what the last line told; None before the first.
+        overview: what there is to tell.
+        seconds: since the last line.
+    """
+    if seconds >= max(_FEWEST_SECONDS, _SHARE_OF_ELAPSED * overview.seconds):
+        return True
+    if told is None:
+        return overview.best is not None
+    return _best_so_far(overview) != _best_so_far(told) or overview.phase != told.phase
+
+
+def _best_so_far(overview: Overview | None) -> str | None:
+    return overview.best.trial_id if overview and overview.best else None

@@ -5,6 +5,8 @@ import shutil
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -78,3 +80,26 @@ def quiet_libraries() -> None:
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+
+
+@contextmanager
+def logging_kept(lent: Sequence[str], *others: str) -> Iterator[None]:
+    """Give loggers their handlers, levels and propagation back after a `with` block.
+
+    Args:
+        lent: names of loggers that are without handlers when it begins.
+        others: names of loggers that are left as they are until something changes them.
+    """
+    loggers = [logging.getLogger(name) for name in (*lent, *others)]
+    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    for name in lent:
+        logging.getLogger(name).handlers = []
+    try:
+        yield
+    finally:
+        kept = {handler for handlers, _, _ in before for handler in handlers}
+        for handler in {handler for logger in loggers for handler in logger.handlers} - kept:
+            handler.close()
+        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)

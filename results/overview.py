@@ -1,15 +1,59 @@
 """What a search is doing, in one value made of its own files: for its terminal and any other."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from results.events import Event, read_events
+from results.errors import RunError
 from results.log import printable
 from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
+
+_LAST_BYTES = 64 * 1024
+"""Of the log, that are looked through."""
+
+_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d (?P<at>\d\d:\d\d:\d\d),\d+ (?P<level>INFO|WARNING|ERROR) [\w.]+: (?P<text>.+)"
+)
+_OF_TRIAL = re.compile(
+    r"t\d{4,} (completed|stopped|failed|diverged|collapsed|goes on|lost its process)\b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """The end of a trial, its going on, or a warning."""
+
+    at: str
+    """HH:MM:SS on the clock of the machine that searched."""
+    text: str
+    is_warning: bool
+
+
+def read_events(log: Path, num: int) -> tuple[Event, ...]:
+    """The last `num` events of a log, the newest last; none where there is no log."""
+    if not log.is_file():
+        return ()
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - _LAST_BYTES, 0))
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    return tuple(events_of(lines))[-num:]
+
+
+def events_of(lines: Iterable[str]) -> Iterator[Event]:
+    """The events among the lines of a log."""
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            continue
+        is_warning = found["level"] != "INFO"
+        if is_warning or _OF_TRIAL.match(found["text"]):
+            yield Event(at=found["at"], text=printable(found["text"]), is_warning=is_warning)
+
 
 _MOST_LEVELS = 6
 """Rows of the table of rungs; of more, neighbours stand together."""
@@ -251,3 +295,36 @@ def _mean_pace(record: Mapping[str, Any]) -> float | None:
     trained = sum(record.get("examples_trained", {}).values())
     has_ended = record["status"] != SearchStatus.RUNNING and record["seconds"]
     return trained / record["seconds"] if has_ended and trained else None
+
+
+Version = tuple[int, int]
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """A run that is looked at again and again."""
+
+    run: Run
+    lives: Callable[[], bool] = lambda: True
+    """Whether a process is writing it."""
+    _seen: object = field(default=None, init=False)
+    _overview: Overview | None = field(default=None, init=False)
+
+    def look(self) -> Overview | None:
+        """The overview; what was known before while the files cannot be read."""
+        now = (_version(self.run.record), _version(self.run.log), self.lives())
+        if now != self._seen:
+            try:
+                self._overview = read_overview(self.run, lives=now[2])
+                self._seen = now
+            except (RunError, OSError, ValueError, KeyError):
+                pass  # whoever watches is not the one to end a search
+        return self._overview
+
+
+def _version(path: Path) -> Version:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

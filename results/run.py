@@ -1,10 +1,12 @@
 """The files of one run: where they are, what their columns are, how they are read and written."""
 
+import errno
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +16,7 @@ from typing import Any
 from results import lock
 from results.errors import RunError
 from results.files import append_row, drop_torn_line, read_table, write_csv, write_json, write_text
-from results.older_runs import with_objective, with_score
-from results.record_shape import problem_of_record
+from results.older_runs import problem_of_record, with_objective, with_score
 from results.trial_states import SearchStatus
 
 SCHEMA_VERSION = 1
@@ -313,3 +314,63 @@ def _number_of(directory: str) -> int:
 def _is_whole(row: Mapping[str, Any]) -> bool:
     """Whether a line that may have been torn has all its cells, the last one's end apart."""
     return None not in row.values()
+
+
+def check_new_run(directory: Path, name: str | None) -> None:
+    """Make sure, before anything is made, that `create_run` would succeed.
+
+    Raises:
+        RunError: as `create_run`.
+    """
+    directory = directory.absolute()
+    try:
+        if name is not None and (directory / name).exists():
+            raise _taken(directory, name)
+        place = next(path for path in (directory, *directory.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise _not_writable(directory, error) from error
+
+
+def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda _: None) -> Run:
+    """Make the directory of a new run, with what `fill` writes in it or not at all.
+
+    A process that is killed on the way leaves no run that could neither begin nor go on.
+
+    Raises:
+        RunError: the name is taken, or the directory cannot be written.
+        OSError: the disk is full.
+    """
+    path = directory / name
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # A directory deeper: what a kill leaves of it is never found as a run.
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as scratch:
+            new = Path(scratch) / name
+            new.mkdir()
+            fill(Run(new))
+            if path.exists():  # a rename would replace an empty directory
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+            new.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():
+            raise _taken(directory, name) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the machine's, not the user's
+        raise _not_writable(directory, error) from error
+    return Run(path.absolute())
+
+
+def _taken(directory: Path, name: str) -> RunError:
+    return RunError(
+        f"output.name is {name!r}, but {directory} holds a run of that name; choose another --name,"
+        " or go on with that run by --resume"
+    )
+
+
+def _not_writable(directory: Path, error: OSError) -> RunError:
+    return RunError(
+        f"output.directory is {os.fspath(directory)!r}, but it cannot be written"
+        f" ({error.strerror}); choose a directory that you may write with --output.directory"
+    )

@@ -28,7 +28,7 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from transformers import BertConfig, BertForSequenceClassification, set_seed
 
-    from training.vocabulary import learn_vocabulary, save_tokenizer
+    from training.tokenizer import learn_vocabulary, save_tokenizer
 
     directory = tmp_path_factory.mktemp("small-bert")
     pieces = learn_vocabulary(["aku kowe dheweke pasar sawah kali gunung bodho pinter"] * 2)

@@ -26,8 +26,8 @@ ASSIGNED_FROM_OUTSIDE: dict[str, dict[str, str]] = {
     "training/classifier.py": dict.fromkeys(
         ("log_severity_level", "intra_op_num_threads", "enable_mem_pattern"), _ONNX
     ),
-    "training/command.py": {"stderr": "Python's own, where it was closed"},
-    "training/encoder_config.py": dict.fromkeys(
+    "training/cli.py": {"stderr": "Python's own, where it was closed"},
+    "training/encoder.py": dict.fromkeys(
         (
             *("id2label", "label2id", "problem_type", "_attn_implementation", "pad_token_id"),
             *("eos_token_id", "attention_type"),
@@ -35,19 +35,19 @@ ASSIGNED_FROM_OUTSIDE: dict[str, dict[str, str]] = {
         _ENCODER,
     ),
     "training/first_token.py": {"forward": "a module of torch computes otherwise for a while"},
-    "training/onnx_export.py": dict.fromkeys(("log_severity_level", "intra_op_num_threads"), _ONNX),
+    "training/model_files.py": dict.fromkeys(("log_severity_level", "intra_op_num_threads"), _ONNX),
     "training/options.py": dict.fromkeys(("yaml_implicit_resolvers", "yaml_constructors"), _YAML),
-    "training/stepper.py": {"grad_scale": "torch's own GradScaler hands it over like this"},
-    "training/tokenizer_files.py": dict.fromkeys(
-        ("model_max_length", "model_input_names"), _TOKENIZER
+    "training/optimizer_step.py": {"grad_scale": "torch's own GradScaler hands it over like this"},
+    "training/tokenizer.py": dict.fromkeys(
+        (
+            *("model_max_length", "model_input_names"),
+            *("normalizer", "pre_tokenizer", "post_processor"),
+        ),
+        _TOKENIZER,
     ),
-    "training/vocabulary.py": dict.fromkeys(
-        ("normalizer", "pre_tokenizer", "post_processor"), _TOKENIZER
-    ),
-    "cluster/messages.py": {"print_to_stdstream": "Ray has no setting for what it prints"},
-    "results/hparams.py": {"version": "a message of TensorBoard's"},
+    "cluster/session.py": {"print_to_stdstream": "Ray has no setting for what it prints"},
+    "results/tensorboard.py": {"version": "a message of TensorBoard's"},
     "results/log.py": dict.fromkeys(("propagate", "handlers"), _LOGGER),
-    "results/log_kept.py": dict.fromkeys(("propagate", "handlers"), _LOGGER),
     "tuning/api.py": {"handlers": _LOGGER},
     "tuning/workers.py": {"handlers": _LOGGER},
 }
@@ -64,7 +64,7 @@ NAMES_MACRO_F1 = {
     "training/objective.py",
     "tuning/record.py",
     "tuning/trials.py",
-    "results/metric_names.py",
+    "results/score_names.py",
     "results/older_runs.py",
     "results/run.py",
     "evaluation/evaluate.py",

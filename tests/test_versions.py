@@ -9,9 +9,9 @@ import pytest
 
 from evaluation.winner import load_winner
 from results.compare import main as compare
+from results.environment import VERSION, made_by
 from results.errors import RunError
 from results.run import Run
-from results.versions import VERSION, made_by
 from tests.training.tables import configured, table_of
 from training.data import prepare
 from training.options import read_yaml

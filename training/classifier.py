@@ -22,15 +22,12 @@ from transformers import (
 
 from training.batches import pad
 from training.config import ModelConfig, WinningConfiguration
-from training.errors import InputError
+from training.errors import InputError, panics_are_errors, untold_panics
 from training.inference import log_probabilities
-from training.model import facts_of, load_tokenizer
-from training.model_files import CONFIGURATION_FILE
-from training.model_size import check_size
-from training.onnx_export import ONNX_FILE
+from training.model import check_size, facts_of, load_tokenizer
+from training.model_files import CONFIGURATION_FILE, ONNX_FILE
 from training.options import read_yaml, validate
-from training.panics import panics_are_errors, untold_panics
-from training.tokenizer_files import vocabulary_files
+from training.tokenizer import vocabulary_files
 from training.tokens import encode
 
 Backend = Literal["torch", "onnx"]

@@ -8,24 +8,64 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from training.cells import matching_columns
+from training.cells import Labels, matching_columns
+from training.cli import excerpt
 from training.columns import Columns, nearest
 from training.config import DataConfig
-from training.duplicates import (
-    CONFLICTING_LABELS,
-    DUPLICATE,
-    DUPLICATE_OF_ANOTHER_SPLIT,
-    without_duplicates,
-)
 from training.errors import InputError
-from training.folding import fold_and_identity
-from training.label_codes import Labels
-from training.splits import SPLITS
-from training.texts import Row
+from training.folding import drop_key, fold_and_identity
+from training.near_duplicates import group_texts
+from training.splits import SPLITS, draw_split
+from training.tokens import Row
+
+DUPLICATE = "duplicate"
+CONFLICTING_LABELS = "conflicting labels"
+DUPLICATE_OF_ANOTHER_SPLIT = "duplicate of another split"
+
+
+def without_duplicates(rows: Sequence[Row]) -> tuple[list[Row], dict[int, str], float | None]:
+    """Keep one row of each drop key, and none where its labels disagree.
+
+    The row of the highest confidence is kept (one without confidence comes last), then of the
+    smallest text; under fixed splits a row of validation before train. Rows that the file gives to
+    the test all stay, whatever their labels: it is for its maker to say what is tested. A text that
+    stands among them is dropped elsewhere.
+
+    Returns:
+        Rows kept, by identity, label, confidence and text; {record number: reason} of the others;
+        share of the texts standing more than once whose labels disagree, None where no text does.
+    """
+    kept: list[Row] = []
+    reasons: dict[int, str] = {}
+    num_repeated = num_conflicting = 0
+    for _, standing in groupby(sorted(rows, key=_order), key=lambda row: row.identity):
+        alike = list(standing)
+        agree = len({row.label for row in alike}) == 1
+        num_repeated += len(alike) > 1
+        num_conflicting += not agree
+        stay = [row for row in alike if row.split == "test"] or alike[:agree]
+        kept += stay
+        for row in alike[len(stay) :]:
+            if not agree:
+                reasons[row.row] = CONFLICTING_LABELS
+            else:
+                same = row.split == stay[0].split
+                reasons[row.row] = DUPLICATE if same else DUPLICATE_OF_ANOTHER_SPLIT
+    return kept, reasons, num_conflicting / num_repeated if num_repeated else None
+
+
+def _order(row: Row) -> tuple[bytes, int, int, float, str, str, int]:
+    """The first of equal texts is kept; of rows that nothing tells apart the number decides."""
+    split = SPLITS.index(row.split) if row.split else 0
+    # NaN has no place in an order.
+    confidence = -math.inf if math.isnan(row.confidence) else row.confidence
+    return row.identity, -split, row.label, -confidence, row.text, row.key or "", row.row
+
 
 NO_TEXT_OR_LABEL = "no text or label"
 ERROR = "error"
@@ -247,7 +287,7 @@ def _unknown_labels(
 def _labels_of_another_table(labels: Sequence[str], rows: Sequence[int], config: DataConfig) -> str:
     """No cell is a label: the list is not of this table, or the column is another."""
     found = sorted({labels[row].strip() for row in rows})
-    shown = ", ".join(shorten(label) for label in found[:_SHOWN])
+    shown = ", ".join(excerpt(label) for label in found[:_SHOWN])
     more = f", ... ({len(found):,} values)" if len(found) > _SHOWN else ""
     way_out = f"give them in order: --data.labels '[{shown}]'"
     if more:
@@ -280,7 +320,7 @@ def _wrong_values(
     for row in wrong:
         rows_of.setdefault(cells[row], []).append(row)
     lines = [
-        f"column '{column}' is {shorten(value)!r} in {len(rows)} row{'s' * (len(rows) > 1)}"
+        f"column '{column}' is {excerpt(value)!r} in {len(rows)} row{'s' * (len(rows) > 1)}"
         f" ({row_numbers(rows)}), but {rule(value)}"
         for value, rows in list(rows_of.items())[:_SHOWN]
     ]
@@ -299,7 +339,69 @@ def row_numbers(rows: Sequence[int]) -> str:
     return f"row{'s' * (len(rows) > 1)} {shown}{', ...' * (len(rows) > _SHOWN)}"
 
 
-def shorten(text: str, length: int = 60) -> str:
-    """The text in one line of at most `length` characters."""
-    line = " ".join(text.split()) if len(text.split()) > 1 else text
-    return line if len(line) <= length else line[: length - 3] + "..."
+Indices = npt.NDArray[np.int64]
+
+_PURPOSE = "low confidence"
+
+
+def beside_test(
+    low: Sequence[Row],
+    kept: Sequence[Row],
+    groups: Indices,
+    is_test: Mask,
+    config: DataConfig,
+) -> tuple[list[Row], Indices]:
+    """Choose the rows of low confidence to test apart, as the test itself was chosen.
+
+    Rows are grouped anew, those of low confidence among the kept ones; the split of the kept rows
+    stands as it is. A row of low confidence whose group holds a row of train or validation is left
+    out, since the model learnt from its like; one whose group holds test rows alone comes with
+    them; of the others whole groups are drawn as the test was, with the same share and seed. Where
+    the file fixes the split, only rows that it gives to the test come, save those with a like in
+    train or validation.
+
+    Args:
+        low: rows dropped for low confidence alone (an empty confidence counts as low) whose label
+            is known; no two of one drop key where the split is drawn.
+        kept: rows of train, validation and test.
+        groups: int64 [kept], the groups that the split kept whole.
+        is_test: bool [kept].
+        config: of the split.
+
+    Returns:
+        The rows, in the order of `low`, and their groups, int64 [rows]: that of the test rows
+        beside them, else a number that no kept row has.
+    """
+    if not low:
+        return [], np.zeros(0, dtype=np.int64)
+    rows = [*kept, *low]
+    # A text without letters is held to be like another by its own characters.
+    component = group_texts(
+        [row.folded or drop_key(row.text) for row in rows],
+        [row.key for row in rows],
+        threshold=config.near_duplicate_threshold,
+        seed=config.split_seed,
+    )
+    of_kept, of_low = component[: len(kept)], component[len(kept) :]
+    learnt = np.isin(of_low, of_kept[~is_test])
+    if config.split_column is not None:
+        wanted = np.array([row.split == "test" for row in low])
+    else:
+        wanted = np.isin(of_low, of_kept)
+        free = np.flatnonzero(~wanted)
+        wanted[free] = _draw([low[place] for place in free.tolist()], of_low[free], config)
+    chosen = np.flatnonzero(wanted & ~learnt)
+    number = groups.max() + 1 + np.arange(component.max() + 1)
+    np.minimum.at(number, of_kept, groups)
+    return [low[place] for place in chosen.tolist()], number[of_low[chosen]]
+
+
+def _draw(rows: Sequence[Row], groups: Indices, config: DataConfig) -> Mask:
+    return draw_split(
+        [row.identity for row in rows],
+        groups,
+        np.array([row.label for row in rows], dtype=np.int64),
+        share=config.test_size,
+        seed=config.split_seed,
+        purpose=_PURPOSE,
+    )

@@ -4,35 +4,82 @@ The one place where facts about data are checked, and the only one that reads te
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.cells import Labels
 from training.cleaning import (
     GROUP_OF_ANOTHER_SPLIT,
     REASONS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
+    beside_test,
     clean,
     columns_of,
 )
 from training.columns import Columns, read_columns, sha256_of
 from training.config import SAMPLE, DataConfig
-from training.coverage import check_every_class, class_counts
-from training.data_summary import DataSummary
 from training.errors import InputError
-from training.fetched import is_uri, local_copy
 from training.folding import identity
-from training.group_sizes import check_group_sizes
-from training.groups import group_rows
-from training.label_codes import Labels
-from training.low_confidence import beside_test
-from training.splits import SPLITS, draw_split, in_last_split
-from training.texts import LabelledTexts, OpenedTest, Row
+from training.near_duplicates import check_group_sizes, group_rows
+from training.splits import SPLITS, check_every_class, class_counts, draw_split, in_last_split
+from training.table_bytes import is_uri, local_copy
+from training.tokens import LabelledTexts, OpenedTest, Row
 from training.trained_on import Hashes, are_among
+
+RULES = 2
+"""Number of the rules by which rows are dropped and held together.
+
+1, which no record names: rows of equal folded texts were dropped, up to version 0.1.0. A split of
+other rules may come out otherwise.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """What a run records of its data."""
+
+    path: str
+    """As configured."""
+    sha256: str
+    """Of the file's bytes."""
+    rows: int
+    """Records in the file."""
+    kept: int
+    """Records in a split."""
+    dropped: dict[str, int]
+    """{reason: records}."""
+    class_counts: dict[str, dict[str, int]]
+    """{split: {label: records}}."""
+    duplicate_groups: int
+    """Groups of more than one kept record (near-duplicates, or one value of the group column)."""
+    label_noise: float | None
+    """Share of the texts standing more than once whose labels disagree; None: no such text."""
+    format: str
+    """Of the table, in words: CSV separated by ';'."""
+    notes: list[str]
+    """What was read otherwise than it is written: a sentence each."""
+    repeated_test_rows: int
+    """Records of a test part fixed by the file whose text stands in it before: never dropped."""
+    rows_seen: dict[str, int] | None
+    """{split: records whose text the starting model was trained on}; None: it does not say."""
+    rules: int = RULES
+    """Number of the rules by which rows were dropped and held together."""
+
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """{split: records}."""
+        return {split: sum(counts.values()) for split, counts in self.class_counts.items()}
+
+    def as_record(self) -> dict[str, Any]:
+        """The value of `data` in search.json."""
+        return asdict(self)
+
 
 _SMALL_DATA = 20_000
 
@@ -117,8 +164,8 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
             are counted, those of the test too.
 
     Raises:
-        InputError: the table cannot be read or holds what it must not; a group is too large, as
-            `training.group_sizes.check_group_sizes` says; a class would have no row in some split.
+        InputError: the table cannot be read or holds what it must not; a group is too large
+            (`training.near_duplicates.check_group_sizes`); a class would have no row in some split.
     """
     divided = _divide(config)
     everything, splits = divided.everything, divided.splits
@@ -155,7 +202,7 @@ def open_test(config: DataConfig, *, sha256: str, seen: Hashes | None = None) ->
     """The test rows' texts and labels. Only evaluation may call this, once a run.
 
     Beside them come the rows that the confidence filter took from the test part, chosen as
-    `training.low_confidence.beside_test` says: a test of confident labels alone is an easier one.
+    `training.cleaning.beside_test` says: a test of confident labels alone is an easier one.
     Of these, rows that the starting model was trained on (`seen`, as in `prepare`) are left out.
 
     Raises:

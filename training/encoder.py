@@ -1,13 +1,16 @@
 """Encoders: read once from their place, built anew for each training."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -18,10 +21,64 @@ from transformers import (
 )
 
 from training.config import TINY, ModelConfig
-from training.encoder_config import settle
 from training.errors import InputError
-from training.model import TokenizerFacts, check_fits, loading, source_of
-from training.model_size import check_size
+from training.model import TokenizerFacts, check_fits, check_size, loading, source_of
+
+_OF_OTHER_USES: dict[str, Any] = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "use_cache": False,
+    # XLNet's memory of earlier segments: nothing here has any, and no batch can be cut into rows.
+    "use_mems_eval": False,
+    "use_mems_train": False,
+    # As decoders, BERT and its kin let the first token, which is classified, see itself alone.
+    "is_decoder": False,
+    "add_cross_attention": False,
+}
+"""Set where the configuration has them."""
+
+_LEFT_BEHIND = ("task_specific_params", "finetuning_task", "custom_pipelines", "auto_map")
+"""Removed: libraries that load what ships would obey them, or look for code that is not there."""
+
+_DEPENDS_ON_LENGTH, _THE_SAME_FOR_ALL = "block_sparse", "original_full"
+"""Attention types of BigBird: the first silently becomes the other one for short rows."""
+
+
+def settle(
+    config: PreTrainedConfig,
+    *,
+    labels: Sequence[str],
+    pad_token_id: int,
+    eos_token_id: int | None = None,
+    is_random: bool = False,
+) -> None:
+    """Make a configuration that of a classifier for single labels, in place.
+
+    Args:
+        config: of an encoder, as its place has it.
+        labels: names, in the order of their codes.
+        pad_token_id: the tokenizer's; models find a row's last token by it, and number positions.
+        eos_token_id: the tokenizer's, which some models classify by; None: it has none.
+        is_random: whether no weights are loaded, so that nothing is quantised either.
+    """
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: code for code, name in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+    config._attn_implementation = None  # chosen for this machine when the model is built
+    left_behind = (*_LEFT_BEHIND, *(("quantization_config",) if is_random else ()))
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        part.pad_token_id = pad_token_id
+        if eos_token_id is not None:
+            part.eos_token_id = eos_token_id
+        for name, value in _OF_OTHER_USES.items():
+            if hasattr(part, name):
+                setattr(part, name, value)
+        if getattr(part, "attention_type", None) == _DEPENDS_ON_LENGTH:
+            part.attention_type = _THE_SAME_FOR_ALL
+        for name in left_behind:
+            vars(part).pop(name, None)
+
 
 _TINY_ARCHITECTURE: dict[str, Any] = {
     "num_hidden_layers": 1,
@@ -188,3 +245,68 @@ def _check_is_pretrained(model: ModelConfig, built: PreTrainedModel, drawn: set[
             f" parameters of the encoder are missing or of another size ({encoder[0]} is one);"
             " give a directory saved whole, or set model.weights to random"
         )
+
+
+_OF_VECTORS, _OF_MATRICES = 0.3, 0.7
+"""Standard deviations; of matrices divided by the root of their longer side."""
+_SEED = 1914
+_BLOCK = 1_000_003
+"""Numbers drawn at most a parameter, then repeated: a prime, so that no two rows are alike."""
+
+
+def perturb(
+    model: nn.Module, *, is_moved: Callable[[str], bool] = lambda _: True, rows: torch.Tensor
+) -> None:
+    """Add normal noise to parameters, in place; no global generator is drawn from.
+
+    Args:
+        model: on any device.
+        is_moved: whether a parameter of this name is.
+        rows: token ids, int64; of the large table of tokens, these rows alone are moved.
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    tokens = _token_table(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not is_moved(name) or not parameter.is_floating_point():
+                continue
+            if parameter is tokens:
+                used = torch.unique(rows)
+                parameter.index_add_(0, used, _noise(parameter[used], generator))
+            else:
+                parameter.add_(_noise(parameter, generator))
+
+
+@contextmanager
+def perturbed(
+    model: nn.Module, *, is_moved: Callable[[str], bool], rows: torch.Tensor
+) -> Iterator[None]:
+    """Perturb parameters for the time of a `with` block; they end as they were, to the last bit."""
+    kept = {name: p.detach().clone() for name, p in model.named_parameters() if is_moved(name)}
+    try:
+        perturb(model, is_moved=is_moved, rows=rows)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in kept:
+                    parameter.copy_(kept[name])
+
+
+def _token_table(model: nn.Module) -> torch.Tensor | None:
+    try:
+        embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+    except NotImplementedError:  # a model of characters has no table
+        embeddings = None
+    weight = getattr(embeddings, "weight", None)
+    return weight if isinstance(weight, torch.Tensor) else None
+
+
+def _noise(parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Noise of the shape of `parameter`, small enough to leave a softmax unsaturated."""
+    deviation = _OF_VECTORS
+    if parameter.ndim > 1:
+        deviation = _OF_MATRICES / math.sqrt(max(parameter.shape))
+    block = torch.randn(min(parameter.numel(), _BLOCK), generator=generator) * deviation
+    repeats = -(-parameter.numel() // max(len(block), 1))
+    return block.repeat(repeats)[: parameter.numel()].view(parameter.shape).to(parameter)

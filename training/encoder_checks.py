@@ -1,6 +1,6 @@
 """Does an encoder give a text one answer, alone, padded, beside any other, and cut short?
 
-Asked before anything is trained, of the model itself at perturbed weights (`training.perturbed`):
+Asked before anything is trained, of the model itself at perturbed weights (`training.encoder`):
 what differs by a text's neighbours makes each figure of a search depend on how rows were batched.
 """
 
@@ -15,11 +15,10 @@ from transformers import PreTrainedModel
 from training.batches import Padding, pad
 from training.checkpoint import generator_states, restore_generators
 from training.config import ModelConfig
-from training.encoder import Encoder
+from training.encoder import Encoder, perturb
 from training.errors import InputError
 from training.first_token import first_token_alone, reducible_layer
 from training.model import TokenizerFacts
-from training.perturbed import perturb
 from training.tokens import Ids, TokenTable, from_rows
 
 TOLERANCE = 1e-4

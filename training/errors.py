@@ -1,6 +1,10 @@
-"""How trainings end other than well, for callers that tell the ways apart."""
+"""How a training can fail, as classes; and panics of libraries in Rust as errors."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -21,3 +25,40 @@ class CheckpointError(OSError):
 
 class TrainingStoppedError(Exception):
     """A training was asked to stop and did; with a checkpoint it can go on from there."""
+
+
+_STDERR = 2
+
+
+@contextmanager
+def panics_are_errors() -> Iterator[None]:
+    """Let a panic be an error like any other.
+
+    Raises:
+        RuntimeError: in place of the panic.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # a class that no module gives away
+            raise
+        raise RuntimeError(f"a library broke down: {error}") from error
+
+
+@contextmanager
+def untold_panics() -> Iterator[None]:
+    """Keep back what a library writes about its panic: the error that follows says it in a line."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # standard error is closed
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)

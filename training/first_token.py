@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from training.perturbed import perturbed
+from training.encoder import perturbed
 
 logger = logging.getLogger(__name__)
 

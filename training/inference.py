@@ -9,7 +9,7 @@ import torch
 
 from training.batches import Padding, pad
 from training.device import autocast
-from training.memory import fitting
+from training.micro_batches import fitting
 from training.tokens import Integers, TokenTable
 
 

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from training.confusion import accuracies
-from training.objective import Objective, f1_macro, tallies_of
+from training.objective import Objective, accuracies, f1_macro, tallies_of
 from training.tokens import Integers
 
 
@@ -85,3 +84,19 @@ def weighted_loss(
     weights = np.asarray(class_weights, dtype=np.float64)[labels]
     losses = -log_probabilities[np.arange(len(labels)), labels]
     return float((weights * losses).sum() / weights.sum())
+
+
+def class_weights(
+    labels: Integers, num_labels: int, kind: Literal["balanced", "none"]
+) -> npt.NDArray[np.float64]:
+    """Weight of each class, float64 [num_labels].
+
+    `balanced` is n / (classes * n_class) (King and Zeng 2001, Logistic Regression in Rare Events
+    Data; the rule of scikit-learn's `compute_class_weight`). `labels` is int64 [rows] of training
+    rows, where every class has a row: `training.data` sees to it.
+    """
+    if kind == "none":
+        return np.ones(num_labels)
+    counts = np.bincount(labels, minlength=num_labels)
+    assert counts.all(), "a class without training rows got past training.data"
+    return len(labels) / (num_labels * counts)

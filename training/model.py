@@ -1,5 +1,6 @@
 """The places of models, a hub id, a directory or `tiny`, and the tokenizers there."""
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,16 +10,88 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from training.batches import Padding
 from training.config import TINY, ModelConfig
-from training.errors import InputError
-from training.panics import panics_are_errors, untold_panics
-from training.row_lengths import check_lengths
-from training.tokenizer_files import TOKENIZER_FILE, missing_library
+from training.errors import InputError, panics_are_errors, untold_panics
+from training.tokenizer import TOKENIZER_FILE, learn_vocabulary, missing_library, save_tokenizer
 from training.tokens import describe_tokens, encode
-from training.vocabulary import learn_vocabulary, save_tokenizer
+
+
+def check_lengths(
+    model: ModelConfig, built: PreTrainedModel, *, fewest: int, pad_token_id: int
+) -> None:
+    """Classify a row of `max_length` tokens, then rows of the fewest tokens and of one more.
+
+    Args:
+        model: names the place and `max_length`.
+        built: on the CPU, where a position out of range is an error and not an abort.
+        fewest: tokens of the shortest row.
+        pad_token_id: the id that the rows are not made of.
+
+    Raises:
+        InputError: some row cannot be classified; the longest that can is named where there is one.
+    """
+    long, short = model.max_length, max(fewest, 1)
+    failed = _failure(built, long, pad_token_id)
+    if failed is not None:
+        longest = _longest(built, short, long, pad_token_id)
+        if longest is None:
+            raise InputError(
+                f"model.name: {model.name!r} takes neither a row of {short} tokens nor one of"
+                f" model.max_length {long} ({failed}); choose an encoder such as BERT"
+            )
+        raise InputError(
+            f"model.max_length is {long}, but must be at most {longest}, the longest row that"
+            f" {model.name!r} takes ({failed}); set model.max_length to {longest} or less"
+        )
+    for length in sorted({short, min(short + 1, long)}):
+        failed = _failure(built, length, pad_token_id)
+        if failed is not None:
+            raise InputError(
+                f"model.name: {model.name!r} takes no row of {length} tokens ({failed}), but texts"
+                f" have from {short} to {long}; choose an encoder such as BERT"
+            )
+
+
+def _longest(built: PreTrainedModel, short: int, long: int, pad_token_id: int) -> int | None:
+    """The longest row below `long` that the model takes, found by halving; None: not even short."""
+    if _failure(built, short, pad_token_id) is not None:
+        return None
+    while long - short > 1:
+        middle = (short + long) // 2
+        if _failure(built, middle, pad_token_id) is None:
+            short = middle
+        else:
+            long = middle
+    return short
+
+
+def _failure(built: PreTrainedModel, length: int, pad_token_id: int) -> str | None:
+    """Why a row of `length` tokens cannot be classified; None: it can."""
+    row = torch.full((1, length), 1 if pad_token_id == 0 else 0)
+    end: Any = getattr(built.config, "eos_token_id", None)
+    if built.config.is_encoder_decoder and isinstance(end, int):
+        row[0, -1] = end  # these classify by the row's end
+    was_training = built.training
+    built.train(False)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            built(input_ids=row, attention_mask=torch.ones_like(row))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of no common class: each architecture fails in its own way
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    finally:
+        built.train(was_training)
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,3 +250,28 @@ def check_fits(model: ModelConfig, built: PreTrainedModel, tokenizer: TokenizerF
             f" model embeds {size}; take model and tokenizer from the same place"
         )
     check_lengths(model, built, fewest=tokenizer.fewest, pad_token_id=tokenizer.pad_token_id)
+
+
+_MOST_LAYERS = 1000
+_BYTES_A_PARAMETER = 4
+
+
+def check_size(config: PreTrainedConfig) -> None:
+    """Build the architecture without memory for its parameters, and count them.
+
+    Raises:
+        ValueError: it has more layers than any encoder, or more parameters than this machine's
+            memory holds in float32.
+    """
+    layers = getattr(config, "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > _MOST_LAYERS:
+        raise ValueError(f"num_hidden_layers is {layers}, but must be at most {_MOST_LAYERS}")
+    with torch.device("meta"):
+        model: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]  # transformers' own
+    needed = _BYTES_A_PARAMETER * sum(parameter.numel() for parameter in model.parameters())
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > held:
+        raise ValueError(
+            f"its parameters take {needed / 2**30:,.0f} GiB, but this machine has"
+            f" {held / 2**30:,.0f} GiB of memory"
+        )

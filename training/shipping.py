@@ -6,6 +6,11 @@ what can fail at the end for a reason that is known at the start fails at the st
 """
 
 import copy
+import json
+import os
+import pickle
+import signal
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,16 +27,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers import logging as transformers_logging
 
 from training.classifier import load, pipeline_probabilities
 from training.config import WinningConfiguration
+from training.encoder import perturb
 from training.encoder_checks import TOLERANCE, Probabilities, describe_difference
 from training.errors import InputError
 from training.inference import log_probabilities
 from training.model import facts_of
-from training.model_files import write_model
-from training.onnx_export import OnnxExportError
-from training.perturbed import perturb
+from training.model_files import OnnxExportError, write_model
 from training.tokens import TokenTable, encode
 
 _NUM_LAYERS, _NUM_HEADS = 2, 2
@@ -190,3 +195,34 @@ def _narrow(config: PreTrainedConfig) -> PreTrainedConfig:
         elif name in _WIDTHS and value == width:
             setattr(narrow, name, width // max(heads) * _NUM_HEADS)
     return narrow
+
+
+_YIELDS = 10
+"""Steps of `nice`: trials that start meanwhile are not to wait for it."""
+
+
+def main() -> None:
+    """Wait for what is to be checked, check it and say what came of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search, which gets it too, ends this
+    os.nice(_YIELDS)
+    torch.set_num_threads(1)
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers' own
+    path = sys.stdin.readline().strip()
+    if not path:
+        return  # the search ended before it came to this
+    # Written by the search that started this process, into a directory of its own.
+    shipment, directory = pickle.loads(Path(path).read_bytes())
+    try:
+        said = {"warning": check_shipping(shipment, directory)}
+    except InputError as error:
+        said = {"problem": error.problems[0]}
+    except OSError as error:
+        place = error.filename or directory
+        said = {"environment": f"{error.strerror or error}: {place}"}
+    except MemoryError:
+        said = {"environment": "out of memory while a small model was tried"}
+    print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    main()

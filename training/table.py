@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from training.cells import Cell, Unreadable, matching_columns
 from training.csv_rows import CsvRow, CsvRows, LabelColumn, find_separator
 from training.errors import InputError
-from training.json_rows import JsonRow, read_json_rows
 from training.table_bytes import Format, Source, encoding_problem, open_source
+from training.typed_rows import JsonRow, read_json_rows
 
 _ROWS_AT_ONCE = 1024
 _CHARACTERS_AT_ONCE = 1_000_000
@@ -145,9 +145,9 @@ class ParquetChunk(Chunk):
 
 def _parquet() -> Any:
     """The module for Parquet, whose library takes a while and memory to load."""
-    from training import parquet_rows
+    from training import typed_rows
 
-    return parquet_rows
+    return typed_rows
 
 
 @dataclass(kw_only=True)

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.log import PACKAGES, log_to_terminal
-from results.log_kept import logging_kept
+from results.log import PACKAGES, log_to_terminal, logging_kept
 from results.run import Run
 from training.errors import InputError
 from training.options import Values, merge, shorten
 from tuning.config import Configuration
+from tuning.log_lines import TerminalView
 from tuning.run_search import run_search
 from tuning.signals import kept_handlers
 from tuning.start import build, find_run, read_chosen, resolve_resumed, with_name
-from tuning.terminal_view import TerminalView
 
 Place = str | os.PathLike[str]
 

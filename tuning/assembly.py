@@ -8,13 +8,13 @@ from results.trial_states import SearchStatus
 from tuning.checkpoints import CheckpointRemover, Checkpoints
 from tuning.config import objective_of
 from tuning.driver import Driver
-from tuning.facts import describe_facts
+from tuning.forecast import Progress
+from tuning.initial_state import Opening
 from tuning.log_lines import LogLines
 from tuning.observers import Observer
-from tuning.opening import Opening
 from tuning.policy import make_policy
-from tuning.progress import Progress
 from tuning.ray_metrics import RayMetrics
+from tuning.record import describe_facts
 from tuning.run_files import RunFiles
 from tuning.tensorboard import TensorBoard
 from tuning.worker_pool import WorkerPool

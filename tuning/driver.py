@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from training.metrics import Evaluation
-from tuning.decisions import Decision, NoTrial, Phase
 from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.trainable import to_config
-from tuning.trials import Ending, Trial
+from tuning.trials import Decision, Ending, NoTrial, Phase, Trial
 from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from training.finetune import finetune
+from tuning.checkpoints import num_slots_here
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
+from tuning.log_lines import describe_special_rows
 from tuning.node_checks import JoinedCluster
 from tuning.preparation import Preparation
-from tuning.room import num_slots_here
 from tuning.rungs import expected_epochs
 from tuning.searchers import num_requested
 from tuning.space import with_parameters
-from tuning.summary import describe_special_rows
 
 _NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000

@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from training.config import TrainingConfig
-from tuning.space import Domain, Parameters, Space, Value, with_parameters
-from tuning.warmups import unfinished_warmup
+from tuning.space import Domain, Parameters, Space, Value, unfinished_warmup, with_parameters
 
 NEAR = 0.1
 """Part of a domain's width, on its own scale, that counts as its edge."""

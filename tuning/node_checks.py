@@ -15,13 +15,12 @@ from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import ray_session
 from results.errors import StorageError
 from results.places import without_secrets
-from results.storage import Storage
-from results.tries import Tries
+from results.storage import Storage, Tries
 from training.encoder import Encoder
 from training.errors import InputError
+from tuning.checkpoints import resources_for
 from tuning.config import Configuration
 from tuning.preparation import Preparation
-from tuning.room import resources_for
 
 _SHORT = Tries(number=2)
 _NOT_SEEN = "does not see what this machine writes there"

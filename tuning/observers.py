@@ -4,8 +4,7 @@ As the callbacks of Syne Tune's tuner: an observer takes what happens and decide
 """
 
 from results.trial_states import SearchStatus
-from tuning.decisions import Phase
-from tuning.trials import Trial
+from tuning.trials import Phase, Trial
 from tuning.workers import Worker
 
 

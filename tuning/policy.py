@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation, ConfirmationPlan
-from tuning.decisions import Decision, NoTrial, Phase
-from tuning.rung_scores import RungScores
-from tuning.rungs import EvaluationPlan, is_promoted
+from tuning.confirmation import Confirmation, ConfirmationPlan, ranking
+from tuning.rungs import EvaluationPlan, RungScores, is_promoted
 from tuning.searchers import Searcher, make_searcher, num_requested
-from tuning.selection import ranking
 from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
-from tuning.trials import Ending, Trial, TrialStore
+from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore
 
 NUM_ALIKE = 3
 """First trials that must fail with the same error before the search ends for it."""

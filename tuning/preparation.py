@@ -15,10 +15,10 @@ from training.encoder_checks import check_encoder
 from training.errors import InputError
 from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
-from training.texts import LabelledTexts
-from training.tokenizer_files import check_tokenizer
+from training.tokenizer import check_tokenizer
 from training.tokens import (
     Integers,
+    LabelledTexts,
     LabelledTokens,
     TokenStatistics,
     describe_tokens,
@@ -28,8 +28,8 @@ from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration
 from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_evaluations
+from tuning.space import unfinished_warmup
 from tuning.trainable import Draw, SearchData
-from tuning.warmups import unfinished_warmup
 
 _SHARES = {
     "training": "a share such as 0.1",

@@ -10,7 +10,7 @@ from collections import Counter
 
 from ray.util.metrics import Gauge
 
-from results.metric_names import BESIDE_THE_SCORE, OVERALL
+from results.score_names import BESIDE_THE_SCORE, OVERALL
 from results.trial_states import Status
 from tuning.observers import Observer
 from tuning.trials import Trial, TrialStore

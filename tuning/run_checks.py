@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
+from results.environment import VERSION, check_data_rules
 from results.errors import RunError
-from results.new_run import check_new_run
 from results.places import without_secrets
-from results.run import Run
+from results.run import Run, check_new_run
 from results.storage import Storage
-from results.versions import VERSION, check_data_rules
-from training.data import PreparedData
-from training.data_summary import RULES
+from training.data import RULES, PreparedData
 from training.errors import InputError
 from tuning.config import Configuration
 from tuning.preparation import Preparation

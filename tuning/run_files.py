@@ -6,17 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from results.files import write_text
-from results.report.page import write_report
-from results.report.periodic import PeriodicReport
+from results.report.page import PeriodicReport, write_report
 from results.run import Run
 from results.trial_states import SearchStatus, Source
+from training.checkpoint import is_due
 from training.options import to_yaml
-from training.saving import is_due
 from tuning.config import Configuration, objective_of
 from tuning.edge import at_edge
+from tuning.forecast import Progress
 from tuning.observers import Observer
 from tuning.policy import Policy
-from tuning.progress import Progress
 from tuning.record import (
     choose,
     count_examples,

@@ -12,19 +12,18 @@ from results.mirror import Mirror
 from results.run import Run
 from results.trial_states import SearchStatus
 from training.errors import InputError
-from tuning.announcements import announce_end, announce_next, announce_start, announce_stops
 from tuning.assembly import Search, assemble
 from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
-from tuning.connection import connected
-from tuning.endings import SearchAbortedError, SearchInterruptedError
-from tuning.experiment import Experiment, check_has_score
+from tuning.errors import SearchAbortedError, SearchInterruptedError
+from tuning.initial_state import Opening, check_place, open_again, open_new
+from tuning.log_lines import announce_end, announce_next, announce_start, announce_stops
 from tuning.observers import Observer
-from tuning.opening import Opening, check_place, open_again, open_new
+from tuning.ray_tune import Experiment, check_has_score
 from tuning.run_checks import storage_of
 from tuning.shipping_check import shipment_of, shipping_check
 from tuning.signals import StopSignal, stop_signals
-from tuning.worker_pool import make_pool
+from tuning.worker_pool import connected, make_pool
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,6 @@
 """`python -m tuning.search`: search hyperparameters, confirm the winner, write the run."""
 
-from training.command import (
-    DONE,
-    SEARCH_ABORTED,
-    end_process,
-    interrupts_end_at_once,
-    run_command,
-)
+from training.cli import DONE, SEARCH_ABORTED, end_process, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -19,10 +13,10 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 from results.errors import RunError, StorageError
-from results.next_step import next_step
+from results.status_text import next_step
 from training.options import to_yaml
 from tuning.config import Configuration
-from tuning.endings import SearchAbortedError, SearchInterruptedError
+from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.start import command_line, read_command, to_plain
 
 # What loads torch and Ray is imported where it is used: -h and a mistyped option are answered
@@ -41,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     quiet_libraries()
     if options.dry_run:
         return _dry_run(configuration, arguments)
+    from tuning.log_lines import TerminalView
     from tuning.run_search import run_search
-    from tuning.terminal_view import TerminalView
 
     label = Path(options.config).stem if options.config else "search"
     try:
@@ -65,10 +59,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     from training.shipping import check_shipping
+    from tuning.checkpoints import check_storage, num_slots_here
     from tuning.dry_run import describe_plan, rehearse
     from tuning.node_checks import try_cluster
     from tuning.preparation import prepare_search
-    from tuning.room import check_storage, num_slots_here
     from tuning.run_checks import check_new
     from tuning.shipping_check import shipment_of
 

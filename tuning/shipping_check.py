@@ -142,7 +142,7 @@ def shipping_check() -> Iterator[ShippingCheck]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "training.check_shipping"],
+        [sys.executable, "-m", "training.shipping"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

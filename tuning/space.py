@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from training.config import Searched, Section, TrainingConfig
 from training.options import nearest
+from training.schedule import num_warmup_steps, schedule_of
 
 Value = int | float
 Parameters = dict[str, Value]
@@ -190,3 +191,21 @@ def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterat
                 " change its bounds or its kind (integer, choice)"
             )
             return
+
+
+def unfinished_warmup(
+    space: Space, training: TrainingConfig, num_rows: int
+) -> TrainingConfig | None:
+    """The first corner of a space whose warm-up would last to the end of training, or beyond.
+
+    Args:
+        space: what is searched; empty: `training` alone is looked at.
+        training: the other fields.
+        num_rows: training rows a pass.
+    """
+    for point in extreme_points(space):
+        corner = with_parameters(training, point)
+        schedule = schedule_of(corner, num_rows)
+        if num_warmup_steps(corner, schedule) >= schedule.total_steps:
+            return corner
+    return None

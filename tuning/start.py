@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from results.fetching import fetch_run
-from results.new_run import create_run
+from results.mirror import fetch_run
 from results.places import is_uri, without_secrets
-from results.run import Run, newest_unfinished, open_run
+from results.run import Run, create_run, newest_unfinished, open_run
 from training.config import SAMPLE, TINY, ModelConfig
 from training.errors import InputError
-from training.option_help import FieldHelp, add_fields
 from training.options import (
+    FieldHelp,
     OptionParser,
     Values,
+    add_fields,
     given_fields,
     merge,
     nearest,

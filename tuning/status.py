@@ -1,6 +1,6 @@
 """`python -m tuning.status`: what a search is doing, told from the run's own files."""
 
-from training.command import DONE, interrupts_end_at_once, run_command
+from training.cli import DONE, interrupts_end_at_once, run_command
 
 if __name__ == "__main__":
     interrupts_end_at_once()  # while the libraries below are loaded
@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from results.errors import RunError, StorageError
-from results.fetching import fetch_overview
-from results.live_view import LiveView
-from results.next_step import next_step
+from results.live_view import LiveView, is_live, shown, terminal
+from results.mirror import fetch_overview
 from results.overview import Overview, read_overview
 from results.places import is_uri, without_secrets
 from results.run import Run, open_run
-from results.terminal import is_live, shown, terminal
+from results.status_text import describe, next_step
 from results.trial_states import SearchStatus
-from results.wording import describe
 from training.errors import InputError
 from training.options import OptionParser
 
@@ -66,7 +64,7 @@ def _rebuild(place: str) -> None:
             f"--run is {without_secrets(place)}, but must be a directory with --rebuild; fetch the"
             " run by tuning.search --resume URI first"
         )
-    from tuning.rebuild import rebuild  # which loads torch and Ray
+    from tuning.resume import rebuild  # which loads torch and Ray
 
     run = open_run(Path(place))
     status = rebuild(run)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from results.hparams import EXAMPLES, SCORE, experiment, session_end, session_start
-from results.metric_names import BESIDE_THE_SCORE
-from results.tensorboard import CurveWriter
+from results.score_names import BESIDE_THE_SCORE
+from results.tensorboard import EXAMPLES, SCORE, CurveWriter, experiment, session_end, session_start
 from results.trial_states import SearchStatus, Source
 from tuning.config import Configuration, objective_of
 from tuning.observers import Observer

@@ -20,12 +20,11 @@ from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
 from training.model import TokenizerFacts
-from training.resident import Resident
+from training.model_cache import Resident
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
-from tuning.stop_flag import StopFlag, watch
 from tuning.trials import Ending, Trial
-from tuning.workers import log_as, this_worker
+from tuning.workers import StopFlag, log_as, this_worker, watch
 
 logger = logging.getLogger(__name__)
 

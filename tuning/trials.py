@@ -4,9 +4,10 @@ import math
 from bisect import insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum, StrEnum, auto
 from typing import Any, Literal
 
-from results.levels import Curve
+from results.rung_scores import Curve
 from results.trial_states import Source, Status, StoppedBy
 from training.config import TrainingConfig
 from training.metrics import Evaluation
@@ -242,3 +243,27 @@ def evaluation_from_row(row: Mapping[str, str]) -> Evaluation:
 
 def _rounded(seconds: float) -> float:
     return round(seconds, 3) if math.isfinite(seconds) else seconds
+
+
+class Phase(StrEnum):
+    """What a search is at; rungs are judged in all but the last."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+    FINISHED = "finished"
+
+
+class NoTrial(Enum):
+    """Why there is no next trial."""
+
+    WAIT = auto()
+    """Not now: it depends on trials that run."""
+    DONE = auto()
+    """None will come."""
+
+
+class Decision(Enum):
+    """What a running trial is to do."""
+
+    CONTINUE = auto()
+    STOP = auto()

@@ -1,18 +1,21 @@
 """The workers that trials run in: what they share, how many there may be, what halts them."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
 
 from cluster.addresses import address_to_join
-from cluster.resources import Resources
-from cluster.sharing import Share, name_of_actor
+from cluster.resources import Resources, Share, name_of_actor
+from cluster.session import ray_session
 from results.run import Run
-from tuning.checkpoints import Checkpoints
+from tuning.checkpoints import Checkpoints, resources_for
 from tuning.config import Configuration
-from tuning.stop_flag import StopFlag
+from tuning.node_checks import check_joined_nodes
 from tuning.trainable import SearchData, Surroundings, run_trial
+from tuning.workers import StopFlag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +75,32 @@ def make_pool(
         _limit=limit,
         _flag=flag,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A Ray that holds trials."""
+
+    resources: Resources
+    """Of one trial."""
+    dashboard: str | None
+    """HOST:PORT; None where the package has none."""
+
+
+@contextmanager
+def connected(configuration: Configuration, metadata: Mapping[str, str]) -> Iterator[Connection]:
+    """Connect to Ray, or start one, for the time of a `with` block.
+
+    Args:
+        configuration: where Ray is, and what a trial is given.
+        metadata: what the dashboard shows of the job beside its command.
+
+    Raises:
+        ClusterError: no Ray answers, or none can be started.
+        InputError: no node will ever hold a trial.
+        StorageError: a node does not see the shared place.
+    """
+    with ray_session(configuration.cluster.address, metadata=metadata) as dashboard:
+        resources = resources_for(configuration)
+        check_joined_nodes(configuration, resources)
+        yield Connection(resources=resources, dashboard=dashboard)

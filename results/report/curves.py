@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from results.metric_names import capitalised
-from results.report.charts import Layout, Trace, axis, chart, rounded
-from results.report.markup import paragraphs
+from results.report.markup import Layout, Trace, axis, chart, paragraphs, rounded
 from results.report.material import Material, ShownTrial
+from results.score_names import capitalised
 from results.trial_states import Status
 
 _HEIGHT = 520

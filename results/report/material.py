@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from results.files import read_csv
-from results.levels import Curve, score_at
 from results.older_runs import with_tested_score
 from results.run import FIXED_COLUMNS, TEST_REPORT, Run
+from results.rung_scores import Curve, score_at
 from results.trial_states import Source, StoppedBy
 
 

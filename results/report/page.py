@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import logging
+import time
 from collections.abc import Mapping
 from functools import cache
 from html import escape
@@ -11,13 +12,13 @@ from typing import Any
 
 from results.errors import RunError
 from results.files import write_text
-from results.report import searched
+from results.report import search_sections
 from results.report.curves import learning_curves
 from results.report.markup import anchor_of, paragraphs, section
 from results.report.material import Material, read_material
 from results.report.parameters import parameters
-from results.report.tested import sections_of_test
-from results.report.verdict import verdict
+from results.report.search_sections import verdict
+from results.report.test_sections import sections_of_test
 from results.run import Run
 
 logger = logging.getLogger(__name__)
@@ -75,12 +76,12 @@ def page(material: Material, *, with_texts: bool) -> str:
     sections = {
         "Verdict": verdict(material),
         **opened,
-        "Leaderboard": searched.leaderboard(material),
-        "Confirmation": searched.confirmation(material),
+        "Leaderboard": search_sections.leaderboard(material),
+        "Confirmation": search_sections.confirmation(material),
         "Learning curves": learning_curves(material),
         "Parameters": parameters(material),
-        "Data": searched.data(record["data"]),
-        "How to repeat it": searched.repeat(record),
+        "Data": search_sections.data(record["data"]),
+        "How to repeat it": search_sections.repeat(record),
     }
     shown = {title: content for title, content in sections.items() if content}
     return _shell(
@@ -125,3 +126,30 @@ def _resource(name: str) -> str:
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+_SECONDS_BETWEEN = 60.0
+_SHARE_OF_TIME = 0.02
+"""Most of the time that goes into reports: their page grows with the trials."""
+
+
+class PeriodicReport:
+    """Rewrites `report.html` from the run's files."""
+
+    def __init__(self, run: Run) -> None:
+        """Take the run; nothing is written yet."""
+        self._run = run
+        self._due = float("-inf")
+
+    def update(self) -> None:
+        """Write it if it is due.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        began = time.monotonic()
+        if began < self._due:
+            return
+        write_report(self._run, self._run.read_record())
+        ended = time.monotonic()
+        self._due = ended + max(_SECONDS_BETWEEN, (ended - began) / _SHARE_OF_TIME)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import code
-from cluster.code import PACKAGES, packages_to_send
+from cluster import nodes
+from cluster.nodes import PACKAGES, packages_to_send
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def test_an_installed_program_is_sent_as_a_checkout_is(
     (tmp_path / "results" / "runs" / "first").mkdir(parents=True)
     (tmp_path / "results" / "runs" / "first" / "search.json").write_text("{}")
     (tmp_path / "elsewhere").mkdir()  # other packages beside them
-    monkeypatch.setattr(code, "__file__", str(tmp_path / "cluster" / "code.py"))
+    monkeypatch.setattr(nodes, "__file__", str(tmp_path / "cluster" / "code.py"))
     with packages_to_send() as places:
         folder = Path(places[0]).parent
         assert {path.name for path in folder.iterdir()} == set(PACKAGES)

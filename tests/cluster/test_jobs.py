@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cluster.submit import command_of, main, make_parser
-from results.metric_names import BESIDE_THE_SCORE
+from results.score_names import BESIDE_THE_SCORE
 from tests.cluster.heads import ROOT, Head, ray_head
 from tests.faults.breaking import SHORT, num_shown, wait_until
 from tests.tuning.searching import Run, Started

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import sharing
-from cluster.resources import Resources
-from cluster.sharing import Share
+from cluster import resources
+from cluster.resources import Resources, Share
 from tests.cluster.heads import ray_head
 from tests.faults.breaking import SHORT, wait_until
 from tests.tuning.searching import Run, Started, command
@@ -39,11 +38,11 @@ def test_a_search_takes_what_it_may_and_leaves_the_others_theirs(
     share: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sharing, "num_slots", lambda _: slots)
+    monkeypatch.setattr(resources, "num_slots", lambda _: slots)
     names = [f"search {number}" for number in range(searches)]
-    monkeypatch.setattr(sharing, "searches", lambda: names)
-    resources = Resources(cpus=1.0, gpus=0.0)
-    mine = Share(name="search 0", resources=resources, limit=limit, is_joined=is_joined)
+    monkeypatch.setattr(resources, "searches", lambda: names)
+    each = Resources(cpus=1.0, gpus=0.0)
+    mine = Share(name="search 0", resources=each, limit=limit, is_joined=is_joined)
     assert mine() == share
 
 
@@ -52,10 +51,10 @@ def test_what_does_not_divide_goes_to_some_searches_and_is_not_idle(
     slots: int, shares: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["search a", "search b", "search c"]
-    monkeypatch.setattr(sharing, "num_slots", lambda _: slots)
-    monkeypatch.setattr(sharing, "searches", lambda: names)
-    resources = Resources(cpus=1.0, gpus=0.0)
-    found = [Share(name=n, resources=resources, limit=None, is_joined=True)() for n in names]
+    monkeypatch.setattr(resources, "num_slots", lambda _: slots)
+    monkeypatch.setattr(resources, "searches", lambda: names)
+    each = Resources(cpus=1.0, gpus=0.0)
+    found = [Share(name=n, resources=each, limit=None, is_joined=True)() for n in names]
     assert found == shares
 
 

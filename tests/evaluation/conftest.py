@@ -15,7 +15,7 @@ from evaluation import final, predict
 from results.errors import RunError
 from results.log import PACKAGES
 from tests.evaluation.attacks import attacking_texts
-from training.command import run_command
+from training.cli import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "training" / "sample" / "sample.csv"

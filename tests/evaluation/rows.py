@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.baseline import Answers
 from evaluation.error_analysis import RowFacts
-from evaluation.labelled_answers import Answers
-from training.texts import LabelledTexts
+from training.tokens import LabelledTexts
 
 
 def answers_of(

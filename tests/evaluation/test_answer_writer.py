@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from evaluation import predict
-from evaluation.answer_writer import make_writer
-from evaluation.answered_rows import RowAnswers
+from evaluation.answers import RowAnswers, make_writer
 from tests.evaluation.conftest import ROOT
 from training.errors import InputError
 from training.table import open_table
@@ -43,7 +42,7 @@ def test_an_output_that_would_not_be_what_its_name_says_is_refused(name):
 
 INTERRUPTED_WHILE_IT_WRITES = """
 import sys
-from evaluation.answer_writer import _flush
+from evaluation.answers import _flush
 with open(sys.stdout.fileno(), "wb", closefd=False) as file:
     print("ready", file=sys.stderr, flush=True)
     try:

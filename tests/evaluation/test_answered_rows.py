@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.answered_rows import ModelBrokenError, answer
+from evaluation.answers import ModelBrokenError, answer
 from training.cells import Unreadable
 
 

@@ -5,8 +5,13 @@ import math
 
 import pytest
 
-from evaluation.confirmed import BELOW_CONFIRMED, check_against_confirmation, describe_fall
-from evaluation.gates import advice, all_unmet
+from evaluation.gates import (
+    BELOW_CONFIRMED,
+    advice,
+    all_unmet,
+    check_against_confirmation,
+    describe_fall,
+)
 
 HALF_WIDTH = 1.959964  # of a 95 % interval, in standard errors
 

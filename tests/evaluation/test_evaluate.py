@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from evaluation.evaluate import evaluate_winner
-from evaluation.openings import TestLock
+from evaluation.test_lock import TestLock
 from evaluation.winner import load_winner
 from results.run import open_run
 from training.errors import InputError

@@ -31,8 +31,7 @@ from training.classifier import Classifier, load
 from training.errors import InputError
 from training.finetune import Task, finetune
 from training.inference import log_probabilities
-from training.model_files import write_model
-from training.onnx_export import ONNX_FILE, OnnxExportError
+from training.model_files import ONNX_FILE, OnnxExportError, write_model
 from training.shipping import Shipment, check_shipping
 from training.tokens import encode
 from tuning.preparation import prepare_search

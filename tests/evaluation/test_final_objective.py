@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from sklearn.metrics import accuracy_score
 
-from evaluation.confirmed import BELOW_CONFIRMED
+from evaluation.gates import BELOW_CONFIRMED
 from tests.evaluation.conftest import Ended, read_csv, run_module
 
 pytestmark = pytest.mark.slow

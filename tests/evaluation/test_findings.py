@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 
-from evaluation.findings import SIGNIFICANCE, STEEP, _power, findings
+from evaluation.error_analysis import SIGNIFICANCE, STEEP, _power, findings
 
 BY_DISTANCE = {
     "neighbouring": {"errors": 30, "share_of_errors": 0.75},

@@ -1,7 +1,6 @@
 import pytest
 
-from evaluation.gates import advice, all_unmet, check_gates, unmet
-from evaluation.stages import check, unmet_stages
+from evaluation.gates import advice, all_unmet, check, check_gates, unmet, unmet_stages
 
 
 def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1, p_value=0.01):

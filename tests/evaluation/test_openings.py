@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from evaluation.openings import FIRST_REASON, TestLock
+from evaluation.test_lock import FIRST_REASON, TestLock
 from results.errors import RunError
 from results.run import Run
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.error_analysis import RowFacts
-from evaluation.reports import write_reports
-from evaluation.tables import build_report
+from evaluation.reports import build_report, write_reports
 from evaluation.tested import Tested
 from tests.evaluation.rows import answers_of
 from training.objective import objective

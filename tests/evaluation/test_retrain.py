@@ -13,11 +13,10 @@ from evaluation.winner import load_winner
 from results.run import open_run
 from training.finetune import NUM_FIXED_ROWS
 from training.inference import log_probabilities
-from training.metrics import weighted_loss
+from training.metrics import class_weights, weighted_loss
 from training.model import facts_of, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
 from training.tokens import encode
-from training.weights import class_weights
 
 
 @pytest.fixture(scope="module")

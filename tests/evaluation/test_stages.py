@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.stages import check_data, check_training
+from evaluation.gates import check_data, check_training
 from results.files import read_csv, write_csv
 from tests.training.toys import toy_task, toy_training
 from training.config import DataConfig
 from training.data import open_test, prepare
 from training.finetune import finetune
-from training.texts import LabelledTexts
+from training.tokens import LabelledTexts
 
 NUM_ROWS = 320
 

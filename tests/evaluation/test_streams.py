@@ -63,7 +63,7 @@ def test_a_named_pipe_is_written_to_directly(tmp_path):
 WRITES = """
 import sys
 from evaluation.streams import open_output
-from training.command import run_command
+from training.cli import run_command
 
 def main(arguments):
     with open_output(arguments[0]) as file:
@@ -75,7 +75,7 @@ raise SystemExit(run_command(main))
 READS = """
 import sys
 from evaluation.streams import open_input
-from training.command import run_command
+from training.cli import run_command
 
 def main(arguments):
     with open_input(arguments[0]) as file:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from evaluation.low_confidence import NOTE
-from evaluation.tables import (
+from evaluation.reports import (
     build_report,
     classification_text,
     spreadsheet_cell,
@@ -15,7 +15,7 @@ from evaluation.tables import (
     write_misclassified,
     write_predictions,
 )
-from results.metric_names import F1_MACRO_PRESENT
+from results.score_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import answers_of
 from training.objective import objective
 

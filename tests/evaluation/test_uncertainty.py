@@ -14,8 +14,13 @@ from evaluation.uncertainty import (
     few_rows,
     paired_randomisation,
 )
-from training.confusion import accuracies, f1_of_classes, tallies_of_groups, tallies_of_matrix
-from training.objective import objective
+from training.objective import (
+    accuracies,
+    f1_of_classes,
+    objective,
+    tallies_of_groups,
+    tallies_of_matrix,
+)
 
 NAMES = ["none", "mild", "severe"]
 

@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from cluster.errors import ClusterError
-from evaluation.answered_rows import ModelBrokenError
+from evaluation.answers import ModelBrokenError
 from results.errors import RunError
 from results.log import PACKAGES
-from training.command import run_command
+from training.cli import run_command
 
 LONGEST_SECONDS = 60
 """Of one command: far above what the slowest takes beside other work."""

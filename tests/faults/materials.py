@@ -11,13 +11,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from results.new_run import create_run
-from results.run import Run
+from results.run import Run, create_run
 from results.trial_states import SearchStatus
 from tests.tuning.builders import configuration, trial
 from tests.tuning.recording import files_of, live
 from training.data import prepare
-from training.onnx_export import export_onnx
+from training.model_files import export_onnx
 from training.options import to_yaml
 from tuning.record import winning_configuration
 from tuning.start import to_plain

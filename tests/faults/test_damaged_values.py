@@ -9,8 +9,7 @@ import pytest
 
 from results.errors import RunError
 from results.files import drop_torn_line, read_csv
-from results.older_runs import OBJECTIVE
-from results.record_shape import problem_of_record
+from results.older_runs import OBJECTIVE, problem_of_record
 from tests.training.models import edit, load, problem_of
 from training.columns import read_columns
 from training.errors import InputError

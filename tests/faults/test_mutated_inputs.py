@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.openings import TestLock
+from evaluation.test_lock import TestLock
 from evaluation.winner import load_winner
 from results.run import open_run
 from tests.faults.commands import LONGEST_SECONDS, Ended, run_here, run_main

@@ -12,10 +12,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from results.errors import StorageError
 from results.mirror import Mirror
-from results.new_run import create_run
-from results.run import Run
-from results.storage import Storage
-from results.tries import Tries
+from results.run import Run, create_run
+from results.storage import Storage, Tries
 from tests.faults.s3 import S3Server, s3_server
 
 QUICK = Tries(number=2, seconds=1.0, first_wait_s=0.2)

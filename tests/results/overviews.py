@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from results.events import Event
 from results.older_runs import OBJECTIVE
-from results.overview import Overview, overview_of
+from results.overview import Event, Overview, overview_of
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 PLACE = "/runs/first"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from results.holder import Holder, read_holder, this_process
-from results.lock import hold
+from results.lock import Holder, hold, read_holder, this_process
 
 # For each line of stdin, a directory: hold it, or say why not; let go at the next line.
 STARTER = """

@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.simulated_run import write_simulated_run
-from results.compare import main
-from results.comparison import cautions
-from results.comparison_plot import best_so_far
+from results.compare import best_so_far, cautions, main
 from results.errors import RunError
 from results.load import load_run
 from results.run import Run

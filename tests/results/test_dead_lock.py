@@ -13,10 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from results import holder
+from results import lock
 from results.errors import RunError
-from results.holder import UNREADABLE, read_holder, this_process
-from results.lock import hold, is_held
+from results.lock import UNREADABLE, hold, is_held, read_holder, this_process
 from tests.results.starters import (
     LONG_AGO,
     Start,
@@ -204,7 +203,7 @@ def test_without_proc_the_boot_s_time_tells_boots_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_BOOT_ID", "_PID_NAMESPACE"):  # a fake: there is no macOS here
-        monkeypatch.setattr(holder, name, tmp_path / "none")
+        monkeypatch.setattr(lock, name, tmp_path / "none")
     with hold(tmp_path):
         assert float(named(tmp_path).boot) == pytest.approx(psutil.boot_time(), abs=1)
         assert named(tmp_path).pid_namespace == ""

@@ -5,9 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from results.events import Event
 from results.live_view import LiveView
-from results.overview import Overview
+from results.overview import Event, Overview
 from tests.results.overviews import overview, row
 
 LONG = "t0002 lost its process or node (" + "a reason " * 20 + ")"

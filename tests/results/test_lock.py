@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from results.errors import RunError
-from results.holder import this_process
-from results.lock import hold, is_held
+from results.lock import hold, is_held, this_process
 from tests.results.starters import (
     Start,
     named,

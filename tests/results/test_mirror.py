@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from results.errors import RunError
-from results.fetching import fetch_overview, fetch_run
 from results.files import write_json
-from results.mirror import Mirror
-from results.new_run import create_run
-from results.run import CURVE_COLUMNS, Run
+from results.mirror import Mirror, fetch_overview, fetch_run
+from results.run import CURVE_COLUMNS, Run, create_run
 from results.storage import Storage
 
 OPENING = {"at": "2026-01-02", "reason": "first opening", "directory": "final"}

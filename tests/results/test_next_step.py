@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from results.next_step import next_step
 from results.run import Run
+from results.status_text import next_step
 
 
 @pytest.fixture

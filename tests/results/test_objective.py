@@ -10,18 +10,16 @@ import pytest
 from rich.console import Console
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from results import wording
-from results.compare import main
-from results.comparison import cautions, facts
-from results.comparison_plot import best_so_far, draw_comparison
-from results.hparams import experiment
+from results import status_text
+from results.compare import best_so_far, cautions, draw_comparison, facts, main
 from results.live_view import LiveView
 from results.load import load_run
 from results.older_runs import OBJECTIVE
 from results.overview import Overview, read_overview
+from results.plots import draw_class_f1, plot_class_f1
 from results.report.page import page_of
 from results.run import Run
-from results.score_plots import draw_class_f1, plot_class_f1
+from results.tensorboard import experiment
 from results.trial_states import SearchStatus, Status
 from results.verdict import describe_result
 from tests.results.objectives import ACCURACY, OF_A_CLASS, evaluation_report, run_decided_by
@@ -59,7 +57,7 @@ def shown_overview(run: Run, **options: Any) -> Overview:
 
 def test_the_overview_and_the_live_view_tell_the_score_and_its_name(run: Run) -> None:
     overview = shown_overview(run)
-    lines = list(wording.describe(overview, NOW))
+    lines = list(status_text.describe(overview, NOW))
     best = next(line for line in lines if line.startswith("best"))
     assert best.endswith(": accuracy 0.8100 on fresh draws")
     assert "default   accuracy 0.7100; the best leads by +10.00 points" in lines
@@ -73,14 +71,14 @@ def test_a_running_trial_tells_its_score(tmp_path: Path) -> None:
     run = run_decided_by(ACCURACY, tmp_path / "run", status=SearchStatus.RUNNING)
     row = {**run.read_trials()[2], "status": Status.RUNNING, "epochs": "1.5"}
     run.append_trial(["learning_rate", "batch_size"], row)
-    lines = wording.describe(shown_overview(run, lives=True), NOW)
+    lines = status_text.describe(shown_overview(run, lives=True), NOW)
     assert "running   t0002 1.50 of 3 epochs, accuracy 0.7500" in list(lines)
 
 
 def test_marks_in_a_label_do_not_command_a_terminal(tmp_path: Path) -> None:
     odd = {**OF_A_CLASS, "label": "F1 of \x1b[31mred"}
     run = run_decided_by(odd, tmp_path / "run")
-    lines = list(wording.describe(shown_overview(run), NOW))
+    lines = list(status_text.describe(shown_overview(run), NOW))
     assert not any("\x1b" in line for line in lines)
 
 
@@ -208,7 +206,7 @@ def test_a_run_of_version_0_1_0_reads_as_before() -> None:
     assert loaded.record["objective"] == OBJECTIVE
     assert list(loaded.trials["score"]) == list(loaded.trials["f1_macro"])
     assert facts(loaded)["macro-F1, search"] == f"{loaded.record['best']['search_f1_macro']:.4f}"
-    lines = list(wording.describe(shown_overview(run), NOW))
+    lines = list(status_text.describe(shown_overview(run), NOW))
     assert any(re.match(r"best .*: macro-F1 \d\.\d{4}", line) for line in lines)
     assert "validation macro-F1" in list(describe_result(loaded.record))[1]
     found = page(run)

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from results import wording
-from results.events import Event, events_of, read_events
-from results.overview import Level, overview_of
+from results import status_text
+from results.overview import Event, Level, events_of, overview_of, read_events
 from tests.results.overviews import PLACE, ROWS, overview, record, row
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,7 +26,7 @@ def test_confirmations_that_have_not_begun_are_said_to_wait():
     progress = record()["progress"] | {"waiting": ["t0008"], "phase": "confirmation"}
     found = overview(rows, progress=progress)
     assert found.confirmed == {"running": 1, "waiting": 1}
-    assert wording.confirmations(found) == "1 begun: 1 running, 1 waiting"
+    assert status_text.confirmations(found) == "1 begun: 1 running, 1 waiting"
     assert [trial.trial_id for trial in found.running] == ["t0005", "t0006", "t0007"]
 
 
@@ -35,7 +34,7 @@ def test_rows_saved_are_those_that_stopped_trials_had_left():
     spent = overview().budget
     assert spent is not None
     assert (spent.trained, spent.saved, spent.full) == (9000, 2500 + 1500, 24000)
-    assert list(wording.budget_lines(spent)) == [
+    assert list(status_text.budget_lines(spent)) == [
         "9,000 trained, 38% of full trainings of all trials",
         "4,000 saved by early stopping (31%)",
     ]
@@ -54,21 +53,21 @@ def test_a_run_of_an_older_version_has_no_rungs_and_no_budget():
     old = {key: value for key, value in record().items() if key not in ("search", "progress")}
     found = overview_of(old, ROWS, place=PLACE, lives=True)
     assert (found.levels, found.budget, found.seconds_left) == ((), None, None)
-    assert not any(line.startswith(("rung", "budget")) for line in wording.describe(found, AT))
+    assert not any(line.startswith(("rung", "budget")) for line in status_text.describe(found, AT))
 
 
 def test_the_clock_goes_on_between_two_records_and_the_time_left_shrinks():
     found, later = overview(), AT + timedelta(seconds=30)
-    assert wording.elapsed(found, later) == 130
-    assert wording.time_left(found, AT) == "1 min to 3 min 30 s left"
-    assert wording.time_left(found, later) == "30 s to 3 min left"
-    assert wording.time_left(found, AT + timedelta(hours=1)) == "longer than foreseen"
+    assert status_text.elapsed(found, later) == 130
+    assert status_text.time_left(found, AT) == "1 min to 3 min 30 s left"
+    assert status_text.time_left(found, later) == "30 s to 3 min left"
+    assert status_text.time_left(found, AT + timedelta(hours=1)) == "longer than foreseen"
 
 
 def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
     done = overview_of(record(status="completed"), ROWS, place=PLACE, lives=False)
     assert (done.seconds_left, done.running, done.rows_per_second) == (None, (), 90.0)
-    assert wording.pace(done) == "90 rows a second on average"
+    assert status_text.pace(done) == "90 rows a second on average"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
     ],
 )
 def test_a_duration_has_two_units_at_most(seconds, expected):
-    assert wording.duration(seconds) == expected
+    assert status_text.duration(seconds) == expected
 
 
 def test_events_are_ends_of_trials_what_goes_on_and_warnings():
@@ -91,7 +90,7 @@ def test_events_are_ends_of_trials_what_goes_on_and_warnings():
         "2026-01-01 10:00:00,001 INFO tuning.log_lines: t0001 begins: learning_rate 0.1",
         "2026-01-01 10:00:01,001 DEBUG tuning.log_lines: t0001 further hyperparameters: {}",
         "2026-01-01 10:00:02,001 INFO tuning.log_lines: t0001 stopped by the scheduler after 1 h",
-        "2026-01-01 10:00:03,001 WARNING tuning.ray_adapters: t0002 lost its process or node",
+        "2026-01-01 10:00:03,001 WARNING tuning.ray_tune: t0002 lost its process or node",
         "2026-01-01 10:00:04,001 INFO tuning.log_lines: t0002 goes on after 0.50 epochs",
         "a line of something else",
     ]

@@ -6,8 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from results.drawing import class_labels
-from results.plots import draw_confusion_matrix, plot_confusion_matrix
+from results.plots import class_labels, draw_confusion_matrix, plot_confusion_matrix
 from results.plots import plot_training_curves as plot_curves_of_training
 
 LONG_NAMES = [

@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from results.older_runs import OBJECTIVE
-from results.score_plots import draw_class_f1, plot_class_f1, plot_reliability
+from results.plots import draw_class_f1, plot_class_f1, plot_reliability
 
 NAMES = ["Bukan Ujaran Kebencian", "Ujaran Kebencian - Ringan", "<script>$a$", "\u202e\U0001f621"]
 

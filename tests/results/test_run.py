@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from results.errors import RunError
-from results.new_run import check_new_run, create_run
 from results.older_runs import OBJECTIVE
-from results.run import Run, newest_unfinished, open_run
+from results.run import Run, check_new_run, create_run, newest_unfinished, open_run
 
 EVALUATION = {
     **{"trial_id": "t0000", "examples": 100, "epoch": 0.1, "seconds": 1.5, "train_loss": 1.0},

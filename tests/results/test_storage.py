@@ -8,8 +8,7 @@ import pytest
 
 from results.errors import StorageError
 from results.places import holds_secret, without_secrets
-from results.storage import Storage
-from results.tries import GivenUpError, Tries, Try
+from results.storage import GivenUpError, Storage, Tries, Try
 from tests.faults.s3 import s3_server
 
 QUICK = Tries(number=2, seconds=0.5, first_wait_s=0.05)

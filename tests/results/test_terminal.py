@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from results.live_view import is_due, is_live, lines_when_due, shown
 from results.overview import Best
-from results.terminal import is_due, is_live, lines_when_due, shown
 from tests.results.overviews import overview
 
 

@@ -11,7 +11,7 @@ from tests.results.ptys import Terminal, open_terminal
 DRAWS = """
 import logging, os, sys, time, warnings
 from results.log import log_to_terminal
-from results.terminal import shown
+from results.live_view import shown
 from tests.results.overviews import overview
 log_to_terminal()
 library = logging.getLogger("library")

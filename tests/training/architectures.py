@@ -1,6 +1,6 @@
 """Small models of many architectures, saved as the hub has them: own vocabularies, random weights.
 
-Vocabularies are learnt from a few made sentences: WordPiece by the rule of `training.vocabulary`,
+Vocabularies are learnt from a few made sentences: WordPiece by the rule of `training.tokenizer`,
 byte-level BPE by the library `tokenizers`, unigrams by `sentencepiece`. Their files have the names
 and the special tokens that the checkpoints of each architecture have, so that the code that reads
 those is run; where checkpoints have no tokenizer.json, there is none here.
@@ -29,7 +29,7 @@ from transformers import (
     set_seed,
 )
 
-from training.vocabulary import learn_vocabulary
+from training.tokenizer import learn_vocabulary
 
 LABELS = ("biasa", "entheng", "abot")
 POSITIONS = 40

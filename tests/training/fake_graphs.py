@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from training.batches import Padding
-from training.captured import CapturedSteps, Record, Replay
+from training.cuda_graphs import CapturedSteps, Record, Replay
 from training.encoder import Encoder
-from training.resident import Resident
-from training.stepper import Stepper
+from training.model_cache import Resident
+from training.optimizer_step import Stepper
 
 _WAITS = {
     torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool()

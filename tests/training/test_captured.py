@@ -12,10 +12,10 @@ import torch
 from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import FakeResident
 from tests.training.toys import toy_task, toy_training
-from training.captured import Replay, width_of
+from training.cuda_graphs import Replay, width_of
 from training.finetune import FineTuned, Task, finetune
-from training.resident import Resident
-from training.stepper import Stepper
+from training.model_cache import Resident
+from training.optimizer_step import Stepper
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -143,7 +143,7 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_told_once(
         found = _tuned(task, resident)
         again = _tuned(task, resident)
     assert graphs.recorded == 2
-    (told,) = [record for record in caplog.records if record.name == "training.captured"]
+    (told,) = [record for record in caplog.records if record.name == "training.cuda_graphs"]
     assert "not permitted when stream is capturing" in told.getMessage()
     for training in (found, again):
         _assert_alike(training, plain)

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import BurningGraphs, FakeResident
 from tests.training.toys import toy_task, toy_training
-from training.captured import Record, Replay
 from training.config import SEARCHED, DataConfig, ModelConfig, Section, TrainingConfig
+from training.cuda_graphs import Record, Replay
 from training.finetune import Task, finetune
-from training.stepper import Stepper
+from training.optimizer_step import Stepper
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="on a GPU sums do not repeat to the last bit"
@@ -166,7 +166,7 @@ class _CarelessStepper(Stepper):
 def test_a_step_that_reads_a_plain_number_is_caught(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.resident.Stepper", _CarelessStepper)
+    monkeypatch.setattr("training.model_cache.Stepper", _CarelessStepper)
     values = VALUES["max_grad_norm"]
     first, second = _served_in_turn(task, "max_grad_norm", BurningGraphs(), values)
     assert _are_same(*first)
@@ -187,7 +187,7 @@ class _ReplacingStepper(Stepper):
 def test_a_step_that_reads_a_tensor_that_is_replaced_is_caught(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.resident.Stepper", _ReplacingStepper)
+    monkeypatch.setattr("training.model_cache.Stepper", _ReplacingStepper)
     values = values_of("class_weights")
     first, second = _served_in_turn(task, "class_weights", BurningGraphs(), values)
     assert _are_same(*first)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.tables import LABELS, SHARED, configured, fixed_table, problems_of, table_of
+from training.cleaning import without_duplicates
 from training.config import DataConfig
 from training.data import open_test, prepare
-from training.duplicates import without_duplicates
 from training.folding import drop_key, fold, identity
-from training.texts import Row
+from training.tokens import Row
 
 EXCERPT = SHARED / "hasil-labeling-excerpt.csv"
 

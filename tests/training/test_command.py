@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.command import run_command
+from training.cli import run_command
 from training.errors import InputError
 
 
@@ -144,7 +144,7 @@ def _run_python(script: str, **options: Any) -> subprocess.CompletedProcess[str]
 def test_ctrl_c_that_is_ignored_stays_so() -> None:
     script = """
 import signal
-from training.command import interrupts_end_at_once, run_command
+from training.cli import interrupts_end_at_once, run_command
 interrupts_end_at_once()
 signal.raise_signal(signal.SIGINT)
 def main(_):
@@ -161,7 +161,7 @@ raise SystemExit(run_command(main))
 def test_in_a_command_ctrl_c_is_an_exception_again() -> None:
     ended = _run_python("""
 import signal
-from training.command import interrupts_end_at_once, run_command
+from training.cli import interrupts_end_at_once, run_command
 interrupts_end_at_once()
 def main(_):
     try:
@@ -177,7 +177,7 @@ raise SystemExit(run_command(main))
 def test_an_error_does_not_go_to_standard_output_where_stderr_is_closed() -> None:
     ended = _run_python(
         """
-from training.command import run_command
+from training.cli import run_command
 from training.errors import InputError
 def main(_):
     raise InputError("wrong")

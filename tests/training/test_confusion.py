@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from training.confusion import (
+from training.objective import (
     accuracies,
     balanced_accuracies,
     f1_of_classes,

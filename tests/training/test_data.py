@@ -16,8 +16,7 @@ from tests.training.tables import (
     table_of,
 )
 from training.config import SAMPLE, DataConfig
-from training.data import PreparedData, open_test, prepare
-from training.data_summary import DataSummary
+from training.data import DataSummary, PreparedData, open_test, prepare
 from training.folding import fold
 
 TWEETS = SHARED / "severity_tweets.csv"

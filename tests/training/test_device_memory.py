@@ -19,9 +19,9 @@ from training.config import ModelConfig
 from training.errors import TrainingStoppedError
 from training.finetune import FineTuned, Task, finetune
 from training.inference import Inference, log_probabilities
-from training.memory import fitting
 from training.metrics import Evaluation
-from training.stepper import Stepper
+from training.micro_batches import fitting
+from training.optimizer_step import Stepper
 
 ROWS = 70  # 4 batches of 16 and one of 6
 EVALUATE_AT = (32, 70, 140)
@@ -119,7 +119,7 @@ def test_only_one_row_that_does_not_fit_is_an_error(task: Task) -> None:
 def test_each_lowering_is_a_warning(task: Task, caplog: pytest.LogCaptureFixture) -> None:
     with device_memory_for(4):
         _tuned(task)
-    lines = [r.getMessage() for r in caplog.records if r.name == "training.memory"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "training.micro_batches"]
     assert [line.split(": ")[1] for line in lines] == [
         "from now on 8 rows at once",
         "from now on 4 rows at once",

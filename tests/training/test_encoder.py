@@ -15,8 +15,7 @@ from transformers import (
 )
 
 from tests.training.models import LABELS, NOWHERE, configured, edit, load
-from training.encoder import Encoder, read_encoder
-from training.encoder_config import settle
+from training.encoder import Encoder, read_encoder, settle
 from training.model import facts_of, load_tokenizer
 
 FOREIGN: dict[str, Any] = {

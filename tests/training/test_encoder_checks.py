@@ -18,12 +18,10 @@ from transformers import (
 from tests.training.models import LABELS, NOWHERE, configured, edit
 from tests.training.toys import toy_rows
 from training.batches import Padding
-from training.encoder import read_encoder
+from training.encoder import perturb, read_encoder, settle
 from training.encoder_checks import check_encoder, check_forward, trial_rows
-from training.encoder_config import settle
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
-from training.perturbed import perturb
 from training.tokens import encode, from_rows
 
 TEXTS = ["aku kowe", "pasar sawah kali gunung", "bodho", "kowe pinter kali " * 3]

@@ -4,13 +4,13 @@ import fsspec
 import pytest
 
 from tests.faults.s3 import s3_server
-from training import fetched
+from training import table_bytes
 from training.config import DataConfig
 from training.data import prepare
 from training.errors import InputError
-from training.fetched import local_copy
+from training.table_bytes import local_copy
 
-SAMPLE = Path(fetched.__file__).parent / "sample" / "sample.csv"
+SAMPLE = Path(table_bytes.__file__).parent / "sample" / "sample.csv"
 
 
 def test_a_table_in_a_storage_gives_the_rows_that_the_file_gives(

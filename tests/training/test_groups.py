@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from training.groups import group_texts
+from training.near_duplicates import group_texts
 
 LONG = "saiki wong desa padha kerja bakti ngresiki kali sing kebak uwuh ing cedhak pasar gedhe"
 NEAR = LONG.replace("pasar gedhe", "pasar")

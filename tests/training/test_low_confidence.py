@@ -18,8 +18,8 @@ from tests.training.tables import (
 from training.config import DataConfig
 from training.data import PreparedData, open_test, prepare
 from training.folding import fold
-from training.groups import group_texts
-from training.texts import OpenedTest
+from training.near_duplicates import group_texts
+from training.tokens import OpenedTest
 
 TWEETS = SHARED / "severity_tweets.csv"
 

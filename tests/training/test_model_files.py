@@ -15,8 +15,7 @@ from transformers import (
 
 from training.classifier import load
 from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
-from training.model_files import write_model
-from training.onnx_export import OnnxExportError
+from training.model_files import OnnxExportError, write_model
 from training.options import read_yaml, validate
 
 FILES = {

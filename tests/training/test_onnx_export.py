@@ -19,7 +19,7 @@ from transformers import (
     set_seed,
 )
 
-from training.onnx_export import OnnxExportError, export_onnx
+from training.model_files import OnnxExportError, export_onnx
 
 ROOT = Path(__file__).parents[2]
 SHAPES = [(1, 1), (1, 2), (1, 32), (2, 3), (3, 32), (7, 5), (40, 17)]
@@ -149,7 +149,7 @@ def test_nothing_is_printed_and_no_report_is_left(bert, tmp_path):
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
         "from results.log import quiet_libraries; quiet_libraries()\n"
-        "from training.onnx_export import export_onnx\n"
+        "from training.model_files import export_onnx\n"
         "export_onnx(Path(sys.argv[1]), Path(sys.argv[1]))"
     )
     done = subprocess.run(

@@ -4,8 +4,14 @@ import pytest
 
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.errors import InputError
-from training.option_help import FieldHelp, add_fields, describe_values
-from training.options import OptionParser, given_fields, parse_value
+from training.options import (
+    FieldHelp,
+    OptionParser,
+    add_fields,
+    describe_values,
+    given_fields,
+    parse_value,
+)
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,

@@ -10,7 +10,7 @@ from tests.training.broken_off import assert_same, saved_model
 from tests.training.toys import toy_task, toy_training
 from training.encoder import Encoder
 from training.finetune import FineTuned, Task, finetune
-from training.resident import Resident
+from training.model_cache import Resident
 
 
 def _tuned(task: Task, resident: Resident | None, **settings: Any) -> FineTuned:

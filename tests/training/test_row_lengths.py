@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from training.config import ModelConfig
 from training.errors import InputError
-from training.row_lengths import check_lengths
+from training.model import check_lengths
 
 _MOST = 60
 

@@ -18,8 +18,7 @@ from training.config import DataConfig, TrainingConfig, WinningConfiguration
 from training.encoder import read_encoder
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
-from training.model_files import write_model
-from training.onnx_export import OnnxExportError
+from training.model_files import OnnxExportError, write_model
 from training.shipping import Shipment, check_shipping
 
 TEXTS = ("bodho", "aku kowe", "pasar sawah kali gunung")
@@ -207,7 +206,7 @@ def test_the_process_says_what_was_found(bert: Path, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "not-there"):
         job.write_bytes(pickle.dumps((shipment, place)))
         done = subprocess.run(
-            [sys.executable, "-m", "training.check_shipping"],
+            [sys.executable, "-m", "training.shipping"],
             **{"cwd": ROOT, "input": f"{job}\n", "capture_output": True, "text": True},
         )
         assert done.returncode == 0, done.stderr

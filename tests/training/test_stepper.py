@@ -9,8 +9,8 @@ from transformers import set_seed as set_all_seeds
 
 from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_training
 from training.batches import Batch, Padding, training_batches
+from training.optimizer_step import Stepper
 from training.schedule import schedule_of
-from training.stepper import Stepper
 from training.tokens import LabelledTokens
 
 WEIGHTS = np.array([0.05, 3.0, 40.0])  # very unequal on purpose

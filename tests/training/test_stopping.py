@@ -5,7 +5,7 @@ import pytest
 
 from tests.training.test_metrics import EVALUATION
 from training.objective import CLEARLY_ABOVE
-from training.stopping import EarlyStopping
+from training.schedule import EarlyStopping
 
 ROWS = 1000
 CONSTANT = 0.16

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.test_metrics import EVALUATION
 from training.metrics import Evaluation
-from training.stopping import EarlyStopping
+from training.schedule import EarlyStopping
 
 CURVES = Path(__file__).parents[2] / ".." / "shared" / "data" / "study-curves.csv"
 pytestmark = pytest.mark.skipif(not CURVES.exists(), reason="the study's curves are not here")

@@ -20,9 +20,8 @@ from tests.training.models import NOWHERE, configured, edit
 from training.config import DataConfig, TrainingConfig, WinningConfiguration
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
-from training.model_files import write_model
-from training.onnx_export import OnnxExportError
-from training.tokenizer_files import check_tokenizer, save_tokenizer_files, vocabulary_files
+from training.model_files import OnnxExportError, write_model
+from training.tokenizer import check_tokenizer, save_tokenizer_files, vocabulary_files
 from training.tokens import describe_tokens, encode
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +195,7 @@ from training.config import DataConfig, TrainingConfig, WinningConfiguration
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
 from training.model_files import write_model
-from training.onnx_export import OnnxExportError
+from training.model_files import OnnxExportError
 try:
     tokenizer = load_tokenizer(ModelConfig(name=sys.argv[2]), tiny=Path("."))
     print("read", len(tokenizer))

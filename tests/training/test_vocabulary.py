@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, BertConfig
 
-from training.vocabulary import SPECIAL_TOKENS, learn_vocabulary, save_tokenizer
+from training.tokenizer import SPECIAL_TOKENS, learn_vocabulary, save_tokenizer
 
 _ROOT = Path(__file__).parents[2]
 _SYLLABLES = (
@@ -18,7 +18,7 @@ _SYLLABLES = (
 )
 _LEARN = """
 import hashlib, json, sys
-from training.vocabulary import learn_vocabulary
+from training.tokenizer import learn_vocabulary
 pieces = learn_vocabulary(json.load(sys.stdin), size=300)
 print(hashlib.sha256("\\n".join(pieces).encode()).hexdigest())
 """

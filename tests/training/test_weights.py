@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from training.weights import class_weights
+from training.metrics import class_weights
 
 LABELS = np.array([0] * 50 + [1] * 20 + [2] * 3)
 

@@ -6,11 +6,10 @@ from typing import Any
 from tests.tuning.builders import configuration, evaluation
 from tests.tuning.builders import policy as policy_knowing
 from training.metrics import Evaluation
-from tuning.decisions import Decision
 from tuning.driver import Driver
 from tuning.observers import Observer
 from tuning.policy import Policy
-from tuning.trials import Ending, Trial
+from tuning.trials import Decision, Ending, Trial
 
 
 def policy_of(

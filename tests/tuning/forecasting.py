@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from tests.tuning.builders import configuration, evaluation, policy
-from tuning.decisions import Decision
-from tuning.progress import Progress
+from tuning.forecast import Progress
 from tuning.space import Parameters
-from tuning.trials import Ending, Trial
+from tuning.trials import Decision, Ending, Trial
 
 START_UP_S, TURNAROUND_S = 8.0, 0.5
 

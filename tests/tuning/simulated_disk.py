@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from results.trial_states import SearchStatus, Status, StoppedBy
 from training.metrics import Evaluation
-from tuning.decisions import Phase
 from tuning.observers import Observer
-from tuning.trials import Trial, TrialStore
+from tuning.trials import Phase, Trial, TrialStore
 from tuning.workers import Worker
 
 

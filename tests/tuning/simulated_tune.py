@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, replace
 from tests.tuning.simulated_disk import Disk, KilledError
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.decisions import NoTrial
 from tuning.driver import Driver
 from tuning.policy import Policy, make_policy
 from tuning.rungs import EvaluationPlan
 from tuning.trainable import TRIAL_ID
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending, NoTrial, Trial
 from tuning.workers import Worker
 
 STEP_S = 0.25

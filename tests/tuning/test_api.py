@@ -18,7 +18,7 @@ from training.errors import InputError
 from tuning import api
 from tuning.api import SearchResult, search
 from tuning.config import Configuration
-from tuning.endings import SearchInterruptedError
+from tuning.errors import SearchInterruptedError
 
 SMALL = {"search.trials": 2, "search.confirm_replicates": 0, "training.epochs": 2}
 

@@ -15,7 +15,7 @@ import pytest
 from cluster.errors import ClusterError
 from results.errors import RunError
 from results.log import PACKAGES
-from training.command import run_command
+from training.cli import run_command
 from tuning.search import main
 
 LABELS = (

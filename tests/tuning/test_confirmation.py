@@ -9,11 +9,10 @@ from results.trial_states import Status
 from tests.tuning.builders import completed, configuration, policy, trial
 from tests.tuning.confirming import Score, confirmation_of, cut_short, end, run_to_end, starting
 from tuning.confirmation import fresh_seed, most_confirmations, split_seed
-from tuning.decisions import NoTrial, Phase
 from tuning.policy import Policy
 from tuning.record import choose, describe_confirmation
 from tuning.space import Parameters
-from tuning.trials import Trial
+from tuning.trials import NoTrial, Phase, Trial
 
 DEFAULT: Parameters = {"learning_rate": 5e-4, "batch_size": 16}
 A: Parameters = {"learning_rate": 2e-3, "batch_size": 16}

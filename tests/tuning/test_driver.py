@@ -7,12 +7,11 @@ import pytest
 from results.trial_states import SearchStatus
 from tests.tuning.builders import evaluation
 from tests.tuning.deciding import driver_of, policy_of
-from tuning.decisions import NoTrial, Phase
 from tuning.driver import Driver
 from tuning.observers import Observer
 from tuning.policy import HALT_S
 from tuning.trainable import TRIAL_ID
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending, NoTrial, Phase, Trial
 from tuning.workers import Worker
 
 HERE = Worker(node="n", address="1.2.3.4", node_id="a", process=1, actor_id="b", gpu="")

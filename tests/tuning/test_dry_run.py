@@ -10,7 +10,7 @@ from cluster.errors import ClusterError
 from results.errors import RunError
 from results.log import PACKAGES
 from tests.tuning.test_bad_input import SMALL, table
-from training.command import run_command
+from training.cli import run_command
 from tuning.search import main
 
 

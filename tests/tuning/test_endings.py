@@ -1,4 +1,4 @@
-from tuning.endings import describe_endings
+from tuning.errors import describe_endings
 
 
 def test_advice_follows_how_the_trials_without_a_score_ended() -> None:

@@ -19,12 +19,11 @@ from tests.tuning.builders import evaluation
 from tests.tuning.deciding import driver_of, policy_of
 from tests.tuning.searching import ROOT
 from tests.tuning.test_driver import HERE, complete, next_id
-from tuning.decisions import Phase
 from tuning.driver import Driver
 from tuning.observers import Observer
-from tuning.ray_adapters import LostTrials, run_with_ray
+from tuning.ray_tune import LostTrials, run_with_ray
 from tuning.trainable import ENDING, EVALUATION, TRIAL_ID, WORKER
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending, Phase, Trial
 from tuning.workers import Worker
 
 

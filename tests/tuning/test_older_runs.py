@@ -18,7 +18,7 @@ from results.run import Run
 from tests.evaluation.conftest import run_module
 from tests.tuning import searching
 from training.options import read_yaml
-from tuning.rebuild import rebuild
+from tuning.resume import rebuild
 
 RECORDED = Path(__file__).parents[1] / "run-0.2.0"
 INTERRUPTED = Path(__file__).parents[1] / "run-0.2.0-interrupted"

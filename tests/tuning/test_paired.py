@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tuning.paired import paired_difference, score_correlation
+from tuning.paired_comparison import paired_difference, score_correlation
 
 
 def test_the_standard_error_counts_the_rows_that_draws_share() -> None:

@@ -4,8 +4,7 @@ import pytest
 
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, policy_of, reach, report, start
-from tuning.decisions import NoTrial, Phase
-from tuning.trials import Ending
+from tuning.trials import Ending, NoTrial, Phase
 
 
 def test_trial_0_is_the_default_and_the_others_are_drawn() -> None:

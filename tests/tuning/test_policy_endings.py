@@ -2,9 +2,8 @@
 
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
-from tuning.decisions import NoTrial, Phase
 from tuning.policy import HALT_S, NUM_ALIKE
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending, NoTrial, Phase, Trial
 
 
 def test_first_trials_that_fail_alike_end_the_search() -> None:

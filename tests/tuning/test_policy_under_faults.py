@@ -11,11 +11,10 @@ import pytest
 from results.trial_states import Source
 from tests.tuning.builders import NUM_ROWS, configuration, evaluation
 from tests.tuning.simulated_tune import STEP_S, Faults, Script, SimulatedSearch
-from tuning.decisions import Phase
 from tuning.policy import HALT_S, Policy
 from tuning.record import choose, describe_confirmation
 from tuning.rungs import plan_evaluations
-from tuning.trials import Ending, Trial
+from tuning.trials import Ending, Phase, Trial
 
 CONFIRMATION = {"confirm_top": 2, "confirm_replicates": 2, "confirm_max_replicates": 4}
 EVERYTHING = Faults(kills=2, interrupts=2, lost_node=0.01, lost_worker=0.02)

@@ -8,7 +8,7 @@ import pytest
 
 from results.run import Run
 from training.options import read_yaml, to_yaml
-from tuning.rebuild import rebuild
+from tuning.resume import rebuild
 
 RECORDED = Path(__file__).parents[1] / "run-0.2.0"
 

@@ -4,8 +4,13 @@ import pytest
 
 from tests.tuning.builders import completed, configuration, policy, trial
 from tests.tuning.confirming import cut_short
-from tuning.facts import is_repeatable
-from tuning.record import choose, count_trials, describe_candidate, winning_configuration
+from tuning.record import (
+    choose,
+    count_trials,
+    describe_candidate,
+    is_repeatable,
+    winning_configuration,
+)
 from tuning.space import Parameters
 from tuning.trials import TrialStore
 

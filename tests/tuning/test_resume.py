@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from results.errors import RunError
-from results.new_run import create_run
-from results.run import Run
+from results.run import Run, create_run
 from results.trial_states import SearchStatus
 from tests.tuning.builders import configuration, evaluation, trial
 from tests.tuning.recording import files_of, live

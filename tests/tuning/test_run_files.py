@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from results.files import read_csv
-from results.new_run import create_run
+from results.run import create_run
 from results.trial_states import SearchStatus
 from tests.tuning.builders import completed
 from tests.tuning.recording import files_of, live

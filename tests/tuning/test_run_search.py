@@ -9,7 +9,7 @@ import pytest
 from results.errors import RunError
 from results.run import Run
 from tests.tuning.builders import configuration
-from training.data_summary import RULES
+from training.data import RULES
 from tuning.run_search import run_search
 from tuning.start import new_run
 

@@ -1,6 +1,6 @@
 import pytest
 
-from results.levels import score_at
+from results.rung_scores import score_at
 from tests.tuning.builders import configuration
 from training.schedule import schedule_of
 from tuning.config import SearchConfig

@@ -1,14 +1,7 @@
 import pytest
 
 from tests.tuning.builders import completed, trial
-from tuning.selection import (
-    Confirmed,
-    candidates,
-    compare,
-    leader,
-    ranking,
-    winner,
-)
+from tuning.confirmation import Confirmed, candidates, compare, leader, ranking, winner
 
 DEFAULT = {"learning_rate": 1e-3}
 A, B = {"learning_rate": 2e-3}, {"learning_rate": 3e-3}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.endings import SearchInterruptedError
+from tuning.errors import SearchInterruptedError
 from tuning.signals import stop_signals
 
 

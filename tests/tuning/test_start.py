@@ -5,8 +5,7 @@ import pytest
 import yaml
 
 from results.errors import RunError
-from results.new_run import create_run
-from results.run import Run
+from results.run import Run, create_run
 from training.errors import InputError
 from training.options import read_yaml
 from tuning.config import SECTIONS, Configuration

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from results.errors import RunError
-from results.new_run import create_run
 from results.overview import read_overview
-from results.run import Run
-from results.wording import describe
+from results.run import Run, create_run
+from results.status_text import describe
 from tests.tuning.builders import trial
 from tests.tuning.recording import files_of
 from tuning.status import main

@@ -7,15 +7,14 @@ import pytest
 
 from results.errors import StorageError
 from results.mirror import Mirror
-from results.new_run import create_run
 from results.overview import read_overview
-from results.run import Run
+from results.run import Run, create_run
+from results.status_text import describe
 from results.storage import Storage
-from results.wording import describe
 from tests.tuning.builders import configuration, trial
 from tests.tuning.recording import files_of
 from training.errors import InputError
-from tuning.room import check_storage
+from tuning.checkpoints import check_storage
 from tuning.start import read_command, write_configuration
 from tuning.status import main
 

@@ -11,7 +11,7 @@ from ray.tune.utils.object_cache import _ObjectCache
 from tests.tuning.deciding import driver_of, policy_of
 from tests.tuning.searching import Run, search
 from tests.tuning.test_driver import next_id
-from tuning.ray_adapters import DrivenScheduler, KeptWorkers
+from tuning.ray_tune import DrivenScheduler, KeptWorkers
 
 SEARCH = [
     *("--config", "ci", "--trials", "3", "--search.scheduler", "none", "--training.epochs", "2"),

@@ -15,7 +15,125 @@ from pathlib import Path
 from typing import TypeVar
 
 from training.config import DataConfig
-from training.sample import words
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.replace("\n", " ").split("|"))
+
+
+SELF = _list("aku | aku iki | awakku | aku dhewe | aku saiki")
+
+PERSONS = _list("""
+kowe | awakmu | kowe iki | kancamu | tanggaku | adhimu | kakangmu | bosku | ketuane | bendaharane
+| wasite | kipere | pelatihe | penyanyine | adminne | moderatore | supire | bakule | juragane
+| bocah kuwi | wong kuwi | mase kae | mbake kae | sing nulis iki | sing komentar kae
+| cah anyar kae | sing duwe akun iki
+""")
+
+GROUPS = _list("""
+regu biru | regu ijo | regu kuning | regu tamu | pendukung regu biru | pendukung regu abang
+| kelompok sebelah | kelompok loro | kelompok mburi | anggota kelompok sebelah | panitia lomba kae
+| panitia kelompok loro | wong-wong blok wetan | wong-wong blok kulon | rombongan bis loro
+| rombongan sebelah | gerombolan kae | gerombolan mburi
+""")
+
+THINGS = _list("""
+sayure | segane | kopine | tehe | wedange | sambele | tempene | baksone | sotone | jajane | rotine
+| lagune | filme | bukune | hapene | laptope | sepedhane | motore | dalane | kaline | kebone
+| sawahe | lawange | kursine | mejane | klambine | sepatune | tase | cuacane | udane | sinyale
+| listrike | banyune | kucinge | pitike | wedhuse | iwake | manuke | kembange | pelemane
+| aplikasine | jame | tivine | gawane | payunge | kipase | lampune | pawone | latare | gendhinge
+| ceritane | acarane
+""")
+
+FAULTS = _list("""
+mboseni | njelehi | nyebeli | lemot | ngrepoti | bodho | males | sombong | kemaki | cerewet
+| pelit | licik | ngeyel | jirih | keminter | umuk | ceroboh | sembrono | gumedhe | srakah
+| plin-plan | kurang ajar
+""")
+NUM_FAULTS_OF_THINGS = 5  # the first so many also suit a thing
+
+CONTEMPT = _list("""
+ora ana gunane | ora ana ajine | mung ngentekake wektu | pantese diguyu wong akeh | utege kothong
+| ora pantes diajeni | tukang ngapusi | tukang adu-adu | rai gedhek | ora pantes dirungokake
+| mung gawe rusuh | mung numpang urip | asor bebudene | ora duwe utek
+""")
+NUM_CONTEMPT_OF_THINGS = 3
+
+EXCLUSION = _list("""
+kudu dibuwang | kudu disingkirke | aja dienggo maneh | kudu diusir saka kene | kudu ditundhung
+| aja diwenehi panggonan | kudu diblokir | kudu diadohi | aja diajak maneh | aja ditulungi
+| kudu digawe kapok | kudu dijothak | aja diwenehi pangan | gawenen uripe susah
+""")
+NUM_EXCLUSION_OF_THINGS = 3
+
+TRAITS = _list("""
+sregep | grapyak | apikan | pinter | sabar | jujur | setya | trampil | rajin | ramah | prigel
+| loma | lucu | wicaksana | kalem | seneng guyon
+""")
+QUALITIES = _list("""
+enak | gurih | legi | pedhes | seger | larang | murah | apik | anyar | lawas | resik | kandel
+| adhem | anget | rame | sepi | amba | rosa | awet | entheng | mambu | teles | garing | padhang
+| peteng
+""")
+
+VERBS = _list("""
+tuku | nggawa | masak | ndandani | maca | nonton | golek | ngrungokake | nyapu | ngumbah | nyilih
+| ngedol | nandur | ngresiki | nata | nyetel | motret | nggambar | nyimpen | mbukak | ngirim
+| nampa | ngajari | nulis | nyiapake | njaluk | milih | mbungkus | ngecet | ngethok | nggoreng
+| nggodhog | njahit | nyirami | ngopeni | ngitung | nyoba | nyewa | ngenteni | nglumpukake
+| nggoleki | ndelikake
+""")
+OBJECTS = _list("""
+sega pecel | gudhangan | tahu tempe | jajan pasar | kembang mlathi | buku crita | layangan
+| wayang kulit | batik anyar | pari | jagung | lombok | brambang | uyah | gula jawa | klapa
+| gedhang | pelem | jambu | sepatu | klambi | jarik | blangkon | payung | tas | hape | laptop
+| radhio | gitar | gamelan | kendhang | suling | montor | pit | ban | lampu | kursi | meja
+| lemari | pring | kayu | cet | genteng | wit pelem | pitik | wedhus | bebek | kucing | iwak lele
+| endhog | susu | kopi | teh anget | es dhawet | cendhol | bubur | lontong | sate | bakmi | krupuk
+| rempeyek | getuk | tiwul | onde-onde | klepon | wajik | tugas sekolah | laporan | undhangan
+| foto lawas | video masak | kartu pos | karcis | dhuwit receh
+""")
+PLACES = _list("""
+neng pasar | neng sekolahan | neng kantor | neng latar | neng pawon | neng warung | neng lapangan
+| neng stasiun | neng terminal | neng kebon | neng sawah | neng toko buku | neng perpustakaan
+| neng bale desa | neng omahe simbah | neng pinggir kali | neng prapatan | neng alun-alun
+| neng kos | neng bengkel | neng dalan gedhe | neng pos ronda | neng ngarep omah
+| neng lantai loro | neng grup WA | neng angkringan | neng puskesmas | neng sanggar | neng gedhong
+| neng parkiran
+""")
+TIMES = _list("""
+wingi | mau esuk | mau bengi | sesuk | saiki | minggu wingi | sore iki | bubar udan
+| telung dina iki | sasi ngarep | dina Setu | dina Senen | awan-awan | bengi-bengi | wiwit subuh
+| nalika prei | taun wingi | sadurunge mangan | sawise latihan | nalika rapat | pas lomba
+| sedhela maneh | jam pitu esuk | jam sanga bengi | saben dina | kaping pindho | wayah sore
+| akhir pekan iki
+""")
+KIN = _list("""
+ibuku | bapakku | simbah | bulikku | paklikku | mbakyuku | adhiku | kakangku | anakku | bojoku
+| budheku | pakdheku | putuku | ponakanku | kanca kosku | kanca kantorku | tangga ngarep
+""")
+
+INTENSIFIERS = _list("""
+banget | tenan | nemen | pol | temenan | ora jamak | kebangeten | puoool | bangettt | ora umum
+""")
+URGENCY = _list("saiki uga | selawase | tanpa kajaba | kabeh tanpa sisa | tenanan | dina iki uga")
+SOFTENERS = _list("""
+rada | kadhang | mbok menawa | kaya-kayane | sajake | sok-sok | menawa ora kleru | rumangsaku rada
+""")
+DENIALS = _list("""
+ora bener yen {} | aja ngarani {} | sapa sing kandha {}? Kleru kuwi | aku ora setuju yen {}
+| goroh yen ana sing kandha {} | aja percaya yen {} | jarene {}, jebul ora
+| mbiyen takkira {}, tibake ora
+""")
+FRAMES = _list("""
+{} | {} | {} | pancen {} | jan {} | {}, ngono lho | lha kok {} | critane {} | jarene wong-wong {}
+| miturutku {} | saben dina {} | wis ketok yen {} | kabeh ngerti yen {} | sing jelas {}
+| tak akoni {}
+""")
+PARTICLES = _list("lho | ya | kok | rek | lha | ki | je | to | mbok | jal")
+EMOJI = _list("😂 | 😡 | 🙏 | 😅 | 👍 | 🔥 | 😭 | 🤣 | ☕ | 🌧️")
+
 
 T = TypeVar("T")
 
@@ -92,22 +210,22 @@ class Statement:
 
 
 TARGETS = {
-    "self": words.SELF,
-    "thing": words.THINGS,
-    "person": words.PERSONS,
-    "group": words.GROUPS,
+    "self": SELF,
+    "thing": THINGS,
+    "person": PERSONS,
+    "group": GROUPS,
 }
 PREDICATES = {
-    "plain": words.TRAITS,
-    "fault": words.FAULTS,
-    "contempt": words.CONTEMPT,
-    "exclusion": words.EXCLUSION,
+    "plain": TRAITS,
+    "fault": FAULTS,
+    "contempt": CONTEMPT,
+    "exclusion": EXCLUSION,
 }
 PREDICATES_OF_THINGS = {
-    "plain": words.QUALITIES,
-    "fault": words.FAULTS[: words.NUM_FAULTS_OF_THINGS],
-    "contempt": words.CONTEMPT[: words.NUM_CONTEMPT_OF_THINGS],
-    "exclusion": words.EXCLUSION[: words.NUM_EXCLUSION_OF_THINGS],
+    "plain": QUALITIES,
+    "fault": FAULTS[:NUM_FAULTS_OF_THINGS],
+    "contempt": CONTEMPT[:NUM_CONTEMPT_OF_THINGS],
+    "exclusion": EXCLUSION[:NUM_EXCLUSION_OF_THINGS],
 }
 MANNERS = {"bare": 10, "softened": 1, "intensified": 2, "denied": 1}
 """With how often each is said, in parts."""
@@ -147,32 +265,32 @@ def sentence(draw: Draw, statement: Statement) -> str:
     is_thing = statement.target == "thing"
     predicate = draw.one((PREDICATES_OF_THINGS if is_thing else PREDICATES)[statement.predicate])
     if statement.manner == "softened":
-        predicate = f"{draw.one(words.SOFTENERS)} {predicate}"
+        predicate = f"{draw.one(SOFTENERS)} {predicate}"
     if statement.manner == "intensified":
         urgent = statement.predicate == "exclusion"
-        predicate = f"{predicate} {draw.one(words.URGENCY if urgent else words.INTENSIFIERS)}"
+        predicate = f"{predicate} {draw.one(URGENCY if urgent else INTENSIFIERS)}"
     core = f"{draw.one(TARGETS[statement.target])} {predicate}"
-    core = draw.one(words.DENIALS if statement.manner == "denied" else words.FRAMES).format(core)
+    core = draw.one(DENIALS if statement.manner == "denied" else FRAMES).format(core)
     place = draw.between(0, 1)
     if place < 0.25:
         core = f"{event(draw)}, {core}"
     elif place < 0.5:
         core = f"{core}. {event(draw).capitalize()}"
     elif place < 0.7:
-        core = f"{draw.one(words.TIMES)} {draw.one(words.PLACES)} {core}"
+        core = f"{draw.one(TIMES)} {draw.one(PLACES)} {core}"
     return core
 
 
 def event(draw: Draw) -> str:
     """A harmless clause; now and then it holds the words that make others severe."""
-    who = draw.one(words.KIN) if draw.chance(0.85) else draw.one(words.PERSONS + words.GROUPS)
-    parts = [who, draw.one(words.VERBS), draw.one(words.OBJECTS)]
+    who = draw.one(KIN) if draw.chance(0.85) else draw.one(PERSONS + GROUPS)
+    parts = [who, draw.one(VERBS), draw.one(OBJECTS)]
     if draw.chance(0.6):
-        parts.append(draw.one(words.PLACES))
+        parts.append(draw.one(PLACES))
     if draw.chance(0.5):
-        parts.insert(draw.one((0, len(parts))), draw.one(words.TIMES))
+        parts.insert(draw.one((0, len(parts))), draw.one(TIMES))
     if draw.chance(0.2):
-        parts.append(f"sing {draw.one(words.QUALITIES)} {draw.one(words.INTENSIFIERS)}")
+        parts.append(f"sing {draw.one(QUALITIES)} {draw.one(INTENSIFIERS)}")
     return " ".join(parts)
 
 
@@ -186,7 +304,7 @@ def written(draw: Draw, text: str) -> str:
     if draw.chance(0.03):
         text = text.replace(" ", "\n", 1)
     if draw.chance(0.09):
-        text = f"{text} {draw.one(words.EMOJI) * draw.one((1, 1, 2, 3))}"
+        text = f"{text} {draw.one(EMOJI) * draw.one((1, 1, 2, 3))}"
     if draw.chance(0.06):
         text = f"@kanca{int(draw.between(1, 90))} {text}"
     return text
@@ -239,7 +357,7 @@ def near_text(draw: Draw, text: str) -> str:
     """Nearly the same text: a particle added, or a last letter repeated."""
     body = text.rstrip(".!?")
     if draw.chance(0.6) or not body[-1].isalpha():
-        return f"{body} {draw.one(words.PARTICLES)}"
+        return f"{body} {draw.one(PARTICLES)}"
     return body + body[-1] * 2
 
 

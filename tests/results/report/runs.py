@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results.metric_names import F1_MACRO_PRESENT
 from results.older_runs import OBJECTIVE
 from results.run import CURVE_COLUMNS, Run
+from results.score_names import F1_MACRO_PRESENT
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"

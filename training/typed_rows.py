@@ -1,0 +1,308 @@
+"""Rows of JSON Lines and Parquet: typed values, spelled as text where text is asked for."""
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.cells import NOT_UTF8, TOLD_NOT_UTF8, Cell, Unreadable, whole_characters
+from training.errors import InputError
+from training.table_bytes import Source
+
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+# Numbers are never made: their digits are what the file says, and very long ones are refused.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+TORN = "line"
+"""The column that a line which is no row comes out in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One key and value of a row."""
+
+    name: str
+    raw: str
+    """The value as it was written."""
+
+    @property
+    def cell(self) -> Cell:
+        """The value as text."""
+        first = self.raw[0]
+        if first == '"':
+            return whole_characters(json.loads(self.raw))
+        if first in "[{":
+            return Unreadable("a JSON list" if first == "[" else "a JSON object")
+        return None if self.raw in ("null", "NaN") else self.raw
+
+    @property
+    def text(self) -> str | None:
+        """The value for a table without types, where what is nothing is empty."""
+        if self.raw[0] == '"':
+            return str(json.loads(self.raw))
+        return None if self.raw in ("null", "NaN") else self.raw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonRow:
+    """One line, without its end: a row, unless `error` says why not."""
+
+    line: int
+    """Its number, from 1."""
+    text: str
+    members: list[Member]
+    """In order, no key twice; of a line that is no row, the line itself under `line`."""
+    error: str = ""
+
+
+def read_json_rows(source: Source) -> Iterator[JsonRow]:
+    """Each line that is not blank."""
+    lines = io.TextIOWrapper(
+        source.stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+    )
+    for number, line in enumerate(lines, start=1):
+        text = line.strip(" \t\r\n")
+        if not text:
+            continue
+        try:
+            members = _members(text)
+        except (ValueError, RecursionError) as problem:
+            error = "nested too deep" if isinstance(problem, RecursionError) else str(problem)
+            if isinstance(problem, json.JSONDecodeError):
+                error = f"not JSON: {error}"
+            whole = [Member(TORN, json.dumps(line.rstrip("\r\n"), ensure_ascii=False))]
+            yield JsonRow(line=number, text=text, members=whole, error=error)
+        else:
+            yield JsonRow(line=number, text=text, members=members)
+
+
+def _members(text: str) -> list[Member]:
+    """The keys and values of an object, each as it was written.
+
+    Raises:
+        ValueError: it is no object, or a key stands twice.
+        RecursionError: it is nested too deep.
+    """
+    if NOT_UTF8.search(text):
+        raise ValueError(TOLD_NOT_UTF8)
+    if text[0] != "{":
+        _DECODER.decode(text)
+        kind = {"[": "a list", '"': "a string"}.get(text[0], text[:20])
+        raise ValueError(f"a row must be a JSON object, not {kind}")
+    found: dict[str, Member] = {}
+    place = _skip(text, 1)
+    closes = text[place : place + 1] == "}"
+    while not closes:
+        if text[place : place + 1] != '"':
+            raise json.JSONDecodeError("a key in double quotes is missing", text, place)
+        name, place = _DECODER.raw_decode(text, place)
+        place = _skip(text, place)
+        if text[place : place + 1] != ":":
+            raise json.JSONDecodeError("a colon is missing", text, place)
+        start = _skip(text, place + 1)
+        _, end = _DECODER.raw_decode(text, start)
+        if name in found:
+            raise ValueError(f"the key {name!r} stands twice")
+        found[name] = Member(name, text[start:end])
+        place = _skip(text, end)
+        closes = text[place : place + 1] == "}"
+        if not closes and text[place : place + 1] != ",":
+            raise json.JSONDecodeError("a comma or brace is missing", text, place)
+        place = _skip(text, place + 1)
+    if not found:
+        place = _skip(text, place + 1)
+    if place != len(text):
+        raise json.JSONDecodeError("text is behind the object", text, place)
+    return list(found.values())
+
+
+def _skip(text: str, place: int) -> int:
+    match = _WHITE_SPACE.match(text, place)
+    return match.end() if match else place
+
+
+def open_parquet(source: Source) -> Any:
+    """The `pyarrow.parquet.ParquetFile`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return pq.ParquetFile(source.stream)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise _damaged(source, error) from error
+
+
+def read_batches(
+    source: Source, file: Any, columns: Sequence[int] | None, num_rows: int
+) -> Iterator[Any]:
+    """The rows as `pyarrow.RecordBatch`es of at most `num_rows`.
+
+    Args:
+        source: of the file, for messages.
+        file: from `open_parquet`.
+        columns: places of the columns that are read; None: all.
+        num_rows: most rows of a batch.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    schema = file.schema_arrow
+    # By name, which is how the file is asked; of columns named alike all come, the first is taken.
+    names = None if columns is None else [schema.names[place] for place in columns]
+    batches = file.iter_batches(batch_size=num_rows, columns=names)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise _damaged(source, error) from error
+        yield batch
+
+
+def _damaged(source: Source, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:120]
+    return InputError(
+        f"{source.where}: not a Parquet file that can be read: {reason}; write it again, or give a"
+        " CSV"
+    )
+
+
+def cells_of_array(array: Any) -> list[Cell]:
+    """Each value of a `pyarrow.Array` as text, null and NaN as nothing.
+
+    Bytes are UTF-8 or unreadable; lists, structs, maps and durations are unreadable.
+    """
+    array = _decoded(array)
+    kind = array.type
+    if _is_text(kind):
+        return [None if value is None else _utf8(value) for value in _as_bytes(array)]
+    if not _is_spelled(kind):
+        return [None if value is None else Unreadable(f"a {kind}") for value in array.to_pylist()]
+    return [
+        None if value is None or value != value else _spelled(value, kind)
+        for value in array.to_pylist()
+    ]
+
+
+def text_of_array(array: Any) -> list[str | None]:
+    """Each value of a `pyarrow.Array` for a table without types; what is nested as JSON.
+
+    Null and NaN are nothing there, too.
+    """
+    array = _decoded(array)
+    kind = array.type
+    if _is_text(kind):
+        return [None if value is None else _shown(value) for value in _as_bytes(array)]
+    spell = _spelled if _is_spelled(kind) else _as_text
+    return [
+        None if value is None or value != value else spell(value, kind)
+        for value in array.to_pylist()
+    ]
+
+
+def json_of_array(array: Any) -> list[str]:
+    """Each value of a `pyarrow.Array` as JSON: numbers, truth values, lists and structs as such."""
+    array = _decoded(array)
+    kind = array.type
+    if _is_text(kind):
+        return [
+            "null" if value is None else json.dumps(_shown(value), ensure_ascii=False)
+            for value in _as_bytes(array)
+        ]
+    is_literal = _is_number(kind) or pa.types.is_boolean(kind)
+    spell = _spelled if is_literal else _as_json
+    return ["null" if value is None else spell(value, kind) for value in array.to_pylist()]
+
+
+def kind_without_text(kind: Any) -> str | None:
+    """What a column of this type holds where no value of it can be text; None: it may be."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind_without_text(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return kind_without_text(kind.value_type)
+    return None if _is_text(kind) or _is_spelled(kind) else f"a {kind}"
+
+
+def _decoded(array: Any) -> Any:
+    """Values in place of codes, and of types that others have made."""
+    if isinstance(array, pa.ExtensionArray):
+        return _decoded(array.storage)
+    if pa.types.is_dictionary(array.type):
+        return _decoded(array.dictionary_decode())
+    return array
+
+
+def _is_text(kind: Any) -> bool:
+    types = pa.types
+    tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_binary)
+    more = (types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    return any(test(kind) for test in (*tests, *more))
+
+
+def _is_number(kind: Any) -> bool:
+    types = pa.types
+    return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal))
+
+
+def _is_spelled(kind: Any) -> bool:
+    types = pa.types
+    tests = (types.is_boolean, types.is_timestamp, types.is_date, types.is_time, types.is_null)
+    return _is_number(kind) or any(test(kind) for test in tests)
+
+
+def _as_bytes(array: Any) -> list[bytes | None]:
+    """Strings, too: those of a file need not be UTF-8."""
+    is_wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        array = array.view(pa.large_binary() if is_wide else pa.binary())
+    elif pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string()).view(pa.large_binary())
+    values: list[bytes | None] = array.to_pylist()
+    return values
+
+
+def _utf8(value: bytes) -> Cell:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return Unreadable("bytes that are not UTF-8")
+
+
+def _shown(value: bytes) -> str:
+    return value.decode("utf-8", errors="backslashreplace")
+
+
+def _spelled(value: Any, kind: Any) -> str:
+    """The shortest digits that read back, true or false, or ISO 8601."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if pa.types.is_floating(kind):
+        if value in (math.inf, -math.inf) or value != value:
+            return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        narrow = {16: np.float16, 32: np.float32}.get(kind.bit_width)
+        return str(narrow(value)) if narrow is not None else repr(value)
+    return str(value) if _is_number(kind) else str(value.isoformat())
+
+
+def _as_text(value: Any, kind: Any) -> str:
+    return _as_json(value, kind) if isinstance(value, list | dict) else _plain(value)
+
+
+def _as_json(value: Any, _kind: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """What JSON has no type for, inside of lists and structs or alone."""
+    if isinstance(value, bytes):
+        return _shown(value)
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

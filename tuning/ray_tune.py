@@ -1,0 +1,408 @@
+"""Ray Tune's parts, each handing over to the driver."""
+
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import devnull
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.exceptions import OutOfMemoryError
+from ray.tune import Callback as TuneCallback
+from ray.tune import Stopper
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher as TuneSearcher
+
+from cluster.errors import ClusterError
+from results.run import Run
+from training.metrics import Evaluation
+from tuning.config import Configuration
+from tuning.driver import Driver
+from tuning.errors import SearchAbortedError, SearchInterruptedError, describe_endings
+from tuning.policy import Policy
+from tuning.signals import StopSignal
+from tuning.trainable import (
+    DEVICE_MEMORY,
+    ENDING,
+    EVALUATION,
+    ROWS_AT_ONCE,
+    TRIAL_ID,
+    WORKER,
+)
+from tuning.trials import Ending, NoTrial
+from tuning.worker_pool import WorkerPool
+from tuning.workers import Worker
+
+logger = logging.getLogger(__name__)
+
+NO_MEMORY = "its node ran out of memory"
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class NodeOutOfMemoryError(Exception):
+    """Ray ended a worker for its node's memory, and Tune with it, which knows no such error."""
+
+
+class _NotSaved:
+    """Keeps the driver out of the state that Tune pickles; nothing is read from it again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DrivenSearcher(_NotSaved, TuneSearcher):
+    """Asks the driver for the next trial."""
+
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        super().__init__()
+        self._driver = driver
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration, None to be asked again later, or the end."""
+        trial = self._driver.next_trial()
+        if trial is NoTrial.WAIT:
+            return None
+        return TuneSearcher.FINISHED if trial is NoTrial.DONE else trial
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Do nothing: the driver was told already."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: a resume reads the run's own files."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: a resume reads the run's own files."""
+
+
+class DrivenScheduler(_NotSaved, FIFOScheduler):
+    """Asks the driver whether a trial continues, and hands over what trials report."""
+
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
+        self._driver = driver
+        self._kept = KeptWorkers()
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose nothing: Tune starts trials as they come, and gives a free process to the newest.
+
+        The oldest that waits, Ray's choice, has a process on its way, which would be killed. Asked
+        at each of Tune's steps, so that it is also seen to how many workers are kept.
+        """
+        self._kept.keep(tune_controller, self._driver.num_to_keep)
+
+    def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
+        """Keep workers from now on."""
+        self._kept.learn(trial.placement_group_factory)
+
+    def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
+        """STOP or CONTINUE."""
+        trial_id, driver = trial.config[TRIAL_ID], self._driver
+        continues = True
+        if reserved := result.get(DEVICE_MEMORY):
+            driver.measured_memory(trial_id, reserved)
+        if ending := result.get(ENDING):
+            driver.ended(trial_id, Ending(**json.loads(ending)))
+            # At once, not when its function has returned: the next trial, which there is room for
+            # from now on, would get a process of its own meanwhile.
+            continues = False
+        elif evaluation := result.get(EVALUATION):
+            continues = driver.reported(trial_id, Evaluation(**json.loads(evaluation)))
+        elif worker := result.get(WORKER):
+            driver.placed(trial_id, Worker(**json.loads(worker)))
+        elif limit := result.get(ROWS_AT_ONCE):
+            driver.limited_memory(trial_id, *json.loads(limit))
+        if not continues:
+            self._kept.keep(tune_controller, driver.num_to_keep)
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+
+
+class KeptWorkers:
+    """Keeps free workers, with their models and captured steps, for trials that are still to come.
+
+    Tune keeps one, unless more trials are staged than it has workers; between the last trials of
+    the search and the confirmation nothing is staged. tests/tuning/test_workers.py guards this use
+    of what Tune does not promise.
+    """
+
+    def __init__(self) -> None:
+        """Leave it to Tune at first."""
+        self._num = 0
+        self._kind: Any = None
+
+    def learn(self, kind: Any) -> None:
+        """Take what Tune knows workers by: the resources of a trial."""
+        self._kind = kind
+
+    def keep(self, tune_controller: Any, num: int) -> None:
+        """Let Tune keep `num` free workers, beside those for the trials that it has staged."""
+        if self._kind is not None:
+            cache = tune_controller._tune_controller._actor_cache
+            cache.increase_max(self._kind, by=num - self._num)
+            self._num = num
+
+
+class LostTrials(_NotSaved, TuneCallback):
+    """Tells the driver of trials that ended without a word, their process lost too often.
+
+    Tune's steps come here, too: the driver is told of each.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        self._driver = driver
+        self._looked_at = float("-inf")
+        self._trials: list[RayTrial] = []
+        self._over: set[str] = set()
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
+    ) -> None:
+        """Say that the trial lost its process or node and continues; later without memory."""
+        kind, count = kind_of_failure(trial), trial.num_failures
+        logger.warning(
+            "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
+            " %d",
+            *(trial.config[TRIAL_ID], kind, count, trial.max_failures),
+        )
+        if kind == NO_MEMORY:
+            self._driver.wait_for_memory(count)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
+    ) -> None:
+        """End the trial as failed, with Ray's reason."""
+        # Without numbers of processes and nodes, so that trials lost alike are seen to be.
+        reason = kind_of_failure(trial)
+        self._fail(trial, f"its process or node was lost {trial.num_failures} times ({reason})")
+
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        """End as failed what Tune has given up without telling anybody.
+
+        So it does where the worker was not free in time for the next trial; the search would wait
+        for that one for ever.
+        """
+        self._driver.idle()
+        self._trials = trials
+        if time.monotonic() >= self._looked_at + _SECONDS_BETWEEN_LOOKS:
+            self._looked_at = time.monotonic()
+            self.look()
+
+    def look(self) -> None:
+        """Look at all trials there are."""
+        for trial in self._trials:
+            if trial.status == RayTrial.ERROR:
+                self._fail(trial, "its worker did not become free for it")
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
+    ) -> None:
+        """End the trial as failed, unless it has reported its end."""
+        self._fail(trial, "it ended without saying how")
+
+    def _fail(self, trial: RayTrial, error: str) -> None:
+        if trial.trial_id in self._over:
+            return  # and ours may have started once more as another one of Tune's
+        self._over.add(trial.trial_id)
+        ours = trial.config[TRIAL_ID]
+        if self._driver.lost_before_start(ours, most=trial.max_failures):
+            logger.warning("%s starts once more: its worker was lost before it began", ours)
+        else:
+            self._driver.ended(ours, Ending(status="failed", error=error))
+
+
+class DrivenStopper(_NotSaved, Stopper):
+    """Ends everything when the driver says that it is over."""
+
+    def __init__(self, driver: Driver) -> None:
+        """Take the driver."""
+        self._driver = driver
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether one trial shall end: the scheduler says that."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether all trials shall end; Tune asks about ten times a second."""
+        return self._driver.is_over
+
+
+def kind_of_failure(trial: RayTrial) -> str:
+    """Why the trial's process was lost the last time, in Ray's words without its numbers."""
+    # Not by `get_error`: that one reads a copy, which is made later.
+    file = Path(trial.error_file or devnull)
+    text = file.read_text("utf-8", errors="replace") if file.exists() else ""
+    text = text.rpartition("Failure #")[2]
+    if "memory usage threshold" in text or "OutOfMemory" in text:
+        return NO_MEMORY
+    lines = text.strip().splitlines() or ["no reason known"]
+    reasons = [line for line in lines if "is dead because" in line]
+    sentence = (reasons or lines)[-1].strip().partition(". ")[0].rstrip(".")
+    return re.sub(r" [0-9a-f]{8,}|\d[\d.:]*", "", sentence)[:200]
+
+
+def run_with_ray(
+    driver: Driver,
+    trainable: Any,
+    *,
+    resources: dict[str, float],
+    max_failures: int,
+    storage_path: str,
+    name: str,
+) -> None:
+    """Run the driver's trials to their ends, in one experiment.
+
+    Args:
+        driver: between Tune and the policy.
+        trainable: a function of a trial's configuration, its data bound already.
+        resources: `cpu` and `gpu` of a trial.
+        max_failures: restarts of a trial whose process or node was lost.
+        storage_path: directory on this machine for Ray's own state, which nothing reads.
+        name: directory in it.
+
+    Raises:
+        NodeOutOfMemoryError: a node ran out of memory; the live trials are lost.
+    """
+    # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
+    # state: the run's files are what a search continues from.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    lost = LostTrials(driver)
+    named: Callable[[RayTrial], str] = lambda trial: str(trial.config[TRIAL_ID])  # noqa: E731
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=DrivenSearcher(driver),
+            scheduler=DrivenScheduler(driver),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=named,
+            trial_dirname_creator=named,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=storage_path,
+            stop=DrivenStopper(driver),
+            failure_config=tune.FailureConfig(max_failures=max_failures),
+            callbacks=[lost],
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+        lost.look()
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, OutOfMemoryError):
+            raise
+        logger.warning(
+            "a node ran out of memory, and Ray ended a worker for it; running trials go on from"
+            " their checkpoints"
+        )
+        raise NodeOutOfMemoryError from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Runs a driver's trials on Ray; Ray must be connected."""
+
+    driver: Driver
+    pool: WorkerPool
+    configuration: Configuration
+    run: Run
+    signal: StopSignal
+
+    def fit(self) -> None:
+        """Run all trials, from the first one to the last confirmation.
+
+        A node that runs out of memory takes Tune with it, and a worker that hangs in a trial that
+        is over does not come free: then one more experiment goes on.
+
+        Raises:
+            SearchInterruptedError: a signal came.
+            ClusterError: Ray ended the trials.
+            InputError: what ships would not answer as it does in training.
+            OSError: the run's files, or a checkpoint, cannot be written.
+        """
+        self.signal.listen_for(self.driver.interrupt)
+        num_failures = 0
+        while True:
+            known = self._num_evaluations()
+            try:
+                self._fit_once()
+                if not self.driver.policy.needs_workers:
+                    break
+            except NodeOutOfMemoryError as error:
+                num_failures = 1 if self._num_evaluations() > known else num_failures + 1
+                if num_failures > self.configuration.cluster.max_failures:
+                    raise ClusterError(
+                        f"a node ran out of memory {num_failures} times before a trial came to its"
+                        " next evaluation; lower search.max_concurrent or batch sizes or end what"
+                        " else runs there, then go on with --resume"
+                    ) from error
+                self.driver.wait_for_memory(num_failures)
+        if self.driver.error is not None:
+            raise self.driver.error
+        self._raise_if_interrupted()
+
+    def _fit_once(self) -> None:
+        self._raise_if_interrupted()
+        name = self.driver.begin_experiment()
+        try:
+            run_with_ray(
+                self.driver,
+                self.pool.trainable,
+                resources=self.pool.resources.as_ray(),
+                max_failures=self.configuration.cluster.max_failures,
+                storage_path=str(self.run.scratch),
+                name=f"search-{name}",
+            )
+        except (NodeOutOfMemoryError, OSError):
+            self._raise_if_interrupted()
+            raise
+        except Exception as error:
+            if self.driver.error is None:
+                self._raise_if_interrupted()
+                reason = " ".join(str(error).split())[-300:]
+                raise ClusterError(
+                    f"Ray ended the search ({type(error).__name__}: {reason}); check the cluster,"
+                    " then go on with --resume"
+                ) from error
+        finally:
+            shutil.rmtree(self.run.scratch, ignore_errors=True)
+
+    def _num_evaluations(self) -> int:
+        return sum(len(trial.evaluations) for trial in self.driver.policy.store)
+
+    def _raise_if_interrupted(self) -> None:
+        if self.signal.received is not None:
+            raise SearchInterruptedError(self.run.directory, self.signal.exit_code)
+
+
+def check_has_score(policy: Policy, run: Run) -> None:
+    """Make sure that a search that has ended found something.
+
+    Raises:
+        SearchAbortedError: the first trials fail alike, or no trial has a score.
+    """
+    if policy.aborted_by:
+        raise SearchAbortedError(
+            f"the first trials all failed with the same error: {policy.aborted_by}; correct it and"
+            " start again"
+        )
+    if not policy.has_winner:
+        endings = describe_endings(trial.status for trial in policy.store)
+        raise SearchAbortedError(
+            f"no trial reached the full budget with a score ({endings}); see {run.trials}"
+        )
+    if policy.confirmation_failed_by:
+        logger.warning(
+            "the first trials of the confirmation failed: %s", policy.confirmation_failed_by
+        )
