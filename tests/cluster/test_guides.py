@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.submit import command_of, make_parser
-from tests.cluster.shell import lint
+from tests.cluster.launchers import lint
 from tuning.start import read_command
 
 FOLDER = Path(__file__).parents[2] / "cluster"

@@ -14,11 +14,12 @@ from tests.cluster.documents import (
     ALL_PODS,
     FILES,
     FOLDER,
+    Document,
     cluster_of,
     everywhere,
+    problems,
     read,
 )
-from tests.cluster.manifests import Document, problems
 
 ROOT = Path(__file__).parents[2]
 

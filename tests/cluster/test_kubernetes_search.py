@@ -11,7 +11,7 @@ from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 from cluster.resources import Resources, fits
 from results.run import Run
 from tests.cluster.documents import ALL_NODES, FOLDER, cluster_of, nodes, read
-from tests.cluster.shell import lint
+from tests.cluster.launchers import lint
 from tuning.start import read_command, write_configuration
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.cluster import allocation
 from tests.cluster.allocation import SCRIPT, Allocation, end_of
 from tests.cluster.hosts import Host, Hosts, needs_hosts, network
-from tests.cluster.shell import lint
+from tests.cluster.launchers import lint
 from tests.cluster.test_guides import shell_of
 from tests.faults.breaking import SHORT, num_shown, rows, wait_until
 from tests.tuning.searching import Run

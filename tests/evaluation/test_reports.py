@@ -1,15 +1,28 @@
+import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from evaluation.error_analysis import RowFacts
-from evaluation.reports import build_report, write_reports
+from evaluation.low_confidence import NOTE
+from evaluation.reports import (
+    build_report,
+    classification_text,
+    spreadsheet_cell,
+    write_low_confidence,
+    write_misclassified,
+    write_predictions,
+    write_reports,
+)
 from evaluation.tested import Tested
+from results.score_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import answers_of
 from training.objective import objective
 
-NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
+HOSTILE_NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
 TEXTS = [
     *("<script>alert(1)</script>", "=cmd|' /C calc'!A0", "kowe " * 25_000, "\U0001f621" * 9),
     *("a\x00b", "\u202eabc\u202c", "\ud800 alone", ' "quoted"\r\nline', ""),
@@ -32,8 +45,8 @@ def _write(directory, answers, low_confidence):
     report = build_report(
         answers=answers,
         low_confidence=low_confidence,
-        names=NAMES,
-        decided_by=objective("f1_macro", NAMES),
+        names=HOSTILE_NAMES,
+        decided_by=objective("f1_macro", HOSTILE_NAMES),
         gates_kind="minimum",
         test_openings=[{"at": "2026-01-01T00:00:00+00:00", "reason": "first opening"}],
         seed=0,
@@ -49,7 +62,7 @@ def _write(directory, answers, low_confidence):
         low_confidence=low_confidence,
         low_confidences=np.full(len(TEXTS), 0.5),
     )
-    write_reports(directory, tested, report, NAMES, search_curve=[], final_curve=[])
+    write_reports(directory, tested, report, HOSTILE_NAMES, search_curve=[], final_curve=[])
 
 
 def test_texts_that_attack_go_through_every_report(tmp_path, answers):
@@ -69,3 +82,291 @@ def test_rows_of_low_confidence_have_a_table_of_their_own(tmp_path, answers):
     assert {path.name for path in tmp_path.iterdir()} == {*FILES, "low_confidence.csv"}
     told = json.loads((tmp_path / "evaluation_report.json").read_text("utf-8"))
     assert told["low_confidence"]["rows"] == len(TEXTS)
+
+
+NAMES = ["Bukan, Ujaran", "Ringan", "Berat"]
+
+
+def _answers(num_rows: int = 60, *, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(3), num_rows)
+    predictions = probabilities.argmax(axis=1)
+    labels = np.where(rng.random(num_rows) < 0.8, predictions, rng.integers(0, 3, num_rows))
+    return answers_of(
+        labels,
+        probabilities,
+        baseline=rng.integers(0, 3, num_rows),
+        rows=np.arange(num_rows) * 3,
+        groups=np.arange(num_rows) // 2,
+    )
+
+
+def _report(
+    answers, low_confidence=None, *, metric="f1_macro", gates_kind="none", test_openings=(), seed=0
+):
+    return build_report(
+        answers=answers,
+        low_confidence=low_confidence,
+        names=NAMES,
+        decided_by=objective(metric, NAMES),
+        gates_kind=gates_kind,
+        test_openings=list(test_openings),
+        seed=seed,
+    )
+
+
+def test_predictions_are_read_back_to_the_last_digit_and_give_the_report(tmp_path):
+    answers, path = _answers(), tmp_path / "predictions.csv"
+    write_predictions(path, answers, NAMES)
+    table = pd.read_csv(path)
+    chances = [f"p_{name}" for name in NAMES]
+    assert list(table) == [
+        "row",
+        "label",
+        "prediction",
+        "baseline_prediction",
+        "group",
+        *chances,
+    ]
+    assert (table[chances].to_numpy() == answers.probabilities).all()
+    assert table["row"].tolist() == answers.data.rows.tolist()
+    assert table["group"].tolist() == answers.data.groups.tolist()
+    report = _report(answers)
+    assert report["accuracy"] == pytest.approx(
+        accuracy_score(table["label"], table["prediction"]), abs=1e-12
+    )
+    assert report["baseline"]["f1_macro"] == pytest.approx(
+        f1_score(table["label"], table["baseline_prediction"], average="macro"), abs=1e-12
+    )
+
+
+def test_rows_of_low_confidence_have_a_table_of_their_own_with_their_confidence(tmp_path):
+    answers = _answers(4)
+    write_low_confidence(tmp_path / "low.csv", answers, np.array([0.1, np.nan, 0.3, 1 / 3]), NAMES)
+    write_predictions(tmp_path / "same.csv", answers, NAMES)
+    table, same = pd.read_csv(tmp_path / "low.csv"), pd.read_csv(tmp_path / "same.csv")
+    assert table["confidence"].tolist() == pytest.approx([0.1, np.nan, 0.3, 1 / 3], nan_ok=True)
+    assert table.drop(columns="confidence").equals(same)
+
+
+def test_rows_of_low_confidence_are_reported_apart_and_change_nothing_else():
+    answers, low = _answers(), _answers(20, seed=1)
+    with_low, without = _report(answers, low), _report(answers)
+    apart = with_low.pop("low_confidence")
+    assert without.pop("low_confidence") is None
+    assert with_low == without
+    labels, predictions = low.data.labels, low.predictions
+    assert apart["rows"] == 20
+    assert apart["accuracy"] == accuracy_score(labels, predictions)
+    assert apart[F1_MACRO_PRESENT] == pytest.approx(f1_score(labels, predictions, average="macro"))
+    assert list(apart["per_class"]) == NAMES
+    interval = apart["confidence_intervals"]["accuracy"]
+    assert interval[0] < apart["accuracy"] < interval[1]
+    assert apart["baseline"] == {
+        "accuracy": accuracy_score(labels, low.baseline_predictions),
+        F1_MACRO_PRESENT: pytest.approx(
+            f1_score(labels, low.baseline_predictions, average="macro")
+        ),
+    }
+    assert apart["note"] == NOTE
+    assert _report(answers, _answers(0))["low_confidence"] is None
+
+
+def test_the_baseline_has_the_intervals_that_it_would_have_as_the_model():
+    answers = _answers()
+    swapped = answers_of(
+        answers.data.labels,
+        np.eye(3)[answers.baseline_predictions],
+        groups=answers.data.groups,
+    )
+    found = _report(answers)["baseline"]["confidence_intervals"]
+    assert found == _report(swapped)["confidence_intervals"]
+
+
+def test_the_report_is_json_and_says_how_it_was_made():
+    openings = [{"at": "2025-01-01T00:00:00Z", "reason": "first"}]
+    answers = _answers()
+    report = _report(answers, answers, gates_kind="minimum", test_openings=openings, seed=3)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["test_openings"] == openings
+    assert report["method"]["seed"] == 3
+    assert report["method"]["groups"] == 30
+    assert report["method"]["resamples"] == report["method"]["draws"] == 10_000
+    assert report["method"]["bins"] == 15
+    assert report["gates"]["accuracy"]["threshold"] == 0.85
+    difference = report["f1_macro"] - report["baseline"]["f1_macro"]
+    assert report["baseline"]["difference"]["f1_macro"] == pytest.approx(difference)
+    assert next(iter(report)) == "summary"
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "words"),
+    [
+        ("good", "bad", "beats the baseline"),
+        ("bad", "good", "loses to the baseline"),
+        ("good", "good", "scores the same as the baseline"),
+    ],
+)
+def test_the_summary_says_who_wins(model, baseline, words):
+    labels = np.tile([0, 1, 2], 40)
+    answers = {"good": labels, "bad": np.roll(labels, 1)}
+    report = _report(answers_of(labels, np.eye(3)[answers[model]], baseline=answers[baseline]))
+    assert words in report["summary"]
+
+
+def test_the_score_is_macro_f1_by_default_and_nothing_else_changes_with_the_metric():
+    answers = _answers()
+    by_f1, by_accuracy = _report(answers), _report(answers, metric="accuracy")
+    for found, key in ((by_f1, "f1_macro"), (by_accuracy, "accuracy")):
+        for values in (found, found["confidence_intervals"]):
+            assert values["score"] == values[key]
+        for part in ("confidence_intervals", "difference", "p_value"):
+            assert found["baseline"][part]["score"] == found["baseline"][part][key]
+        assert found["baseline"]["score"] == found["baseline"][key]
+    assert by_f1["objective"]["label"] == "macro-F1"
+    assert by_accuracy["objective"]["name"] == "accuracy"
+    changed = {key for key in by_f1 if by_f1[key] != by_accuracy[key]}
+    assert changed == {"summary", "objective", "score", "confidence_intervals", "baseline"}
+
+
+def test_the_summary_speaks_of_the_metric_that_decided():
+    # The model finds every row of the rare class, the baseline none of them and most others.
+    labels = np.repeat([0, 1, 2], [200, 80, 20])
+    model, baseline = labels.copy(), np.where(labels == 2, 0, labels)
+    model[:60] = 1
+    answers = answers_of(labels, np.eye(3)[model], baseline=baseline)
+    of_recall = _report(answers, metric="balanced_accuracy")["summary"]
+    assert of_recall.startswith("Test balanced accuracy 0.900 (95 % interval ")
+    assert "the model beats the baseline" in of_recall
+    of_rows = _report(answers, metric="accuracy")["summary"]
+    assert of_rows.startswith("Test accuracy 0.800 (95 % interval ")
+    assert "the model loses to the baseline" in of_rows
+    of_class = _report(answers, metric="f1:Bukan, Ujaran")["summary"]
+    assert of_class.startswith("Test F1 of Bukan, Ujaran 0.824 (95 % interval ")
+
+
+@pytest.mark.parametrize(("change", "side"), [(1, "below"), (-1, "above")])
+def test_a_difference_that_chance_makes_is_told_with_its_side(change, side):
+    labels = np.tile([0, 1, 2], 40)
+    worse = labels.copy()
+    worse[:6] = np.roll(worse[:6], 1)
+    better = labels.copy()
+    better[:5] = np.roll(better[:5], 1)
+    model, baseline = (worse, better) if change == 1 else (better, worse)
+    report = _report(answers_of(labels, np.eye(3)[model], baseline=baseline), gates_kind="minimum")
+    assert f"the model is {side}, but cannot be told apart from, the baseline" in report["summary"]
+    assert not report["gates"]["beats the baseline"]["met"]
+
+
+def test_classes_of_few_rows_are_named_and_keep_their_numbers():
+    labels = np.repeat([0, 1, 2], [20, 8, 2])
+    predictions = np.where(labels == 2, 0, labels)
+    report = _report(answers_of(labels, np.eye(3)[predictions]))
+    assert report["method"]["few_rows"] == {"Berat": 2}
+    assert report["confidence_intervals"]["f1 of Berat"] == [0.0, 0.0]
+
+
+def test_low_confidence_averages_over_the_classes_that_have_rows():
+    labels = np.repeat([0, 2], 5)
+    low = answers_of(labels, np.eye(3)[labels])
+    apart = _report(_answers(), low)["low_confidence"]
+    assert apart[F1_MACRO_PRESENT] == apart["baseline"][F1_MACRO_PRESENT] == 1.0
+    assert apart["confidence_intervals"][F1_MACRO_PRESENT] == [1.0, 1.0]
+    assert apart["classes_present"] == ["Bukan, Ujaran", "Berat"]
+    assert apart["few_rows"] == {"Bukan, Ujaran": 5, "Berat": 5}
+    assert "f1 of Ringan" not in apart["confidence_intervals"]
+    assert "f1_macro" not in apart, "it would be read beside the test's"
+
+
+def test_mistakes_come_most_confident_first_and_their_texts_survive(tmp_path):
+    path = tmp_path / "misclassified.csv"
+    texts = ["fine", 'a "quoted"\nline, with comma', "=HYPERLINK(1)", "\u202e<script>"]
+    write_misclassified(
+        path,
+        answers_of(
+            [0, 0, 1, 2],
+            np.array([[1, 0, 0], [0.1, 0.6, 0.3], [0, 0.1, 0.9], [0.5, 0.1, 0.4]]),
+            rows=np.array([5, 6, 7, 8]),
+            texts=texts,
+        ),
+        ["=none", "mild", "severe"],
+    )
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["row"] for line in lines] == ["7", "6", "8"]
+    assert [line["text"] for line in lines] == ["'=HYPERLINK(1)", texts[1], texts[3]]
+    assert (lines[1]["confidence"], lines[1]["label_probability"]) == ("0.6", "0.1")
+    assert lines[2]["prediction"] == "'=none"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1",
+        "+1",
+        "-1",
+        "@x",
+        "\tx",
+        "\rx",
+        "\nx",
+        "  =1",
+        "\x00=1",
+        "\ufeff=1",
+        "\u200f@x",
+        "\uff1d1",
+        '"=1"',
+    ],
+)
+def test_a_cell_that_starts_a_formula_gets_an_apostrophe(text):
+    assert spreadsheet_cell(text) == "'" + text.replace("\x00", "\ufffd")
+
+
+@pytest.mark.parametrize("separator", [";", "|", ",", "\t", "\r", "\n", "\r\n", "\x0b", "\u2028"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\uff1d", ' "=', "\u200b@", "\xa0 -"])
+def test_what_another_separator_makes_a_cell_starts_no_formula(separator, start):
+    cell = spreadsheet_cell(f"halo{separator}{start}1{separator}{start}2")
+    assert cell == f"halo{separator}'{start}1{separator}'{start}2"
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_spreadsheet_of_another_separator_sees_no_formula(tmp_path, separator):
+    path = tmp_path / "misclassified.csv"
+    texts = [f'halo{separator}=HYPERLINK("http://x")', "foo\n=1+1", f'a{separator}"=1"{separator}-']
+    chances = np.tile([0.9, 0.1], (3, 1))
+    write_misclassified(path, answers_of([1, 1, 1], chances, texts=texts), ["a", "b"])
+    for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, delimiter=separator, quoting=quoting))
+        for cell in (cell for row in rows for cell in row):
+            assert cell.lstrip(' "')[:1] not in ("=", "+", "-", "@"), rows
+
+
+def test_a_text_of_separators_alone_is_made_safe_at_once():
+    cell = spreadsheet_cell("; \n" * 200_000)
+    assert cell.startswith("; \n;")
+
+
+@pytest.mark.parametrize("text", ["x" * 40_000, "\U0001f621" * 20_000, ";=" * 20_000])
+@pytest.mark.parametrize("before", ["", "x"])
+def test_a_cell_is_cut_by_what_a_spreadsheet_counts_and_between_characters(before, text):
+    cell = spreadsheet_cell(before + text)
+    assert 31_990 < len(cell.encode("utf-16-le")) / 2 < 32_767
+    assert cell.endswith(" ...(cut)")
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "\U0001f620", "1-2", "#x", "'", "a, b; c - d | e"])
+def test_an_ordinary_cell_stays_as_it_is(text):
+    assert spreadsheet_cell(text) == text
+
+
+def test_no_mistakes_leave_a_table_with_a_header_alone(tmp_path):
+    path = tmp_path / "misclassified.csv"
+    write_misclassified(path, answers_of([0], np.array([[1.0, 0.0, 0.0]])), NAMES)
+    assert path.read_text() == "row,label,prediction,confidence,label_probability,text\n"
+
+
+def test_the_text_report_names_absent_classes():
+    text = classification_text(np.array([0, 0]), np.array([0, 1]), NAMES)
+    for name in NAMES:
+        assert name in text
+    assert "macro avg" in text

@@ -13,8 +13,7 @@ import yaml
 
 from results.run import Run, create_run
 from results.trial_states import SearchStatus
-from tests.tuning.builders import configuration, trial
-from tests.tuning.recording import files_of, live
+from tests.tuning.builders import configuration, files_of, live, trial
 from training.data import prepare
 from training.model_files import export_onnx
 from training.options import to_yaml

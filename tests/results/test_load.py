@@ -1,13 +1,17 @@
 """Runs in pandas, in one line each."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.simulated_run import write_simulated_run
+from results.environment import PACKAGES, describe_environment, hash_model
 from results.errors import RunError
 from results.load import load_run, load_runs
+from results.tensorboard import CurveWriter
 from tests.results.report.runs import evaluation_report, record, small_run, write_reports
 
 
@@ -68,3 +72,40 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (reports / "evaluation_report.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match="cannot be read"):
         load_run(run.directory)
+
+
+def test_the_environment_names_versions_and_devices() -> None:
+    found = describe_environment()
+    assert set(found["packages"]) == set(PACKAGES)
+    assert found["packages"]["torch"] == version("torch")
+    assert found["devices"]
+    assert found["commit"] is None or len(found["commit"]) == 40
+
+
+def test_the_hash_of_a_model_changes_with_any_byte_or_name_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    (tmp_path / "b").write_bytes(b"two")
+    first = hash_model(tmp_path)
+    assert first is not None
+    assert first == hash_model(tmp_path)
+    (tmp_path / "b").write_bytes(b"twO")
+    second = hash_model(tmp_path)
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert len({first, second, hash_model(tmp_path)}) == 3
+
+
+def test_what_is_no_directory_has_no_hash(tmp_path: Path) -> None:
+    assert hash_model(tmp_path / "none") is None
+    (tmp_path / "file").touch()
+    assert hash_model(tmp_path / "file") is None
+
+
+def test_points_are_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    writer = CurveWriter(tmp_path / "t0000")
+    for step in (100, 200):
+        writer.write({"loss/train": 1 / step, "score": step / 1000}, step)
+        events = EventAccumulator(str(tmp_path / "t0000"))
+        events.Reload()
+        assert [point.step for point in events.Scalars("score")][-1] == step
+    writer.close()
+    assert [round(point.value, 3) for point in events.Scalars("loss/train")] == [0.01, 0.005]

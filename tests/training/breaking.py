@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tests.training.toys import toy_task, toy_training
+from tests.training.models import toy_task, toy_training
 from training.finetune import FineTuned, finetune
 from training.metrics import Evaluation
 

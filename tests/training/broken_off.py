@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.training.breaking import EVALUATE_AT, ROWS
-from tests.training.toys import VOCABULARY, toy_task, toy_training
+from tests.training.models import VOCABULARY, toy_task, toy_training
 from training.config import ModelConfig
 from training.finetune import FineTuned, Task, finetune
 from training.metrics import Evaluation

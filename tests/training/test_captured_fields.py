@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import BurningGraphs, FakeResident
-from tests.training.toys import toy_task, toy_training
+from tests.training.models import toy_task, toy_training
 from training.config import SEARCHED, DataConfig, ModelConfig, Section, TrainingConfig
 from training.cuda_graphs import Record, Replay
 from training.finetune import Task, finetune

@@ -20,7 +20,7 @@ from tests.training.broken_off import (
     saved_model,
     tuned_with,
 )
-from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_task
+from tests.training.models import LABELS, VOCABULARY, toy_rows, toy_task
 from training.config import ModelConfig
 from training.finetune import FineTuned, finetune
 from training.model import TokenizerFacts

@@ -15,8 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tests.training.models import LABELS, NOWHERE, configured, edit
-from tests.training.toys import toy_rows
+from tests.training.models import LABELS, NOWHERE, configured, edit, toy_rows
 from training.batches import Padding
 from training.encoder import perturb, read_encoder, settle
 from training.encoder_checks import check_encoder, check_forward, trial_rows

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_task, toy_training
+from tests.training.models import LABELS, VOCABULARY, toy_rows, toy_task, toy_training
 from training.batches import Padding
 from training.config import ModelConfig, TrainingConfig
 from training.finetune import FineTuned, Task, finetune

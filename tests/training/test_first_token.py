@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from tests.training.toys import VOCABULARY, toy_rows, toy_task, toy_training
+from tests.training.models import VOCABULARY, toy_rows, toy_task, toy_training
 from training.batches import Padding, pad
 from training.finetune import finetune
 from training.first_token import first_token_alone, reducible_layer

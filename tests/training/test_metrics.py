@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
-from training.metrics import Evaluation, evaluate_probabilities, weighted_loss
+from training.metrics import Evaluation, class_weights, evaluate_probabilities, weighted_loss
 from training.objective import objective
 
 EVALUATION = Evaluation(
@@ -59,3 +60,25 @@ def test_the_score_is_the_objectives_and_the_metrics_beside_it_stay() -> None:
 def test_a_loss_that_is_no_number_is_a_divergence(name: str, value: float) -> None:
     assert EVALUATION.is_finite
     assert not replace(EVALUATION, **{name: value}).is_finite
+
+
+LABELS = np.array([0] * 50 + [1] * 20 + [2] * 3)
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
+    np.testing.assert_allclose(class_weights(LABELS, 3, "balanced"), expected)
+
+
+def test_balanced_weights_give_every_class_the_same_say() -> None:
+    weights = class_weights(LABELS, 3, "balanced")
+    np.testing.assert_allclose(np.bincount(LABELS) * weights, len(LABELS) / 3)
+
+
+def test_without_weights_every_class_counts_one() -> None:
+    assert class_weights(LABELS, 4, "none").tolist() == [1, 1, 1, 1]
+
+
+def test_a_class_without_rows_is_not_given_an_infinite_weight() -> None:
+    with pytest.raises(AssertionError, match="without training rows"):
+        class_weights(LABELS, 4, "balanced")

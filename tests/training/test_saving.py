@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.breaking import EVALUATE_AT, ROWS
 from tests.training.broken_off import SMALL, BrokenOffError, assert_same, at_call, tuned_with
-from tests.training.toys import toy_task
+from tests.training.models import toy_task
 from training.checkpoint import CHECKPOINT_FILE, is_due
 from training.errors import TrainingStoppedError
 from training.finetune import FineTuned

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer
 
-from tests.training.toys import table_of_lengths, toy_rows
+from tests.training.models import table_of_lengths, toy_rows
 from training.tokens import describe_tokens, encode, from_rows, unknown_shares
 
 

@@ -1,12 +1,15 @@
 """Configurations, evaluations and trials as the tests of a search need them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from results.run import Run
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.policy import Policy, make_policy
+from tuning.run_files import RunFiles
 from tuning.rungs import plan_evaluations
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.start import build
@@ -99,3 +102,33 @@ def policy(
 
 FACTS: dict[str, Any] = {"data": {"class_counts": {"train": {"fine": 600, "bad": 400}}}}
 """What the files of a run are told of the data, as far as they hold it."""
+
+
+CONFIG = configuration()
+
+
+def files_of(run: Run, trials: Iterable[Trial] = (), **changes: Any) -> tuple[RunFiles, Policy]:
+    """What writes the files of a run, and the policy whose trials those are.
+
+    Args:
+        run: that is written.
+        trials: that the policy knows.
+        changes: `configuration` and `facts`, where they are not those of the builders.
+    """
+    config: Configuration = changes.pop("configuration", CONFIG)
+    deciding = policy(trials, config=config)
+    fields: dict[str, Any] = {"facts": FACTS, "memory_limits": {}, **changes}
+    return RunFiles(run, configuration=config, policy=deciding, **fields), deciding
+
+
+def live(files: RunFiles, deciding: Policy, trial: Trial) -> None:
+    """Let a trial go through what it shows, an evaluation at a time, and end as it has."""
+    again = replace(trial, evaluations=[])
+    deciding.store.add(again)
+    for evaluation in trial.evaluations:
+        again.add(evaluation)
+        files.evaluated(again)
+    if again.is_running:
+        files.started(again)
+    else:
+        files.ended(again)

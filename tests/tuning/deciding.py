@@ -1,14 +1,16 @@
 """A policy and what trials report to it, as the tests of it need them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tests.tuning.builders import configuration, evaluation
 from tests.tuning.builders import policy as policy_knowing
 from training.metrics import Evaluation
+from tuning.confirmation import Confirmation
 from tuning.driver import Driver
 from tuning.observers import Observer
 from tuning.policy import Policy
+from tuning.space import Parameters
 from tuning.trials import Decision, Ending, Trial
 
 
@@ -63,3 +65,61 @@ def driver_of(
     driver = Driver(policy=policy, observers=observers, clock=clock, **(parts | changes))
     driver.begin_experiment()
     return driver
+
+
+Score = Callable[[Parameters, int], float | None]
+"""The score of a configuration on a replicate; None: its training fails."""
+
+
+def run_to_end(policy: Policy, score: Score, *, collapsed: frozenset[int] = frozenset()) -> None:
+    """Run all trials that a policy still starts, one after the other.
+
+    Args:
+        policy: decides.
+        score: of each trial at the full budget.
+        collapsed: numbers of trials that predict one class at their end.
+    """
+    for trial in starting(policy):
+        end(policy, trial, score, has_collapsed=trial.number in collapsed)
+
+
+def cut_short(policy: Policy, score: Score) -> list[Trial]:
+    """Start all trials that a policy gives at once, end those with a score, then spend the time.
+
+    Returns:
+        The trials that were started.
+    """
+    started = list(starting(policy))
+    for trial in started:
+        if score(trial.parameters, trial.replicate) is not None:
+            end(policy, trial, score)
+    budget = policy.configuration.search.time_budget_s
+    assert budget is not None
+    policy.pass_time(budget * 2)
+    return started
+
+
+def starting(policy: Policy) -> Iterator[Trial]:
+    """The trials that a policy starts, until it has none for the moment."""
+    while isinstance(trial := policy.next(), Trial):
+        yield trial
+
+
+def end(policy: Policy, trial: Trial, score: Score, *, has_collapsed: bool = False) -> None:
+    """Let a running trial come to its full budget, or fail."""
+    reached = score(trial.parameters, trial.replicate)
+    if reached is None:
+        policy.ended(trial.trial_id, Ending(status="failed", error="out of memory"))
+        return
+    policy.report(trial.trial_id, _last(policy, reached, has_collapsed=has_collapsed))
+    policy.ended(trial.trial_id, Ending(status="completed", seconds=1.0))
+
+
+def _last(policy: Policy, score: float, *, has_collapsed: bool) -> Evaluation:
+    return evaluation(policy.plan.budget, score, collapsed=has_collapsed)
+
+
+def confirmation_of(policy: Policy) -> Confirmation:
+    """The confirmation that a policy has come to."""
+    assert policy.confirmation is not None
+    return policy.confirmation

@@ -7,7 +7,7 @@ import pytest
 
 from results.trial_states import Status
 from tests.tuning.builders import completed, configuration, policy, trial
-from tests.tuning.confirming import Score, confirmation_of, cut_short, end, run_to_end, starting
+from tests.tuning.deciding import Score, confirmation_of, cut_short, end, run_to_end, starting
 from tuning.confirmation import fresh_seed, most_confirmations, split_seed
 from tuning.policy import Policy
 from tuning.record import choose, describe_confirmation

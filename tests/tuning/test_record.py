@@ -1,9 +1,17 @@
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.tuning.builders import completed, configuration, policy, trial
-from tests.tuning.confirming import cut_short
+from results.errors import RunError
+from results.files import read_csv
+from results.run import Run, create_run
+from results.trial_states import SearchStatus
+from tests.tuning.builders import completed, configuration, files_of, live, policy, trial
+from tests.tuning.deciding import cut_short
+from training.data import RULES
 from tuning.record import (
     choose,
     count_trials,
@@ -11,7 +19,9 @@ from tuning.record import (
     is_repeatable,
     winning_configuration,
 )
+from tuning.run_search import run_search
 from tuning.space import Parameters
+from tuning.start import new_run
 from tuning.trials import TrialStore
 
 A = {"learning_rate": 2e-3, "batch_size": 32}
@@ -104,3 +114,76 @@ def test_the_winner_s_configuration_has_its_values_in_place() -> None:
     assert set(winning) == {"data", "model", "training"}
     assert winning["training"]["learning_rate"] == 2e-3
     assert winning["training"]["seed"] == config.training.seed
+
+
+def test_files_that_take_long_are_not_written_again_for_each_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path, "run")
+    files, policy = files_of(run)
+    files.write()
+    now = time.monotonic()
+    files._write_s = 1.0  # as if there were thousands of trials
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for number in range(3):
+        trial = completed(number, 0.5)
+        policy.store.add(trial)
+        files.ended(trial)
+        files.idle()
+    assert read_csv(run.trials) == []
+    # Nothing is lost if the power fails now.
+    assert [row["status"] for row in run.read_trials()] == ["completed"] * 3
+    now += 20  # a twentieth of the time is the most
+    files.idle()
+    assert len(read_csv(run.trials)) == 3
+    assert run.read_record()["trials"]["completed"] == 3
+    assert not run.changes.exists()
+    stamp = run.trials.stat().st_mtime_ns
+    now += 1000
+    files.idle()  # nothing has changed
+    assert run.trials.stat().st_mtime_ns == stamp
+
+
+def test_the_end_writes_whatever_is_left(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "run")
+    files, policy = files_of(run)
+    files.write()
+    files._write_s = 1000.0
+    live(files, policy, completed(0, 0.5))
+    files.closed(SearchStatus.INTERRUPTED)
+    assert len(read_csv(run.trials)) == 1
+    assert not run.changes.exists()
+
+
+def test_a_completed_search_has_its_winner_written_and_another_one_has_not(tmp_path: Path) -> None:
+    for status in (SearchStatus.INTERRUPTED, SearchStatus.COMPLETED):
+        run = create_run(tmp_path, status.value)
+        files, policy = files_of(run)
+        live(files, policy, completed(0, 0.5))
+        files.closed(status)
+        assert run.read_record()["status"] == status
+        assert run.best.exists() == (status == SearchStatus.COMPLETED)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return new_run(_configuration(tmp_path))
+
+
+def _configuration(tmp_path: Path) -> Any:
+    return configuration(output={"directory": str(tmp_path), "name": "before"})
+
+
+def test_a_search_does_not_go_on_with_other_data(run: Run, tmp_path: Path) -> None:
+    record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "0" * 64, "rules": RULES}}
+    record |= {"trials": {"requested": 1}, "best": None, "default": None}
+    run.write_record(record)
+    with pytest.raises(RunError, match=r"has SHA-256 .* but the run began with 000000000000"):
+        run_search(_configuration(tmp_path), resume=run)
+    assert json.loads(run.record.read_text())["data"] == record["data"]
+
+
+def test_a_search_does_not_go_on_after_its_test_was_opened(run: Run, tmp_path: Path) -> None:
+    run.test_openings.write_text("[]")
+    with pytest.raises(RunError, match=r"test rows of .* were opened"):
+        run_search(_configuration(tmp_path), resume=run)

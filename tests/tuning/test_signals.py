@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.errors import SearchInterruptedError
+from tuning.errors import SearchInterruptedError, describe_endings
 from tuning.signals import stop_signals
 
 
@@ -72,3 +72,12 @@ def test_the_way_to_go_on_is_ready_for_a_shell() -> None:
     assert interrupted.resume_command == (
         "python -m tuning.search --resume --name first --output.directory '/data/my runs'"
     )
+
+
+def test_advice_follows_how_the_trials_without_a_score_ended() -> None:
+    assert describe_endings(["failed", "failed"]) == "2 failed"
+    assert describe_endings(["diverged", "failed"]) == (
+        "1 diverged: try lower learning rates, 1 failed"
+    )
+    assert "longer time budget" in describe_endings(["stopped"])
+    assert "learning rates" not in describe_endings(["stopped", "failed", "running"])

@@ -11,8 +11,7 @@ from results.errors import RunError
 from results.overview import read_overview
 from results.run import Run, create_run
 from results.status_text import describe
-from tests.tuning.builders import trial
-from tests.tuning.recording import files_of
+from tests.tuning.builders import files_of, trial
 from tuning.status import main
 from tuning.trials import Trial
 

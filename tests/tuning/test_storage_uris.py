@@ -11,8 +11,7 @@ from results.overview import read_overview
 from results.run import Run, create_run
 from results.status_text import describe
 from results.storage import Storage
-from tests.tuning.builders import configuration, trial
-from tests.tuning.recording import files_of
+from tests.tuning.builders import configuration, files_of, trial
 from training.errors import InputError
 from tuning.checkpoints import check_storage
 from tuning.start import read_command, write_configuration

@@ -1,8 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from results.older_runs import OBJECTIVE
+from results.run import Run
+from results.status_text import next_step
 from results.verdict import confirmation_verdict, describe_result
 
 
@@ -170,3 +173,46 @@ def test_a_winner_at_the_edge_of_the_space_is_told_with_the_range_to_try_next(va
         f"batch_size {value} is {place} what was searched (choice [8, 16, 32]): better values may"
         " lie beyond; try choice [8, 16, 32, 64] next"
     )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "my runs" / "first")
+
+
+def step(run: Run, status: str, *, lives: bool = False, uri: str | None = None) -> str:
+    return next_step(run, {"status": status}, lives=lives, uri=uri)
+
+
+def test_a_search_that_runs_is_followed(run: Run) -> None:
+    command = f"python -m tuning.status --run '{run.directory}' --follow"
+    assert step(run, "running", lives=True) == command
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted"])
+def test_a_search_that_was_broken_off_goes_on(run: Run, status: str) -> None:
+    where = f"--name first --output.directory '{run.directory.parent}'"
+    assert step(run, status) == f"python -m tuning.search --resume {where}"
+
+
+def test_an_aborted_search_is_mended_and_repeated_under_another_name(run: Run) -> None:
+    told = step(run, "aborted")
+    assert str(run.log) in told
+    assert told.endswith(f"python -m tuning.search --config '{run.config}' --name NAME")
+
+
+def test_a_completed_search_is_tested_and_a_tested_model_predicts(run: Run) -> None:
+    assert step(run, "completed") == f"python -m evaluation.final --run '{run.directory}'"
+    report = run.directory / "final" / "reports" / "evaluation_report.json"
+    report.parent.mkdir(parents=True)
+    report.write_text("{}")
+    model = run.directory / "final" / "model"
+    assert step(run, "completed") == (
+        f"python -m evaluation.predict --model '{model}' --input FILE --output -"
+    )
+
+
+def test_a_run_at_a_uri_goes_on_there(run: Run) -> None:
+    uri = "s3://bucket/first"
+    assert step(run, "interrupted", uri=uri) == f"python -m tuning.search --resume {uri}"
+    assert step(run, "completed", uri=uri) == f"python -m evaluation.final --run {uri}"

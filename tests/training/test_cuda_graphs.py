@@ -11,7 +11,7 @@ import torch
 
 from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import FakeResident
-from tests.training.toys import toy_task, toy_training
+from tests.training.models import toy_task, toy_training
 from training.cuda_graphs import Replay, width_of
 from training.finetune import FineTuned, Task, finetune
 from training.model_cache import Resident

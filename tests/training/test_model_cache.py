@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.training.broken_off import assert_same, saved_model
-from tests.training.toys import toy_task, toy_training
+from tests.training.models import toy_task, toy_training
 from training.encoder import Encoder
 from training.finetune import FineTuned, Task, finetune
 from training.model_cache import Resident

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 from transformers import set_seed as set_all_seeds
 
-from tests.training.toys import LABELS, VOCABULARY, toy_rows, toy_training
+from tests.training.models import LABELS, VOCABULARY, toy_rows, toy_training
 from training.batches import Batch, Padding, training_batches
 from training.optimizer_step import Stepper
 from training.schedule import schedule_of
