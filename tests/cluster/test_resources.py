@@ -132,9 +132,6 @@ def test_the_dashboard_listens_on_loopback_and_answers_nobody_without_the_token(
     assert session["without_a_token"] == 401
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
-
-
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head without GPUs, a node with one, and a node with two and one core: they differ."""
@@ -147,6 +144,9 @@ def cluster() -> Iterator[Cluster]:
     found.shutdown()
 
 
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_a_quarter_of_a_gpu_puts_four_trials_on_a_card_and_cores_limit_the_other_node(
     cluster: Cluster, tmp_path: Path
 ) -> None:
