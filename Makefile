@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date -u +%Y%m%d-%H%M%S)
 
+# Processes that run tests. Most tests use one core, or wait for another process.
+TEST_JOBS ?= 2
+
 # A full run; `make test-slow` takes a sample of each.
 FAULT_KILLS ?= 20
 FUZZ_INPUTS ?= 475
@@ -19,15 +22,15 @@ BENCH_ARCHITECTURE ?= $(wildcard ../shared/models/indobert-base-p1-architecture)
 help:
 	@echo "make demo       search, retrain and test on the bundled sample (under 5 minutes on 2 cores)"
 	@echo "make install    what a node of a cluster needs, into $(VENV): the dashboard, s3://"
-	@echo "make check-install  that it is whole"
+	@echo "make check-install  checks that it is complete"
 	@echo "make test       the test suite"
-	@echo "make test-slow  the tests that take long: processes killed, memory, whole searches twice"
-	@echo "make faults     all that breaks searches; the driver killed at 20 random moments (an hour)"
+	@echo "make test-slow  a sample of the tests that take long: processes killed, memory, whole searches"
+	@echo "make faults     every slow test; the driver killed at 20 random moments (an hour and a half)"
 	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
 	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
-	@echo "make bench      how fast: beside the Trainer, and 2,000 trials (half an hour)"
-	@echo "make pictures   README's pictures again, of a search on the bundled sample"
-	@echo "make audit      known vulnerabilities of the installed packages, where the list is reached"
+	@echo "make bench      speed: beside the Trainer, and 2,000 trials (half an hour)"
+	@echo "make pictures   makes README's pictures again, from a search on the bundled sample"
+	@echo "make audit      known vulnerabilities of the installed packages, where the list can be read"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     ruff's formatter and its safe fixes"
 	@echo "make ci-search  a search with a small budget, then the final evaluation"
@@ -58,7 +61,7 @@ EXTRAS_audit := [audit]
 # What a node of a cluster runs with: cluster/Dockerfile and cluster/launcher call it.
 install: $(VENV)/.installed-node
 
-# That it is whole: the commands, the dashboard, s3://.
+# Checks that it is complete: the commands, the dashboard, s3://.
 check-install: $(VENV)/.installed-node
 	@$(BIN)/python -m tuning.search --print-config >/dev/null
 	@$(BIN)/python -c 'import evaluation.final, ray.dashboard.optional_deps, s3fs, tuning.run_search'
@@ -73,7 +76,7 @@ ci-search: $(VENV)/.installed-run
 	@$(BIN)/python -m evaluation.final --run results/runs/ci-$(STAMP) --gates none
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m "not slow"
 
 test-slow: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -m "slow and not long"

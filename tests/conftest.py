@@ -14,6 +14,24 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
+# The longest, which start first, so that no process is left alone with them at the end.
+_FIRST = ("a finished search", "test_search.py", "test_in_browser.py", "test_device_memory.py")
+_SHARED = {"finished_search", "finished_final"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a set-up in one process when pytest-xdist runs several (`-n 2`)."""
+    groups = {item: _group(item) for item in items}
+    items.sort(key=lambda item: _FIRST.index(groups[item]) if groups[item] in _FIRST else 9)
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str:
+    return "a finished search" if _SHARED & set(item.fixturenames) else item.path.name
+
+
 def pytest_collection_finish() -> None:
     """Leave what was imported out of the garbage collector's looks, 0.3 s each."""
     gc.collect()
