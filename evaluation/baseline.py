@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from training.tokens import LabelledTexts
+from training.texts import LabelledTexts
 
 NAME = "TF-IDF (word 1-2, char_wb 2-5) + balanced logistic regression"
 """The baseline as reports name it."""

@@ -18,7 +18,7 @@ from training.finetune import FineTuned
 from training.folding import drop_key, fold
 from training.metrics import Evaluation
 from training.schedule import schedule_of
-from training.tokens import Indices, LabelledTexts
+from training.texts import Indices, LabelledTexts
 
 Check = dict[str, Any]
 Stage = dict[str, Check]
@@ -217,7 +217,7 @@ def _validation_was_drawn(data: PreparedData, config: DataConfig) -> bool:
     if data.validation_share != found:
         return True
     try:
-        _, drawn = data.redraw(config.split_seed)
+        _, drawn = data.resplit(config.split_seed)
     except InputError:  # a class too rare to be drawn
         return False
     return set(drawn.rows.tolist()) == set(data.validation.rows.tolist())

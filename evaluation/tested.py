@@ -11,10 +11,11 @@ from evaluation.error_analysis import RowFacts
 from evaluation.similarity import nearest_similarity
 from evaluation.winner import Winner
 from results.errors import RunError
-from training.data import open_test
+from training.data import read_test_rows
 from training.inference import log_probabilities
 from training.model import facts_of
-from training.tokens import LabelledTexts, TokenTable, encode, unknown_shares
+from training.texts import LabelledTexts
+from training.tokens import TokenTable, encode, unknown_shares
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,7 +50,9 @@ def open_and_answer(
         RunError: a row's probabilities are not finite.
     """
     configuration, data = winner.configuration, winner.data
-    opened = open_test(configuration.data, sha256=data.summary.sha256, seen=winner.known_before)
+    opened = read_test_rows(
+        configuration.data, sha256=data.summary.sha256, seen=winner.known_before
+    )
     test, low = opened.test, opened.low_confidence
     learnt = [*data.train.texts, *data.validation.texts]
     texts = [*test.texts, *low.texts]

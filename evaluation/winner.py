@@ -92,7 +92,7 @@ def load_winner(run: Run) -> Winner:
         data.summary.num_rows,
         model=configuration.model.name,
         path=configuration.data.path,
-        redrawn=record.get("confirmation") is not None,
+        is_resplit=record.get("confirmation") is not None,
     )
     return Winner(
         run=run,

@@ -32,7 +32,7 @@ NEVER: dict[str, set[str]] = {
 # `cluster` passes options on, unread: besides Python's own library it needs Ray alone.
 ONLY_LIBRARIES: dict[str, set[str]] = {"cluster": {"ray"}}
 
-OPENS_TEST_TEXTS = "open_test"
+READS_TEST_TEXTS = "read_test_rows"
 DEFINES_IT = "training/data.py"
 
 MAX_LINES = 450
@@ -173,7 +173,7 @@ def test_an_import_against_the_table_is_found(package: str, source: str) -> None
         ("training", "import torch\nfrom training.config import DataConfig\nfrom . import errors"),
         ("training.sample", "from ..errors import InputError\nfrom . import words"),
         ("tuning", "import ray\nfrom results import files\nfrom cluster.local import start"),
-        ("evaluation", "from training.data import open_test\nimport results.plots"),
+        ("evaluation", "from training.data import read_test_rows\nimport results.plots"),
         ("cluster", "import os\nimport ray\nfrom cluster import jobs"),
         ("benchmarks", "import ray\nfrom tuning import space\nimport evaluation.predict"),
         ("results", "text = 'import ray'  # ray is named, not imported"),
@@ -187,26 +187,26 @@ def test_only_evaluation_asks_for_the_test_texts() -> None:
     askers = [
         str(path.relative_to(ROOT))
         for path in modules("training", "cluster", "results", "tuning")
-        if path != ROOT / DEFINES_IT and OPENS_TEST_TEXTS in names_used(path.read_text("utf-8"))
+        if path != ROOT / DEFINES_IT and READS_TEST_TEXTS in names_used(path.read_text("utf-8"))
     ]
     assert askers == []
 
 
 def test_the_function_that_opens_the_test_texts_is_where_the_guard_expects_it() -> None:
-    assert OPENS_TEST_TEXTS in names_used((ROOT / DEFINES_IT).read_text("utf-8"))
+    assert READS_TEST_TEXTS in names_used((ROOT / DEFINES_IT).read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
     "source",
     [
-        "from training.data import open_test",
-        "from training.data import open_test as other",
-        "import training.data\ntraining.data.open_test(data)",
-        "getattr(data, 'open_test')(data)",
+        "from training.data import read_test_rows",
+        "from training.data import read_test_rows as other",
+        "import training.data\ntraining.data.read_test_rows(data)",
+        "getattr(data, 'read_test_rows')(data)",
     ],
 )
 def test_a_call_for_the_test_texts_is_found_in_every_form(source: str) -> None:
-    assert OPENS_TEST_TEXTS in names_used(source)
+    assert READS_TEST_TEXTS in names_used(source)
 
 
 def test_no_module_is_longer_than_450_lines() -> None:

@@ -13,15 +13,16 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from training.cells import Labels, matching_columns
+from training.cells import matching_columns
 from training.cli import excerpt
-from training.columns import Columns, nearest
+from training.columns import Columns, did_you_mean
 from training.config import DataConfig
 from training.errors import InputError
 from training.folding import drop_key, fold_and_identity
+from training.labels import Labels
 from training.near_duplicates import group_texts
-from training.splits import SPLITS, draw_split
-from training.tokens import Row
+from training.splits import SPLITS, choose_held_out
+from training.texts import Row
 
 DUPLICATE = "duplicate"
 CONFLICTING_LABELS = "conflicting labels"
@@ -222,8 +223,9 @@ def _missing_columns(table: Columns, config: DataConfig) -> list[str]:
     listed = ", ".join(table.names[:20]) + (", ..." if len(table.names) > 20 else "")
     needed = ("data.text_column", "data.label_column")
     return [
-        f"no column '{name}' ({option}) among: {listed}{nearest(name, table.names)}; set {option}"
-        f" to one that is there{'' if option in needed else ', or to null if there is none'}"
+        f"no column '{name}' ({option}) among: {listed}{did_you_mean(name, table.names)};"
+        f" set {option} to one that is there"
+        f"{'' if option in needed else ', or to null if there is none'}"
         for name, option in columns_of(config).items()
         if name not in table.cells and option != "data.error_column"
     ]
@@ -278,7 +280,7 @@ def _unknown_labels(
     listed = ", ".join(f"'{label}'" for label in config.labels)
 
     def rule(value: str) -> str:
-        hint = nearest(value, config.labels)
+        hint = did_you_mean(value, config.labels)
         return f"must be one of data.labels ({listed}){hint or '; mend it, or add it to the list'}"
 
     return _wrong_values(config.label_column, labels, wrong, rule)
@@ -344,7 +346,7 @@ Indices = npt.NDArray[np.int64]
 _PURPOSE = "low confidence"
 
 
-def beside_test(
+def choose_low_confidence(
     low: Sequence[Row],
     kept: Sequence[Row],
     groups: Indices,
@@ -397,7 +399,7 @@ def beside_test(
 
 
 def _draw(rows: Sequence[Row], groups: Indices, config: DataConfig) -> Mask:
-    return draw_split(
+    return choose_held_out(
         [row.identity for row in rows],
         groups,
         np.array([row.label for row in rows], dtype=np.int64),

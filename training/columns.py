@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.cells import TOLD_NOT_UTF8, Unreadable, matching_columns
+from training.cells import NOT_UTF8_ERROR, Unreadable, matching_columns
 from training.errors import InputError
 from training.table import Chunk, Table, open_table
 
@@ -78,7 +78,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean '...'?` with the candidate most like `name`, or nothing if none is."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
@@ -130,7 +130,7 @@ def _broken_rows(table: Table, chunk: Chunk) -> Iterator[str]:
         if not error:
             continue
         line = chunk.lines[place]
-        if error.endswith(TOLD_NOT_UTF8):
+        if error.endswith(NOT_UTF8_ERROR):
             raise InputError(table.encoding_problem(line, chunk.text_of_row(place)))
         yield f"{table.where}: line {line}: {error}"
 
@@ -160,7 +160,7 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
     except FileNotFoundError:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        hint = nearest(path.name, (other.name for other in beside if other.is_file()))
+        hint = did_you_mean(path.name, (other.name for other in beside if other.is_file()))
         where = "" if path.parent.is_dir() else f" (nor is its folder {path.parent})"
         raise InputError(f"{path}: no such file{where}{hint or '; check the path'}") from None
     except InputError:

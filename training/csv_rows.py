@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from training.cells import NOT_UTF8, TOLD_NOT_UTF8
+from training.cells import NOT_UTF8, NOT_UTF8_ERROR
 from training.errors import InputError
 from training.table_bytes import Source, encoding_problem
 
@@ -121,7 +121,7 @@ class CsvRows(Iterator[CsvRow]):
             elif self._lines.row_has_more_lines and (swallowed := self._swallowed()):
                 cells, error = self._begin_behind_first_line(swallowed)
             if any(map(NOT_UTF8.search, self._lines.row)):
-                error = "; ".join(filter(None, (error, TOLD_NOT_UTF8)))
+                error = "; ".join(filter(None, (error, NOT_UTF8_ERROR)))
             return CsvRow(line=line, cells=cells, error=error)
 
     def beyond(self, cells: Sequence[str]) -> str:

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.cells import Labels
 from training.cleaning import (
     GROUP_OF_ANOTHER_SPLIT,
     REASONS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
-    beside_test,
+    choose_low_confidence,
     clean,
     columns_of,
 )
@@ -26,10 +25,11 @@ from training.columns import Columns, read_columns, sha256_of
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
 from training.folding import identity
+from training.labels import Labels, check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
-from training.splits import SPLITS, check_every_class, class_counts, draw_split, in_last_split
+from training.splits import SPLITS, choose_held_out, in_last_split
 from training.table_bytes import is_uri, local_copy
-from training.tokens import LabelledTexts, OpenedTest, Row
+from training.texts import HeldOutTexts, LabelledTexts, Row
 from training.trained_on import Hashes, are_among
 
 RULES = 2
@@ -103,7 +103,7 @@ class PreparedData:
     validation_share: float
     """Part of the rows outside the test that a new draw gives to validation."""
 
-    def redraw(self, split_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
+    def resplit(self, split_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
         """Split the rows outside the test anew into train and validation.
 
         Groups stay whole and the test is as it was. The configuration's own `split_seed` gives
@@ -198,12 +198,12 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     )
 
 
-def open_test(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> OpenedTest:
+def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> HeldOutTexts:
     """The test rows' texts and labels. Only evaluation may call this, once a run.
 
-    Beside them come the rows that the confidence filter took from the test part, chosen as
-    `training.cleaning.beside_test` says: a test of confident labels alone is an easier one.
-    Of these, rows that the starting model was trained on (`seen`, as in `prepare`) are left out.
+    The rows that the confidence filter removed from the test part are returned beside them
+    (`training.cleaning.choose_low_confidence`), since a test of confident labels alone is easier.
+    Those of them that the starting model was trained on (`seen`, as in `prepare`) are left out.
 
     Raises:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
@@ -216,14 +216,14 @@ def open_test(config: DataConfig, *, sha256: str, seen: Hashes | None = None) ->
             " winner was retrained; nothing was tested: restore the file and run the command again"
         )
     is_test = divided.splits == "test"
-    low, groups = beside_test(
+    low, groups = choose_low_confidence(
         _not_among(divided.low_confidence, seen),
         divided.rows,
         divided.everything.groups,
         is_test,
         config,
     )
-    return OpenedTest(
+    return HeldOutTexts(
         test=divided.part("test"),
         confidences=_confidences(divided.rows)[is_test],
         low_confidence=LabelledTexts.of_rows(low, groups),
@@ -305,7 +305,7 @@ def _assign(
     if config.split_column is not None:
         splits = np.array([row.split for row in rows], dtype="<U10")
     else:
-        held = draw_split(
+        held = choose_held_out(
             identities,
             everything.groups,
             everything.labels,
@@ -329,6 +329,6 @@ def _assign(
 def _draw_validation(
     rest: LabelledTexts, identities: Sequence[bytes], share: float, seed: int
 ) -> npt.NDArray[np.bool_]:
-    return draw_split(
+    return choose_held_out(
         identities, rest.groups, rest.labels, share=share, seed=seed, purpose="validation"
     )

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from training.cli import excerpt
 from training.config import DataConfig
 from training.errors import InputError
-from training.tokens import Row
+from training.texts import Row
 
 Indices = npt.NDArray[np.int64]
 

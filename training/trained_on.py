@@ -86,7 +86,7 @@ def check_not_seen(
     *,
     model: str,
     path: str,
-    redrawn: bool,
+    is_resplit: bool,
 ) -> None:
     """Refuse to score rows that the starting model was trained on.
 
@@ -95,13 +95,13 @@ def check_not_seen(
         rows: {split: rows of it}.
         model: its name, as configured.
         path: of the data, as configured.
-        redrawn: whether rows outside the test are split anew, so that any of them is held out.
+        is_resplit: whether rows outside the test are split anew, so that any of them is held out.
 
     Raises:
         InputError: there are such rows.
     """
     held_out = {"validation": "", "test": ""}
-    if redrawn:
+    if is_resplit:
         held_out = {"train": " (which confirmation may hold out)", **held_out}
     found = [
         f"{seen[split]:,} of {rows[split]:,} {split} rows{why}"
@@ -110,7 +110,9 @@ def check_not_seen(
     ]
     if not found:
         return
-    keep = " and set search.confirm_replicates to 0" if seen and redrawn and seen["train"] else ""
+    keep = (
+        " and set search.confirm_replicates to 0" if seen and is_resplit and seen["train"] else ""
+    )
     raise InputError(
         f"model.name: {model!r} was trained on {_listed(found)} of {path}, as its {TRAINED_ON}"
         " says, but a score counts only on rows that the starting model has not seen; give"

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.cells import NOT_UTF8, TOLD_NOT_UTF8, Cell, Unreadable, whole_characters
+from training.cells import NOT_UTF8, NOT_UTF8_ERROR, Cell, Unreadable, whole_characters
 from training.errors import InputError
 from training.table_bytes import Source
 
@@ -91,7 +91,7 @@ def _members(text: str) -> list[Member]:
         RecursionError: it is nested too deep.
     """
     if NOT_UTF8.search(text):
-        raise ValueError(TOLD_NOT_UTF8)
+        raise ValueError(NOT_UTF8_ERROR)
     if text[0] != "{":
         _DECODER.decode(text)
         kind = {"[": "a list", '"': "a string"}.get(text[0], text[:20])

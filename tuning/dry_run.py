@@ -136,7 +136,7 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
     yield from (f"            {note}" for note in summary.notes)
     yield (
         f"tokens      {statistics.unknown_share:.2%} unknown pieces,"
-        f" {statistics.pieces_per_word:.2f} pieces a word,"
+        f" {statistics.tokens_per_word:.2f} pieces a word,"
         f" {statistics.truncated_share:.2%} of the rows truncated"
         f" at {configuration.model.max_length}"
     )

@@ -114,7 +114,7 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
             " labels that disagree"
         )
     yield (
-        f"tokens: {statistics.unknown_share:.2%} unknown, {statistics.pieces_per_word:.2f} pieces"
+        f"tokens: {statistics.unknown_share:.2%} unknown, {statistics.tokens_per_word:.2f} pieces"
         f" a word, {statistics.truncated_share:.2%} of the rows truncated"
     )
     yield (

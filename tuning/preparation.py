@@ -15,15 +15,9 @@ from training.encoder_checks import check_encoder
 from training.errors import InputError
 from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
+from training.texts import LabelledTexts
 from training.tokenizer import check_tokenizer
-from training.tokens import (
-    Integers,
-    LabelledTexts,
-    LabelledTokens,
-    TokenStatistics,
-    describe_tokens,
-    encode,
-)
+from training.tokens import Integers, LabelledTokens, TokenStatistics, describe_tokens, encode
 from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration
 from tuning.confirmation import split_seed
@@ -81,7 +75,7 @@ def prepare_search(
         data.summary.num_rows,
         model=configuration.model.name,
         path=configuration.data.path,
-        redrawn=configuration.search.confirm_replicates > 0,
+        is_resplit=configuration.search.confirm_replicates > 0,
     )
     plan = plan_evaluations(
         len(data.train.labels), configuration.training.epochs, configuration.search
@@ -160,7 +154,7 @@ def _draws(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
     search, epochs = configuration.search, configuration.training.epochs
     num_replicates = search.confirm_max_replicates if search.confirm_replicates else 0
     seeds = [split_seed(configuration, k) for k in range(1, num_replicates + 1)]
-    for train, validation in ((data.train, data.validation), *map(data.redraw, seeds)):
+    for train, validation in ((data.train, data.validation), *map(data.resplit, seeds)):
         yield Draw(
             train=_positions(train, position),
             validation=_positions(validation, position),

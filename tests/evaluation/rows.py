@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from evaluation.baseline import Answers
 from evaluation.error_analysis import RowFacts
-from training.tokens import LabelledTexts
+from training.texts import LabelledTexts
 
 
 def answers_of(

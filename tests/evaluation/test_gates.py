@@ -22,9 +22,9 @@ from evaluation.gates import (
 from results.files import read_csv, write_csv
 from tests.training.models import toy_task, toy_training
 from training.config import DataConfig
-from training.data import open_test, prepare
+from training.data import prepare, read_test_rows
 from training.finetune import finetune
-from training.tokens import LabelledTexts
+from training.texts import LabelledTexts
 
 
 def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1, p_value=0.01):
@@ -178,7 +178,7 @@ def data(config):
 
 @pytest.fixture(scope="module")
 def test_rows(config, data):
-    return open_test(config, sha256=data.summary.sha256).test
+    return read_test_rows(config, sha256=data.summary.sha256).test
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_under_a_fixed_test_a_drawn_validation_is_checked_and_a_fixed_one_is_sai
         path=str(tmp_path / "rows.csv"), split_column="part", near_duplicate_threshold=None
     )
     data = prepare(fixed)
-    test = open_test(fixed, sha256=data.summary.sha256).test
+    test = read_test_rows(fixed, sha256=data.summary.sha256).test
 
     def shares(changed):
         return check_data(changed, test, [], fixed)["class shares kept"]

@@ -8,7 +8,7 @@ from evaluation.winner import WinningConfiguration, load_winner
 from results.errors import RunError
 from results.run import open_run
 from tests.evaluation.conftest import read_csv
-from training.data import open_test
+from training.data import read_test_rows
 from training.errors import InputError
 from training.options import read_yaml, validate
 from training.trained_on import hashes_of, write_trained_on
@@ -150,7 +150,7 @@ def test_a_starting_model_that_has_seen_test_rows_is_refused_before_they_are_ope
     run_directory, tmp_path
 ):
     data = load_winner(open_run(run_directory)).data
-    texts = open_test(_data_config(run_directory), sha256=data.summary.sha256).test.texts
+    texts = read_test_rows(_data_config(run_directory), sha256=data.summary.sha256).test.texts
     write_trained_on(tmp_path, hashes_of([*texts[:3], "liya"]))
     _start_from(run_directory, tmp_path, texts_trained_on=4)
     with pytest.raises(InputError, match=f"was trained on 3 of {len(texts)} test rows"):

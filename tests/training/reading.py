@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.cells import Labels
 from training.columns import Columns, read_columns
 from training.csv_rows import CsvRow, CsvRows
 from training.errors import InputError
+from training.labels import Labels
 from training.table_bytes import open_source
 
 WANTED = {"text": "data.text_column", "label": "data.label_column"}

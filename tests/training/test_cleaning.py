@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.training.tables import LABELS, SHARED, configured, fixed_table, problems_of, table_of
 from training.cleaning import without_duplicates
 from training.config import DataConfig
-from training.data import open_test, prepare
+from training.data import prepare, read_test_rows
 from training.folding import drop_key, fold, identity
-from training.tokens import Row
+from training.texts import Row
 
 EXCERPT = SHARED / "hasil-labeling-excerpt.csv"
 
@@ -290,7 +290,7 @@ def test_rows_of_a_fixed_test_stay_whatever_they_repeat_and_their_texts_leave_th
     assert splits[60] == "validation"
     assert prepared.summary.repeated_test_rows == 3
     config = configured(tmp_path, table, split_column="part")
-    test = open_test(config, sha256=prepared.summary.sha256).test
+    test = read_test_rows(config, sha256=prepared.summary.sha256).test
     group_of = dict(zip(test.rows.tolist(), test.groups.tolist(), strict=True))
     for first, second in ((70, 71), (72, 73), (74, 75)):
         assert group_of[first] == group_of[second]
@@ -304,10 +304,10 @@ def test_shuffling_a_file_whose_test_repeats_texts_changes_nothing(tmp_path: Pat
     table.loc[0:1, "text"] = ["gemoyo", "sepi"]
     config = configured(tmp_path, table, split_column="part")
     before = prepare(config)
-    tested = open_test(config, sha256=before.summary.sha256).test
+    tested = read_test_rows(config, sha256=before.summary.sha256).test
     shuffled = configured(tmp_path, table.sample(frac=1, random_state=3), split_column="part")
     after = prepare(shuffled)
-    again = open_test(shuffled, sha256=after.summary.sha256).test
+    again = read_test_rows(shuffled, sha256=after.summary.sha256).test
     assert after.train.texts == before.train.texts
     assert (again.texts, again.labels.tolist()) == (tested.texts, tested.labels.tolist())
     assert again.groups.tolist() == tested.groups.tolist()

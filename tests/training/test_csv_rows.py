@@ -3,9 +3,9 @@ import itertools
 import pytest
 
 from tests.training.reading import LABELS, WANTED, csv_rows, read, refusal, written
-from training.cells import Labels
 from training.csv_rows import find_separator
 from training.errors import InputError
+from training.labels import Labels
 
 LABEL = ("label", Labels(LABELS).is_label)
 

@@ -16,7 +16,7 @@ from tests.training.tables import (
     table_of,
 )
 from training.config import SAMPLE, DataConfig
-from training.data import DataSummary, PreparedData, open_test, prepare
+from training.data import DataSummary, PreparedData, prepare, read_test_rows
 from training.folding import fold
 
 TWEETS = SHARED / "severity_tweets.csv"
@@ -42,8 +42,8 @@ def test_shuffling_the_file_leaves_every_text_in_its_split(tmp_path: Path) -> No
         assert before.groups.tolist() == after.groups.tolist()
     assert shuffled.summary.class_counts == prepared.summary.class_counts
     assert shuffled.summary.dropped == prepared.summary.dropped
-    assert [part.texts for part in shuffled.redraw(1)] == [
-        part.texts for part in prepared.redraw(1)
+    assert [part.texts for part in shuffled.resplit(1)] == [
+        part.texts for part in prepared.resplit(1)
     ]
 
 
@@ -55,7 +55,7 @@ def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> Non
     ]
     config = configured(tmp_path, table, group_column="thread")
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256).test
+    test = read_test_rows(config, sha256=prepared.summary.sha256).test
     parts = [prepared.train, prepared.validation, test]
     for first in range(3):
         for second in range(first):
@@ -73,7 +73,7 @@ def test_texts_and_labels_stand_at_their_row_numbers(tmp_path: Path) -> None:
     table = messy_table()
     config = configured(tmp_path, table)
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256).test
+    test = read_test_rows(config, sha256=prepared.summary.sha256).test
     for part in (prepared.train, prepared.validation, test):
         assert part.texts == table["text"].iloc[part.rows].tolist()
         assert [LABELS[label] for label in part.labels] == table["final_label"].iloc[
@@ -106,7 +106,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
             assert not isinstance(value, np.ndarray) or value.dtype == np.int64
 
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256).test
+    test = read_test_rows(config, sha256=prepared.summary.sha256).test
     walk(prepared)
     assert set(prepared.train.texts) <= strings
     assert not strings & set(test.texts)
@@ -116,7 +116,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
 def test_a_redraw_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path: Path) -> None:
     prepared = prepare(configured(tmp_path, messy_table()))
     rest = {*prepared.train.rows.tolist(), *prepared.validation.rows.tolist()}
-    train, validation = prepared.redraw(43)
+    train, validation = prepared.resplit(43)
     assert set(validation.rows.tolist()) != set(prepared.validation.rows.tolist())
     assert {*train.rows.tolist(), *validation.rows.tolist()} == rest
     assert not set(train.groups.tolist()) & set(validation.groups.tolist())
@@ -126,7 +126,7 @@ def test_a_redraw_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path:
 
 def test_a_redraw_with_the_configured_seed_is_the_split_at_hand(tmp_path: Path) -> None:
     prepared = prepare(configured(tmp_path, messy_table(), split_seed=5))
-    train, validation = prepared.redraw(5)
+    train, validation = prepared.resplit(5)
     assert train.texts == prepared.train.texts
     assert validation.rows.tolist() == prepared.validation.rows.tolist()
 
@@ -155,7 +155,7 @@ def test_a_fixed_split_stands_and_what_it_leaks_leaves_train_first(tmp_path: Pat
     assert splits[4:60].unique().tolist() == ["train"]
     assert splits[60:70].unique().tolist() == ["validation"]
     assert splits[70:100].unique().tolist() == ["test"]
-    train, validation = prepared.redraw(1)
+    train, validation = prepared.resplit(1)
     assert len(validation.rows) == pytest.approx(len(prepared.validation.rows), abs=2)
     assert not {*train.rows.tolist(), *validation.rows.tolist()} & set(prepared.test_rows.tolist())
 
@@ -297,7 +297,7 @@ def test_the_bundled_sample_can_be_prepared() -> None:
 def test_class_shares_of_real_tweets_are_within_a_point_and_no_text_leaks() -> None:
     config = DataConfig(path=str(TWEETS))
     prepared = prepare(config)
-    test = open_test(config, sha256=prepared.summary.sha256).test
+    test = read_test_rows(config, sha256=prepared.summary.sha256).test
     counts = {
         split: np.array(list(labels.values()))
         for split, labels in prepared.summary.class_counts.items()

@@ -1,4 +1,4 @@
-"""The rows that the confidence filter took from the test part, as `open_test` gives them."""
+"""The rows that the confidence filter took from the test part, as `read_test_rows` gives them."""
 
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ from tests.training.tables import (
     table_of,
 )
 from training.config import DataConfig
-from training.data import PreparedData, open_test, prepare
+from training.data import PreparedData, prepare, read_test_rows
 from training.folding import fold
 from training.near_duplicates import group_texts
-from training.tokens import OpenedTest
+from training.texts import HeldOutTexts
 
 TWEETS = SHARED / "severity_tweets.csv"
 
 
-def opened(config: DataConfig) -> OpenedTest:
-    return open_test(config, sha256=prepare(config).summary.sha256)
+def opened(config: DataConfig) -> HeldOutTexts:
+    return read_test_rows(config, sha256=prepare(config).summary.sha256)
 
 
 def low_table(num_rows: int = 100) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def parts(prepared: PreparedData, config: DataConfig) -> list[tuple[Any, ...]]:
     splits = [
         prepared.train,
         prepared.validation,
-        open_test(config, sha256=prepared.summary.sha256).test,
+        read_test_rows(config, sha256=prepared.summary.sha256).test,
     ]
     return [(part.texts, part.labels.tolist(), part.groups.tolist()) for part in splits]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.splits import draw_split, in_last_split
+from training.splits import choose_held_out, in_last_split
 
 
 def drawn_rows(
@@ -20,7 +20,7 @@ def test_groups_stay_whole_and_each_class_is_within_a_point_of_its_share(
 ) -> None:
     identities, groups, labels = drawn_rows(2000, num_groups)
     for seed in range(10):
-        held = draw_split(identities, groups, labels, share=share, seed=seed)
+        held = choose_held_out(identities, groups, labels, share=share, seed=seed)
         assert all(abs(held[labels == label].mean() - share) <= 0.01 for label in range(4))
         for group in np.unique(groups):
             assert len(set(held[groups == group].tolist())) == 1
@@ -28,9 +28,9 @@ def test_groups_stay_whole_and_each_class_is_within_a_point_of_its_share(
 
 def test_neither_the_order_of_rows_nor_the_numbers_of_groups_change_a_split() -> None:
     identities, groups, labels = drawn_rows(600, 150)
-    held = draw_split(identities, groups, labels, share=0.2, seed=7)
+    held = choose_held_out(identities, groups, labels, share=0.2, seed=7)
     order = np.random.default_rng(1).permutation(600)
-    shuffled = draw_split(
+    shuffled = choose_held_out(
         [identities[place] for place in order],
         900 - groups[order],
         labels[order],
@@ -42,9 +42,9 @@ def test_neither_the_order_of_rows_nor_the_numbers_of_groups_change_a_split() ->
 
 def test_another_seed_or_purpose_is_another_and_independent_draw() -> None:
     identities, groups, labels = drawn_rows(2000, 600)
-    draw = draw_split(identities, groups, labels, share=0.2, seed=1)
+    draw = choose_held_out(identities, groups, labels, share=0.2, seed=1)
     for seed, purpose in ((2, "test"), (1, "validation")):
-        other = draw_split(identities, groups, labels, share=0.2, seed=seed, purpose=purpose)
+        other = choose_held_out(identities, groups, labels, share=0.2, seed=seed, purpose=purpose)
         assert 0.12 < other[draw].mean() < 0.28
 
 
@@ -56,7 +56,7 @@ def test_large_groups_are_held_out_as_often_as_small_ones() -> None:
     labels = draws.integers(0, 2, len(groups))
     times_held = np.zeros(len(sizes))
     for seed in range(60):
-        held = draw_split(identities, groups, labels, share=0.2, seed=seed)
+        held = choose_held_out(identities, groups, labels, share=0.2, seed=seed)
         times_held += np.bincount(groups, held) / sizes
     for size in (2, 5, 10):
         assert abs(times_held[sizes == size].mean() / 60 - 0.2) < 0.04
@@ -65,13 +65,13 @@ def test_large_groups_are_held_out_as_often_as_small_ones() -> None:
 def test_a_class_of_three_rows_has_one_on_the_side_held_out() -> None:
     identities, groups, _ = drawn_rows(100, 10**9)
     labels = np.array([1] * 3 + [0] * 97)
-    held = draw_split(identities, groups, labels, share=0.1, seed=42)
+    held = choose_held_out(identities, groups, labels, share=0.1, seed=42)
     assert held[labels == 1].sum() == 1
 
 
 def test_no_rows_draw_nothing() -> None:
     none = np.zeros(0, dtype=np.int64)
-    assert draw_split([], none, none, share=0.2, seed=42).tolist() == []
+    assert choose_held_out([], none, none, share=0.2, seed=42).tolist() == []
 
 
 def test_a_group_stays_only_in_the_last_split_it_stands_in() -> None:

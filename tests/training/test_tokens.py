@@ -59,7 +59,7 @@ def test_a_lone_surrogate_is_tokenised_and_not_an_error(small_bert: Path) -> Non
     tokenizer = AutoTokenizer.from_pretrained(small_bert)
     table = encode(tokenizer, ["aku \ud800 kowe"], max_length=16)
     assert table.lengths[0] >= 4
-    assert describe_tokens(tokenizer, ["aku \ud800"], max_length=16).pieces_per_word >= 1
+    assert describe_tokens(tokenizer, ["aku \ud800"], max_length=16).tokens_per_word >= 1
 
 
 def test_statistics_count_unknown_pieces_pieces_a_word_and_rows_cut_off(small_bert: Path) -> None:
@@ -67,7 +67,7 @@ def test_statistics_count_unknown_pieces_pieces_a_word_and_rows_cut_off(small_be
     # Four known words of one piece each, and one that no piece spells.
     found = describe_tokens(tokenizer, ["aku kowe pasar", "aku \u4e00"], max_length=4)
     assert found.unknown_share == 1 / 5
-    assert found.pieces_per_word == 1
+    assert found.tokens_per_word == 1
     assert found.truncated_share == 1 / 2  # three pieces and two special ones are five
     assert describe_tokens(tokenizer, ["aku kowe pasar"], max_length=5).truncated_share == 0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.training.tables import configured, fixed_table, table_of
 from training.config import ModelConfig
-from training.data import open_test, prepare
+from training.data import prepare, read_test_rows
 from training.errors import InputError
 from training.folding import drop_key
 from training.trained_on import (
@@ -88,7 +88,7 @@ def test_rows_that_the_starting_model_has_seen_are_counted_in_every_split(tmp_pa
     config = configured(tmp_path, table_of())
     plain = prepare(config)
     assert plain.summary.rows_seen is None
-    test = open_test(config, sha256=plain.summary.sha256).test
+    test = read_test_rows(config, sha256=plain.summary.sha256).test
     known = hashes_of(
         [
             *(f"@budi {text.upper()}" for text in plain.train.texts[:5]),
@@ -110,9 +110,9 @@ def test_rows_of_low_confidence_that_it_has_seen_are_not_tested_apart(tmp_path: 
     table.loc[120:, "confidence_score"] = "0.3"
     config = configured(tmp_path, table)
     sha256 = prepare(config).summary.sha256
-    low = open_test(config, sha256=sha256).low_confidence.texts
+    low = read_test_rows(config, sha256=sha256).low_confidence.texts
     assert len(low) > 4
-    left = open_test(config, sha256=sha256, seen=hashes_of(low[:4])).low_confidence.texts
+    left = read_test_rows(config, sha256=sha256, seen=hashes_of(low[:4])).low_confidence.texts
     assert not set(low[:4]) & set(left)
 
 
@@ -120,34 +120,34 @@ ROWS = {"train": 800, "validation": 200, "test": 1250}
 HINT = "give validation and test other rows by data.split_column"
 
 
-def refused(*, redrawn: bool, **seen: int) -> str:
+def refused(*, is_resplit: bool, **seen: int) -> str:
     with pytest.raises(InputError) as caught:
         check_not_seen(
             {"train": 0, "validation": 0, "test": 0, **seen},
             ROWS,
             model="runs/a/final/model",
             path="rows.csv",
-            redrawn=redrawn,
+            is_resplit=is_resplit,
         )
     (line,) = caught.value.problems
     return line
 
 
-@pytest.mark.parametrize("redrawn", [True, False])
-def test_one_held_out_row_that_it_has_seen_is_enough_and_counted(redrawn: bool) -> None:
+@pytest.mark.parametrize("is_resplit", [True, False])
+def test_one_held_out_row_that_it_has_seen_is_enough_and_counted(is_resplit: bool) -> None:
     assert "'runs/a/final/model' was trained on 1 of 1,250 test rows of rows.csv, as" in refused(
-        test=1, redrawn=redrawn
+        test=1, is_resplit=is_resplit
     )
-    line = refused(validation=7, test=1250, redrawn=redrawn)
+    line = refused(validation=7, test=1250, is_resplit=is_resplit)
     assert "on 7 of 200 validation rows and 1,250 of 1,250 test rows of rows.csv" in line
     assert f"{HINT}, take other rows, or start from another model" in line
 
 
 def test_train_rows_that_it_has_seen_count_where_a_replicate_may_hold_them_out() -> None:
-    line = refused(train=8, validation=2, test=1, redrawn=True)
+    line = refused(train=8, validation=2, test=1, is_resplit=True)
     assert "8 of 800 train rows (which confirmation may hold out), 2 of 200 validation rows" in line
     assert f"{HINT} and set search.confirm_replicates to 0, take" in line
-    assert "train rows" not in refused(train=8, test=1, redrawn=False)
+    assert "train rows" not in refused(train=8, test=1, is_resplit=False)
 
 
 def test_to_go_on_training_on_rows_that_it_has_seen_is_no_error(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_to_go_on_training_on_rows_that_it_has_seen_is_no_error(tmp_path: Path) 
     summary = prepare(config, seen=hashes_of(train)).summary
     assert summary.rows_seen == {"train": len(train), "validation": 0, "test": 0}
     facts = {"model": "dir", "path": config.path}
-    check_not_seen(summary.rows_seen, summary.num_rows, redrawn=False, **facts)
-    check_not_seen(None, summary.num_rows, redrawn=True, **facts)
+    check_not_seen(summary.rows_seen, summary.num_rows, is_resplit=False, **facts)
+    check_not_seen(None, summary.num_rows, is_resplit=True, **facts)
     with pytest.raises(InputError, match=f"{len(train)} of {len(train)} train rows"):
-        check_not_seen(summary.rows_seen, summary.num_rows, redrawn=True, **facts)
+        check_not_seen(summary.rows_seen, summary.num_rows, is_resplit=True, **facts)

@@ -38,7 +38,7 @@ def test_every_draw_parts_the_same_rows_anew(prepared: Preparation) -> None:
 
 
 def test_a_replicate_s_rows_are_those_of_its_split_seed(prepared: Preparation) -> None:
-    train, _ = prepared.data.redraw(split_seed(CONFIG, 2))
+    train, _ = prepared.data.resplit(split_seed(CONFIG, 2))
     draw = prepared.search_data.draws[2]
     labels = prepared.search_data.pool.labels
     assert labels[draw.train].tolist() == train.labels.tolist()

@@ -1,0 +1,116 @@
+"""Labels: the one class that a cell names, and the rows that each class has in each split.
+
+Every row has exactly one label; multi-label data would start here.
+"""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from training.config import DataConfig
+from training.errors import InputError
+from training.splits import SPLITS
+
+Indices = npt.NDArray[np.int64]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+class Labels:
+    """The configured labels, as cells of a table name them.
+
+    Outer white space counts for nothing, case does. Where every label is a number, so do other
+    spellings of it: `1.0` is `1`.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Take the names in the order of their codes."""
+        self.names = tuple(names)
+        self._codes = {name.strip(): code for code, name in enumerate(names)}
+        values = [_value(name) for name in names]
+        numeric = None not in values and len(set(values)) == len(values)
+        self._by_value = dict(zip(values, range(len(names)), strict=True)) if numeric else {}
+
+    def code_of(self, cell: str) -> int | None:
+        """Place of the label that a cell names; None: it names none."""
+        code = self._codes.get(cell.strip())
+        if code is None and self._by_value:
+            code = self._by_value.get(_value(cell)) if _value(cell) is not None else None
+        return code
+
+    def is_label(self, cell: str) -> bool:
+        """Whether a cell names a label."""
+        return self.code_of(cell) is not None
+
+    def describe_respelt(self, cells: Sequence[str]) -> str:
+        """A sentence about the cells that name a label in another spelling; empty: none does."""
+        other = [cell for cell in cells if cell not in self.names and self.is_label(cell)]
+        if not other:
+            return ""
+        code = self.code_of(other[0])
+        assert code is not None
+        return (
+            f"{len(other):,} labels are spelt otherwise, such as {other[0]!r} for"
+            f" {self.names[code]!r}: white space around a label, and how a number is written, do"
+            " not count"
+        )
+
+
+def _value(text: str) -> Decimal | None:
+    text = text.strip()
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
+    """Refuse a split that some class has no row in.
+
+    Args:
+        labels: int64 [n], codes of the kept rows.
+        splits: [n], where each goes.
+        config: names the labels and the split column.
+
+    Raises:
+        InputError: a line for each split without rows, label without rows, and class that lacks
+            rows in some split.
+    """
+    counts = class_counts(labels, splits, config.labels)
+    filled = [split for split in SPLITS if any(counts[split].values())]
+    todo = (
+        "label more rows: the kept ones are too few or too alike, since like texts share a split"
+        if config.split_column is None
+        else "give it some in data.split_column, or set that to null to have the split drawn"
+    )
+    problems = [
+        f"{config.path}: no kept row is in {split}, but every split needs rows of each class;"
+        f" {todo}"
+        for split in SPLITS
+        if split not in filled
+    ]
+    unseen = [label for label in config.labels if not any(of[label] for of in counts.values())]
+    problems += [
+        f"{config.path}: no kept row has the label '{label}' of data.labels; spell it as column"
+        f" '{config.label_column}' does, or take it out of data.labels"
+        for label in unseen
+    ]
+    for label in (name for name in config.labels if name not in unseen):
+        empty = [split for split in filled if not counts[split][label]]
+        if empty:
+            had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
+            problems.append(
+                f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
+                f" {had}), but every split needs one of each class; label more rows of it"
+                f"{', or lower data.min_confidence' if config.confidence_column else ''}"
+            )
+    if problems:
+        raise InputError(*problems)
+
+
+def class_counts(
+    labels: Indices, splits: npt.NDArray[np.str_], names: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Rows of each class in each split: {split: {label: rows}}."""
+    counts = {split: np.bincount(labels[splits == split], minlength=len(names)) for split in SPLITS}
+    return {split: dict(zip(names, counts[split].tolist(), strict=True)) for split in SPLITS}
