@@ -20,7 +20,7 @@ _LINE = re.compile(
     r"\d{4}-\d\d-\d\d (?P<at>\d\d:\d\d:\d\d),\d+ (?P<level>INFO|WARNING|ERROR) [\w.]+: (?P<text>.+)"
 )
 _OF_TRIAL = re.compile(
-    r"t\d{4,} (completed|stopped|failed|diverged|collapsed|goes on|lost its process)\b"
+    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed|lost its process)\b"
 )
 
 

@@ -1,4 +1,4 @@
-"""The objects of one search, put together: each is complete when it is made."""
+"""Assemble the objects of one search: policy, observers and driver; add an observer here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tuning.checkpoints import CheckpointRemover, Checkpoints
 from tuning.config import objective_of
 from tuning.driver import Driver
 from tuning.forecast import Progress
-from tuning.initial_state import Opening
+from tuning.initial_state import InitialState
 from tuning.log_lines import LogLines
 from tuning.observers import Observer
 from tuning.policy import make_policy
@@ -22,13 +22,13 @@ from tuning.worker_pool import WorkerPool
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search that can be run."""
+    """A search that is ready to run."""
 
     files: RunFiles
     driver: Driver
 
     def close(self, status: SearchStatus) -> None:
-        """Tell all observers of the end.
+        """Notify all observers that the search has ended.
 
         Raises:
             OSError: a file cannot be written.
@@ -39,7 +39,7 @@ class Search:
 
 
 def assemble(
-    opening: Opening,
+    initial: InitialState,
     *,
     run: Run,
     pool: WorkerPool,
@@ -49,37 +49,37 @@ def assemble(
     clock: Callable[[], float],
     watchers: Sequence[Observer],
 ) -> Search:
-    """Put a search together.
+    """Assemble a search.
 
     Args:
-        opening: data, configuration and what an earlier start left.
-        run: whose files are written.
-        pool: of the workers.
-        checkpoints: where trials keep theirs.
-        command: that repeats the run; an earlier start's goes before.
-        outer_error: what ends the search from outside; None: nothing.
-        clock: seconds since this start.
+        initial: the configuration, its data and the trials of an earlier start.
+        run: the run whose files are written.
+        pool: the pool of workers.
+        checkpoints: the checkpoints of running trials.
+        command: the command that repeats the run; that of an earlier start takes precedence.
+        outer_error: return an error outside the driver that ends the search; None: there is none.
+        clock: return the seconds since this start.
         watchers: further observers.
     """
-    configuration, preparation = opening.configuration, opening.preparation
-    before = opening.before
+    configuration, preparation = initial.configuration, initial.preparation
+    earlier = initial.earlier_record
     policy = make_policy(
         configuration,
         preparation.plan,
         num_rows=preparation.num_rows,
         num_validation_rows=len(preparation.data.validation.labels),
-        store=opening.store,
-        last_evaluated=opening.last_evaluated,
+        store=initial.store,
+        last_evaluated=initial.last_evaluated,
     )
     facts = describe_facts(
         configuration,
         preparation.plan,
         num_rows=preparation.num_rows,
         summary=preparation.data.summary,
-        command=before.get("command", command),
+        command=earlier.get("command", command),
         has_gpu=pool.resources.gpus > 0,
     )
-    memory_limits = dict(before.get("rows_at_once", {}))
+    memory_limits = dict(earlier.get("rows_at_once", {}))
     progress = Progress(policy=policy, clock=clock)
     files = RunFiles(
         run,
@@ -88,14 +88,19 @@ def assemble(
         facts=facts,
         memory_limits=memory_limits,
         progress=progress,
-        started_at=before.get("started_at"),
-        seconds_before=before.get("seconds", 0.0),
+        started_at=earlier.get("started_at"),
+        seconds_before=earlier.get("seconds", 0.0),
     )
     observers = [
-        progress,  # which the files tell
+        progress,  # before the files, which contain it
         files,
         TensorBoard(directory=run.tensorboard, configuration=configuration),
-        LogLines(objective_of(configuration).label, tells_places=pool.is_joined),
+        LogLines(
+            score_label=objective_of(configuration).label,
+            plan=preparation.plan,
+            num_rows=preparation.num_rows,
+            with_nodes=pool.is_joined,
+        ),
         RayMetrics(run.directory.name, policy.store),
         CheckpointRemover(checkpoints, is_written=lambda: driver.write_error is None),
         *watchers,

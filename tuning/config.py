@@ -1,4 +1,4 @@
-"""The whole configuration of a search: sections of `training.config` and those of the search."""
+"""The configuration of a search: its fields with their documentation, ranges and cross-checks."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
 
 _LONGEST_NAME = 200
-"""Bytes: file systems take 255, and files aside have longer names."""
+"""Bytes; file systems allow 255, and temporary files have longer names."""
 
 Algorithm = Literal["random", "grid", "tpe"]
 Scheduler = Literal["asha", "median", "none"]
@@ -33,34 +33,40 @@ class SearchConfig(Section):
     """Which configurations are tried, and for how long."""
 
     space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
-    """Training fields to search: {learning_rate: {log_uniform: [1e-5, 5e-5]}}; also uniform,
-    integer and choice."""
+    """Training fields to search, each with a range: {learning_rate: {log_uniform: [1e-5, 5e-5]}};
+    also uniform, integer and choice."""
     metric: Annotated[str, Field(min_length=1, description=METRICS_TOLD)] = DEFAULT_METRIC
     algorithm: Algorithm = "random"
-    """`random`; `grid`, every point of the choices; or `tpe`, Optuna's sampler."""
+    """How configurations are chosen: `random`; `grid`, every combination of the choices; or `tpe`,
+    Optuna's sampler."""
     scheduler: Scheduler = "asha"
-    """What ends trials before the full budget: `asha`, `median` or `none`."""
+    """What stops trials early: `asha`, the best 1 in reduction_factor at a rung are promoted;
+    `median`, those above the median are; `none`, no trial is stopped."""
     trials: Annotated[Count, Field(le=100_000)] = 24
-    """Configurations tried, trial 0 (the one under `training`) included; not read by a grid."""
+    """Number of configurations to try, with trial 0, which is the one under `training`; `grid`
+    ignores it."""
     evaluations_per_epoch: Annotated[Count, Field(le=1000)] = 4
-    """Looks at the validation rows in each pass over the training rows."""
+    """Evaluations on the validation rows in each epoch."""
     grace_epochs: Annotated[Number, Field(gt=0)] = 0.5
-    """Passes over the training rows before a trial may be stopped: the first rung."""
+    """Epochs before a trial may be stopped early: the first rung."""
     reduction_factor: Annotated[Count, Field(ge=2, le=100)] = 3
-    """Of the trials at a rung one in this many goes on; each rung is this much further."""
+    """One in this many trials at a rung is promoted, and each rung is this many times the one
+    before."""
     time_budget_s: Annotated[Number, Field(gt=0)] | None = None
-    """Seconds after which no trial starts and running ones end; null: no limit."""
+    """Seconds after which no trial starts and running trials are stopped; null: no limit."""
     max_concurrent: Count | None = None
-    """Most trials at once; null: as many as the resources hold. On a joined cluster trials up to
-    this number wait for room, which makes an autoscaled one grow."""
+    """Most trials at once; null: as many as the resources allow. On a joined cluster, trials up to
+    this number wait for resources, so that an autoscaler adds nodes."""
     seed: Seed = 42
-    """Seed of the drawn configurations."""
+    """Seed of the sampled configurations."""
     confirm_top: Count = 3
-    """Best configurations that are trained again on fresh draws, beside trial 0."""
+    """Number of best configurations that are confirmed on replicates, beside trial 0."""
     confirm_replicates: Annotated[int, Field(ge=0, le=100)] = 3
-    """Fresh draws (seed, train/validation split) of each; 0: no confirmation, else at least 2."""
+    """Replicates of each confirmed configuration, each with a fresh seed and train/validation
+    split; 0: no confirmation, else at least 2."""
     confirm_max_replicates: Annotated[Count, Field(le=100)] = 5
-    """Draws up to which leader and default are raced while neither is clearly ahead."""
+    """Most replicates: the leader and trial 0 get additional ones while neither is clearly
+    better."""
 
     @model_validator(mode="after")
     def _replicates_are_enough(self) -> "SearchConfig":
@@ -78,20 +84,20 @@ class SearchConfig(Section):
 
 
 class ClusterConfig(Section):
-    """Where trials run and what each is given."""
+    """Where trials run and what resources each of them has."""
 
     address: str | None = None
-    """`auto` or HOST:PORT of a running Ray; `local`: a Ray of its own on this machine; null: what
-    RAY_ADDRESS says, else `local`."""
+    """`auto` or HOST:PORT of a running Ray; `local`: a Ray that the search starts on this machine;
+    null: the value of RAY_ADDRESS, else `local`."""
     cpus_per_trial: Annotated[Number, Field(gt=0)] | None = None
-    """CPU cores a trial, its threads; null: 1."""
+    """CPU cores, and threads, of each trial; null: 1."""
     gpus_per_trial: Annotated[Number, Field(ge=0)] | None = None
-    """GPUs a trial, 1 or a fraction of one; null: 1 where there is a GPU, else 0."""
+    """GPUs of each trial, 1 or a fraction; null: 1 where there is a GPU, else 0."""
     storage_path: str | None = None
-    """Directory that all nodes reach, or URI that fsspec opens: the run's files are mirrored there
-    and running trials keep their checkpoints there; null: in the run."""
+    """Directory that all nodes share, or URI that fsspec opens, for the checkpoints of running
+    trials and a mirror of the run's files; null: checkpoints are in the run, without a mirror."""
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Times a trial whose process or node was lost is started again."""
+    """Times that a trial is restarted after the failure of its process or node."""
 
     @model_validator(mode="after")
     def _address_is_not_of_a_client(self) -> "ClusterConfig":
@@ -104,7 +110,7 @@ class ClusterConfig(Section):
         if self.storage_path is not None and holds_secret(self.storage_path):
             raise ValueError(
                 f"storage_path is {without_secrets(self.storage_path)!r}, but must hold no password"
-                " or key: it would stand in config.yaml and the log; give credentials by the"
+                " or key: config.yaml and the log would show it; give credentials by the"
                 " environment or fsspec's configuration"
             )
         return self
@@ -114,7 +120,7 @@ class ClusterConfig(Section):
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1:
             raise ValueError(
                 f"gpus_per_trial is {self.gpus_per_trial}, but must be at most 1: a trial trains"
-                " on one card"
+                " on one GPU"
             )
         return self
 
@@ -123,9 +129,10 @@ class OutputConfig(Section):
     """Where the run's files go."""
 
     directory: str = "results/runs"
-    """Directory of all runs."""
+    """Directory of the runs."""
     name: str | None = None
-    """Name of the run, a directory in it; null: the configuration's name and the UTC time."""
+    """Name of the run, which is a directory inside it; null: the configuration's name and the UTC
+    time."""
 
     @model_validator(mode="after")
     def _name_is_of_a_directory(self) -> "OutputConfig":
@@ -145,15 +152,15 @@ class Configuration(Section):
     """Everything a search depends on."""
 
     data: DataConfig
-    """Which rows are read, which are kept, and how they are split."""
+    """Which rows are read and kept, and how they are split."""
     model: ModelConfig = ModelConfig()
     """Which encoder is fine-tuned."""
     training: TrainingConfig = TrainingConfig()
-    """How a model is fine-tuned; also trial 0."""
+    """How a model is fine-tuned; this is also trial 0."""
     search: SearchConfig
     """Which configurations are tried, and for how long."""
     cluster: ClusterConfig = ClusterConfig()
-    """Where trials run and what each is given."""
+    """Where trials run and what resources each of them has."""
     output: OutputConfig = OutputConfig()
     """Where the run's files go."""
 
@@ -174,11 +181,11 @@ MAY_CHANGE = {
     *(("cluster", name) for name in ClusterConfig.model_fields),
     *(("output", name) for name in OutputConfig.model_fields),
 }
-"""Fields that may differ between a start and its resume."""
+"""Fields that a resume may change."""
 
 
 def check(configuration: Configuration) -> None:
-    """Check what spans sections.
+    """Check what depends on several sections.
 
     Raises:
         InputError: one line for each problem of the space or the rungs.
@@ -205,7 +212,7 @@ def check(configuration: Configuration) -> None:
 
 
 def objective_of(configuration: Configuration) -> Objective:
-    """What a search decides by.
+    """Return the objective of a search.
 
     Raises:
         InputError: the metric does not exist or does not fit the labels.
@@ -215,7 +222,7 @@ def objective_of(configuration: Configuration) -> Objective:
 
 
 def changed_fields(old: Configuration, new: Configuration) -> list[str]:
-    """One line for each field that must not change between a start and its resume but did."""
+    """Return one line for each changed field that a resume must not change."""
     lines = []
     for section, model in SECTIONS.items():
         for name in model.model_fields:
@@ -223,7 +230,7 @@ def changed_fields(old: Configuration, new: Configuration) -> list[str]:
             after = getattr(getattr(new, section), name)
             if before != after and (section, name) not in MAY_CHANGE:
                 lines.append(
-                    f"--resume: {section}.{name} is {shorten(after)}, but the run began with"
+                    f"--resume: {section}.{name} is {shorten(after)}, but the run started with"
                     f" {shorten(before)}; leave it as it was, or start a new run"
                 )
     return lines

@@ -1,4 +1,4 @@
-"""From a configuration to what a search starts with: data, trials known before, the run."""
+"""Prepare the state a search starts from: its data, the trials of an earlier start, its run."""
 
 import shutil
 from dataclasses import dataclass
@@ -16,41 +16,41 @@ from tuning.resume import last_evaluated, recall_trials
 from tuning.run_checks import (
     check_enough_trials,
     check_new,
+    check_not_tested,
     check_same_data,
     check_same_rules,
-    check_test_is_closed,
 )
 from tuning.start import new_run, with_name, write_configuration
 from tuning.trials import TrialStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """Data that are ready and, of a run to resume, what it left."""
+class InitialState:
+    """The prepared data and, for a run that is resumed, its trials."""
 
     configuration: Configuration
     preparation: Preparation
     resumed: Run | None
-    """Held by this process; None: the run is new."""
+    """The run that is resumed, locked by this process; None: the run is new."""
     store: TrialStore
     last_evaluated: str | None
     tokenizer: Path
-    """Where the tokenizer of `tiny` was learnt."""
+    """Directory of the tokenizer that was learnt for `tiny`."""
 
     @property
-    def before(self) -> dict[str, Any]:
-        """The record of an earlier start; empty: there was none."""
+    def earlier_record(self) -> dict[str, Any]:
+        """The record that an earlier start wrote; empty: there is none."""
         if self.resumed is None or not self.resumed.record.exists():
             return {}
         return self.resumed.read_whole_record()
 
     @property
     def name(self) -> str:
-        """Of the run."""
+        """Name of the run."""
         return self.resumed.directory.name if self.resumed else str(self.configuration.output.name)
 
     def make_run(self) -> Run:
-        """The run: the one that is resumed, or a new one, which is made.
+        """Return the run that is resumed, or make the new one.
 
         Raises:
             RunError: the directory cannot be made or written.
@@ -67,34 +67,34 @@ class Opening:
         write_text(run.splits, assignment.to_csv(index=False, lineterminator="\n"))
 
 
-def check_place(configuration: Configuration) -> None:
-    """Check what needs no data: that this process may search, that trials and files find room.
+def check_resources(configuration: Configuration) -> None:
+    """Check what needs no data: the connection to Ray, cores for a trial, a writable storage.
 
     Raises:
-        ClusterError: this process is connected to a Ray already.
-        InputError: no machine at hand holds a trial, or the storage cannot be written.
+        ClusterError: this process is connected to Ray already.
+        InputError: no machine has the cores or GPUs of a trial, or the storage cannot be written.
     """
     check_not_connected()
     num_slots_here(configuration)
     check_storage(configuration)
 
 
-def open_new(configuration: Configuration, label: str, tokenizer: Path) -> Opening:
+def prepare_new(configuration: Configuration, label: str, tokenizer: Path) -> InitialState:
     """Check that a new run can be made, and prepare its data.
 
     Args:
-        configuration: of the search.
-        label: the beginning of the run's name where the configuration gives none.
-        tokenizer: where the tokenizer of `tiny` is learnt.
+        configuration: the configuration of the search.
+        label: first part of the run's name where the configuration gives no name.
+        tokenizer: directory for the tokenizer that is learnt for `tiny`.
 
     Raises:
-        InputError: the data, the model or a warm-up does not do.
+        InputError: the data, the model or a warm-up is not usable.
         RunError: the name is taken, or the directory cannot be written.
         StorageError: the storage cannot be reached.
     """
     configuration = with_name(configuration, label)
     check_new(configuration)
-    return Opening(
+    return InitialState(
         configuration=configuration,
         preparation=prepare_search(configuration, tokenizer_directory=tokenizer),
         resumed=None,
@@ -104,23 +104,24 @@ def open_new(configuration: Configuration, label: str, tokenizer: Path) -> Openi
     )
 
 
-def open_again(run: Run, configuration: Configuration) -> Opening:
-    """Read what an earlier start left, and prepare the same data; the run is held already.
+def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
+    """Read the trials of an earlier start, and prepare the same data; the run is locked already.
 
     Raises:
-        InputError: fewer trials are asked for than have started, or the data do not do.
-        RunError: a file cannot be read, the data or the rules are others, or the test was opened.
+        InputError: fewer trials are requested than have started, or the data are not usable.
+        RunError: a file cannot be read, the data or their rules have changed, or the run was
+            evaluated on the test set.
     """
-    check_test_is_closed(run)
-    check_same_rules(run)  # before anything is changed
+    check_not_tested(run)
+    check_same_rules(run)  # before any file is changed
     run.sweep()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
     preparation = prepare_search(configuration, tokenizer_directory=run.tokenizer)
     check_same_data(run, preparation)
-    # From here on this version writes the run; one that is refused stays as it is.
+    # The run is changed only after all checks, so that a refused run stays as it is.
     run.keep_curves_of({trial.trial_id for trial in store})
-    return Opening(
+    return InitialState(
         configuration=configuration,
         preparation=preparation,
         resumed=run,

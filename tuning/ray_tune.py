@@ -331,7 +331,7 @@ class Experiment:
             InputError: what ships would not answer as it does in training.
             OSError: the run's files, or a checkpoint, cannot be written.
         """
-        self.signal.listen_for(self.driver.interrupt)
+        self.signal.call_in_handler(self.driver.interrupt)
         num_failures = 0
         while True:
             known = self._num_evaluations()

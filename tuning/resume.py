@@ -1,4 +1,8 @@
-"""What an earlier start of the same search left: read from the run's own files."""
+"""Restore a search from the files of its run, to resume it or only to rebuild `search.json`.
+
+Both read `trials.csv` and `curves.csv` and give the trials to a new policy. A resume then continues
+the search (`tuning.initial_state`); a rebuild starts nothing and writes what the policy decides.
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +20,12 @@ from training.metrics import Evaluation
 from training.options import read_yaml
 from training.trained_on import known_to
 from tuning.config import Configuration
-from tuning.log_lines import announce_end
+from tuning.log_lines import log_result
 from tuning.policy import Policy, make_policy
 from tuning.record import describe_facts
 from tuning.run_checks import check_same_split
 from tuning.run_files import RunFiles, now
-from tuning.rungs import plan_evaluations
+from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import Parameters, with_parameters
 from tuning.start import build
 from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
@@ -29,13 +33,13 @@ from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
 _TRIAL_ID = re.compile(r"t[0-9]{4,9}")
 
 
-def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True) -> TrialStore:
-    """The trials of `trials.csv` with their evaluations of `curves.csv`.
+def recall_trials(run: Run, configuration: Configuration, *, resumes: bool = True) -> TrialStore:
+    """Read the trials of `trials.csv` with their evaluations in `curves.csv`.
 
     Args:
-        run: of the earlier start.
-        configuration: of that start, or what may change of it changed.
-        reopen: whether trials that the end of the search cut off are running again.
+        run: the run of the earlier start.
+        configuration: the configuration of that start, with what a resume may change.
+        resumes: whether trials that the end of the search stopped are running again.
 
     Raises:
         RunError: a file cannot be read or its rows do not fit the configuration.
@@ -46,10 +50,11 @@ def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True
         for row in run.read_curves():
             curves.setdefault(row["trial_id"], []).append(evaluation_from_row(row))
         trials = [
-            _trial(row, curves.get(row["trial_id"], []), configuration, reopen) for row in rows
+            _trial(row, curves.get(row["trial_id"], []), configuration, resumes=resumes)
+            for row in rows
         ]
         if len({trial.trial_id for trial in trials}) < len(trials):
-            raise ValueError("a trial_id stands twice")
+            raise ValueError("a trial_id occurs twice")
         return TrialStore(trials)
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
@@ -59,25 +64,72 @@ def recall_trials(run: Run, configuration: Configuration, *, reopen: bool = True
 
 
 def last_evaluated(run: Run) -> str | None:
-    """The trial whose evaluation was written down last; None before there was one.
+    """Return the trial of the last evaluation in `curves.csv`; None: there is none.
 
-    A kill may have come between that and the decision that followed from it.
+    The process may have been killed after it wrote that evaluation and before it judged the trial.
     """
     rows = run.read_curves()
     return rows[-1]["trial_id"] if rows else None
+
+
+def rebuild(run: Run) -> SearchStatus:
+    """Write `search.json` again and, for a search that had finished, `best.yaml` and the report.
+
+    Trials and scores come from `trials.csv` and `curves.csv`, the decisions from these and
+    `config.yaml`, the facts about the data from reading the data again. Versions and devices are
+    those of the machine that rebuilds; times are those of the files.
+
+    Returns:
+        The status that follows from the files: completed, aborted or interrupted.
+
+    Raises:
+        RunError: a file is missing or does not fit the others, or another process writes the run.
+        InputError: `config.yaml` or the data cannot be read.
+    """
+    for path in (run.config, run.trials, run.curves):
+        if not path.exists():
+            raise RunError(
+                f"run {run.directory}: {path.name} is missing, but search.json cannot be rebuilt"
+                " without it; restore the file, or search again"
+            )
+    with run.held():
+        configuration = build(read_yaml(run.config))
+        data = prepare(configuration.data, seen=known_to(configuration.model))
+        check_same_split(run, data)
+        if not run.splits.exists():
+            write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
+        store = recall_trials(run, configuration, resumes=False)
+        recalled = {trial.trial_id for trial in store}
+        plan = plan_evaluations(
+            len(data.train.labels), configuration.training.epochs, configuration.search
+        )
+        policy = make_policy(
+            configuration,
+            plan,
+            num_rows=len(data.train.labels),
+            num_validation_rows=len(data.validation.labels),
+            store=store,
+        )
+        status = _status(policy)
+        store.keep_only(recalled)  # without the trials that a resume would start next
+        _files(run, configuration, data, plan, policy).closed(status)
+        if status == SearchStatus.COMPLETED:
+            log_result(run)
+    return status
 
 
 def _trial(
     row: Mapping[str, str],
     evaluations: list[Evaluation],
     configuration: Configuration,
-    reopen: bool,
+    *,
+    resumes: bool,
 ) -> Trial:
     _check_names(row, configuration)
     parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
     training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
-    cut_off = reopen and row["stopped_by"] == StoppedBy.END_OF_SEARCH
-    status = Status.RUNNING if cut_off else Status(row["status"])
+    runs_again = resumes and row["stopped_by"] == StoppedBy.END_OF_SEARCH
+    status = Status.RUNNING if runs_again else Status(row["status"])
     return Trial(
         trial_id=row["trial_id"],
         source=Source(row["source"]),
@@ -88,14 +140,14 @@ def _trial(
         status=status,
         evaluations=evaluations,
         error=row["error"],
-        stopped_by=StoppedBy.NOBODY if cut_off else StoppedBy(row["stopped_by"]),
+        stopped_by=StoppedBy.NOBODY if runs_again else StoppedBy(row["stopped_by"]),
         fixed_rows_loss=float(row["fixed_rows_loss"]) if row["fixed_rows_loss"] else None,
         seconds=None if status == Status.RUNNING else float(row["seconds"]),
     )
 
 
 def _check_names(row: Mapping[str, str], configuration: Configuration) -> None:
-    # Files and directories are named by it.
+    # The id names files and directories.
     if not _TRIAL_ID.fullmatch(row["trial_id"]):
         raise ValueError(f"trial_id is {row['trial_id']!r}, but must be t and digits")
     kinds: dict[str, type[StrEnum]] = {
@@ -119,78 +171,36 @@ def _number(text: str) -> int | float:
         return float(text)
 
 
-def rebuild(run: Run) -> SearchStatus:
-    """Write `search.json` anew, and for a search that had come to its end `best.yaml` and report.
-
-    Trials and scores come from `trials.csv` and `curves.csv`, the decisions from them and
-    `config.yaml`, what is said of the data from reading them again. Versions and devices are those
-    of the machine that rebuilds; times are those of the files.
-
-    Returns:
-        The status that the files speak of: completed, aborted or interrupted.
-
-    Raises:
-        RunError: a file is missing or does not fit the others, or another process is writing them.
-        InputError: `config.yaml` or the data cannot be read.
-    """
-    for path in (run.config, run.trials, run.curves):
-        if not path.exists():
-            raise RunError(
-                f"run {run.directory}: {path.name} is missing, without which search.json cannot be"
-                " made again; restore the file, or search again"
-            )
-    with run.held():
-        configuration = build(read_yaml(run.config))
-        data = prepare(configuration.data, seen=known_to(configuration.model))
-        check_same_split(run, data)
-        if not run.splits.exists():
-            write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
-        store = recall_trials(run, configuration, reopen=False)
-        known = {trial.trial_id for trial in store}
-        files, status = _files(run, configuration, data, store)
-        store.keep_only(known)  # and not what a resume would start next
-        files.closed(status)
-        if status == SearchStatus.COMPLETED:
-            announce_end(run)
-    return status
-
-
 def _files(
-    run: Run, configuration: Configuration, data: PreparedData, store: TrialStore
-) -> tuple[RunFiles, SearchStatus]:
-    """What writes the files anew, and the status that the trials speak of."""
-    num_rows = len(data.train.labels)
-    plan = plan_evaluations(num_rows, configuration.training.epochs, configuration.search)
-    policy = make_policy(
-        configuration,
-        plan,
-        num_rows=num_rows,
-        num_validation_rows=len(data.validation.labels),
-        store=store,
-    )
-    began, ended = (path.stat().st_mtime for path in (run.splits, run.curves))
+    run: Run,
+    configuration: Configuration,
+    data: PreparedData,
+    plan: EvaluationPlan,
+    policy: Policy,
+) -> RunFiles:
+    """Return the writer of the run's files, with the times at which the files were written."""
+    started_at, finished_at = (path.stat().st_mtime for path in (run.splits, run.curves))
     facts = describe_facts(
         configuration,
         plan,
-        num_rows=num_rows,
+        num_rows=len(data.train.labels),
         summary=data.summary,
         command=f"python -m tuning.search --config {run.config}",
         has_gpu=torch.cuda.is_available(),
     )
     times = {
-        "finished_at": _utc(ended),
-        "seconds": round(max(ended - began, 0.0), 3),
+        "finished_at": _utc(finished_at),
+        "seconds": round(max(finished_at - started_at, 0.0), 3),
         "rebuilt_at": now(),
     }
-    files = RunFiles(
+    return RunFiles(
         run,
         configuration=configuration,
         policy=policy,
         facts={**facts, **times},
         memory_limits={},
-        started_at=_utc(began),
+        started_at=_utc(started_at),
     )
-    return files, _status(policy)
 
 
 def _status(policy: Policy) -> SearchStatus:

@@ -1,4 +1,4 @@
-"""One search from configuration to record: what the command does, callable from Python."""
+"""Run a search from its configuration to its record; the command and the Python API call this."""
 
 import logging
 import tempfile
@@ -16,8 +16,8 @@ from tuning.assembly import Search, assemble
 from tuning.checkpoints import Checkpoints
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
-from tuning.initial_state import Opening, check_place, open_again, open_new
-from tuning.log_lines import announce_end, announce_next, announce_start, announce_stops
+from tuning.initial_state import InitialState, check_resources, prepare_new, prepare_resumed
+from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
 from tuning.ray_tune import Experiment, check_has_score
 from tuning.run_checks import storage_of
@@ -28,7 +28,7 @@ from tuning.worker_pool import connected, make_pool
 logger = logging.getLogger(__name__)
 
 Watchers = Callable[[Run], Sequence[Observer]]
-"""Further observers of a run."""
+"""Return further observers of a run."""
 
 
 def run_search(
@@ -40,36 +40,36 @@ def run_search(
     watchers: Watchers = lambda _: (),
     ends_process: bool = True,
 ) -> Run:
-    """Search, confirm, and write the run's files.
+    """Search, confirm the winner, and write the run's files.
 
     Args:
-        configuration: checked by `tuning.start.build`.
-        resume: the run to continue; None: a new one.
-        command: kept in the record.
-        label: the beginning of a new run's name where the configuration gives none.
-        watchers: what else observes the search.
+        configuration: a configuration that `tuning.start.build` has checked.
+        resume: the run to resume; None: a new run.
+        command: the command, for the record.
+        label: first part of a new run's name where the configuration gives no name.
+        watchers: return the observers to add for a run.
         ends_process: whether a second Ctrl-C, or a hang after the first, ends the whole process.
 
     Raises:
-        InputError: the data, model or warm-up does not do.
+        InputError: the data, the model or a warm-up is not usable.
         RunError: the run's directory cannot be made or read.
         ClusterError: Ray cannot be reached.
-        SearchAbortedError: the trials fail alike, or none has a score.
-        SearchInterruptedError: a signal ended the search; exit code in it.
+        SearchAbortedError: the trials fail with the same error, or none has a score.
+        SearchInterruptedError: a signal ended the search; it holds the exit code.
     """
-    began = time.monotonic()
-    check_place(configuration)
+    started = time.monotonic()
+    check_resources(configuration)
     with ExitStack() as stack:
-        opening = _open(stack, configuration, resume, label)
-        configuration = opening.configuration
-        shipping = stack.enter_context(shipping_check())  # loads its libraries from here on
-        # What the data, the cluster or its nodes do not allow is said before a directory is made.
+        initial = _prepare(stack, configuration, resume, label)
+        configuration = initial.configuration
+        shipping = stack.enter_context(shipping_check())  # its process loads libraries meanwhile
+        # The run is made last, so that a refused search leaves no directory behind.
         until_disconnected = stack.enter_context(ExitStack())
-        metadata = {"run": opening.name, "command": command}
+        metadata = {"run": initial.name, "command": command}
         connection = until_disconnected.enter_context(connected(configuration, metadata))
-        # Now that Ray has put a handler of its own in place.
+        # After Ray, which sets handlers of its own.
         stop = stack.enter_context(stop_signals(ends_process=ends_process))
-        run = opening.make_run()
+        run = initial.make_run()
         if resume is None:
             stack.enter_context(run.held())
         storage, mirror_errors = storage_of(configuration), list[OSError]()
@@ -78,67 +78,67 @@ def run_search(
         )
         pool = make_pool(
             configuration,
-            opening.preparation.search_data,
+            initial.preparation.search_data,
             run=run,
             resources=connection.resources,
             checkpoints=checkpoints,
         )
         search = assemble(
-            opening,
+            initial,
             run=run,
             pool=pool,
             checkpoints=checkpoints,
             command=command,
             outer_error=lambda: mirror_errors[0] if mirror_errors else shipping.error(),
-            clock=lambda: time.monotonic() - began,
+            clock=lambda: time.monotonic() - started,
             watchers=watchers(run),
         )
         search.files.write()
-        shipping.begin(shipment_of(configuration, opening.preparation), run.directory)
+        shipping.start(shipment_of(configuration, initial.preparation), run.directory)
         if storage is not None:
             stack.enter_context(Mirror(run, storage, on_error=mirror_errors.append))
-        announce_start(run, opening.preparation, connection)
+        log_start(run, initial.preparation, connection)
         experiment = Experiment(
             driver=search.driver, pool=pool, configuration=configuration, run=run, signal=stop
         )
         with _closed(search, run, stop, disconnect=until_disconnected.close):
-            checkpoints.open([trial.trial_id for trial in opening.store if trial.is_running])
+            checkpoints.open([trial.trial_id for trial in initial.store if trial.is_running])
             experiment.fit()
             logger.info("checks: %s", shipping.require(), extra=DETAIL)
             check_has_score(search.driver.policy, run)
             until_disconnected.close()
             checkpoints.close()
-        announce_end(run)
+        log_result(run)
     return run
 
 
-def _open(
+def _prepare(
     stack: ExitStack, configuration: Configuration, resume: Run | None, label: str
-) -> Opening:
+) -> InitialState:
     if resume is not None:
         stack.enter_context(resume.held())
-        return open_again(resume, configuration)
-    learnt = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
-    return open_new(configuration, label, learnt)
+        return prepare_resumed(resume, configuration)
+    tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
+    return prepare_new(configuration, label, tokenizer)
 
 
 @contextmanager
 def _closed(
     search: Search, run: Run, stop: StopSignal, *, disconnect: Callable[[], None]
 ) -> Iterator[None]:
-    """Write the end of a search after a `with` block, however that ended."""
-    announce_stops(run, stop, write=lambda: search.close(SearchStatus.INTERRUPTED))
+    """Close the search after a `with` block, with the status that follows from how it ended."""
+    log_signals(run, stop, write=lambda: search.close(SearchStatus.INTERRUPTED))
     try:
         yield
     except (SearchAbortedError, InputError):
         search.close(SearchStatus.ABORTED)
-        announce_next(run, SearchStatus.ABORTED)
+        log_next_step(run, SearchStatus.ABORTED)
         raise
     except BaseException as error:
-        disconnect()  # trials write no checkpoint into a run that another process may take
-        with suppress(OSError):  # a full disk, which the error that is raised speaks of
+        disconnect()  # no trial may write into a run that another process resumes
+        with suppress(OSError):  # a full disk, which the raised error reports
             search.close(SearchStatus.INTERRUPTED)
-        if not isinstance(error, SearchInterruptedError):  # which says it itself
-            announce_next(run, SearchStatus.INTERRUPTED)
+        if not isinstance(error, SearchInterruptedError):  # whose message holds the next step
+            log_next_step(run, SearchStatus.INTERRUPTED)
         raise
     search.close(SearchStatus.COMPLETED)

@@ -1,7 +1,8 @@
-"""The check of what ships, in a process beside the start of Ray and its workers.
+"""Check, in a process beside the search, that its model can be saved, exported and run.
 
-It takes seconds, most of them for the export as ONNX, and has no other work to wait for. Another
-process, since libraries that it asks change what is global to one: generators, threads, streams.
+The check takes seconds, most of them for the ONNX export, and runs while Ray and its workers
+start. It needs a process of its own because the libraries that it calls change the process that
+they run in: random generators, threads, output streams.
 """
 
 import json
@@ -33,7 +34,7 @@ _NUM_TEXTS = 4
 
 
 def shipment_of(configuration: Configuration, preparation: Preparation) -> Shipment:
-    """What a search will ship, with some of its training texts, short ones and long ones."""
+    """Return what the search will ship, with a few of its training texts of every length."""
     texts = preparation.data.train.texts
     by_length = np.argsort([len(text) for text in texts], kind="stable")
     spread = np.linspace(0, len(texts) - 1, min(_NUM_TEXTS, len(texts))).astype(np.int64)
@@ -43,43 +44,43 @@ def shipment_of(configuration: Configuration, preparation: Preparation) -> Shipm
         configuration=WinningConfiguration(
             data=configuration.data, model=configuration.model, training=configuration.training
         ),
-        texts=[texts[place] for place in by_length[spread]],
+        texts=[texts[index] for index in by_length[spread]],
     )
 
 
 @dataclass(kw_only=True)
 class ShippingCheck:
-    """One check: it may be asked at any time whether something was found, and be waited for."""
+    """A check in a process of its own; `error()` polls it and `require()` waits for it."""
 
     _process: subprocess.Popen[str]
     _scratch: Path | None = field(default=None, init=False)
-    """What is tried is written here, and what the process is to read."""
+    """Directory of the shipment and of the model that the process tries."""
     _error: Exception | None = field(default=None, init=False)
-    _is_over: bool = field(default=False, init=False)
-    _began: float = field(default=0.0, init=False)
-    _outcome: str = field(default="what ships could not be tried", init=False)
+    _is_finished: bool = field(default=False, init=False)
+    _started_at: float = field(default=0.0, init=False)
+    _outcome: str = field(default="the model to ship could not be checked", init=False)
 
-    def begin(self, shipment: Shipment, directory: Path) -> None:
-        """Hand over what is checked; the process has loaded its libraries meanwhile.
+    def start(self, shipment: Shipment, directory: Path) -> None:
+        """Give the process the shipment; it has loaded its libraries meanwhile.
 
         Args:
             shipment: what the search will ship.
-            directory: of the run: there it is written, and removed again.
+            directory: the run's directory, which holds the tried model until the check is closed.
 
         Raises:
             OSError: the directory cannot be written.
         """
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._scratch = Path(tempfile.mkdtemp(dir=directory, prefix=TRIED_MODEL))
         path = self._scratch / "shipment.pickle"
         path.write_bytes(pickle.dumps((shipment, self._scratch)))
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # what it died of is read from how it ended
+        with suppress(BrokenPipeError):  # its exit code gives the reason later
             self._process.stdin.write(f"{path}\n")
             self._process.stdin.close()
 
     def close(self) -> None:
-        """End the process, and remove what is left of the trial."""
+        """End the process and remove its files."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -90,51 +91,53 @@ class ShippingCheck:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def error(self) -> Exception | None:
-        """What was found, if anything was by now; safe to ask often."""
-        if not self._is_over and self._process.poll() is not None:
+        """Return the error that the check has found so far; cheap enough to call in a loop."""
+        if not self._is_finished and self._process.poll() is not None:
             self._conclude()
         return self._error
 
     def require(self) -> str:
-        """Wait for the end; return a line about it.
+        """Wait until the check has ended; return its outcome as a line for the log.
 
         Raises:
-            InputError: what ships would not answer as in training, or not at all.
-            OSError: the run's directory cannot be written, or memory is out.
+            InputError: the shipped model would fail or give other outputs than in training.
+            OSError: the run's directory cannot be written, or memory has run out.
         """
-        waits_from = time.monotonic()
+        wait_started_at = time.monotonic()
         self._process.wait()
-        waited = time.monotonic() - waits_from
+        waited = time.monotonic() - wait_started_at
         if (error := self.error()) is not None:
             raise error
-        return f"{self._outcome}, {waited:.1f} s of it waited for"
+        return f"{self._outcome}; the search waited {waited:.1f} s for it"
 
     def _conclude(self) -> None:
-        self._is_over = True
+        self._is_finished = True
         assert self._process.stdout is not None
         lines = self._process.stdout.read().splitlines()
         if self._process.returncode or not lines:
             logger.warning(
-                "what the search will ship could not be tried before it (the process ended with"
+                "the model to ship could not be checked before the search (the process ended with"
                 " code %s)",
                 self._process.returncode,
             )
             return
-        said = json.loads(lines[-1])
-        if problem := said.get("problem"):
+        answer = json.loads(lines[-1])
+        if problem := answer.get("problem"):
             self._error = InputError(problem)
-        elif environment := said.get("environment"):
+        elif environment := answer.get("environment"):
             self._error = OSError(environment)
         else:
-            seconds = time.monotonic() - self._began
-            self._outcome = f"a small copy was saved, loaded and run in {seconds:.1f} s"
-            if warning := said["warning"]:
+            seconds = time.monotonic() - self._started_at
+            self._outcome = (
+                f"a small copy of the model was saved, loaded and run in {seconds:.1f} s"
+            )
+            if warning := answer["warning"]:
                 logger.warning("%s", warning)
 
 
 @contextmanager
 def shipping_check() -> Iterator[ShippingCheck]:
-    """A process that loads its libraries, for the time of a `with` block; then it is ended."""
+    """Run the process of a check during a `with` block; it loads its libraries at once."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "CUDA_VISIBLE_DEVICES": "",

@@ -88,7 +88,7 @@ def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
     assert watched.out.count(f"\nrun {watched.run.directory}\n") == 1  # nothing is shown twice
     assert "\ntrials: " in watched.out
     log = (watched.run.directory / "logs" / "search.log").read_text()
-    assert log.count(": t0001 begins: ") == 1
+    assert log.count(": trial t0001 started: ") == 1
     *_, ended, following = watched.out.splitlines()
     assert ended.endswith("ended: SUCCEEDED, exit code 0")
     assert following.startswith("Next: ")

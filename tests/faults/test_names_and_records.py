@@ -109,7 +109,7 @@ def test_more_trials_may_be_asked_for_at_a_resume_but_not_fewer_than_have_begun(
 ) -> None:
     ended, _ = search(copied.directory.parent, "copied", "--resume", "--trials", "2")
     assert ended.returncode == 2
-    assert "search.trials is 2, but 4 have begun" in ended.stderr
+    assert "search.trials is 2, but 4 trials have started" in ended.stderr
     go_on(copied, "--trials", "5")
     assert len(copied.rows("default", "search")) == 5
     assert copied.record["trials"]["requested"] == 5

@@ -40,7 +40,7 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
 ) -> None:
     run = Run(directory=place / f"{code}-{len(whom)}")
     started = start(place, run.directory.name, *SHORT)
-    started.wait_until_begun(run, "t0001")
+    started.wait_until_started(run, "t0001")
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     began = time.monotonic()
     if whom == "the driver":
@@ -52,7 +52,9 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
     assert found == code, out + err
     assert "Traceback" not in out + err
     assert seconds < 10
-    assert out.splitlines()[-1].startswith("Interrupted; what is known is on disk. Next: python")
+    assert out.splitlines()[-1].startswith(
+        "Interrupted; all results so far are on disk. Next: python"
+    )
     assert run.record["status"] == "interrupted"
     assert list(run.trials["status"]) == ["completed", "running"]
     assert (run.directory / ".checkpoints" / "t0001" / "resume.pt").exists()
@@ -69,7 +71,7 @@ def test_a_signal_to_ray_s_own_processes_too_ends_in_ten_seconds_and_loses_nothi
     # As a batch system does it. Ray ends its driver when its own server ends: then the code is 1.
     run = Run(directory=place / "everyone")
     started = start(place, "everyone", *SHORT)
-    started.wait_until_begun(run, "t0001")
+    started.wait_until_started(run, "t0001")
     wait_until(lambda: num_shown(run, "t0001") == 3, started)
     began = time.monotonic()
     for process in everyone(started.process.pid):
@@ -89,7 +91,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_search_can_still_be_resumed(
 ) -> None:
     run = Run(directory=place / "twice")
     started = start(place, "twice", *SHORT)
-    started.wait_until_begun(run, "t0001")
+    started.wait_until_started(run, "t0001")
     began = time.monotonic()
     os.kill(started.process.pid, signal.SIGINT)
     time.sleep(0.2)  # two at once are one

@@ -46,7 +46,7 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
 def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -> None:
     run = Run(directory=place / "failed")
     started = start(place, "failed", *SHORT, "--trials", "3", "--cluster.max_failures", "0")
-    started.wait_until_begun(run, "t0001")
+    started.wait_until_started(run, "t0001")
     wait_until(lambda: num_shown(run, "t0001") == 2, started)
     kill_worker(started)
     code, out, err = started.ended()

@@ -16,7 +16,7 @@ from tests.results.overviews import overview, row
 LONG = "t0002 lost its process or node (" + "a reason " * 20 + ")"
 EVENTS = tuple(
     Event(at="10:00:00", text=text, is_warning=False)
-    for text in ("t0002 stopped by the scheduler after 0.50 epochs, macro-F1 0.4000, 11 s", LONG)
+    for text in ("trial t0002 stopped early at rung 1 of 2: macro-F1 0.4000", LONG)
 )
 
 

@@ -85,25 +85,25 @@ def test_a_duration_has_two_units_at_most(seconds, expected):
     assert status_text.duration(seconds) == expected
 
 
-def test_events_are_ends_of_trials_what_goes_on_and_warnings():
+def test_events_are_ended_and_resumed_trials_and_warnings():
     log = [
-        "2026-01-01 10:00:00,001 INFO tuning.log_lines: t0001 begins: learning_rate 0.1",
-        "2026-01-01 10:00:01,001 DEBUG tuning.log_lines: t0001 further hyperparameters: {}",
-        "2026-01-01 10:00:02,001 INFO tuning.log_lines: t0001 stopped by the scheduler after 1 h",
+        "2026-01-01 10:00:00,001 INFO tuning.log_lines: trial t0001 started: learning_rate 0.1",
+        "2026-01-01 10:00:01,001 DEBUG tuning.log_lines: trial t0001: other hyperparameters",
+        "2026-01-01 10:00:02,001 INFO tuning.log_lines: trial t0001 stopped early at rung 1 of 2",
         "2026-01-01 10:00:03,001 WARNING tuning.ray_tune: t0002 lost its process or node",
-        "2026-01-01 10:00:04,001 INFO tuning.log_lines: t0002 goes on after 0.50 epochs",
+        "2026-01-01 10:00:04,001 INFO tuning.log_lines: trial t0002 resumed after 0.50 epochs",
         "a line of something else",
     ]
     assert list(events_of(log)) == [
-        Event(at="10:00:02", text="t0001 stopped by the scheduler after 1 h", is_warning=False),
+        Event(at="10:00:02", text="trial t0001 stopped early at rung 1 of 2", is_warning=False),
         Event(at="10:00:03", text="t0002 lost its process or node", is_warning=True),
-        Event(at="10:00:04", text="t0002 goes on after 0.50 epochs", is_warning=False),
+        Event(at="10:00:04", text="trial t0002 resumed after 0.50 epochs", is_warning=False),
     ]
 
 
 def test_only_the_end_of_a_long_log_is_read(tmp_path):
     log = tmp_path / "search.log"
-    line = "2026-01-01 10:00:00,001 INFO tuning.log_lines: t{:04d} failed: no reason\n"
+    line = "2026-01-01 10:00:00,001 INFO tuning.log_lines: trial t{:04d} failed: no reason\n"
     log.write_text("".join(line.format(number) for number in range(5000)))
-    assert [event.text[:5] for event in read_events(log, 2)] == ["t4998", "t4999"]
+    assert [event.text[:11] for event in read_events(log, 2)] == ["trial t4998", "trial t4999"]
     assert read_events(tmp_path / "none", 2) == ()

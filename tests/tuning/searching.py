@@ -1,4 +1,4 @@
-"""Real searches in processes of their own, as the tests start, watch and read them."""
+"""Start real searches in processes of their own, wait for their trials and read their files."""
 
 import json
 import re
@@ -24,7 +24,7 @@ IN_TURN = [
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run's directory, read anew each time."""
+    """The files of a run, read again at each access."""
 
     directory: Path
 
@@ -46,8 +46,8 @@ class Run:
 
 
 def command(directory: Path, name: str, *arguments: str) -> list[str]:
-    place = ["--output.directory", str(directory), "--name", name]
-    return [sys.executable, "-m", "tuning.search", *arguments, *place]
+    output = ["--output.directory", str(directory), "--name", name]
+    return [sys.executable, "-m", "tuning.search", *arguments, *output]
 
 
 def search(
@@ -64,7 +64,7 @@ Whole = tuple[subprocess.CompletedProcess[str], Run]
 
 @dataclass
 class Started:
-    """A search in a session of its own, whose output is read as it comes."""
+    """A search that runs in a process session of its own."""
 
     process: subprocess.Popen[str]
 
@@ -75,12 +75,12 @@ class Started:
                 return
         raise AssertionError(f"the search ended without a line {pattern!r}")
 
-    def wait_until_begun(self, run: Run, trial_id: str) -> None:
-        """Wait for the line of the run's log that says that a trial begins."""
+    def wait_until_started(self, run: Run, trial_id: str) -> None:
+        """Wait for the line of the run's log with the start of a trial."""
         log, deadline = run.directory / "logs" / "search.log", time.monotonic() + 120
-        while not (log.exists() and f": {trial_id} begins: " in log.read_text()):
+        while not (log.exists() and f": trial {trial_id} started: " in log.read_text()):
             assert self.process.poll() is None, f"it ended before that: {self.ended()}"
-            assert time.monotonic() < deadline, f"{trial_id} never began"
+            assert time.monotonic() < deadline, f"{trial_id} never started"
             time.sleep(0.05)
 
     def ended(self) -> tuple[int, str, str]:
@@ -88,7 +88,7 @@ class Started:
         return self.process.returncode, out, err
 
     def processes(self) -> list[str]:
-        """Command lines of what still runs in its session."""
+        """Return the command lines of the processes that still run in its session."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             try:

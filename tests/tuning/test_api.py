@@ -129,7 +129,7 @@ def test_a_search_in_a_thread_leaves_the_process_as_it_was(tmp_path: Path) -> No
     assert result.record == Run(directory=result.directory).record
     assert result.record["status"] == "completed"
     assert result.record["command"].endswith(f"--config {tmp_path / 'first' / 'config.yaml'}")
-    assert "t0001 begins" in (result.directory / "logs" / "search.log").read_text()
+    assert "trial t0001 started: " in (result.directory / "logs" / "search.log").read_text()
     assert state() == before
     with pytest.raises(RunError, match="first"):
         search("ci", overrides=overrides)
@@ -144,7 +144,7 @@ def test_ctrl_c_interrupts_the_search_and_not_the_process_and_it_goes_on_here(
     log = tmp_path / "first" / "logs" / "search.log"
 
     def interrupt() -> None:
-        while not (log.exists() and "t0000 begins" in log.read_text()):
+        while not (log.exists() and "trial t0000 started: " in log.read_text()):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 

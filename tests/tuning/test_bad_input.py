@@ -291,7 +291,7 @@ def test_a_resumed_run_with_another_model_is_refused(
     (directory / "config.yaml").write_text("training: {seed: 1}")
     (line,) = run("--resume", "--name", "mine", "--training.seed", "2")
     assert line == (
-        "--resume: training.seed is 2, but the run began with 1; leave it as it was, or start a"
+        "--resume: training.seed is 2, but the run started with 1; leave it as it was, or start a"
         " new run"
     )
 

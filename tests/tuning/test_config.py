@@ -142,7 +142,7 @@ def test_a_resume_names_each_field_that_changed_but_may_not() -> None:
         "--resume: data.split_seed",
         "--resume: training.learning_rate",
     ]
-    assert "0.003, but the run began with 0.0005" in lines[1]
+    assert "0.003, but the run started with 0.0005" in lines[1]
 
 
 @pytest.mark.parametrize(

@@ -104,5 +104,7 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_the_way_on_is_told(
     text = found.plain
     assert "signalled · interrupted · " in text
     assert text.index("trials write their checkpoints") < text.index("signalled · interrupted")
-    assert text.rindex("signalled · interrupted") < text.index("Interrupted; what is known is on")
+    assert text.rindex("signalled · interrupted") < text.index(
+        "Interrupted; all results so far are"
+    )
     assert "Traceback" not in text

@@ -81,7 +81,7 @@ def test_a_trial_cut_off_by_the_end_of_the_search_continues(tmp_path: Path) -> N
     (recalled,) = recall_trials(written(tmp_path, [cut]), CONFIG)
     assert (recalled.status, recalled.stopped_by) == ("running", "")
     assert recalled.evaluations == cut.evaluations
-    (closed,) = recall_trials(Run(tmp_path / "run"), CONFIG, reopen=False)
+    (closed,) = recall_trials(Run(tmp_path / "run"), CONFIG, resumes=False)
     assert (closed.status, closed.stopped_by) == ("stopped", "end of search")
 
 

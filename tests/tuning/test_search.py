@@ -51,7 +51,7 @@ def interrupted(place: Path) -> Interrupted:
     """The same search as `whole`, interrupted."""
     started = start(place, "interrupted", *IN_TURN)
     run = Run(directory=place / "interrupted")
-    started.wait_until_begun(run, "t0001")
+    started.wait_until_started(run, "t0001")
     before = len(started.processes())
     os.killpg(started.process.pid, signal.SIGINT)
     code, out, err = started.ended()
@@ -221,8 +221,8 @@ def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
     assert ended.returncode == 0, ended.stderr
     assert run.record["status"] == "completed"
     log = (run.directory / "logs" / "search.log").read_text()
-    assert log.count(": t0000 begins: ") == 1  # it had ended
-    assert ": t0001 goes on after " in log or log.count(": t0001 begins: ") == 2
+    assert log.count(": trial t0000 started: ") == 1  # it had ended
+    assert ": trial t0001 resumed after " in log or log.count(": trial t0001 started: ") == 2
     assert run.trials.loc["t0000", "seconds"] == interrupted.trials.loc["t0000", "seconds"]
     columns = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examples"]
     pd.testing.assert_frame_equal(run.trials[columns], whole[1].trials[columns])

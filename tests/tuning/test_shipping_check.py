@@ -1,4 +1,4 @@
-"""The check of what ships, beside a search: in time, in one line, and without a trace."""
+"""The check of the model to ship: it runs beside a search, reports one line, leaves no file."""
 
 import copy
 import json
@@ -38,43 +38,43 @@ def shipment(bert: Path) -> Shipment:
 
 
 def _spoilt(shipment: Shipment) -> Shipment:
-    """One that transformers' pipeline takes for a model of several labels a text."""
+    """Return a shipment that transformers' pipeline takes for a multi-label model."""
     config = copy.deepcopy(shipment.config)
     config.problem_type = "multi_label_classification"
     return replace(shipment, config=config)
 
 
 @pytest.mark.slow
-def test_what_is_found_is_told_in_one_line_and_nothing_stays(
+def test_a_problem_is_reported_in_one_line_and_no_file_stays(
     shipment: Shipment, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
     with shipping_check() as check:
-        check.begin(_spoilt(shipment), run)
-        assert check.error() is None  # it has just begun
+        check.start(_spoilt(shipment), run)
+        assert check.error() is None  # it has just started
         with pytest.raises(InputError, match="answers otherwise as transformers' pipeline"):
             check.require()
         assert isinstance(check.error(), InputError)
     assert list(run.iterdir()) == []
     with shipping_check() as check:
-        check.begin(shipment, run)
-        assert "a small copy was saved, loaded and run in" in check.require()
+        check.start(shipment, run)
+        assert "a small copy of the model was saved, loaded and run in" in check.require()
         assert check.error() is None
     assert list(run.iterdir()) == []
 
 
-def test_a_search_that_ends_before_waits_for_nothing_and_leaves_nothing(
+def test_a_search_that_ends_before_the_check_does_not_wait_and_leaves_no_file(
     shipment: Shipment, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    began = time.monotonic()
+    started_at = time.monotonic()
     with shipping_check():
         pass
     with shipping_check() as check:
-        check.begin(shipment, run)
-    assert time.monotonic() - began < 5
+        check.start(shipment, run)
+    assert time.monotonic() - started_at < 5
     assert list(run.iterdir()) == []
 
 
@@ -82,21 +82,21 @@ def test_a_process_that_is_killed_is_a_warning(
     shipment: Shipment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with shipping_check() as check:
-        check.begin(shipment, tmp_path)
+        check.start(shipment, tmp_path)
         check._process.kill()
-        assert "could not be tried" in check.require()
+        assert "could not be checked" in check.require()
         assert check.error() is None
-    assert "could not be tried before it (the process ended with code -9)" in caplog.text
+    assert "could not be checked before the search (the process ended with code -9)" in caplog.text
 
 
-def test_a_directory_that_cannot_be_written_is_said_at_once(
+def test_a_directory_that_cannot_be_written_is_reported_at_once(
     shipment: Shipment, tmp_path: Path
 ) -> None:
     with shipping_check() as check, pytest.raises(OSError, match="No such file"):
-        check.begin(shipment, tmp_path / "not-there")
+        check.start(shipment, tmp_path / "not-there")
 
 
-def test_what_a_killed_search_left_of_the_trial_is_swept_away(tmp_path: Path) -> None:
+def test_files_that_a_killed_search_left_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".tried-abc" / "model").mkdir(parents=True)
     Run(tmp_path).sweep()
     assert list(tmp_path.iterdir()) == []

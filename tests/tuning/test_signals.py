@@ -16,7 +16,7 @@ def test_the_first_signal_asks_for_the_end_and_is_kept(number: int, code: int) -
     asked = []
     before = signal.getsignal(number)
     with stop_signals() as stop:
-        stop.listen_for(lambda: asked.append(True))
+        stop.call_in_handler(lambda: asked.append(True))
         os.kill(os.getpid(), number)
         assert (stop.received, stop.exit_code, asked) == (number, code, [True])
     assert signal.getsignal(number) is before

@@ -314,7 +314,7 @@ def test_a_resume_with_another_learning_rate_is_refused(tmp_path: Path) -> None:
     started(tmp_path, "mine")
     arguments = ["--resume", "--name", "mine", "--output.directory", str(tmp_path)]
     (line,) = refused(*arguments, "--training.learning_rate", "3e-3")
-    assert line.startswith("--resume: training.learning_rate is 0.003, but the run began with")
+    assert line.startswith("--resume: training.learning_rate is 0.003, but the run started with")
 
 
 def test_the_command_is_kept_ready_for_a_shell() -> None:
