@@ -28,10 +28,9 @@ from training.config import SAMPLE, TINY, TrainingConfig
 from training.device import most_reserved_memory, training_device, uses_bfloat16
 from training.finetune import Task
 from training.metrics import class_weights
-from training.model_cache import Resident
-from training.optimizer_step import learning_rate_after
+from training.model_cache import ModelCache
 from training.options import OptionParser
-from training.schedule import schedule_of
+from training.schedule import learning_rate_after, schedule_of
 from tuning.preparation import prepare_search
 from tuning.start import build
 
@@ -115,22 +114,22 @@ def compare_steps(
         return training_batches(task.train, schedule=schedule, seed=training.seed, padding=padding)
 
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
-    lent = Resident().lent(
+    borrowed = ModelCache().borrow(
         encoder,
         seed=training.seed,
-        most_pieces=task.model.max_length,
+        most_tokens=task.model.max_length,
         padding=padding,
         captures=captures,
     )
     made: list[Batch] = list(islice(batches(), num_steps))
     rates = [learning_rate_after(step, training, schedule) for step in range(1, num_steps + 1)]
-    with lent as stepper:
-        stepper.begin(training, weights, bfloat16=bfloat16)
+    with borrowed as optimizer_step:
+        optimizer_step.start(training, weights, bfloat16=bfloat16)
         set_seed(training.seed)
 
         def ours() -> None:
             for batch, rate in zip(batches(), rates, strict=False):
-                stepper.step(batch, learning_rate=rate)
+                optimizer_step.step(batch, learning_rate=rate)
 
         runs = {"ours": ours}
         if not alone:
@@ -153,7 +152,7 @@ def compare_steps(
         "ratio": mean(ratios) if ratios else None,
         "ratio_spread": stdev(ratios) if ratios else None,
         "rows": training.batch_size,
-        "parameters": sum(p.numel() for p in stepper.model.parameters()),
+        "parameters": sum(p.numel() for p in optimizer_step.model.parameters()),
         "device_mib": None if (most := most_reserved_memory()) is None else most / 2**20,
         "pieces": float(np.mean([batch["attention_mask"].sum() for batch in made])),
         "padded_pieces": float(np.mean([batch["input_ids"].numel() for batch in made])),

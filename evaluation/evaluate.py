@@ -33,8 +33,9 @@ from results.report.page import write_report
 from results.run import TEST_REPORT
 from training.columns import sha256_of
 from training.config import TINY
+from training.errors import OnnxExportError
 from training.model import load_tokenizer
-from training.model_files import OnnxExportError, Weights, write_model
+from training.model_files import Weights, write_model
 from training.trained_on import write_trained_on
 
 logger = logging.getLogger(__name__)

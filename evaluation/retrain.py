@@ -86,7 +86,7 @@ def retrain(
             evaluate_at=_evaluate_at(len(task.train), training.epochs),
             on_evaluation=on_evaluation,
             checkpoint=directory,
-            rows_at_once=winner.record.get("rows_at_once", {}).get(kind_of_device()),
+            micro_batch_size=winner.record.get("rows_at_once", {}).get(kind_of_device()),
         )
         problem = guard(tuned, limit)
         if not problem:

@@ -41,26 +41,6 @@ def pad(tokens: TokenTable, indices: Integers, *, padding: Padding) -> Batch:
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
 
-def cut(batch: Batch, *, rows: int) -> list[Batch]:
-    """The rows of `batch` in their order, at most `rows` in a part.
-
-    Each part is padded to its own longest row; one part is the batch as it is.
-    """
-    mask = batch["attention_mask"]
-    num_rows, width = mask.shape
-    if num_rows <= rows:
-        return [batch]
-    is_left = bool((mask[:, 0] == 0).any())  # no text begins with padding otherwise
-    lengths = mask.sum(dim=1).tolist()  # one wait for the device, not one a part
-    parts = []
-    for start in range(0, num_rows, rows):
-        part = {name: values[start : start + rows] for name, values in batch.items()}
-        longest = int(max(lengths[start : start + rows]))
-        kept = slice(width - longest, width) if is_left else slice(longest)
-        parts.append({n: v[:, kept] if v.ndim == 2 else v for n, v in part.items()})
-    return parts
-
-
 def widen(batch: Batch, length: int, *, padding: Padding) -> Batch:
     """The same rows, on the CPU, padded to `length` word pieces, at least their own."""
     missing = length - batch["input_ids"].shape[1]

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FILE = "resume.pt"
 """Name of the one file in the directory of a checkpoint."""
 
+_STATE = "stepper"
+"""Key of the weights and the optimizer's state in that file; version 0.3 wrote it too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -38,8 +41,8 @@ class Checkpoint:
 
     step: int
     """Steps of the optimizer until then."""
-    stepper: dict[str, Any]
-    """What `Stepper.snapshot` gives."""
+    state: dict[str, Any]
+    """What `OptimizerStep.snapshot` returned."""
     evaluations: tuple[Evaluation, ...]
     """All so far, in order."""
     seconds: float
@@ -89,7 +92,8 @@ class CheckpointFile:
                 )
                 return None
             evaluations = tuple(Evaluation(**values) for values in content.pop("evaluations"))
-            return Checkpoint(evaluations=evaluations, **content)
+            state = content.pop(_STATE)
+            return Checkpoint(state=state, evaluations=evaluations, **content)
         except MemoryError:
             raise
         except Exception as error:  # of no common class: zip, pickle, torch, missing keys
@@ -108,7 +112,7 @@ class CheckpointFile:
         content = {
             "fingerprint": self.fingerprint,
             "step": checkpoint.step,
-            "stepper": checkpoint.stepper,
+            _STATE: checkpoint.state,
             "evaluations": [asdict(evaluation) for evaluation in checkpoint.evaluations],
             "seconds": checkpoint.seconds,
         }

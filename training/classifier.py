@@ -22,11 +22,12 @@ from transformers import (
 
 from training.batches import pad
 from training.config import ModelConfig, WinningConfiguration
-from training.errors import InputError, panics_are_errors, untold_panics
+from training.errors import InputError
 from training.inference import log_probabilities
 from training.model import check_size, facts_of, load_tokenizer
 from training.model_files import CONFIGURATION_FILE, ONNX_FILE
 from training.options import read_yaml, validate
+from training.panics import panics_are_errors, silenced_panics
 from training.tokenizer import vocabulary_files
 from training.tokens import encode
 
@@ -226,7 +227,7 @@ def _open_session(directory: Path) -> onnxruntime.InferenceSession:
 def _loading(directory: Path, what: str = "") -> Iterator[None]:
     """Turn what libraries raise for files that are torn, or of something else, into a line."""
     try:
-        with untold_panics(), panics_are_errors(), warnings.catch_warnings():
+        with silenced_panics(), panics_are_errors(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what then ends in an error all the same
             yield
     except (MemoryError, torch.OutOfMemoryError):

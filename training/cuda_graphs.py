@@ -51,7 +51,7 @@ class CapturedSteps:
 
     record: Record
     device: torch.device
-    most_pieces: int
+    most_tokens: int
     """Longest row that the model takes."""
     padding: Padding
     is_refused: bool = field(default=False, init=False)
@@ -69,7 +69,7 @@ class CapturedSteps:
             plain: takes it for a batch on the CPU, doing whatever it needs.
         """
         rows, longest = batch["input_ids"].shape
-        wide = widen(batch, width_of(longest, most=self.most_pieces), padding=self.padding)
+        wide = widen(batch, width_of(longest, most=self.most_tokens), padding=self.padding)
         shape = rows, wide["input_ids"].shape[1]
         is_new = shape in self._ran and shape not in self._graphs
         if is_new and not self.is_refused and len(self._graphs) < _MOST_GRAPHS:

@@ -28,10 +28,16 @@ from training.errors import TrainingStoppedError
 from training.inference import Inference
 from training.metrics import Evaluation, class_weights, evaluate_probabilities, weighted_loss
 from training.model import TokenizerFacts
-from training.model_cache import Resident
+from training.model_cache import ModelCache
 from training.objective import DEFAULT_METRIC, Objective, objective
-from training.optimizer_step import Stepper, learning_rate_after
-from training.schedule import EarlyStopping, Schedule, num_warmup_steps, schedule_of
+from training.optimizer_step import OptimizerStep
+from training.schedule import (
+    EarlyStopping,
+    Schedule,
+    learning_rate_after,
+    num_warmup_steps,
+    schedule_of,
+)
 from training.tokens import LabelledTokens
 
 logger = logging.getLogger(__name__)
@@ -48,7 +54,7 @@ class Course:
     data: LabelledTokens
     """The training rows."""
     padding: Padding
-    stepper: Stepper
+    optimizer_step: OptimizerStep
     inference: Inference
     weights: npt.NDArray[np.float64]
     """Of the classes, float64 [num_labels]."""
@@ -87,7 +93,7 @@ class Course:
             )
             for batch in batches:
                 rate = learning_rate_after(done, self.training, self.schedule)
-                self.stepper.step(batch, learning_rate=rate)
+                self.optimizer_step.step(batch, learning_rate=rate)
                 done += 1
                 self._stepped(done)
                 if self._has_ended(done):
@@ -103,11 +109,11 @@ class Course:
             self._take(evaluation)
             self.on_evaluation(evaluation)
         if self._has_ended(found.step):
-            self.stepper.load_weights(found.stepper)
+            self.optimizer_step.load_weights(found.state)
         else:
-            self.stepper.restore(found.stepper)
+            self.optimizer_step.restore(found.state)
         step = found.step
-        found.stepper.clear()  # its memory is free for the rest of the training
+        found.state.clear()  # its memory is free for the rest of the training
         return step
 
     def _stepped(self, step: int) -> None:
@@ -143,7 +149,7 @@ class Course:
         self.writer.write(
             Checkpoint(
                 step=step,
-                stepper=self.stepper.snapshot(),
+                state=self.optimizer_step.snapshot(),
                 evaluations=tuple(self.evaluations),
                 seconds=self.seconds(),
             )
@@ -151,13 +157,13 @@ class Course:
 
     def _evaluate(self, step: int) -> Evaluation:
         log_p = self.inference.log_probabilities(self.evaluated.tokens)
-        self.stepper.model.train()
+        self.optimizer_step.model.train()
         examples = self.schedule.examples_after(step)
         return Evaluation(
             examples=examples,
             epoch=examples / self.schedule.num_rows,
             learning_rate=learning_rate_after(step, self.training, self.schedule),
-            train_loss=self.stepper.take_interval_loss(),
+            train_loss=self.optimizer_step.take_interval_loss(),
             **evaluate_probabilities(self.evaluated.labels, log_p, self.weights, self.objective),
             seconds=self.seconds(),
         )
@@ -228,9 +234,9 @@ def finetune(
     checkpoint_share: float = CHECKPOINT_SHARE,
     on_checkpoint: Callable[[Path], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-    rows_at_once: int | None = None,
-    on_rows_at_once: Callable[[int], None] = lambda _: None,
-    resident: Resident | None = None,
+    micro_batch_size: int | None = None,
+    on_micro_batch_size: Callable[[int], None] = lambda _: None,
+    model_cache: ModelCache | None = None,
 ) -> FineTuned:
     """Fine-tune `task.model` on `task.train`, the schedule spanning the full budget.
 
@@ -262,9 +268,9 @@ def finetune(
             write's; what it raises ends the training.
         should_stop: asked after each step but one that ends the training; True: a checkpoint is
             written there and the training ends by an error.
-        rows_at_once: most rows of one pass through the model in training; None: whole batches.
-        on_rows_at_once: told the number when memory ran out and it was lowered.
-        resident: keeps the built model for the next training in this process, which then changes
+        micro_batch_size: most rows of one pass through the model in training; None: whole batches.
+        on_micro_batch_size: told the number when memory ran out and it was lowered.
+        model_cache: keeps the built model for the next training in this process, which then changes
             that of the result; None: nothing is kept.
 
     Raises:
@@ -290,33 +296,33 @@ def finetune(
             on_checkpoint=on_checkpoint,
         )
     bfloat16 = uses_bfloat16(training)
-    lent = (resident or Resident()).lent(
+    lent = (model_cache or ModelCache()).borrow(
         encoder,
         seed=training.seed,
-        most_pieces=task.model.max_length,
+        most_tokens=task.model.max_length,
         padding=task.tokenizer.padding,
         captures=training.cuda_graphs,
     )
-    with lent as stepper:
-        stepper.begin(
+    with lent as optimizer_step:
+        optimizer_step.start(
             training,
             weights,
             bfloat16=bfloat16,
-            rows_at_once=rows_at_once,
-            on_rows_at_once=on_rows_at_once,
+            micro_batch_size=micro_batch_size,
+            on_micro_batch_size=on_micro_batch_size,
         )
         course = Course(
             training=training,
             schedule=schedule,
             data=task.train,
             padding=task.tokenizer.padding,
-            stepper=stepper,
+            optimizer_step=optimizer_step,
             inference=Inference(
-                model=stepper.model,
+                model=optimizer_step.model,
                 batch_size=training.eval_batch_size,
                 padding=task.tokenizer.padding,
                 bfloat16=bfloat16,
-                release=stepper.release,
+                release=optimizer_step.release,
             ),
             weights=weights,
             steps=steps,
@@ -330,7 +336,7 @@ def finetune(
         )
         examples = course.train()
         return FineTuned(
-            model=stepper.model,
+            model=optimizer_step.model,
             outcome=course.outcome,
             evaluations=tuple(course.evaluations),
             examples=examples,

@@ -9,7 +9,7 @@ import torch
 
 from training.batches import Padding, pad
 from training.device import autocast
-from training.micro_batches import fitting
+from training.micro_batches import halve_on_out_of_memory
 from training.tokens import Integers, TokenTable
 
 
@@ -69,7 +69,7 @@ class Inference:
         Raises:
             torch.OutOfMemoryError: not even one row fits.
         """
-        return fitting(
+        return halve_on_out_of_memory(
             lambda rows: log_probabilities(
                 self.model,
                 tokens,

@@ -7,12 +7,14 @@ from typing import TypeVar
 
 import torch
 
+from training.batches import Batch
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-def fitting(
+def halve_on_out_of_memory(
     work: Callable[[int], T],
     *,
     rows: int,
@@ -52,3 +54,23 @@ def fitting(
         if released:
             continue
         logger.warning("device memory ran out in %s: from now on %d rows at once", name, rows)
+
+
+def split_batch(batch: Batch, *, rows: int) -> list[Batch]:
+    """The rows of `batch` in their order, at most `rows` in a part.
+
+    Each part is padded to its own longest row; one part is the batch as it is.
+    """
+    mask = batch["attention_mask"]
+    num_rows, width = mask.shape
+    if num_rows <= rows:
+        return [batch]
+    is_left = bool((mask[:, 0] == 0).any())  # no text begins with padding otherwise
+    lengths = mask.sum(dim=1).tolist()  # one wait for the device, not one a part
+    parts = []
+    for start in range(0, num_rows, rows):
+        part = {name: values[start : start + rows] for name, values in batch.items()}
+        longest = int(max(lengths[start : start + rows]))
+        kept = slice(width - longest, width) if is_left else slice(longest)
+        parts.append({n: v[:, kept] if v.ndim == 2 else v for n, v in part.items()})
+    return parts

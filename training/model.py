@@ -20,7 +20,8 @@ from transformers import (
 
 from training.batches import Padding
 from training.config import TINY, ModelConfig
-from training.errors import InputError, panics_are_errors, untold_panics
+from training.errors import InputError
+from training.panics import panics_are_errors, silenced_panics
 from training.tokenizer import TOKENIZER_FILE, learn_vocabulary, missing_library, save_tokenizer
 from training.tokens import describe_tokens, encode
 
@@ -153,7 +154,7 @@ def load_tokenizer(model: ModelConfig, *, tiny: Path) -> PreTrainedTokenizerBase
     """
     source, options = (str(tiny), {}) if model.name == TINY else source_of(model)
     try:
-        with loading("tokenizer", model), untold_panics():
+        with loading("tokenizer", model), silenced_panics():
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             num_words = len(tokenizer) - len(tokenizer.all_special_ids)
     except InputError as error:
@@ -190,7 +191,7 @@ def _needs(library: str, model: ModelConfig) -> str:
 def _try(tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
     """Encode texts, a short and a truncated one: some damage shows only then."""
     texts = ["a", "a " * max_length]
-    with untold_panics():
+    with silenced_panics():
         describe_tokens(tokenizer, texts, max_length=max_length)
         tokens = encode(tokenizer, texts, max_length=max_length)
     if tokens.lengths.max() > max_length or tokens.ids.min(initial=0) < 0:

@@ -2,8 +2,8 @@
 
 Building IndoBERT takes a second, and capturing its steps as graphs a few; the trials of a search
 differ in neither. So the worker of a search builds once, and each further trial copies the state
-back that a training begins with. A training with a resident gives, on CPU, the same curve and the
-same weights, to the last bit, as one without.
+back that a training starts with. A training with a model cache gives, on CPU, the same curve and
+the same weights, to the last bit, as one without.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from training.cuda_graphs import CapturedSteps, CudaGraphs
 from training.device import training_device
 from training.encoder import Encoder
 from training.first_token import first_token_alone, reducible_layer
-from training.optimizer_step import Stepper
+from training.optimizer_step import OptimizerStep
 
 Tensors = dict[str, torch.Tensor]
 
@@ -34,27 +34,27 @@ class _Start:
 
 
 @dataclass(kw_only=True)
-class Resident:
+class ModelCache:
     """One built model of one encoder, lent to one training at a time."""
 
     _of: tuple[str, bool] = field(default=("", False), init=False)
     """Digest of the encoder, and whether steps are captured."""
-    _stepper: Stepper | None = field(default=None, init=False)
+    _optimizer_step: OptimizerStep | None = field(default=None, init=False)
     _layer: nn.Module | None = field(default=None, init=False)
     """The one that is computed for the first token alone."""
     _start: _Start | None = field(default=None, init=False)
     _graphs: CudaGraphs | None = field(default=None, init=False)
 
     @contextmanager
-    def lent(
+    def borrow(
         self,
         encoder: Encoder,
         *,
         seed: int,
-        most_pieces: int,
+        most_tokens: int,
         padding: Padding,
         captures: bool = True,
-    ) -> Iterator[Stepper]:
+    ) -> Iterator[OptimizerStep]:
         """The steps of a model as `encoder.build(seed)` gives it, for the time of a `with` block.
 
         What an error leaves is not used again.
@@ -62,7 +62,7 @@ class Resident:
         Args:
             encoder: of the model.
             seed: of the drawn parts, and of the training's own draws, which begin anew.
-            most_pieces: longest row that the model is given.
+            most_tokens: longest row that the model is given.
             padding: of its tokenizer.
             captures: whether steps run as CUDA graphs where there is a GPU.
 
@@ -74,26 +74,26 @@ class Resident:
             self.clear()
         with self._at_work(captures=captures):
             try:
-                if self._stepper is None:
+                if self._optimizer_step is None:
                     model = self._build(encoder, seed)
-                    captured = self._captured_steps(most_pieces, padding) if captures else None
-                    self._stepper, self._of = Stepper(model, captured=captured), wanted
+                    captured = self._captured_steps(most_tokens, padding) if captures else None
+                    self._optimizer_step, self._of = OptimizerStep(model, captured=captured), wanted
                 else:
-                    self._set_back(self._stepper.model, encoder, seed)
+                    self._set_back(self._optimizer_step.model, encoder, seed)
                 reduced = first_token_alone(self._layer) if self._layer else nullcontext()
                 with reduced:
                     set_seed(seed)
-                    yield self._stepper
+                    yield self._optimizer_step
             except Exception:
                 self.clear()
                 raise
             finally:
-                if self._stepper is not None:
-                    self._stepper.end()
+                if self._optimizer_step is not None:
+                    self._optimizer_step.end()
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._of, self._stepper, self._layer, self._start = ("", False), None, None, None
+        self._of, self._optimizer_step, self._layer, self._start = ("", False), None, None, None
 
     @contextmanager
     def _at_work(self, *, captures: bool) -> Iterator[None]:
@@ -109,13 +109,13 @@ class Resident:
         model.to(training_device())  # type: ignore[arg-type]
         return model
 
-    def _captured_steps(self, most_pieces: int, padding: Padding) -> CapturedSteps | None:
+    def _captured_steps(self, most_tokens: int, padding: Padding) -> CapturedSteps | None:
         if self._graphs is None:
             return None
         return CapturedSteps(
             record=self._graphs,
             device=training_device(),
-            most_pieces=most_pieces,
+            most_tokens=most_tokens,
             padding=padding,
         )
 

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from training.config import WinningConfiguration
+from training.errors import OnnxExportError
 from training.options import to_yaml
 from training.tokenizer import save_tokenizer_files
 
@@ -33,10 +34,6 @@ TOLERANCE = 1e-4
 LARGEST_FILE_BYTES = 2**31 - 2**20
 _FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
 _NOISY = ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
-
-
-class OnnxExportError(RuntimeError):
-    """The model cannot be written as ONNX: one line that says why. The rest is not touched."""
 
 
 def export_onnx(

@@ -150,7 +150,7 @@ _METRICS: dict[str, tuple[str, Callable[[Tallies], Scores]]] = {
 }
 """By name: the label for people, and the score of tallies."""
 
-METRICS_TOLD = (
+METRICS_HELP = (
     "What decides, on the validation rows: "
     + ", ".join(_METRICS)
     + " (kappa: of labels that are a scale), or f1:LABEL."

@@ -16,13 +16,12 @@ from torch.nn.utils import get_total_norm
 from transformers import PreTrainedModel
 from transformers.trainer_pt_utils import get_parameter_names
 
-from training.batches import Batch, cut, to_device
+from training.batches import Batch, to_device
 from training.checkpoint import as_plain_values, generator_states, restore_generators
 from training.config import TrainingConfig
 from training.cuda_graphs import CapturedSteps
 from training.device import autocast
-from training.micro_batches import fitting
-from training.schedule import Schedule, num_warmup_steps
+from training.micro_batches import halve_on_out_of_memory, split_batch
 
 _UNDECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
 """Patterns of names, as the Trainer of Hugging Face has them."""
@@ -65,19 +64,7 @@ def forget_steps(optimizer: torch.optim.Optimizer) -> None:
             tensor.zero_()
 
 
-def learning_rate_after(steps: int, training: TrainingConfig, schedule: Schedule) -> float:
-    """Learning rate of the step that follows `steps` steps.
-
-    It rises linearly from 0 over the warm-up, then falls linearly to 0 at the end of the full
-    budget (`get_linear_schedule_with_warmup` of transformers).
-    """
-    warmup, total = num_warmup_steps(training, schedule), schedule.total_steps
-    if steps < warmup:
-        return training.learning_rate * (steps / warmup)
-    return training.learning_rate * max(0.0, (total - steps) / max(1, total - warmup))
-
-
-class Stepper:
+class OptimizerStep:
     """Trains one model, a step at a time; used again for the next training of the same model.
 
     The loss is the weighted mean over all rows of a step: the divisor is the sum of the weights
@@ -106,17 +93,17 @@ class Stepper:
         self._weight_decay: float | None = None
         self._interval_steps = 0
         self._bfloat16 = False
-        self._rows_at_once = 1
-        self._on_rows_at_once: Callable[[int], None] = lambda _: None
+        self._micro_batch_size = 1
+        self._on_micro_batch_size: Callable[[int], None] = lambda _: None
 
-    def begin(
+    def start(
         self,
         training: TrainingConfig,
         class_weights: npt.NDArray[np.float64],
         *,
         bfloat16: bool,
-        rows_at_once: int | None = None,
-        on_rows_at_once: Callable[[int], None] = lambda _: None,
+        micro_batch_size: int | None = None,
+        on_micro_batch_size: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Forget all steps: the next one is the first of a training.
 
@@ -124,10 +111,10 @@ class Stepper:
             training: its hyperparameters.
             class_weights: [num_labels].
             bfloat16: whether the forward pass computes in it.
-            rows_at_once: most rows of one pass through the model; None: whole batches.
-            on_rows_at_once: told the number when memory ran out and it was lowered.
+            micro_batch_size: most rows of one pass through the model; None: whole batches.
+            on_micro_batch_size: told the number when memory ran out and it was lowered.
         """
-        assert rows_at_once is None or rows_at_once >= 1, rows_at_once
+        assert micro_batch_size is None or micro_batch_size >= 1, micro_batch_size
         forget_steps(self._optimizer)
         self._optimizer.zero_grad(set_to_none=True)
         self._set_weight_decay(training.weight_decay)
@@ -138,8 +125,8 @@ class Stepper:
         self._max_grad_norm.fill_(training.max_grad_norm)
         self._interval_loss.zero_()
         self._interval_steps = 0
-        self._rows_at_once = rows_at_once or training.batch_size
-        self._on_rows_at_once = on_rows_at_once
+        self._micro_batch_size = micro_batch_size or training.batch_size
+        self._on_micro_batch_size = on_micro_batch_size
         self.model.train()
 
     def step(self, batch: Batch, *, learning_rate: float) -> None:
@@ -158,7 +145,7 @@ class Stepper:
             self._kept_share.fill_(1 - learning_rate * (self._weight_decay or 0.0))
         self._interval_steps += 1
         rows = len(batch["labels"])
-        if self._captured is not None and rows <= self._rows_at_once:
+        if self._captured is not None and rows <= self._micro_batch_size:
             self._captured.run(batch, step=self._step_whole, plain=self._step_fitting)
         else:
             self._step_fitting(batch)
@@ -227,13 +214,13 @@ class Stepper:
         def begin_again(rows: int) -> None:
             self._optimizer.zero_grad(set_to_none=True)
             restore_generators(generators, self.device)
-            if rows < min(self._rows_at_once, len(batch["labels"])):
-                self._rows_at_once = rows
-                self._on_rows_at_once(rows)
+            if rows < min(self._micro_batch_size, len(batch["labels"])):
+                self._micro_batch_size = rows
+                self._on_micro_batch_size(rows)
 
-        loss = fitting(
-            lambda rows: self._gradients(cut(batch, rows=rows)),
-            rows=min(self._rows_at_once, len(batch["labels"])),
+        loss = halve_on_out_of_memory(
+            lambda rows: self._gradients(split_batch(batch, rows=rows)),
+            rows=min(self._micro_batch_size, len(batch["labels"])),
             on_fewer=begin_again,
             name="a training step",
             release=self.release,

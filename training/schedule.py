@@ -54,6 +54,18 @@ def num_warmup_steps(training: TrainingConfig, schedule: Schedule) -> int:
     return int(training.warmup_steps)
 
 
+def learning_rate_after(steps: int, training: TrainingConfig, schedule: Schedule) -> float:
+    """Learning rate of the step that follows `steps` steps.
+
+    It rises linearly from 0 over the warm-up, then falls linearly to 0 at the end of the full
+    budget (`get_linear_schedule_with_warmup` of transformers).
+    """
+    warmup, total = num_warmup_steps(training, schedule), schedule.total_steps
+    if steps < warmup:
+        return training.learning_rate * (steps / warmup)
+    return training.learning_rate * max(0.0, (total - steps) / max(1, total - warmup))
+
+
 @dataclass(kw_only=True)
 class EarlyStopping:
     """Stops after `patience` epochs without a better score; counting starts late on purpose.

@@ -33,10 +33,10 @@ from training.classifier import load, pipeline_probabilities
 from training.config import WinningConfiguration
 from training.encoder import perturb
 from training.encoder_checks import TOLERANCE, Probabilities, describe_difference
-from training.errors import InputError
+from training.errors import InputError, OnnxExportError
 from training.inference import log_probabilities
 from training.model import facts_of
-from training.model_files import OnnxExportError, write_model
+from training.model_files import write_model
 from training.tokens import TokenTable, encode
 
 _NUM_LAYERS, _NUM_HEADS = 2, 2

@@ -26,7 +26,8 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
-from training.errors import InputError, panics_are_errors, untold_panics
+from training.errors import InputError
+from training.panics import panics_are_errors, silenced_panics
 from training.tokens import TokenTable, encode
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -162,7 +163,7 @@ def _once_saved(
     max_length: int,
 ) -> TokenTable:
     """What the tokenizer makes of texts once it is saved and loaded again."""
-    with tempfile.TemporaryDirectory() as place, untold_panics(), panics_are_errors():
+    with tempfile.TemporaryDirectory() as place, silenced_panics(), panics_are_errors():
         names = tokenizer.model_input_names
         save_tokenizer_files(tokenizer, Path(place), max_length=max_length, input_names=names)
         config.save_pretrained(place)

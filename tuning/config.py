@@ -18,7 +18,7 @@ from training.config import (
     TrainingConfig,
 )
 from training.errors import InputError
-from training.objective import DEFAULT_METRIC, METRICS_TOLD, Objective, objective
+from training.objective import DEFAULT_METRIC, METRICS_HELP, Objective, objective
 from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
 
@@ -35,7 +35,7 @@ class SearchConfig(Section):
     space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
     """Training fields to search, each with a range: {learning_rate: {log_uniform: [1e-5, 5e-5]}};
     also uniform, integer and choice."""
-    metric: Annotated[str, Field(min_length=1, description=METRICS_TOLD)] = DEFAULT_METRIC
+    metric: Annotated[str, Field(min_length=1, description=METRICS_HELP)] = DEFAULT_METRIC
     algorithm: Algorithm = "random"
     """How configurations are chosen: `random`; `grid`, every combination of the choices; or `tpe`,
     Optuna's sampler."""

@@ -20,7 +20,7 @@ from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
 from training.model import TokenizerFacts
-from training.model_cache import Resident
+from training.model_cache import ModelCache
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
 from tuning.trials import Ending, Trial
@@ -28,7 +28,7 @@ from tuning.workers import StopFlag, log_as, this_worker, watch
 
 logger = logging.getLogger(__name__)
 
-_RESIDENT = Resident()
+_MODEL_CACHE = ModelCache()
 """The worker's: all its trials have one model."""
 
 EVALUATION = "evaluation"
@@ -157,9 +157,9 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
             checkpoint=directory,
             on_checkpoint=written,
             should_stop=halt.is_set,
-            rows_at_once=config[ROWS_AT_ONCE].get(device),
-            on_rows_at_once=lambda rows: _report_rows_at_once(device, rows),
-            resident=_RESIDENT,
+            micro_batch_size=config[ROWS_AT_ONCE].get(device),
+            on_micro_batch_size=lambda rows: _report_rows_at_once(device, rows),
+            model_cache=_MODEL_CACHE,
         )
     return Ending(
         status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds

@@ -28,10 +28,10 @@ from tests.training.architectures import (
     save_architecture,
 )
 from training.classifier import Classifier, load
-from training.errors import InputError
+from training.errors import InputError, OnnxExportError
 from training.finetune import Task, finetune
 from training.inference import log_probabilities
-from training.model_files import ONNX_FILE, OnnxExportError, write_model
+from training.model_files import ONNX_FILE, write_model
 from training.shipping import Shipment, check_shipping
 from training.tokens import encode
 from tuning.preparation import prepare_search

@@ -46,7 +46,7 @@ def tuned_with(
     checkpoint_share: float = 1.0,
     on_checkpoint: Callable[[Path], Any] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-    rows_at_once: int | None = None,
+    micro_batch_size: int | None = None,
     **training: Any,
 ) -> FineTuned:
     """Train on the toy rows; unless told otherwise every evaluation writes a checkpoint."""
@@ -60,7 +60,7 @@ def tuned_with(
         checkpoint_share=checkpoint_share,
         on_checkpoint=on_checkpoint,
         should_stop=should_stop,
-        rows_at_once=rows_at_once,
+        micro_batch_size=micro_batch_size,
     )
 
 

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 from training.batches import Padding
 from training.cuda_graphs import CapturedSteps, Record, Replay
 from training.encoder import Encoder
-from training.model_cache import Resident
-from training.optimizer_step import Stepper
+from training.model_cache import ModelCache
+from training.optimizer_step import OptimizerStep
 
 _WAITS = {
     torch.ops.aten._local_scalar_dense.default,  # item(), float(), bool()
@@ -133,8 +133,8 @@ class BurningGraphs:
         return replay
 
 
-class FakeResident(Resident):
-    """A resident whose steps run from fake graphs, as those of a GPU from real ones."""
+class FakeModelCache(ModelCache):
+    """A model_cache whose steps run from fake graphs, as those of a GPU from real ones."""
 
     def __init__(self, graphs: Record) -> None:
         super().__init__()
@@ -142,19 +142,19 @@ class FakeResident(Resident):
         self.captured: CapturedSteps | None = None
 
     @contextmanager
-    def lent(self, encoder: Encoder, **settings: Any) -> Iterator[Stepper]:
+    def borrow(self, encoder: Encoder, **settings: Any) -> Iterator[OptimizerStep]:
         """As the real one; the optimizer's learning rate is a tensor, as on a GPU."""
         capturing = patch("torch.cuda.is_current_stream_capturing", return_value=True)
-        with super().lent(encoder, **settings) as stepper, capturing:
-            for group in stepper._optimizer.param_groups:
+        with super().borrow(encoder, **settings) as optimizer_step, capturing:
+            for group in optimizer_step._optimizer.param_groups:
                 group["lr"] = torch.as_tensor(group["lr"])
-            yield stepper
+            yield optimizer_step
 
-    def _captured_steps(self, most_pieces: int, padding: Padding) -> CapturedSteps:
+    def _captured_steps(self, most_tokens: int, padding: Padding) -> CapturedSteps:
         self.captured = CapturedSteps(
             record=self.graphs,
             device=torch.device("cpu"),
-            most_pieces=most_pieces,
+            most_tokens=most_tokens,
             padding=padding,
         )
         return self.captured

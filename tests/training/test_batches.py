@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
 from tests.training.models import table_of_lengths, toy_rows
-from training.batches import Padding, cut, order_batches, pad, training_batches, widen
+from training.batches import Padding, order_batches, pad, training_batches, widen
 from training.inference import log_probabilities
+from training.micro_batches import split_batch
 from training.schedule import Schedule
 
 SEVEN = Schedule(num_rows=7, batch_size=7, epochs=1)
@@ -72,7 +73,7 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
     data = toy_rows(7)
     (batch,) = training_batches(data, schedule=SEVEN, seed=5, padding=Padding(token_id=0))
     lengths = batch["attention_mask"].sum(dim=1).tolist()
-    parts = cut(batch, rows=3)
+    parts = split_batch(batch, rows=3)
     assert [len(part["labels"]) for part in parts] == [3, 3, 1]
     assert torch.cat([part["labels"] for part in parts]).equal(batch["labels"])
     for number, part in enumerate(parts):
@@ -86,7 +87,7 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
 @pytest.mark.parametrize("rows", [7, 8])
 def test_a_batch_that_need_not_be_cut_is_the_same_object(rows: int) -> None:
     (batch,) = training_batches(toy_rows(7), schedule=SEVEN, seed=5, padding=Padding(token_id=0))
-    (part,) = cut(batch, rows=rows)
+    (part,) = split_batch(batch, rows=rows)
     assert part is batch
 
 
@@ -127,7 +128,7 @@ def test_on_the_left_rows_end_together_and_parts_and_wider_ones_do_too() -> None
     wide = widen(batch, 5, padding=left)
     assert wide["input_ids"].tolist()[1] == [7, 7, 7, 7, 2]
     assert wide["attention_mask"].tolist()[2] == [0, 0, 0, 1, 1]
-    first, second = cut(wide, rows=2)
+    first, second = split_batch(wide, rows=2)
     assert first["input_ids"].tolist() == [[1, 1, 1], [7, 7, 2]]
     assert second["input_ids"].tolist() == [[3, 3]]
     assert second["attention_mask"].tolist() == [[1, 1]]

@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
 from tests.training.broken_off import saved_model
-from tests.training.fake_graphs import BurningGraphs, FakeResident
+from tests.training.fake_graphs import BurningGraphs, FakeModelCache
 from tests.training.models import toy_task, toy_training
 from training.config import SEARCHED, DataConfig, ModelConfig, Section, TrainingConfig
 from training.cuda_graphs import Record, Replay
 from training.finetune import Task, finetune
-from training.optimizer_step import Stepper
+from training.optimizer_step import OptimizerStep
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.is_available(), reason="on a GPU sums do not repeat to the last bit"
@@ -27,7 +27,7 @@ FIELDS = TrainingConfig.model_fields
 CHANGES_NO_WEIGHTS = {
     "eval_batch_size": "rows of an evaluation",
     "early_stopping_patience": "the end of a training",
-    "cuda_graphs": "how steps run: another resident's steps",
+    "cuda_graphs": "how steps run: another model_cache's steps",
 }
 """Fields that are no part of a step: reason. None of them is searched."""
 
@@ -105,8 +105,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return toy_task(96, model=model, encoder=task.read_encoder())
 
 
-def _weights(task: Task, training: TrainingConfig, resident: FakeResident) -> Weights:
-    tuned = finetune(task, training, evaluate_at=[96], resident=resident)
+def _weights(task: Task, training: TrainingConfig, model_cache: FakeModelCache) -> Weights:
+    tuned = finetune(task, training, evaluate_at=[96], model_cache=model_cache)
     return {name: tensor.clone() for name, tensor in tuned.model.state_dict().items()}
 
 
@@ -118,12 +118,12 @@ def _are_same(ones: Weights, others: Weights) -> bool:
 def _served_in_turn(
     task: Task, name: str, graphs: Record, values: tuple[Any, ...]
 ) -> list[tuple[Weights, Weights]]:
-    """Weights of trainings in one resident, each beside those of the same one alone."""
-    resident, pairs = FakeResident(graphs), []
+    """Weights of trainings in one model_cache, each beside those of the same one alone."""
+    model_cache, pairs = FakeModelCache(graphs), []
     for value in values:
         training = toy_training(**({"learning_rate": 1e-3, "epochs": 2} | {name: value}))
-        alone = _weights(task, training, FakeResident(CallingGraphs()))
-        pairs.append((_weights(task, training, resident), alone))
+        alone = _weights(task, training, FakeModelCache(CallingGraphs()))
+        pairs.append((_weights(task, training, model_cache), alone))
     return pairs
 
 
@@ -154,19 +154,19 @@ def test_every_field_that_may_be_searched_is_walked() -> None:
     assert set(CHANGES_NO_WEIGHTS) | set(VALUES) <= set(FIELDS)
 
 
-class _CarelessStepper(Stepper):
+class _CarelessStep(OptimizerStep):
     """Clips to a plain number."""
 
-    def begin(self, training: TrainingConfig, *arguments: Any, **settings: Any) -> None:
+    def start(self, training: TrainingConfig, *arguments: Any, **settings: Any) -> None:
         self._max_grad_norm = torch.zeros(())
-        super().begin(training, *arguments, **settings)
+        super().start(training, *arguments, **settings)
         self._max_grad_norm = training.max_grad_norm  # type: ignore[assignment]
 
 
 def test_a_step_that_reads_a_plain_number_is_caught(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.model_cache.Stepper", _CarelessStepper)
+    monkeypatch.setattr("training.model_cache.OptimizerStep", _CarelessStep)
     values = VALUES["max_grad_norm"]
     first, second = _served_in_turn(task, "max_grad_norm", BurningGraphs(), values)
     assert _are_same(*first)
@@ -176,18 +176,18 @@ def test_a_step_that_reads_a_plain_number_is_caught(
         assert _are_same(*pair)
 
 
-class _ReplacingStepper(Stepper):
+class _ReplacingStep(OptimizerStep):
     """Puts the weights of classes in another tensor for each training."""
 
-    def begin(self, *arguments: Any, **settings: Any) -> None:
+    def start(self, *arguments: Any, **settings: Any) -> None:
         self._class_weights = torch.zeros_like(self._class_weights)
-        super().begin(*arguments, **settings)
+        super().start(*arguments, **settings)
 
 
 def test_a_step_that_reads_a_tensor_that_is_replaced_is_caught(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.model_cache.Stepper", _ReplacingStepper)
+    monkeypatch.setattr("training.model_cache.OptimizerStep", _ReplacingStep)
     values = values_of("class_weights")
     first, second = _served_in_turn(task, "class_weights", BurningGraphs(), values)
     assert _are_same(*first)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.training.broken_off import saved_model
-from tests.training.fake_graphs import FakeResident
+from tests.training.fake_graphs import FakeModelCache
 from tests.training.models import toy_task, toy_training
 from training.cuda_graphs import Replay, width_of
 from training.finetune import FineTuned, Task, finetune
-from training.model_cache import Resident
-from training.optimizer_step import Stepper
+from training.model_cache import ModelCache
+from training.optimizer_step import OptimizerStep
 
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -37,7 +37,7 @@ class FakeGraphs:
     def __call__(self, function: Callable[[], None]) -> Replay:
         self.recorded += 1
         if self.recorded == self._fails_at:
-            with patch.object(Stepper, "_descend", _refuse):
+            with patch.object(OptimizerStep, "_descend", _refuse):
                 function()
 
         def replay() -> None:
@@ -66,9 +66,9 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return toy_task(model=model)
 
 
-def _tuned(task: Task, resident: Resident | None = None, **settings: Any) -> FineTuned:
+def _tuned(task: Task, model_cache: ModelCache | None = None, **settings: Any) -> FineTuned:
     training = toy_training(**({"learning_rate": 1e-3} | settings))
-    return finetune(task, training, evaluate_at=[320, 640, 960], resident=resident)
+    return finetune(task, training, evaluate_at=[320, 640, 960], model_cache=model_cache)
 
 
 def _assert_alike(found: FineTuned, plain: FineTuned) -> None:
@@ -100,7 +100,7 @@ def plain(task: Task) -> FineTuned:
 
 def test_a_training_from_graphs_is_the_one_without(task: Task, plain: FineTuned) -> None:
     graphs = FakeGraphs()
-    found = _tuned(task, FakeResident(graphs))
+    found = _tuned(task, FakeModelCache(graphs))
     # Rows have 5 to 14 pieces: lengths 8 and 16, 60 steps; the first of each length runs as it is.
     assert graphs.recorded <= 2
     assert graphs.replayed >= 60 - 2
@@ -111,10 +111,10 @@ def test_graphs_serve_the_next_training_whatever_its_hyperparameters(
     task: Task, plain: FineTuned
 ) -> None:
     graphs = FakeGraphs()
-    resident = FakeResident(graphs)
-    _tuned(task, resident, learning_rate=5e-3, max_grad_norm=0.1, class_weights="none")
+    model_cache = FakeModelCache(graphs)
+    _tuned(task, model_cache, learning_rate=5e-3, max_grad_norm=0.1, class_weights="none")
     recorded, replayed = graphs.recorded, graphs.replayed
-    found = _tuned(task, resident)
+    found = _tuned(task, model_cache)
     assert graphs.recorded == recorded
     assert graphs.replayed == replayed + 60
     _assert_alike(found, plain)
@@ -122,14 +122,14 @@ def test_graphs_serve_the_next_training_whatever_its_hyperparameters(
 
 def test_once_the_weight_decay_differs_it_is_no_longer_a_part_of_the_graph(task: Task) -> None:
     graphs = FakeGraphs()
-    resident = FakeResident(graphs)
+    model_cache = FakeModelCache(graphs)
     settings = {"weight_decay": 0.9}
-    _tuned(task, resident, weight_decay=0.0)
+    _tuned(task, model_cache, weight_decay=0.0)
     before = graphs.recorded
-    _assert_alike(_tuned(task, resident, **settings), _tuned(task, **settings))
+    _assert_alike(_tuned(task, model_cache, **settings), _tuned(task, **settings))
     after = graphs.recorded
     assert after > before
-    found = _tuned(task, resident, weight_decay=0.5)
+    found = _tuned(task, model_cache, weight_decay=0.5)
     assert graphs.recorded == after
     _assert_alike(found, _tuned(task, weight_decay=0.5))
 
@@ -138,10 +138,10 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_told_once(
     task: Task, plain: FineTuned, caplog: pytest.LogCaptureFixture
 ) -> None:
     graphs = FakeGraphs(fails_at=2)
-    resident = FakeResident(graphs)
+    model_cache = FakeModelCache(graphs)
     with caplog.at_level(logging.WARNING, "training"):
-        found = _tuned(task, resident)
-        again = _tuned(task, resident)
+        found = _tuned(task, model_cache)
+        again = _tuned(task, model_cache)
     assert graphs.recorded == 2
     (told,) = [record for record in caplog.records if record.name == "training.cuda_graphs"]
     assert "not permitted when stream is capturing" in told.getMessage()
@@ -155,8 +155,8 @@ def test_steps_in_several_passes_are_not_captured(task: Task) -> None:
         task,
         toy_training(epochs=1),
         evaluate_at=[320],
-        rows_at_once=8,
-        resident=FakeResident(graphs),
+        micro_batch_size=8,
+        model_cache=FakeModelCache(graphs),
     )
     assert graphs.recorded == 0
 
@@ -165,9 +165,9 @@ def test_where_memory_runs_out_graphs_are_given_up_before_steps_become_smaller(
     task: Task, plain: FineTuned
 ) -> None:
     graphs, heard = FakeGraphs(), []
-    resident = FakeResident(graphs)
-    _tuned(task, resident)
-    assert resident.captured is not None
+    model_cache = FakeModelCache(graphs)
+    _tuned(task, model_cache)
+    assert model_cache.captured is not None
     failed: list[int] = []
 
     def fail_once(module: torch.nn.Module, _: object) -> None:
@@ -178,31 +178,31 @@ def test_where_memory_runs_out_graphs_are_given_up_before_steps_become_smaller(
             raise torch.OutOfMemoryError("fake")
 
     with torch.nn.modules.module.register_module_forward_pre_hook(fail_once):
-        shape = next(iter(resident.captured._graphs))
-        del resident.captured._graphs[shape]  # its next step is a plain one
-        resident.captured._ran.discard(shape)
+        shape = next(iter(model_cache.captured._graphs))
+        del model_cache.captured._graphs[shape]  # its next step is a plain one
+        model_cache.captured._ran.discard(shape)
         found = finetune(
             task,
             toy_training(learning_rate=1e-3),
             evaluate_at=[320, 640, 960],
-            resident=resident,
-            on_rows_at_once=heard.append,
+            model_cache=model_cache,
+            on_micro_batch_size=heard.append,
         )
     assert failed == [1]
     assert heard == []
-    assert resident.captured.is_refused
+    assert model_cache.captured.is_refused
     _assert_alike(found, plain)
 
 
 @on_a_gpu
 def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -> None:
     settings: dict[str, Any] = {"learning_rate": 1e-4, "epochs": 10, "precision": "float32"}
-    resident = Resident()
-    captured = _tuned(task, resident, **settings)
-    steps = resident._stepper and resident._stepper._captured
+    model_cache = ModelCache()
+    captured = _tuned(task, model_cache, **settings)
+    steps = model_cache._optimizer_step and model_cache._optimizer_step._captured
     assert steps is not None
     assert steps.give_up()  # there were graphs
-    plain = _tuned(task, Resident(), cuda_graphs=False, **settings)
+    plain = _tuned(task, ModelCache(), cuda_graphs=False, **settings)
     for one, other in zip(captured.evaluations, plain.evaluations, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
 
@@ -210,7 +210,7 @@ def test_captured_steps_have_the_loss_of_plain_ones_over_200_steps(task: Task) -
 @on_a_gpu
 def test_captured_trainings_score_as_plain_ones_over_five_seeds(task: Task) -> None:
     def scores(*, captures: bool) -> list[float]:
-        tuned = [_tuned(task, Resident(), cuda_graphs=captures, seed=seed) for seed in range(5)]
+        tuned = [_tuned(task, ModelCache(), cuda_graphs=captures, seed=seed) for seed in range(5)]
         return [training.evaluations[-1].f1_macro for training in tuned]
 
     captured, plain = scores(captures=True), scores(captures=False)

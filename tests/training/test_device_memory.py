@@ -23,8 +23,8 @@ from training.errors import InputError, TrainingStoppedError
 from training.finetune import FineTuned, Task, finetune
 from training.inference import Inference, log_probabilities
 from training.metrics import Evaluation
-from training.micro_batches import fitting
-from training.optimizer_step import Stepper
+from training.micro_batches import halve_on_out_of_memory
+from training.optimizer_step import OptimizerStep
 
 ROWS = 70  # 4 batches of 16 and one of 6
 EVALUATE_AT = (32, 70, 140)
@@ -89,12 +89,12 @@ def test_a_training_that_does_not_fit_is_the_same_in_smaller_passes(
 ) -> None:
     heard: list[int] = []
     with device_memory_for(fit, at=at) as failed:
-        found = _tuned(task, on_rows_at_once=heard.append)
+        found = _tuned(task, on_micro_batch_size=heard.append)
     assert heard == told
     assert len(failed) == len(told)  # the lower number holds for the rest of the training
     _assert_nearly_the_same(found, whole)
     # Nothing of the failed passes is left: neither gradients nor loss.
-    small = _tuned(task, rows_at_once=told[-1])
+    small = _tuned(task, micro_batch_size=told[-1])
     assert _is_equal(found, small)
     assert _untimed(found.evaluations) == _untimed(small.evaluations)
 
@@ -102,12 +102,12 @@ def test_a_training_that_does_not_fit_is_the_same_in_smaller_passes(
 def test_odd_numbers_are_halved_upwards_from_the_rows_that_there_were(task: Task) -> None:
     heard: list[int] = []
     with device_memory_for(1) as failed:
-        _tuned(task, rows_at_once=7, on_rows_at_once=heard.append)
+        _tuned(task, micro_batch_size=7, on_micro_batch_size=heard.append)
     assert failed == [7, 4, 2]
     assert heard == [4, 2, 1]
     heard.clear()
     with device_memory_for(3) as failed:  # fewer rows than the limit of before
-        _tuned(replace(task, train=toy_rows(5)), evaluate_at=[5], on_rows_at_once=heard.append)
+        _tuned(replace(task, train=toy_rows(5)), evaluate_at=[5], on_micro_batch_size=heard.append)
     assert failed == [5]
     assert heard == [3]
 
@@ -115,7 +115,7 @@ def test_odd_numbers_are_halved_upwards_from_the_rows_that_there_were(task: Task
 def test_only_one_row_that_does_not_fit_is_an_error(task: Task) -> None:
     heard: list[int] = []
     with device_memory_for(0), pytest.raises(torch.OutOfMemoryError, match="fake: 1 rows"):
-        _tuned(task, on_rows_at_once=heard.append)
+        _tuned(task, on_micro_batch_size=heard.append)
     assert heard == [8, 4, 2, 1]
 
 
@@ -134,14 +134,14 @@ def test_order_and_number_of_rows_in_a_step_do_not_change(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[int]] = []
-    computed = Stepper._summed_loss
+    computed = OptimizerStep._summed_loss
 
-    def look(self: Stepper, part: Batch) -> torch.Tensor:
+    def look(self: OptimizerStep, part: Batch) -> torch.Tensor:
         loss = computed(self, part)
         seen.append(part["labels"].tolist())  # only of passes that fit
         return loss
 
-    monkeypatch.setattr(Stepper, "_summed_loss", look)
+    monkeypatch.setattr(OptimizerStep, "_summed_loss", look)
     _tuned(task)
     batches = list(seen)
     seen.clear()
@@ -158,7 +158,7 @@ def test_dropout_draws_from_where_the_step_began() -> None:
     dropped = toy_task(ROWS)
     with device_memory_for(8, at="backward"):  # the failed pass has drawn already
         found = _tuned(dropped)
-    assert _is_equal(found, _tuned(dropped, rows_at_once=8))
+    assert _is_equal(found, _tuned(dropped, micro_batch_size=8))
     assert not _is_equal(found, _tuned(dropped))
 
 
@@ -195,10 +195,10 @@ def test_a_smaller_batch_of_an_evaluation_changes_no_probability(whole: FineTune
 def test_a_training_goes_on_with_as_many_rows_at_once_as_then_fit(
     whole: FineTuned, task: Task, tmp_path: Path
 ) -> None:
-    small = _tuned(task, rows_at_once=4)
+    small = _tuned(task, micro_batch_size=4)
     with pytest.raises(TrainingStoppedError), device_memory_for(4):
         _tuned(task, checkpoint=tmp_path, should_stop=_after(3))
-    assert _is_equal(_tuned(task, checkpoint=tmp_path, rows_at_once=4), small)
+    assert _is_equal(_tuned(task, checkpoint=tmp_path, micro_batch_size=4), small)
     with pytest.raises(TrainingStoppedError), device_memory_for(4):
         _tuned(task, checkpoint=tmp_path / "other", should_stop=_after(7))
     elsewhere = _tuned(task, checkpoint=tmp_path / "other")  # on a larger device
@@ -223,7 +223,7 @@ def test_a_failed_attempt_is_let_go_before_the_next() -> None:
             raise torch.OutOfMemoryError
         return rows
 
-    assert fitting(work, rows=9, on_fewer=lambda _: None, name="a test") == 2
+    assert halve_on_out_of_memory(work, rows=9, on_fewer=lambda _: None, name="a test") == 2
     assert left == [0, 0, 0, 0]
 
 
@@ -235,7 +235,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        fitting(work, rows=8, on_fewer=lambda _: None, name="a test")
+        halve_on_out_of_memory(work, rows=8, on_fewer=lambda _: None, name="a test")
     assert calls == [8]
 
 
@@ -244,14 +244,14 @@ def test_after_an_error_neither_model_nor_rows_nor_optimizer_stay_in_the_process
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     kept: list[weakref.ref[Any]] = []
-    begun = Stepper.begin
+    begun = OptimizerStep.start
 
-    def note(self: Stepper, *args: Any, **settings: Any) -> None:
+    def note(self: OptimizerStep, *args: Any, **settings: Any) -> None:
         begun(self, *args, **settings)
         kept.extend(weakref.ref(thing) for thing in (self, self.model, self._optimizer))
         kept.extend(weakref.ref(parameter) for parameter in self.model.parameters())
 
-    monkeypatch.setattr(Stepper, "begin", note)
+    monkeypatch.setattr(OptimizerStep, "start", note)
     _fail(how, tmp_path)
     gc.collect()
     assert len(kept) > 10

@@ -26,7 +26,8 @@ from transformers import (
 
 from training.classifier import load
 from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
-from training.model_files import OnnxExportError, export_onnx, write_model
+from training.errors import OnnxExportError
+from training.model_files import export_onnx, write_model
 from training.options import read_yaml, validate
 
 FILES = {

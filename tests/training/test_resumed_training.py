@@ -224,7 +224,7 @@ def two_megabytes(tmp_path: Path) -> Iterator[Path]:
 def _sized(num_bytes: int, *, seconds: float = 1.0) -> Checkpoint:
     """A checkpoint of about that size."""
     weights = {f"part {i}": torch.ones(num_bytes // 16) for i in range(4)}
-    return Checkpoint(step=1, stepper={"weights": weights}, evaluations=(), seconds=seconds)
+    return Checkpoint(step=1, state={"weights": weights}, evaluations=(), seconds=seconds)
 
 
 def _assert_one_line(error: CheckpointError, path: Path, reason: str) -> None:
@@ -285,7 +285,7 @@ def test_a_place_that_went_away_is_told_with_the_systems_reason(tmp_path: Path) 
 
 def test_what_cannot_be_saved_at_all_is_no_error_of_the_disk(tmp_path: Path) -> None:
     file = CheckpointFile(directory=tmp_path, fingerprint="a")
-    broken = Checkpoint(step=1, stepper={"weights": lambda: None}, evaluations=(), seconds=1.0)
+    broken = Checkpoint(step=1, state={"weights": lambda: None}, evaluations=(), seconds=1.0)
     with pytest.raises((AttributeError, pickle.PicklingError)):
         file.write(broken)
     assert list(tmp_path.iterdir()) == []
@@ -299,7 +299,7 @@ def test_writers_of_the_same_place_do_not_meet_and_a_reader_takes_it_over(tmp_pa
             list(pool.map(lambda writer, size: writer.write(_sized(size)), writers, sizes))
             found = writers[0].read()
             assert found is not None
-            assert {len(part) for part in found.stepper["weights"].values()} <= {
+            assert {len(part) for part in found.state["weights"].values()} <= {
                 size // 16 for size in sizes
             }
     (tmp_path / f"{CHECKPOINT_FILE}.abc.writing").write_bytes(b"of a process that was killed")

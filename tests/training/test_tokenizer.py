@@ -22,9 +22,9 @@ from transformers import (
 from tests.training.architectures import MAX_LENGTH, make_texts, save_architecture
 from tests.training.models import NOWHERE, configured, edit
 from training.config import DataConfig, TrainingConfig, WinningConfiguration
-from training.errors import InputError
+from training.errors import InputError, OnnxExportError
 from training.model import facts_of, load_tokenizer
-from training.model_files import OnnxExportError, write_model
+from training.model_files import write_model
 from training.tokenizer import (
     SPECIAL_TOKENS,
     check_tokenizer,
@@ -206,7 +206,7 @@ from training.config import DataConfig, TrainingConfig, WinningConfiguration
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
 from training.model_files import write_model
-from training.model_files import OnnxExportError
+from training.errors import OnnxExportError
 try:
     tokenizer = load_tokenizer(ModelConfig(name=sys.argv[2]), tiny=Path("."))
     print("read", len(tokenizer))
