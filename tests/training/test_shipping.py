@@ -16,9 +16,9 @@ from training import shipping
 from training.classifier import load
 from training.config import DataConfig, TrainingConfig, WinningConfiguration
 from training.encoder import read_encoder
-from training.errors import InputError
+from training.errors import InputError, OnnxExportError
 from training.model import facts_of, load_tokenizer
-from training.model_files import OnnxExportError, write_model
+from training.model_files import write_model
 from training.shipping import Shipment, check_shipping
 
 TEXTS = ("bodho", "aku kowe", "pasar sawah kali gunung")
