@@ -9,10 +9,10 @@ operations of forward and backward pass (6 a parameter outside the embeddings an
 the measured rate of matrix products.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import os
@@ -39,7 +39,6 @@ from training.device import training_device
 from training.errors import TrainingStoppedError
 from training.finetune import Task, finetune
 from training.first_token import reducible_layer
-from training.options import OptionParser
 from tuning.config import Configuration
 from tuning.preparation import prepare_search
 from tuning.start import build
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(figures, indent=2))
     if not torch.cuda.is_available():
         print("There is no GPU: these figures are the CPU's and say nothing about a GPU.")
-    return DONE
+    return ExitCode.DONE
 
 
 def measure_limits() -> dict[str, float | str]:

@@ -4,10 +4,10 @@ The search runs in a terminal of tmux, caught once some trials have ended; then 
 tested, and the report opened in Chromium. Both programs must be installed.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import io
 import shlex
@@ -27,7 +27,6 @@ from rich.text import Text
 from results.files import read_csv
 from results.trial_states import Status
 from training.errors import InputError
-from training.options import OptionParser
 
 _COLUMNS, _LINES = 110, 34
 _TRIALS_TO_SEE = 8
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
             _draw_terminal(browser, screen, output / "terminal.png")
             _draw_report(browser, run / "report.html", output)
     print(f"{output}/terminal.png, report.png, report-dark.png")
-    return DONE
+    return ExitCode.DONE
 
 
 def _search_on_a_terminal(directory: Path) -> str:
@@ -91,7 +90,7 @@ def _num_ended(trials: Path) -> int:
 def _test(run: Path) -> None:
     command = [sys.executable, "-m", "evaluation.final", "--run", str(run), "--gates", "none"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode != DONE:
+    if ended.returncode != ExitCode.DONE:
         raise PictureError(f"the final evaluation ended with {ended.returncode}: {ended.stderr}")
 
 

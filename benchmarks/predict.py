@@ -5,10 +5,10 @@ a number put to each text so that no two are equal. Only light modules are impor
 process is charged with the memory of the parent that starts it.
 """
 
-from training.cli import BAD_INPUT, DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import csv
 import io
@@ -32,7 +32,6 @@ from benchmarks.machine import describe_machine
 from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
 from training.errors import InputError
-from training.options import OptionParser
 
 _BACKENDS = ("torch", "onnx")
 _LIBRARIES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy")
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         content = json.dumps({"machine": _machine(), "runs": figures}, indent=2) + "\n"
         file.write(content.encode())
     print(as_table(figures))
-    return DONE
+    return ExitCode.DONE
 
 
 def _measure_all(
@@ -124,7 +123,7 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         seconds = time.monotonic() - started
         messages.seek(0)
         said = messages.read()
-    if process.returncode != DONE:
+    if process.returncode != ExitCode.DONE:
         raise failure_of(process.returncode, said)
     with target.open(encoding="utf-8", newline="") as file:
         output_rows = sum(1 for _ in csv.reader(file)) - 1
@@ -156,7 +155,7 @@ def rate_in(said: str) -> int:
 def failure_of(code: int, said: str) -> Exception:
     """The error for an exit code of `evaluation.predict`, with all lines that it said."""
     lines = [line.removeprefix("error: ") for line in said.splitlines()]
-    if code == BAD_INPUT:
+    if code == ExitCode.BAD_INPUT:
         return InputError(*lines)
     return MeasuredCommandError("\n".join([f"evaluation.predict ended with {code}:", *lines]))
 

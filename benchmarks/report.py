@@ -3,10 +3,10 @@
 Runs are simulated; the browser is a Chromium that is installed, driven by the package playwright.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import shutil
@@ -27,7 +27,6 @@ from results.report.page import write_report
 from results.run import Run
 from results.trial_states import SearchStatus
 from training.errors import InputError
-from training.options import OptionParser
 
 _NUM_OPENINGS = 5
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         found = {"machine": describe_machine(), "reports": figures}
         file.write((json.dumps(found, indent=2) + "\n").encode())
     print(as_table(figures))
-    return DONE
+    return ExitCode.DONE
 
 
 def measure(num_trials: int, browser: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ For `benchmarks.scale`. Everything but training is the product's own: Ray Tune, 
 run's files. The options are those of `tuning.search`.
 """
 
-from training.cli import end_process, interrupts_end_at_once, run_command
+from training.cli import end_process, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 from dataclasses import asdict

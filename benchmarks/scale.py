@@ -4,10 +4,10 @@ The real search, Ray and files, 8 trials at once; only the trials are fakes that
 compute nothing (`benchmarks.reporting`).
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import os
@@ -26,7 +26,6 @@ from benchmarks.looks import pace, watch
 from benchmarks.machine import describe_machine
 from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
-from training.options import OptionParser
 
 _AT_ONCE = 8
 
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         figures = {"machine": describe_machine(), **grow(marks, Path(directory))}
         file.write((json.dumps(figures, indent=2) + "\n").encode())
     print(as_table(figures))
-    return DONE
+    return ExitCode.DONE
 
 
 def grow(marks: Sequence[int], directory: Path) -> dict[str, Any]:

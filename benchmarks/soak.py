@@ -4,10 +4,10 @@ The real command in a process of its own, on the bundled sample: each trial is o
 rows, so that what grows with the number of trials shows.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import re
@@ -25,7 +25,6 @@ from benchmarks.looks import MIB, pace, size, watch
 from benchmarks.machine import describe_machine
 from benchmarks.numbers import whole_numbers
 from evaluation.streams import open_output
-from training.options import OptionParser
 
 _SEARCH = (
     *("--search.scheduler", "none", "--search.confirm_replicates", "0"),
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         found = {"machine": describe_machine(), **figures}
         file.write((json.dumps(found, indent=2) + "\n").encode())
     print(as_table(figures))
-    return DONE
+    return ExitCode.DONE
 
 
 def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
         looks, peak, family = watch(tree, directory / "soak", marks)
         code = process.wait()
         said.seek(0)
-        if code != DONE:
+        if code != ExitCode.DONE:
             raise SoakError(f"the search ended with {code}: {said.read()[-300:]}")
     _, left = psutil.wait_procs(family, timeout=30)
     return {

@@ -4,10 +4,10 @@ Both take the same batches; ours makes them as it goes, the bare loop finds them
 limit for one process that runs the models of transformers as they are.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import tempfile
@@ -29,7 +29,6 @@ from training.device import most_reserved_memory, training_device, uses_bfloat16
 from training.finetune import Task
 from training.metrics import class_weights
 from training.model_cache import ModelCache
-from training.options import OptionParser
 from training.schedule import learning_rate_after, schedule_of
 from tuning.preparation import prepare_search
 from tuning.start import build
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     name = options.model if options.model == TINY else Path(options.model).resolve().name
     print(json.dumps({"model": name, "threads": options.threads, **found}))
-    return DONE
+    return ExitCode.DONE
 
 
 def compare_steps(

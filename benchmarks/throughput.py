@@ -6,10 +6,10 @@ of its own that starts its own Ray. `benchmarks.sides` says what they are. After
 searches with ASHA, and one step of ours beside a bare PyTorch loop.
 """
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import json
 import os
@@ -34,7 +34,6 @@ from results.environment import describe_environment
 from results.files import write_json
 from training.config import SAMPLE
 from training.data import file_of
-from training.options import OptionParser
 
 SIDES = "ABC"
 
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
             figures |= part(table, Path(directory), options)
             write_json(Path(options.output), figures)  # so that no hour is lost with the next part
     print(as_table(figures))
-    return DONE
+    return ExitCode.DONE
 
 
 def _plain(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:

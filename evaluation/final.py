@@ -1,9 +1,9 @@
 """`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
 
-from training.cli import DONE, GATE_NOT_MET, SEARCH_ABORTED, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, is_uri, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import argparse
 import logging
@@ -24,11 +24,9 @@ from evaluation.winner import load_winner
 from results.errors import RunError, StorageError
 from results.log import log_to_file, log_to_terminal, quiet_libraries
 from results.mirror import Mirror, fetch_run
-from results.places import is_uri
 from results.run import Run, open_run
 from results.status_text import predict_command, search_again_command
 from results.storage import Storage
-from training.options import OptionParser
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
         )
     except RetrainError as error:
         print(f"error: {error}", file=sys.stderr)
-        return SEARCH_ABORTED
+        return ExitCode.SEARCH_ABORTED
     missed = all_unmet(options.gates, report)
     print(report["summary"])
     print(_scores_side_by_side(report))
@@ -92,9 +90,9 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
             " again with another data.split_seed, since these test rows were seen:"
             f" {search_again_command(run)} --data.split_seed N"
         )
-        return GATE_NOT_MET
+        return ExitCode.GATE_NOT_MET
     print(f"Next: {predict_command(str(directory / 'model'))}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _parser() -> OptionParser:

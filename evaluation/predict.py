@@ -1,9 +1,9 @@
 """`python -m evaluation.predict`: classify the rows of a table with a trained model."""
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, nearest, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import argparse
 import itertools
@@ -21,7 +21,6 @@ from results.log import quiet_libraries
 from training.classifier import Backend, Classifier, load
 from training.csv_rows import SEPARATORS
 from training.errors import InputError
-from training.options import OptionParser, nearest
 from training.table import Table, open_table
 from training.table_bytes import format_of
 
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     progress.finish()
     if options.output != "-":
         print(f"Next: read {options.output}; `error` says why a row has no label", file=sys.stderr)
-    return DONE
+    return ExitCode.DONE
 
 
 def _has_rows(progress: Progress, output: str) -> bool:

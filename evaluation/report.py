@@ -1,9 +1,9 @@
 """`python -m evaluation.report`: `report.html` of a run again, if asked without texts of rows."""
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,6 @@ from results.errors import RunError
 from results.files import write_text
 from results.report.page import page_of
 from results.run import open_run
-from training.options import OptionParser
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     path = Path(options.output) if options.output else run.report
     write_text(path, text)
     print(f"Next: open {path} in a browser")
-    return DONE
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

@@ -1,12 +1,22 @@
 """`python -m results.compare`: runs side by side, as a table and as a picture."""
 
-import argparse
+from training.cli import (
+    ExitCode,
+    OptionParser,
+    exit_on_interrupt,
+    is_uri,
+    printable,
+    run_command,
+)
+
+if __name__ == "__main__":
+    exit_on_interrupt()  # while the libraries below are loaded
+
 import shlex
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import seaborn
 from matplotlib.axes import Axes
@@ -17,9 +27,7 @@ from rich.text import Text
 
 from results.errors import RunError, StorageError
 from results.load import LoadedRun, load_runs
-from results.log import printable
 from results.mirror import fetch_run
-from results.places import is_uri
 from results.plots import plain, save, score_title
 from results.trial_states import SearchStatus, Source
 
@@ -214,7 +222,6 @@ def _score(run: LoadedRun, kind: str) -> tuple[float, float, float] | tuple[()]:
     return score, score, score
 
 
-DONE, ENVIRONMENT_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PROGRAM = "python -m results.compare"
 
 
@@ -222,11 +229,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code.
 
     Raises:
-        RunError: an option is wrong, or a run cannot be read.
+        InputError: an option is unknown.
+        RunError: a run cannot be read.
         StorageError: a storage cannot be reached.
         OSError: the picture cannot be written.
     """
-    options = _parser().parse_args(list(arguments))
+    options = _parser().parse(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         places = [_local(place, Path(scratch) / str(n)) for n, place in enumerate(options.runs)]
         runs = load_runs(*places).runs
@@ -239,16 +247,11 @@ def main(arguments: Sequence[str]) -> int:
     else:
         given = shlex.join(map(str, options.runs))
         print(f"Next: {_PROGRAM} {given} --output comparison.png")
-    return DONE
+    return ExitCode.DONE
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RunError(f"{message}; see {_PROGRAM} -h")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> OptionParser:
+    parser = OptionParser(
         prog=_PROGRAM,
         description="Set runs side by side: winners, scores, costs, and what keeps them from being"
         " compared.",
@@ -293,21 +296,5 @@ def _row_names(columns: Iterable[dict[str, str]]) -> list[str]:
     return names
 
 
-def _run() -> int:
-    try:
-        return main(sys.argv[1:])
-    except RunError as error:
-        return _say(str(error), BAD_INPUT)
-    except (StorageError, OSError) as error:
-        return _say(str(error), ENVIRONMENT_FAILED)
-    except KeyboardInterrupt:
-        return _say("interrupted; the same command starts again", INTERRUPTED)
-
-
-def _say(line: str, code: int) -> int:
-    print(f"error: {printable(line)}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    raise SystemExit(_run())
+    raise SystemExit(run_command(main, bad_input=(RunError,), environment=(StorageError,)))

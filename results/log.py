@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from training.cli import printable
+
 DETAIL = {"is_detail": True}
 """`extra` of lines that the run's log shall have, but not the terminal: it shows their sum."""
 
@@ -53,11 +55,6 @@ def log_to_terminal() -> None:
         for old in logger.handlers:
             old.close()
         logger.handlers = [handler]
-
-
-def printable(text: str) -> str:
-    """The text without what commands a terminal: errors hold whatever data and names hold."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _is_for_terminal(record: logging.LogRecord) -> bool:

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from results.errors import RunError, StorageError
 from results.files import write_text
-from results.places import without_secrets
 from results.run import Run, open_run
 from results.storage import Storage, Tries
+from training.cli import hide_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ def _name(uri: str) -> str:
     name = posixpath.basename(uri.rstrip("/"))
     if name in ("", ".", "..") or "?" in name:
         raise RunError(
-            f"run {without_secrets(uri)}: it does not end with a run's name, but must be the URI of"
+            f"run {hide_secrets(uri)}: it does not end with a run's name, but must be the URI of"
             " one run; give STORAGE_PATH/NAME"
         )
     return name
@@ -235,14 +235,14 @@ def _read_record(place: Storage, uri: str) -> dict[str, Any]:
     text = place.read_text(_RECORD)
     if text is None:
         raise RunError(
-            f"run {without_secrets(uri)}: there is no search.json, so no search was mirrored there;"
+            f"run {hide_secrets(uri)}: there is no search.json, so no search was mirrored there;"
             " give STORAGE_PATH/NAME of one that was"
         )
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError) as error:
         raise RunError(
-            f"run {without_secrets(uri)}: search.json cannot be read ({error}); restore the file or"
+            f"run {hide_secrets(uri)}: search.json cannot be read ({error}); restore the file or"
             " run the search again"
         ) from error
 
@@ -251,7 +251,7 @@ def _check_same(local: Run, record: dict[str, Any], uri: str) -> None:
     here, there = local.read_record().get("started_at"), record.get("started_at")
     if here != there:
         raise RunError(
-            f"run {without_secrets(uri)}: it began at {there}, but {local.directory} holds another"
+            f"run {hide_secrets(uri)}: it began at {there}, but {local.directory} holds another"
             f" run of that name, begun at {here}; move that one away, or give another"
             " output.directory"
         )
@@ -278,7 +278,7 @@ def _openings(text: str | None, where: str) -> list[dict[str, Any]]:
         return [] if text is None else [dict(item) for item in json.loads(text)]
     except (ValueError, TypeError) as error:
         raise RunError(
-            f"run {without_secrets(where)}: test_openings.json cannot be read ({error}), so it is"
+            f"run {hide_secrets(where)}: test_openings.json cannot be read ({error}), so it is"
             " unknown whether the test was opened; restore the file"
         ) from error
 
@@ -290,7 +290,7 @@ def _download(place: Storage, directory: Path, uri: str) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             raise RunError(
-                f"run {without_secrets(uri)}: it holds {name!r}, which would lie outside of the"
+                f"run {hide_secrets(uri)}: it holds {name!r}, which would lie outside of the"
                 " run; remove it there"
             )
         if not any(part.startswith(".") for part in path.parts):

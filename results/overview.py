@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import RunError
-from results.log import printable
 from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
+from training.cli import printable
 
 _LAST_BYTES = 64 * 1024
 """Of the log, that are looked through."""

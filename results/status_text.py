@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from results.overview import WAITING, Best, Budget, Level, Overview, RunningTrial
-from results.places import is_uri
 from results.run import Run
 from results.trial_states import SearchStatus, Status
+from training.cli import is_uri
 
 ENDED_FIRST = (
     *(Status.COMPLETED, Status.STOPPED, Status.FAILED, Status.DIVERGED, Status.COLLAPSED),

@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 from results.errors import StorageError
-from results.places import is_uri, without_secrets
+from training.cli import hide_secrets, is_uri
 
 T = TypeVar("T")
 
@@ -271,9 +271,9 @@ class Storage:
             raise self._error(what, error) from error
 
     def _error(self, what: str, error: BaseException, num_tries: int = 1) -> StorageError:
-        where = without_secrets(f"storage {self.place}: {what}")
+        where = hide_secrets(f"storage {self.place}: {what}")
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        reason = without_secrets(reason)
+        reason = hide_secrets(reason)
         if isinstance(error, ImportError):
             rest = f"is not possible ({reason}); install that package with pip"
         elif _is_lasting(error):

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.cells import matching_columns
-from training.cli import excerpt
-from training.columns import Columns, did_you_mean
+from training.cli import excerpt, nearest
+from training.columns import Columns
 from training.config import DataConfig
 from training.errors import InputError
 from training.folding import drop_key, fold_and_identity
@@ -222,10 +222,10 @@ def columns_of(config: DataConfig) -> dict[str, str]:
 def _missing_columns(table: Columns, config: DataConfig) -> list[str]:
     listed = ", ".join(table.names[:20]) + (", ..." if len(table.names) > 20 else "")
     needed = ("data.text_column", "data.label_column")
+    hints = {name: nearest(name, table.names, otherwise="") for name in columns_of(config)}
     return [
-        f"no column '{name}' ({option}) among: {listed}{did_you_mean(name, table.names)};"
-        f" set {option} to one that is there"
-        f"{'' if option in needed else ', or to null if there is none'}"
+        f"no column '{name}' ({option}) among: {listed}; {hints[name]}{'; ' if hints[name] else ''}"
+        f"set {option} to one of them{'' if option in needed else ', or to null if there is none'}"
         for name, option in columns_of(config).items()
         if name not in table.cells and option != "data.error_column"
     ]
@@ -280,8 +280,8 @@ def _unknown_labels(
     listed = ", ".join(f"'{label}'" for label in config.labels)
 
     def rule(value: str) -> str:
-        hint = did_you_mean(value, config.labels)
-        return f"must be one of data.labels ({listed}){hint or '; mend it, or add it to the list'}"
+        hint = nearest(value, config.labels, otherwise="correct it, or add it to the list")
+        return f"must be one of data.labels ({listed}); {hint}"
 
     return _wrong_values(config.label_column, labels, wrong, rule)
 

@@ -1,14 +1,14 @@
 """Reads the configured columns of a table whole, as text, or refuses the table."""
 
-import difflib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.cells import NOT_UTF8_ERROR, Unreadable, matching_columns
+from training.cli import nearest
 from training.errors import InputError
 from training.table import Chunk, Table, open_table
 
@@ -76,13 +76,6 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`; did you mean '...'?` with the candidate most like `name`, or nothing if none is."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
@@ -160,9 +153,10 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
     except FileNotFoundError:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        hint = did_you_mean(path.name, (other.name for other in beside if other.is_file()))
+        files = [other.name for other in beside if other.is_file()]
+        hint = nearest(path.name, files, otherwise="check the path")
         where = "" if path.parent.is_dir() else f" (nor is its folder {path.parent})"
-        raise InputError(f"{path}: no such file{where}{hint or '; check the path'}") from None
+        raise InputError(f"{path}: no such file{where}; {hint}") from None
     except InputError:
         raise
     except (OSError, ValueError) as error:

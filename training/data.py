@@ -21,6 +21,7 @@ from training.cleaning import (
     clean,
     columns_of,
 )
+from training.cli import is_uri
 from training.columns import Columns, read_columns, sha256_of
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
@@ -28,7 +29,7 @@ from training.folding import identity
 from training.labels import Labels, check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
 from training.splits import SPLITS, choose_held_out, in_last_split
-from training.table_bytes import is_uri, local_copy
+from training.table_bytes import local_copy
 from training.texts import HeldOutTexts, LabelledTexts, Row
 from training.trained_on import Hashes, are_among
 

@@ -1,16 +1,15 @@
 """Configuration from YAML files and command lines: values take the type of their field."""
 
 import argparse
-import difflib
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Never, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from training.cli import nearest, shorten
 from training.config import Section
 from training.errors import InputError
 
@@ -163,54 +162,6 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A clause that suggests the nearest known name, or lists them all."""
-    names = list(known)
-    return _meant(name, names) or f"choose from {', '.join(names)}"
-
-
-def shorten(value: object, limit: int = 80) -> str:
-    """`repr` of a value, cut to `limit` characters."""
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-class OptionParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line on stderr and exit code 2."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Take what `argparse.ArgumentParser` takes; abbreviations are not accepted."""
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> Never:
-        """Print the problem and the way to the help, and exit with code 2."""
-        print(f"error: {message}; see {self.prog} -h", file=sys.stderr)
-        raise SystemExit(2)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            names = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(
-                action,
-                f"is {shorten(value)}, but must be one of {', '.join(names)};"
-                f" {_meant(str(value), names) or 'choose one'}",
-            )
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse; an unknown option is an error that suggests the nearest one.
-
-        Raises:
-            InputError: one line for every unknown option.
-        """
-        known, unknown = self.parse_known_args(list(arguments))
-        if unknown:
-            options = [name for name in self._option_string_actions if name.startswith("--")]
-            # What follows an unknown option is its value, not a second mistake.
-            names = [argument for argument in unknown if argument.startswith("-")] or unknown
-            raise InputError(*(_unknown(name, options) for name in names))
-        return known
-
-
 def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values:
     """The values given as `--section.field VALUE`, by section.
 
@@ -271,8 +222,8 @@ def _line(model: type[BaseModel], problem: Any, where: str) -> str:
         return f"{where}: {name}: {rule}"
     if problem["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
-        meant = _meant(str(problem["input"]), choices)
-        rule += f"; {meant}" if meant else ""
+        hint = nearest(str(problem["input"]), choices, otherwise="")
+        rule += f"; {hint}" if hint else ""
     help_text = _documentation(model, path)
     return f"{where}: {name} is {shorten(problem['input'])}, but {rule}{help_text}"
 
@@ -297,17 +248,6 @@ def _documentation(model: type[BaseModel], path: Sequence[str]) -> str:
     owner = _section_of(model, path[0]) if len(path) > 1 else None
     field = owner.model_fields.get(path[1]) if owner else None
     return f" ({' '.join((field.description or '').split())})" if field else ""
-
-
-def _unknown(argument: str, options: Sequence[str]) -> str:
-    name = argument.partition("=")[0]
-    return f"unknown option {name}; {_meant(name, options) or '-h lists the options'}"
-
-
-def _meant(name: str, known: Sequence[str]) -> str:
-    """A clause that suggests the nearest known name; empty if none is near."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
 
 
 _KINDS = {

@@ -297,11 +297,6 @@ def _seekable(stream: BinaryIO, file: Any, *, is_plain: bool) -> Iterator[Binary
         yield copy
 
 
-def is_uri(path: str) -> bool:
-    """Whether the path of a table is a URI that fsspec opens."""
-    return "://" in path
-
-
 def local_copy(uri: str) -> Path:
     """The file behind a URI, copied here at the first call and kept until the process ends.
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from results.log import PACKAGES, log_to_terminal, logging_kept
 from results.run import Run
+from training.cli import shorten
 from training.errors import InputError
-from training.options import Values, merge, shorten
+from training.options import Values, merge
 from tuning.config import Configuration
 from tuning.log_lines import TerminalView
 from tuning.run_search import run_search

@@ -15,9 +15,9 @@ import torch
 from cluster.addresses import address_to_join
 from cluster.resources import Resources, num_slots, resources_of_a_trial
 from results.errors import StorageError
-from results.places import is_uri, without_secrets
 from results.storage import Storage, Tries
 from training.checkpoint import CHECKPOINT_FILE
+from training.cli import hide_secrets, is_uri
 from training.errors import InputError
 from tuning.config import Configuration
 from tuning.observers import Observer
@@ -111,7 +111,7 @@ class Checkpoints:
         if not is_shared:
             reason = f"{socket.gethostname()} does not see there what the driver writes"
             raise StorageError(
-                f"{without_secrets(place)}: {reason}; mount it there or take that node away, or"
+                f"{hide_secrets(place)}: {reason}; mount it there or take that node away, or"
                 " give a cluster.storage_path that all nodes reach, then --resume",
                 reason=reason,
             )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cluster.addresses import problem_of_address
-from results.places import holds_secret, without_secrets
+from training.cli import has_secret, hide_secrets, shorten
 from training.config import (
     Count,
     DataConfig,
@@ -19,7 +19,6 @@ from training.config import (
 )
 from training.errors import InputError
 from training.objective import DEFAULT_METRIC, METRICS_HELP, Objective, objective
-from training.options import shorten
 from tuning.space import Domain, SearchedField, check_space
 
 _LONGEST_NAME = 200
@@ -107,9 +106,9 @@ class ClusterConfig(Section):
 
     @model_validator(mode="after")
     def _storage_path_is_no_secret(self) -> "ClusterConfig":
-        if self.storage_path is not None and holds_secret(self.storage_path):
+        if self.storage_path is not None and has_secret(self.storage_path):
             raise ValueError(
-                f"storage_path is {without_secrets(self.storage_path)!r}, but must hold no password"
+                f"storage_path is {hide_secrets(self.storage_path)!r}, but must hold no password"
                 " or key: config.yaml and the log would show it; give credentials by the"
                 " environment or fsspec's configuration"
             )

@@ -14,8 +14,8 @@ from cluster.nodes import Node, ask_each, nodes_for
 from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import ray_session
 from results.errors import StorageError
-from results.places import without_secrets
 from results.storage import Storage, Tries
+from training.cli import hide_secrets
 from training.encoder import Encoder
 from training.errors import InputError
 from tuning.checkpoints import resources_for
@@ -120,7 +120,7 @@ def _check_place(configuration: Configuration, nodes: list[Node]) -> Iterator[st
         name = "cluster.storage_path" if configuration.cluster.storage_path else "output.directory"
         told = "; ".join(f"{node}: {blind[node]}" for node in nodes if node in blind)
         yield (
-            f"{name} is {without_secrets(place)!r}, but {len(blind)} of {len(nodes)} nodes"
+            f"{name} is {hide_secrets(place)!r}, but {len(blind)} of {len(nodes)} nodes"
             f" do not share it ({told}); give --cluster.storage_path a directory that is mounted on"
             " all nodes, or a URI such as s3://bucket/runs"
         )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from results.environment import VERSION, check_data_rules
 from results.errors import RunError
-from results.places import without_secrets
 from results.run import Run, check_new_run
 from results.storage import Storage
+from training.cli import hide_secrets
 from training.data import RULES, PreparedData
 from training.errors import InputError
 from tuning.config import Configuration
@@ -37,7 +37,7 @@ def _check_new_in_storage(configuration: Configuration) -> None:
     if storage is None or name is None:
         return  # a name made of the time is new
     if storage.child(name).read_text("config.yaml") is not None:
-        uri = without_secrets(storage.child(name).place)
+        uri = hide_secrets(storage.child(name).place)
         raise RunError(
             f"output.name is {name!r}, but cluster.storage_path holds a run of that name; choose"
             f" another --name, or resume that run by --resume {uri}"

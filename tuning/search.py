@@ -1,9 +1,9 @@
 """`python -m tuning.search`: search hyperparameters, confirm the winner, write the run."""
 
-from training.cli import DONE, SEARCH_ABORTED, end_process, interrupts_end_at_once, run_command
+from training.cli import ExitCode, end_process, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import sys
 import tempfile
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     options, resume, configuration = read_command(arguments)
     if options.print_config:
         print(to_yaml(to_plain(configuration)), end="")
-        return DONE
+        return ExitCode.DONE
     from results.log import log_to_terminal, quiet_libraries
 
     log_to_terminal()
@@ -49,12 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         )
     except SearchAbortedError as error:
         print(f"error: {error}", file=sys.stderr)
-        return SEARCH_ABORTED
+        return ExitCode.SEARCH_ABORTED
     except SearchInterruptedError as interrupted:
         print(f"{interrupted} Next: {interrupted.resume_command}")
         return interrupted.exit_code
     print(f"Next: {next_step(run, run.read_record(), lives=False)}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
@@ -89,7 +89,7 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
         print(f"            {warning}")
     command = command_line([word for word in arguments if word != "--dry-run"])
     print(f"Nothing was started. Next: {command}")
-    return DONE
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

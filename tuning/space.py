@@ -14,8 +14,8 @@ from optuna.distributions import (
 )
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from training.cli import nearest
 from training.config import Searched, Section, TrainingConfig
-from training.options import nearest
 from training.schedule import num_warmup_steps, schedule_of
 
 Value = int | float

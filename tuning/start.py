@@ -9,18 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 
 from results.mirror import fetch_run
-from results.places import is_uri, without_secrets
 from results.run import Run, create_run, newest_unfinished, open_run
+from training.cli import OptionParser, hide_secrets, is_uri, nearest
 from training.config import SAMPLE, TINY, ModelConfig
 from training.errors import InputError
 from training.options import (
     FieldHelp,
-    OptionParser,
     Values,
     add_fields,
     given_fields,
     merge,
-    nearest,
     read_yaml,
     to_yaml,
     validate,
@@ -178,7 +176,7 @@ def _checked_uri(uri: str, name: str | None) -> str:
         )
     if name is not None and name != uri.rstrip("/").rpartition("/")[2]:
         raise InputError(
-            f"output.name is {name!r}, but --resume {without_secrets(uri)} names the run; leave"
+            f"output.name is {name!r}, but --resume {hide_secrets(uri)} names the run; leave"
             " --name out"
         )
     return uri

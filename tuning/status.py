@@ -1,9 +1,16 @@
 """`python -m tuning.status`: what a search is doing, told from the run's own files."""
 
-from training.cli import DONE, interrupts_end_at_once, run_command
+from training.cli import (
+    ExitCode,
+    OptionParser,
+    exit_on_interrupt,
+    hide_secrets,
+    is_uri,
+    run_command,
+)
 
 if __name__ == "__main__":
-    interrupts_end_at_once()  # while the libraries below are loaded
+    exit_on_interrupt()  # while the libraries below are loaded
 
 import tempfile
 import time
@@ -15,12 +22,10 @@ from results.errors import RunError, StorageError
 from results.live_view import LiveView, is_live, shown, terminal
 from results.mirror import fetch_overview
 from results.overview import Overview, read_overview
-from results.places import is_uri, without_secrets
 from results.run import Run, open_run
 from results.status_text import describe, next_step
 from results.trial_states import SearchStatus
 from training.errors import InputError
-from training.options import OptionParser
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_BETWEEN_FETCHES = 10.0
@@ -55,13 +60,13 @@ def main(arguments: Sequence[str]) -> int:
             look, pause = _looks_at(open_run(Path(options.run))), _SECONDS_BETWEEN_LOOKS
         latest = _tell(look, pause=pause if options.follow else None)
         print(f"Next: {_next(options.run, Path(scratch), latest)}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _rebuild(place: str) -> None:
     if is_uri(place):
         raise InputError(
-            f"--run is {without_secrets(place)}, but must be a directory with --rebuild; fetch the"
+            f"--run is {hide_secrets(place)}, but must be a directory with --rebuild; fetch the"
             " run by tuning.search --resume URI first"
         )
     from tuning.resume import rebuild  # which loads torch and Ray
@@ -88,7 +93,7 @@ def _looks_at_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
         run = fetch_overview(uri, scratch)
         # Who writes it cannot be seen from here: its own word is all there is.
         lives = run.read_whole_record()["status"] == SearchStatus.RUNNING
-        return read_overview(run, lives=lives, place=without_secrets(uri))
+        return read_overview(run, lives=lives, place=hide_secrets(uri))
 
     return look
 

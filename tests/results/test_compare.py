@@ -1,6 +1,7 @@
 """Runs side by side."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from results.errors import RunError
 from results.load import load_run
 from results.run import Run
 from tests.results.report.runs import evaluation_report, write_reports
+from training.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,14 +89,22 @@ def test_the_best_so_far_never_falls_and_ends_with_all_rows_of_the_search(tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "the following arguments are required: RUN; see python -m results.compare -h"),
         (["nowhere"], "no such directory"),
-        (["nowhere", "--outputs", "x"], "--outputs"),
+        (["nowhere", "--outputs", "x"], "unknown option --outputs; did you mean --output?"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: list[str], words: str) -> None:
-    with pytest.raises(RunError, match=words):
+    with pytest.raises((InputError, RunError), match=re.escape(words)):
         main(arguments)
+
+
+def test_runs_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: the following arguments are required: RUN; see python -m results.compare -h\n"
+    )
 
 
 def test_the_command_ends_with_the_code_of_bad_input_and_no_traceback(tmp_path: Path) -> None:

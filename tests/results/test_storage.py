@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from results.errors import StorageError
-from results.places import holds_secret, without_secrets
 from results.storage import GivenUpError, Storage, Tries, Try
 from tests.faults.s3 import s3_server
+from training.cli import has_secret, hide_secrets
 
 QUICK = Tries(number=2, seconds=0.5, first_wait_s=0.05)
 
@@ -199,8 +199,8 @@ def test_a_storage_that_comes_back_is_used_by_a_later_try(tmp_path: Path) -> Non
     ],
 )
 def test_secrets_are_found_and_never_shown(place: str, told: str) -> None:
-    assert holds_secret(place)
-    assert without_secrets(place) == told
+    assert has_secret(place)
+    assert hide_secrets(place) == told
     with pytest.raises(StorageError) as raised:
         Storage("nosuch" + place, tries=QUICK).write_text("a", "")
     for secret in ("pa/ss", "secret", "AKIA", "abc"):
@@ -212,5 +212,5 @@ def test_secrets_are_found_and_never_shown(place: str, told: str) -> None:
     ["s3://bucket/a:b@c", "sftp://user@host:22/x@y", "/tmp/a:b@c?key=1", "hdfs://host:8020/a@b"],
 )
 def test_what_is_no_secret_is_none(place: str) -> None:
-    assert not holds_secret(place)
-    assert without_secrets(place) == place
+    assert not has_secret(place)
+    assert hide_secrets(place) == place

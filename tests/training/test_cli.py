@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from training.cli import run_command
+from training.cli import OptionParser, run_command
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.errors import InputError
-from training.options import (
-    FieldHelp,
-    OptionParser,
-    add_fields,
-    describe_values,
-    given_fields,
-    parse_value,
-)
+from training.options import FieldHelp, add_fields, describe_values, given_fields, parse_value
 
 
 class _RunError(ValueError):
@@ -118,16 +111,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("module", "begun"),
+    ("module", "imported"),
     [
-        ("evaluation.predict", "argparse"),
-        ("evaluation.final", "argparse"),
+        ("evaluation.predict", "ctypes"),
+        ("evaluation.final", "logging"),
         ("tuning.search", "tempfile"),
         ("tuning.status", "json"),
         ("benchmarks.predict", "csv"),
+        ("results.compare", "shlex"),
     ],
 )
-def test_ctrl_c_while_a_command_loads_its_libraries_is_one_line(module: str, begun: str) -> None:
+def test_ctrl_c_while_a_command_loads_its_libraries_is_one_line(module: str, imported: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", module, "-h"],
         cwd=ROOT,
@@ -136,8 +130,8 @@ def test_ctrl_c_while_a_command_loads_its_libraries_is_one_line(module: str, beg
         text=True,
     )
     assert process.stderr is not None
-    while not (line := process.stderr.readline()).rstrip("\n").endswith(f" {begun}"):
-        assert line, f"{module} does not import {begun}"
+    while not (line := process.stderr.readline()).rstrip("\n").endswith(f" {imported}"):
+        assert line, f"{module} does not import {imported}"
     process.send_signal(signal.SIGINT)
     said = [line for line in process.stderr if not line.startswith("import time:")]
     process.stderr.close()
@@ -153,8 +147,8 @@ def _run_python(script: str, **options: Any) -> subprocess.CompletedProcess[str]
 def test_ctrl_c_that_is_ignored_stays_so() -> None:
     script = """
 import signal
-from training.cli import interrupts_end_at_once, run_command
-interrupts_end_at_once()
+from training.cli import exit_on_interrupt, run_command
+exit_on_interrupt()
 signal.raise_signal(signal.SIGINT)
 def main(_):
     signal.raise_signal(signal.SIGINT)
@@ -170,8 +164,8 @@ raise SystemExit(run_command(main))
 def test_in_a_command_ctrl_c_is_an_exception_again() -> None:
     ended = _run_python("""
 import signal
-from training.cli import interrupts_end_at_once, run_command
-interrupts_end_at_once()
+from training.cli import exit_on_interrupt, run_command
+exit_on_interrupt()
 def main(_):
     try:
         signal.raise_signal(signal.SIGINT)
@@ -186,7 +180,7 @@ raise SystemExit(run_command(main))
 def test_an_error_does_not_go_to_standard_output_where_stderr_is_closed() -> None:
     ended = _run_python(
         """
-from training.cli import run_command
+from training.cli import OptionParser, run_command
 from training.errors import InputError
 def main(_):
     raise InputError("wrong")

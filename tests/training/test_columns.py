@@ -194,7 +194,7 @@ def test_a_missing_file_is_an_error_that_suggests_its_nearest_neighbour(tmp_path
     written(tmp_path, "tweets.csv", "text\na\n")
     line = refusal(tmp_path / "twets.csv")
     assert "no such file" in line
-    assert "did you mean 'tweets.csv'" in line
+    assert "did you mean tweets.csv?" in line
     assert "nor is its folder" in refusal(tmp_path / "nowhere" / "tweets.csv")
 
 

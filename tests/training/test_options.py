@@ -4,17 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.cli import nearest, shorten
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.errors import InputError
-from training.options import (
-    merge,
-    nearest,
-    parse_yaml,
-    read_yaml,
-    shorten,
-    to_yaml,
-    validate,
-)
+from training.options import merge, parse_yaml, read_yaml, to_yaml, validate
 
 
 class Whole(Section):
