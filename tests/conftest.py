@@ -3,9 +3,11 @@
 import gc
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Before any library reads them; processes that tests start inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,22 +16,32 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
-# The longest, which start first, so that no process is left alone with them at the end.
-_FIRST = ("a finished search", "test_search.py", "test_in_browser.py", "test_device_memory.py")
-_SHARED = {"finished_search", "finished_final"}
+# The longest files, which start first, so that no process is left alone with one at the end.
+_FIRST = ("test_search.py", "test_any_answers.py", "test_in_browser.py", "test_device_memory.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a set-up in one process when pytest-xdist runs several (`-n 2`)."""
-    groups = {item: _group(item) for item in items}
-    items.sort(key=lambda item: _FIRST.index(groups[item]) if groups[item] in _FIRST else 9)
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Order the files for pytest-xdist (`-n 2`), which gives them to its processes one by one."""
+    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else 9)
 
 
-def _group(item: pytest.Item) -> str:
-    return "a finished search" if _SHARED & set(item.fixturenames) else item.path.name
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A directory of the session that one process of pytest-xdist makes, and all others wait for.
+
+    Args:
+        factory: of the session.
+        name: of the directory.
+        make: fills the directory, which does not exist yet.
+    """
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    directory, made = root / name, root / f"{name}.made"
+    with FileLock(root / f"{name}.lock"):
+        if not made.exists():
+            make(directory)
+            made.touch()
+    return directory
 
 
 def pytest_collection_finish() -> None:
