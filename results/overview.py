@@ -142,7 +142,7 @@ class Overview:
     best: Best | None
     budget: Budget | None
     rows_per_second: float | None
-    seconds_left: tuple[float, float] | None
+    seconds_left: float | None
     time_budget_s: float | None
     events: Sequence[Event]
 
@@ -195,7 +195,6 @@ def overview_of(
     plan = record.get("search") or {}
     searched = [row for row in rows if row["source"] != Source.CONFIRM]
     waiting = set(progress.get("waiting", ()))
-    left = progress.get("seconds_left")
     return Overview(
         place=place,
         status=record["status"],
@@ -213,10 +212,16 @@ def overview_of(
         best=_best(record),
         budget=_budget(record, searched, plan) if plan else None,
         rows_per_second=progress.get("rows_per_second") or _mean_pace(record),
-        seconds_left=(left[0], left[1]) if left else None,
+        seconds_left=_seconds_left(progress),
         time_budget_s=progress.get("time_budget_s"),
         events=tuple(events),
     )
+
+
+def _seconds_left(progress: Mapping[str, Any]) -> float | None:
+    """Return the forecast of a record; of the range of an older version, its middle."""
+    left: float | list[float] | None = progress.get("seconds_left")
+    return sum(left) / len(left) if isinstance(left, list) else left
 
 
 def _count(rows: Iterable[Row], waiting: set[str]) -> dict[str, int]:

@@ -145,31 +145,19 @@ def pace(overview: Overview) -> str:
 
 
 def time_left(overview: Overview, now: datetime) -> str:
-    """The range of the time left, both ends of like precision; nothing where it is not known."""
+    """Return the expected time left, as in `about 20 min left`; empty where it is not known."""
     if overview.seconds_left is None:
         return ""
-    passed = elapsed(overview, now) - overview.seconds
-    low, high = (max(end - passed, 0.0) for end in overview.seconds_left)
-    shown = [duration(_rounded(end)) for end in (low, high)]
-    if high <= 0:
-        return "longer than foreseen"
-    if shown[0] == shown[1]:
-        return f"about {shown[0]} left"
-    return f"{_without_same_unit(*shown)} left"
+    seconds = overview.seconds_left - (elapsed(overview, now) - overview.seconds)
+    return f"about {duration(_rounded(seconds))} left" if seconds > 0 else "longer than expected"
 
 
 def _rounded(seconds: float) -> float:
-    """To about a tenth: more digits would claim to know more."""
-    for most, step in ((60, 5), (600, 30), (3600, 60), (36000, 600)):
-        if seconds < most:
-            return round(seconds / step) * step
+    """Round a forecast as a person would: more digits would claim to know more."""
+    for limit, step in ((60, 10), (600, 60), (3600, 300), (36000, 1800)):
+        if seconds < limit:
+            return max(round(seconds / step), 1) * step
     return round(seconds / 3600) * 3600
-
-
-def _without_same_unit(low: str, high: str) -> str:
-    """`2 to 5 min` for `2 min` and `5 min`; both whole where the units differ."""
-    (number, *unit), (_, *other) = low.split(" "), high.split(" ")
-    return f"{number} to {high}" if unit == other and len(unit) == 1 else f"{low} to {high}"
 
 
 def elapsed(overview: Overview, now: datetime) -> float:

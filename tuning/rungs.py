@@ -1,7 +1,10 @@
-"""Rungs: when a trial is looked at, what its score is there, and whether it is promoted.
+"""Decide at rungs whether a trial is promoted or stopped early: the rules `asha` and `median`.
 
-Successive halving as in Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning
-(ASHA), its stopping variant: a trial is promoted if it is among the best 1 in `reduction_factor` of
+A new rule, such as pausing a trial and promoting it later, starts in `is_promoted`; `tuning.policy`
+then stops the trial or lets it continue.
+
+ASHA: successive halving as in Li et al. 2020, A System for Massively Parallel Hyperparameter
+Tuning, its stopping variant: a trial is promoted if it is among the best 1 in `reduction_factor` of
 all that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
 scores of one rung.
 """
@@ -18,7 +21,35 @@ from tuning.config import SearchConfig
 from tuning.trials import Trial
 
 _WARMUP_SHARE_OF_RUNG = 2 / 3
-_FEWEST_FOR_A_MEDIAN = 3
+_MIN_TRIALS_FOR_A_MEDIAN = 3
+
+
+def is_promoted(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
+    """Return whether a trial is promoted at a rung.
+
+    Trials with equal scores are all promoted or all stopped, in whatever order they arrive.
+
+    Args:
+        score: of the trial at the rung.
+        scores: of all trials that have reached the rung, this one included.
+        search: with the scheduler and its reduction factor.
+    """
+    ranked = sorted(scores, reverse=True)
+    if search.scheduler == "asha":
+        num_kept = max(1, len(ranked) // search.reduction_factor)
+        return score >= ranked[num_kept - 1]
+    if len(ranked) < _MIN_TRIALS_FOR_A_MEDIAN:
+        return True
+    return score >= ranked[(len(ranked) - 1) // 2]
+
+
+def is_judged_at(rung: int, training: TrainingConfig, schedule: Schedule) -> bool:
+    """Return whether a trial's warm-up ended before two thirds of the rung.
+
+    A trial whose warm-up ends later passes the rung without being judged.
+    """
+    warmup = schedule.examples_after(num_warmup_steps(training, schedule))
+    return warmup < _WARMUP_SHARE_OF_RUNG * rung
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +63,15 @@ class EvaluationPlan:
     """The points, below the budget, at which trials are judged."""
 
     def rungs_between(self, before: int, examples: int) -> tuple[int, ...]:
-        """Rungs that a trial reaches between two evaluations: more than one if a step spans it."""
+        """Return the rungs that a trial reaches between two evaluations.
+
+        There can be more than one, if a step spans several.
+        """
         return tuple(rung for rung in self.rungs if before < rung <= examples)
 
 
 def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
-    """The plan of a search over `num_rows` training rows."""
+    """Return the plan of a search over `num_rows` training rows."""
     budget = num_rows * epochs
     per_epoch = search.evaluations_per_epoch
     regular = {
@@ -54,44 +88,6 @@ def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> Evalua
     )
 
 
-def is_judged_at(rung: int, training: TrainingConfig, schedule: Schedule) -> bool:
-    """Whether a trial's warm-up ended before two thirds of the rung; else it passes unjudged."""
-    warmup = schedule.examples_after(num_warmup_steps(training, schedule))
-    return warmup < _WARMUP_SHARE_OF_RUNG * rung
-
-
-def is_promoted(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
-    """Whether a trial with `score` is promoted at a rung that has `scores`, its own included.
-
-    Equal scores have equal fates, whoever came first.
-    """
-    ranked = sorted(scores, reverse=True)
-    if search.scheduler == "asha":
-        num_kept = max(1, len(ranked) // search.reduction_factor)
-        return score >= ranked[num_kept - 1]
-    if len(ranked) < _FEWEST_FOR_A_MEDIAN:
-        return True
-    return score >= ranked[(len(ranked) - 1) // 2]
-
-
-def expected_epochs(epochs: int, search: SearchConfig, num_trials: int) -> float:
-    """Passes over the training rows that a search is expected to make if scores say nothing.
-
-    Trial 0 runs to the end; each rung lets one in `reduction_factor` of the others pass under
-    `asha`, and half of them get to the end under `median`.
-    """
-    rows = 1000  # any number: only the proportions matter
-    plan = plan_evaluations(rows, epochs, search)
-    passing = 1 / search.reduction_factor
-    if search.scheduler == "median":
-        passing = 0.5 ** (1 / max(len(plan.rungs), 1))
-    seen, alive, before = 0.0, 1.0, 0
-    for level in (*plan.rungs, plan.budget):
-        seen += alive * (level - before)
-        alive, before = alive * passing, level
-    return epochs + (num_trials - 1) * seen / rows
-
-
 def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:
     for power in range(math.ceil(math.log(max(budget / first, 1), factor)) + 1):
         rung = first * factor**power
@@ -99,18 +95,50 @@ def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:
             yield rung
 
 
+def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) -> float:
+    """Return the training rows that a trial will still see on average, if its scores are random.
+
+    At each rung one trial in `reduction_factor` is promoted under `asha`; under `median` half of
+    the trials reach the budget.
+
+    Args:
+        plan: of the search.
+        search: with the scheduler.
+        seen: training rows that the trial has seen.
+    """
+    promoted = 1 / search.reduction_factor
+    if search.scheduler == "median":
+        promoted = 0.5 ** (1 / max(len(plan.rungs), 1))
+    rows, share, before = 0.0, 1.0, seen
+    for point in (*plan.rungs, plan.budget):
+        if point > seen:
+            rows += share * (point - before)
+            share, before = share * promoted, point
+    return rows
+
+
+def expected_epochs(epochs: int, search: SearchConfig, num_trials: int) -> float:
+    """Return the epochs that all trials of a search train on average, if scores are random.
+
+    Trial 0 runs to the budget.
+    """
+    num_rows = 1000  # any number: only the proportions matter
+    plan = plan_evaluations(num_rows, epochs, search)
+    return epochs + (num_trials - 1) * expected_rows(plan, search) / num_rows
+
+
 @dataclass(kw_only=True)
 class RungScores:
-    """What each trial is worth at each rung; of those that have ended it is computed once."""
+    """The score of each trial at each rung; that of a finished trial is computed once."""
 
     plan: EvaluationPlan
     num_rows: int
-    """Training rows a pass."""
+    """Training rows per epoch."""
     _final: dict[int, dict[str, float | None]] = field(default_factory=dict, init=False)
     """By rung and trial."""
 
     def at(self, rung: int, trials: Iterable[Trial]) -> list[float]:
-        """Scores of those that are judged there and got there."""
+        """Return the scores of the trials that have reached a rung and are judged there."""
         final, scores = self._final.setdefault(rung, {}), []
         for trial in trials:
             if trial.trial_id in final:
@@ -124,7 +152,7 @@ class RungScores:
         return scores
 
     def score(self, trial: Trial, rung: int) -> float | None:
-        """A trial's score at a rung; None if it is not judged there or did not get there."""
+        """Return a trial's score at a rung; None if it did not reach it or is not judged there."""
         schedule = schedule_of(trial.training, self.num_rows)
         if trial.has_failed:
             return None
@@ -132,6 +160,6 @@ class RungScores:
             return None
         reached = score_at(trial.curve, rung, budget=self.plan.budget)
         if reached is None and trial.stopped_by == StoppedBy.PATIENCE:
-            # It would not have become better.
+            # Its score had stopped improving: the last ones stand for the rung.
             return mean_of_last_two([score for _, score in trial.curve])
         return reached

@@ -41,7 +41,7 @@ def record(**changes: Any) -> dict[str, Any]:
             "at": "2026-01-01T00:00:00.000+00:00",
             "waiting": [],
             "rows_per_second": 90.0,
-            "seconds_left": [60.0, 200.0],
+            "seconds_left": 130.0,
             "time_budget_s": None,
         },
         "best": candidate | {"trial_id": "t0001", "score": 0.6, "search_score": 0.6},

@@ -56,12 +56,35 @@ def test_a_run_of_an_older_version_has_no_rungs_and_no_budget():
     assert not any(line.startswith(("rung", "budget")) for line in status_text.describe(found, AT))
 
 
-def test_the_clock_goes_on_between_two_records_and_the_time_left_shrinks():
-    found, later = overview(), AT + timedelta(seconds=30)
-    assert status_text.elapsed(found, later) == 130
-    assert status_text.time_left(found, AT) == "1 min to 3 min 30 s left"
-    assert status_text.time_left(found, later) == "30 s to 3 min left"
-    assert status_text.time_left(found, AT + timedelta(hours=1)) == "longer than foreseen"
+def test_the_time_left_shrinks_between_two_records():
+    found, later = overview(), AT + timedelta(seconds=60)
+    assert status_text.elapsed(found, later) == 160
+    assert status_text.time_left(found, AT) == "about 2 min left"
+    assert status_text.time_left(found, later) == "about 1 min left"
+    assert status_text.time_left(found, AT + timedelta(hours=1)) == "longer than expected"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (3, "about 10 s left"),
+        (44, "about 40 s left"),
+        (58, "about 1 min left"),
+        (217, "about 4 min left"),
+        (1210, "about 20 min left"),
+        (3590, "about 1 h left"),
+        (5_000, "about 1 h 30 min left"),
+        (50_000, "about 14 h left"),
+    ],
+)
+def test_the_time_left_is_rounded_as_a_person_would(seconds: float, expected: str):
+    found = overview(progress=record()["progress"] | {"seconds_left": seconds})
+    assert status_text.time_left(found, AT) == expected
+
+
+def test_the_range_of_an_older_version_is_read_as_its_middle():
+    found = overview(progress=record()["progress"] | {"seconds_left": [60.0, 200.0]})
+    assert found.seconds_left == 130.0
 
 
 def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
