@@ -10,7 +10,7 @@ from scipy.stats import fisher_exact, norm
 
 from evaluation.baseline import Answers
 from evaluation.scores import equal_mass_bins
-from results.score_names import LEVEL, wilson_interval
+from results.intervals import CONFIDENCE, wilson_interval
 
 SIGNIFICANCE = 0.01
 """A difference of two error rates is told of where its p-value is below this."""
@@ -184,8 +184,8 @@ NUM_MOST_CONFIDENT = 50
 """Most confident mistakes that the analysis lists."""
 
 _INTERVAL = (
-    f"Wilson, {100 * LEVEL:.0f} %, rows taken as independent: a little narrow where near-duplicates"
-    " are many"
+    f"Wilson, {100 * CONFIDENCE:.0f} %, rows taken as independent: a little narrow where"
+    " near-duplicates are many"
 )
 
 

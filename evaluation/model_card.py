@@ -10,7 +10,8 @@ from evaluation.markdown import cell, command, one_line, plain, sentence_start, 
 from evaluation.scores import SCORE
 from evaluation.winner import Winner
 from results.environment import made_by
-from results.score_names import CALIBRATION, OVERALL, TOO_FEW_ROWS, between_trainings, three_scores
+from results.score_names import CALIBRATION, OVERALL, TOO_FEW_ROWS, name_three_scores
+from results.verdict import describe_seed_variation
 from training.config import SAMPLE, TINY, DataConfig, WinningConfiguration
 from training.options import to_yaml
 from training.trained_on import TRAINED_ON
@@ -205,7 +206,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     return (
         f"{table(['metric', 'test', '95 % interval', 'baseline'], rows)}\n"
         f"The baseline is {plain(against['name'])}, fitted on the same rows. An interval covers"
-        f" {plain(method['intervals_cover'])}. {between_trainings(report)}\n"
+        f" {plain(method['intervals_cover'])}. {describe_seed_variation(report)}\n"
     )
 
 
@@ -235,7 +236,7 @@ def _per_class(report: Mapping[str, Any]) -> str:
 
 def _three_scores(report: Mapping[str, Any]) -> str:
     search = report["search"]
-    told = three_scores(search["search_score"], search["confirmed_score"], report[SCORE])
+    told = name_three_scores(search["search_score"], search["confirmed_score"], report[SCORE])
     rows = [[name, "none" if score is None else score, on] for name, score, on in told]
     return (
         f"{table(['score', report['objective']['label'], 'on'], rows)}\n"

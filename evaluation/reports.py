@@ -20,7 +20,7 @@ from evaluation.markdown import one_line
 from evaluation.scores import NUM_BINS, SCORE, calibration, score
 from evaluation.tested import Tested
 from results.files import write_json, write_text
-from results.plots import (
+from results.png_plots import (
     plot_class_f1,
     plot_confusion_matrix,
     plot_reliability,

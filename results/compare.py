@@ -28,7 +28,7 @@ from rich.text import Text
 from results.errors import RunError, StorageError
 from results.load import LoadedRun, load_runs
 from results.mirror import fetch_run
-from results.plots import plain, save, score_title
+from results.png_plots import plain, save, score_title
 from results.trial_states import SearchStatus, Source
 
 _UNLIKE = {
@@ -121,10 +121,10 @@ def plot_comparison(path: Path, runs: Sequence[LoadedRun]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    save(draw_comparison(runs), path)
+    save(make_comparison(runs), path)
 
 
-def draw_comparison(runs: Sequence[LoadedRun]) -> Figure:
+def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
     """The figure of `plot_comparison`."""
     figure = Figure(figsize=(11.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)

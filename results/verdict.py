@@ -1,27 +1,37 @@
-"""What a search found, in plain lines made of its record."""
+"""Sentences about the result of a search, shared by its log, record, report and model card."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_LEVEL = 5e-5
-"""Difference of scores that rounds to nothing."""
+from results.older_runs import with_tested_score
+
+_ROUNDS_TO_ZERO = 5e-5
+"""Differences of scores below it are printed as 0.00 points."""
 
 
 def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
-    """The winner, its lead over the default, what that lead is worth, and where to look next."""
+    """Describe the winner, its lead over the default, and parameters at the edge of their range.
+
+    Args:
+        record: content of `search.json` with a winner.
+    """
     best, default, trials = record["best"], record["default"], record["trials"]
     yield (
         f"trials: {trials['completed']} completed, {trials['stopped_early']} stopped early,"
         f" {trials['failed']} failed, in {record['seconds']:.0f} s"
     )
-    values = ", ".join(f"{name} {value:.4g}" for name, value in best["parameters"].items())
     yield (
-        f"winner {best['trial_id']} ({values}): validation"
-        f" {record['objective']['label']} {_score(best['search_score'])} in the search; the default"
+        f"winner {best['trial_id']} ({format_parameters(best['parameters'])}): validation"
+        f" {record['objective']['label']} {_score(best['search_score'])} in the search; default"
         f" {_score(default['search_score'])}"
     )
-    yield from _describe_confirmation(record)
+    yield from _describe_confirmation(record["confirmation"])
     yield from map(_describe_edge, best.get("at_edge", ()))
+
+
+def format_parameters(values: Mapping[str, float]) -> str:
+    """Return the searched values of a configuration in one line."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def confirmation_verdict(
@@ -33,101 +43,129 @@ def confirmation_verdict(
     default_broken: int,
     leader_broken: int,
 ) -> str:
-    """What the confirmation says, in one sentence.
+    """Return the outcome of the confirmation in one sentence.
 
     Args:
         comparison: `winner_beats_default` of the record's confirmation: differences of the score.
         default_stays: whether the default is the winner.
-        has_challengers: whether there was any other configuration to confirm.
-        default_learnt: whether the default has a score of a draw on which it learnt.
-        default_broken: draws on which the default collapsed or diverged.
-        leader_broken: the same of the best challenger.
+        has_challengers: whether any configuration other than the default was confirmed.
+        default_learnt: whether the default learnt on at least one replicate.
+        default_broken: number of replicates on which the default collapsed or diverged.
+        leader_broken: number of replicates on which the best challenger did.
     """
     if not has_challengers:
-        return (
-            "not confirmed: no configuration but the default reached the full budget with a score"
-        )
+        return "not confirmed: only the default reached the full budget with a score"
     if not default_learnt and not default_stays:
         return (
-            "the winner replaces the default, which learnt on none of the fresh draws; there is"
-            " nothing to compare"
+            "the winner replaces the default, which learnt on none of the replicates: no comparison"
+            " is possible"
         )
     if default_broken and not leader_broken and not default_stays:
         return (
             f"the winner replaces the default, which collapsed or diverged on {default_broken} of"
-            f" the fresh draws; {_where_both_learnt(comparison)}"
+            f" the replicates; {_describe_shared(comparison)}"
         )
     if leader_broken and not default_broken:
         return (
             f"the default stays: the best challenger collapsed or diverged on {leader_broken} of"
-            f" the fresh draws; {_where_both_learnt(comparison)}"
+            f" the replicates; {_describe_shared(comparison)}"
         )
     if comparison is None:
-        return "not confirmed: too few fresh draws ended for a comparison with the default"
-    return _verdict_of_the_lead(comparison)
+        return "not confirmed: too few replicates completed for a comparison with the default"
+    return _describe_lead(comparison)
 
 
-def _where_both_learnt(comparison: Mapping[str, Any] | None) -> str:
-    if comparison is None:
-        return "the two share too few others to be compared"
-    return f"where both learnt the challenger {_standing(comparison['difference'])}"
+def describe_significance(comparison: Mapping[str, Any]) -> str:
+    """Return whether the lead is significant, with its p-value where the record has one.
+
+    Args:
+        comparison: `winner_beats_default` of the record's confirmation.
+    """
+    found = "significant" if comparison["distinguishable"] else "no significant"
+    probability = comparison.get("probability_of_lead")
+    p_value = "" if probability is None else f" (one-sided p = {1 - probability:.3f})"
+    return f"{found} difference{p_value}"
 
 
-def _standing(lead: float) -> str:
-    if abs(lead) < _LEVEL:
-        return "is level with the default"
-    return f"leads by {_points(lead)}" if lead > 0 else f"is {_points(-lead)} behind"
-
-
-def _verdict_of_the_lead(comparison: Mapping[str, Any]) -> str:
-    lead, needed = comparison["difference"], comparison["needed"]
-    if not comparison["replaces_default"]:
-        rule = f", but only a lead above {_points(needed)} replaces it" if lead >= _LEVEL else ""
-        return (
-            "the search found nothing better than the default, which stays: on fresh draws the"
-            f" best challenger {_standing(lead)}{rule}"
+def describe_sensitivity(confirmation: Mapping[str, Any]) -> Iterator[str]:
+    """Describe which differences the replicates could detect, and how far scores correlate."""
+    smallest = confirmation.get("smallest_detectable_difference")
+    correlation = confirmation.get("score_correlation")
+    if smallest is not None and smallest < 1:
+        yield (
+            f"With these replicates a difference of {_points(smallest, digits=1)} would be detected"
+            " in 80 % of the cases."
         )
-    surely = "are distinguishable"
-    if not comparison["distinguishable"]:
-        surely = "are not yet distinguishable"
+    elif smallest is not None:
+        yield "These replicates are too few to detect any difference."
+    if correlation is not None:
+        yield f"Across replicates the scores of the configurations correlate by {correlation:.2f}."
+
+
+def describe_seed_variation(test: Mapping[str, Any]) -> str:
+    """Describe how much the score varies between trainings, which the test interval leaves out.
+
+    Args:
+        test: content of `evaluation_report.json`; in `search` its `confirmed_deviation`.
+    """
+    test = with_tested_score(test)
+    label = test["objective"]["label"]
+    deviation = test.get("search", {}).get("confirmed_deviation")
+    if deviation is None:
+        return f"The variation of {label} between seeds and training splits was not measured."
+    low, high = test["confidence_intervals"]["score"]
     return (
-        f"the winner beats the default: on fresh draws it leads by {_points(lead)}, and a lead"
-        f" above {_points(needed)} replaces it; the two {surely} (the lead is real with"
-        f" probability {comparison['probability_of_lead']:.3f})"
+        f"Another seed and training split change {label} as well: the winner's scores on the"
+        " replicates, each with its own seed, training split and validation rows, vary by about +/-"
+        f" {200 * deviation:.2f} points (two standard deviations, which include the sampling of the"
+        f" validation rows). The test interval is about +/- {50 * (high - low):.2f} points (half"
+        " its width)."
     )
 
 
-def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
-    confirmation = record["confirmation"]
+def _describe_shared(comparison: Mapping[str, Any] | None) -> str:
+    """Describe the difference on the replicates on which both configurations learnt."""
+    if comparison is None:
+        return "too few other replicates are left for a comparison"
+    return f"where both learnt, the challenger's mean is {_describe_gap(comparison['difference'])}"
+
+
+def _describe_gap(lead: float) -> str:
+    if abs(lead) < _ROUNDS_TO_ZERO:
+        return "equal to the default's"
+    return f"{_points(abs(lead))} {'above' if lead > 0 else 'below'} the default's"
+
+
+def _describe_lead(comparison: Mapping[str, Any]) -> str:
+    """Describe a comparison on which both configurations learnt on all replicates."""
+    lead, needed = comparison["difference"], comparison["needed"]
+    gap = _describe_gap(lead)
+    if not comparison["replaces_default"]:
+        rule = ""
+        if lead >= _ROUNDS_TO_ZERO:
+            rule = f", but only a lead of more than {_points(needed)} replaces it"
+        return f"the default stays: the best challenger's mean over the replicates is {gap}{rule}"
+    return (
+        f"the winner replaces the default: its mean over the replicates is {gap}, more than the"
+        f" required {_points(needed)}; {describe_significance(comparison)}"
+    )
+
+
+def _describe_confirmation(confirmation: Mapping[str, Any] | None) -> Iterator[str]:
     if confirmation is None:
-        yield "not confirmed: the winner's score is the best of many and therefore too high"
+        yield "not confirmed: the winner's score is the best of many trials and therefore too high"
         return
     if "verdict" not in confirmation:
         return  # the record of an older version
     lead = confirmation["winner_beats_default"]
     if lead is not None:
         yield (
-            f"confirmed on {lead['draws']} fresh draws (selected on these): default"
-            f" {_score(lead['default_mean'])}, best challenger {_score(lead['leader_mean'])}:"
-            f" {lead['difference'] * 100:+.2f} points, standard error"
-            f" {lead['standard_error'] * 100:.2f}"
+            f"confirmed on {lead['draws']} replicates, which were also used for the selection:"
+            f" default {_score(lead['default_mean'])}, best challenger"
+            f" {_score(lead['leader_mean'])}, difference {lead['difference'] * 100:+.2f} points"
+            f" (standard error {lead['standard_error'] * 100:.2f})"
         )
     yield confirmation["verdict"]
-    if lead is not None:
-        yield _describe_resolution(confirmation)
-
-
-def _describe_resolution(confirmation: Mapping[str, Any]) -> str:
-    smallest = confirmation["smallest_detectable_difference"]
-    correlation = confirmation["score_correlation"]
-    resolution = (
-        f"these draws tell apart four times in five what differs by {_points(smallest)}"
-        if smallest < 1
-        else "these draws are too few to tell any difference apart"
-    )
-    if correlation is None:
-        return resolution
-    return f"{resolution}; scores of one draw correlate by {correlation:.2f} between configurations"
 
 
 def _describe_edge(edge: Mapping[str, Any]) -> str:
@@ -135,16 +173,16 @@ def _describe_edge(edge: Mapping[str, Any]) -> str:
         " ".join(f"{kind} {values}" for kind, values in edge[key].items())
         for key in ("searched", "try_next")
     )
-    place = f"at the {edge['bound']} end of" if edge["inside"] else f"outside ({edge['bound']})"
+    position = f"at the {edge['bound']} end of" if edge["inside"] else f"outside ({edge['bound']})"
     return (
-        f"{edge['parameter']} {edge['value']:.4g} is {place} what was searched ({searched}): better"
-        f" values may lie beyond; try {beyond} next"
+        f"{edge['parameter']} {edge['value']:.4g} is {position} the searched range ({searched}):"
+        f" better values may lie beyond it; search {beyond} next"
     )
 
 
-def _points(difference: float) -> str:
-    """A difference of scores in points, hundredths of 1."""
-    return f"{difference * 100:.2f} points"
+def _points(difference: float, *, digits: int = 2) -> str:
+    """Return a difference of scores in points, hundredths of 1."""
+    return f"{difference * 100:.{digits}f} points"
 
 
 def _score(value: float | None) -> str:

@@ -177,7 +177,7 @@ def test_an_import_against_the_table_is_found(package: str, source: str) -> None
         ("training", "import torch\nfrom training.config import DataConfig\nfrom . import errors"),
         ("training.sample", "from ..errors import InputError\nfrom . import words"),
         ("tuning", "import ray\nfrom results import files\nfrom cluster.local import start"),
-        ("evaluation", "from training.data import read_test_rows\nimport results.plots"),
+        ("evaluation", "from training.data import read_test_rows\nimport results.png_plots"),
         ("cluster", "import os\nimport ray\nfrom cluster import jobs"),
         ("cluster", "from training.cli import ExitCode"),
         ("results", "from training.cli import OptionParser\nimport training.cli"),

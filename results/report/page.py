@@ -13,12 +13,12 @@ from typing import Any
 from results.errors import RunError
 from results.files import write_text
 from results.report import search_sections
-from results.report.curves import learning_curves
+from results.report.charts import learning_curves
+from results.report.evaluation_sections import describe_evaluation
 from results.report.markup import anchor_of, paragraphs, section
-from results.report.material import Material, read_material
-from results.report.parameters import parameters
+from results.report.parameter_charts import parameters
+from results.report.run_data import RunData, read_run_data
 from results.report.search_sections import verdict
-from results.report.test_sections import sections_of_test
 from results.run import Run
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def page_of(run: Run, record: Mapping[str, Any], *, with_texts: bool) -> str:
         RunError: a file of the run cannot be read, or does not hold what the page needs.
     """
     try:
-        return page(read_material(run, record), with_texts=with_texts)
+        return page(read_run_data(run, record), with_texts=with_texts)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, RunError):
             raise
@@ -65,27 +65,27 @@ def page_of(run: Run, record: Mapping[str, Any], *, with_texts: bool) -> str:
         ) from error
 
 
-def page(material: Material, *, with_texts: bool) -> str:
+def page(data: RunData, *, with_texts: bool) -> str:
     """The page of what was read."""
-    record = material.record
+    record = data.record
     opened = (
-        sections_of_test(material, with_texts=with_texts)
-        if material.test
+        describe_evaluation(data, with_texts=with_texts)
+        if data.test
         else {"Test": paragraphs(["The test was not opened."])}
     )
     sections = {
-        "Verdict": verdict(material),
+        "Verdict": verdict(data),
         **opened,
-        "Leaderboard": search_sections.leaderboard(material),
-        "Confirmation": search_sections.confirmation(material),
-        "Learning curves": learning_curves(material),
-        "Parameters": parameters(material),
+        "Leaderboard": search_sections.leaderboard(data),
+        "Confirmation": search_sections.confirmation(data),
+        "Learning curves": learning_curves(data),
+        "Parameters": parameters(data),
         "Data": search_sections.data(record["data"]),
         "How to repeat it": search_sections.repeat(record),
     }
     shown = {title: content for title, content in sections.items() if content}
     return _shell(
-        f"Search {material.run.directory.name}",
+        f"Search {data.run.directory.name}",
         "".join(section(title, content) for title, content in shown.items()),
         "".join(f'<li><a href="#{anchor_of(title)}">{escape(title)}</a></li>' for title in shown),
     )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from results import score_names
 from results.environment import made_by
 from results.report.markup import (
     Trace,
@@ -19,8 +18,8 @@ from results.report.markup import (
     sortable_table,
     table,
 )
-from results.report.material import Material, ShownTrial, number_in
-from results.score_names import BESIDE_THE_SCORE, OVERALL
+from results.report.run_data import ReportTrial, RunData, number_in
+from results.score_names import BESIDE_THE_SCORE, OVERALL, name_three_scores
 from results.trial_states import SearchStatus, Status
 from results.verdict import describe_result
 
@@ -42,7 +41,7 @@ def three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> s
     tested = test["score"] if test else None
     rows = [
         [name, number(score) or ("not opened" if name == "test" else "none"), on]
-        for name, score, on in score_names.three_scores(searched, confirmed, tested)
+        for name, score, on in name_three_scores(searched, confirmed, tested)
     ]
     label = record["objective"]["label"]
     return table([f"{label} of the winner", "score", "on"], rows) + paragraphs(
@@ -64,14 +63,14 @@ def _optimism(selected: Mapping[str, float | None], tested: float | None) -> Ite
             yield f"The {name} shows no optimism: its score is {-gap:.2f} points below the test's."
 
 
-def confirmation(material: Material) -> str:
+def confirmation(data: RunData) -> str:
     """The scores of each candidate on fresh draws."""
-    found = material.record.get("confirmation")
+    found = data.record.get("confirmation")
     if not found:
         return paragraphs(
             ["None: scores of the search are the best of many and therefore too high."]
         )
-    candidates, default = found["candidates"], material.record.get("default") or {}
+    candidates, default = found["candidates"], data.record.get("default") or {}
     rows = [
         [
             _parameters(candidate["parameters"]),
@@ -81,9 +80,9 @@ def confirmation(material: Material) -> str:
         ]
         for candidate in candidates
     ]
-    label = material.score_label
+    label = data.score_label
     header = ["configuration", f"{label} on each fresh draw", "mean", "standard error"]
-    names = [_candidate_name(candidate, material, default) for candidate in candidates]
+    names = [_candidate_name(candidate, data, default) for candidate in candidates]
     return (
         paragraphs(["Selected on; the default comes first."])
         + _draws(names, candidates, label)
@@ -91,12 +90,10 @@ def confirmation(material: Material) -> str:
     )
 
 
-def _candidate_name(
-    candidate: Mapping[str, Any], material: Material, default: Mapping[str, Any]
-) -> str:
+def _candidate_name(candidate: Mapping[str, Any], data: RunData, default: Mapping[str, Any]) -> str:
     if candidate["parameters"] == default.get("parameters"):
         return "default"
-    same = [t for t in material.searched if t.parameters == candidate["parameters"]]
+    same = [t for t in data.searched if t.parameters == candidate["parameters"]]
     return same[0].trial_id if same else _parameters(candidate["parameters"])
 
 
@@ -141,15 +138,15 @@ def _nth(scores: Sequence[float | None], place: int) -> float | None:
     return scores[place] if place < len(scores) else None
 
 
-def leaderboard(material: Material) -> str:
+def leaderboard(data: RunData) -> str:
     """All trials of the search, the best first; those of the confirmation apart."""
-    trials = sorted(material.searched, key=_rank)
+    trials = sorted(data.searched, key=_rank)
     if not trials:
         return paragraphs(["No trial has begun yet."])
-    roles = {material.id_of("default"): " (default)"}
-    roles |= {material.id_of("best"): " (winner)"}
-    shown = _columns(material)
-    header = ["trial", "ended as", *material.parameters, *shown]
+    roles = {data.id_of("default"): " (default)"}
+    roles |= {data.id_of("best"): " (winner)"}
+    shown = _columns(data)
+    header = ["trial", "ended as", *data.parameters, *shown]
     return paragraphs([_ORDER]) + sortable_table(
         header,
         [
@@ -171,11 +168,11 @@ _ORDER = (
 )
 
 
-def _columns(material: Material) -> dict[str, Callable[[ShownTrial], str]]:
+def _columns(data: RunData) -> dict[str, Callable[[ReportTrial], str]]:
     """Columns after the parameters, by title: what each shows of a trial."""
-    beside = [key for key in BESIDE_THE_SCORE if key != material.record["objective"]["name"]]
+    beside = [key for key in BESIDE_THE_SCORE if key != data.record["objective"]["name"]]
     return {
-        material.score_label: lambda trial: _figure(trial, "score", ".4f"),
+        data.score_label: lambda trial: _figure(trial, "score", ".4f"),
         "peak": _peak,
         **{OVERALL[key]: partial(_figure, key=key, form=".4f") for key in beside},
         "epochs": lambda trial: _figure(trial, "epochs", ".2f"),
@@ -184,13 +181,13 @@ def _columns(material: Material) -> dict[str, Callable[[ShownTrial], str]]:
     }
 
 
-def _figure(trial: ShownTrial, key: str, form: str) -> str:
+def _figure(trial: ReportTrial, key: str, form: str) -> str:
     """A number of the trial's row, with as many digits in all rows of a column."""
     value = number_in(trial.row.get(key, ""))
     return format(value, form) if math.isfinite(value) else ""
 
 
-def _peak(trial: ShownTrial) -> str:
+def _peak(trial: ReportTrial) -> str:
     return f"{max(score for _, score in trial.curve):.4f}" if trial.curve else ""
 
 
@@ -292,15 +289,15 @@ def _parameters(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
-def _rank(trial: ShownTrial) -> tuple[bool, float]:
+def _rank(trial: ReportTrial) -> tuple[bool, float]:
     """Full budgets before others, best scores first."""
     score = number_in(trial.row["score"])
     return trial.status != Status.COMPLETED, -score if math.isfinite(score) else math.inf
 
 
-def verdict(material: Material) -> str:
+def verdict(data: RunData) -> str:
     """What won, by how much, how surely, what the test said, and what the labels are worth."""
-    record, test = material.record, material.test
+    record, test = data.record, data.test
     if record.get("best") is None:
         return paragraphs([f"The search is {record['status']}; no trial has a score yet."])
     lines = [

@@ -72,10 +72,10 @@ def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_interv
     card = model_card(winner, report)
     assert "| score | macro-F1 | on |" in card
     assert "| search | 0.8111 |" in card
-    assert "| confirmation | 0.7222 | mean of fresh draws, selected on |" in card
+    assert "| confirmation | 0.7222 | mean over replicates that were also used" in card
     assert f"| test | {report['f1_macro']:.4f} |" in card
     low, high = report["confidence_intervals"]["f1_macro"]
-    assert "within about +/- 2.46 points (two standard deviations, which those" in card
+    assert "vary by about +/- 2.46 points (two standard deviations, which include" in card
     assert f"is about +/- {50 * (high - low):.2f} points (half its width)" in card
     report["search"] |= {"confirmed_score": None, "confirmed_deviation": None}
     card = model_card(winner, report)
@@ -100,7 +100,7 @@ def test_a_class_of_few_rows_is_marked_in_the_table(winner, report):
     few, *others = report["per_class"]
     report["method"]["few_rows"] = {few: 2}
     lines = model_card(winner, report).splitlines()
-    marked = [line for line in lines if "(too few rows for its interval to be trusted)" in line]
+    marked = [line for line in lines if "(too few rows for a reliable interval)" in line]
     assert [line.split(" | ")[0] for line in marked] == [f"| {few}"]
     assert others
 

@@ -9,7 +9,7 @@ import pytest
 from evaluation.scores import score
 from evaluation.written import FILES, check_evaluation
 from results.files import write_csv, write_text
-from results.plots import plot_training_curves
+from results.png_plots import plot_training_curves
 from training.objective import objective
 
 NAMES = ["fine", "mild, really", "<severe>"]

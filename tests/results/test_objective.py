@@ -11,12 +11,12 @@ from rich.console import Console
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from results import status_text
-from results.compare import best_so_far, cautions, draw_comparison, facts, main
+from results.compare import best_so_far, cautions, facts, main, make_comparison
 from results.live_view import LiveView
 from results.load import load_run
 from results.older_runs import OBJECTIVE
 from results.overview import Overview, read_overview
-from results.plots import draw_class_f1, plot_class_f1
+from results.png_plots import make_class_f1, plot_class_f1
 from results.report.page import page_of
 from results.run import Run
 from results.tensorboard import experiment
@@ -174,10 +174,10 @@ def test_the_picture_of_runs_names_their_objective_or_each_one_s_own(
 ) -> None:
     first = load_run(tested.directory)
     second = load_run(run_decided_by(OF_A_CLASS, tmp_path / "by-f1").directory)
-    left, right = draw_comparison([first]).axes
+    left, right = make_comparison([first]).axes
     assert left.get_ylabel() == "Accuracy at the full budget (validation)"
     assert right.get_ylabel() == "Accuracy"
-    left, right = draw_comparison([first, second]).axes
+    left, right = make_comparison([first, second]).axes
     assert right.get_ylabel() == "Score (each run's own)"
     assert left.get_legend_handles_labels()[1][0] == "by-accuracy (accuracy)"
 
@@ -194,7 +194,7 @@ def test_the_picture_of_the_classes_ends_with_the_score_even_below_0(tmp_path: P
     report = evaluation_report(correlation) | {"score": -0.2}
     report["baseline"] |= {"per_class": report["per_class"]}
     names = list(report["per_class"])
-    (axes,) = draw_class_f1(names, report).axes
+    (axes,) = make_class_f1(names, report).axes
     assert axes.get_yticklabels()[-1].get_text() == "Matthews correlation"
     assert axes.get_xlim()[0] <= -0.2
     assert axes.get_xlabel().startswith("F1, and last Matthews correlation, of the test rows")

@@ -246,7 +246,7 @@ def test_a_replicate_on_which_the_default_collapsed_is_recorded_and_not_compared
     assert record["candidates"][0]["f1_macro"][1] == 0.16
     assert record["candidates"][0]["collapsed_or_diverged"] == 1
     assert record["winner_beats_default"]["draws"] == 2
-    assert "collapsed or diverged on 1 of the fresh draws" in record["verdict"]
+    assert "collapsed or diverged on 1 of the replicates" in record["verdict"]
     assert choose(whole.store, whole.confirmation) == A
 
 

@@ -7,15 +7,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from results.older_runs import OBJECTIVE
-from results.plots import (
+from results.png_plots import (
     class_labels,
-    draw_class_f1,
-    draw_confusion_matrix,
+    make_class_f1,
+    make_confusion_matrix,
     plot_class_f1,
     plot_confusion_matrix,
     plot_reliability,
 )
-from results.plots import plot_training_curves as plot_curves_of_training
+from results.png_plots import plot_training_curves as plot_curves_of_training
 
 LONG_NAMES = [
     "Bukan Ujaran Kebencian",
@@ -85,7 +85,7 @@ def test_marks_that_turn_text_are_left_out_and_what_cannot_be_drawn_has_its_code
 @pytest.mark.parametrize("num_labels", [2, 4, 7, 12, 30])
 def test_no_label_of_the_confusion_matrix_is_cut_or_runs_into_the_next(num_labels):
     names = [f"Ujaran Kebencian tingkat {n} - Sedang sekali" for n in range(num_labels)]
-    figure = draw_confusion_matrix([[1] * num_labels] * num_labels, names, "title")
+    figure = make_confusion_matrix([[1] * num_labels] * num_labels, names, "title")
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
         for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -208,7 +208,7 @@ def test_f1_of_the_classes_is_drawn_with_and_without_the_baselines_intervals(tmp
 
 def test_classes_of_few_rows_are_marked_in_words_and_by_dotted_intervals():
     report = _report(["a", "b"]) | {"method": {"few_rows": {"a": 0}}}
-    (axes,) = draw_class_f1(["a", "b"], report).axes
+    (axes,) = make_class_f1(["a", "b"], report).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert "too few\nfor its interval" in labels[0]
     assert "too few" not in labels[1]
@@ -223,4 +223,4 @@ def test_a_very_long_name_is_not_cut_and_hundreds_of_classes_can_be_opened(tmp_p
     edge = picture.convert("L").crop((0, 0, 8, picture.height))
     assert edge.getextrema()[0] == 255, "something is drawn up to the left edge"
     names = [f"class {n}" for n in range(200)]
-    assert draw_class_f1(names, _report(names)).get_figheight() <= 60  # inches
+    assert make_class_f1(names, _report(names)).get_figheight() <= 60  # inches

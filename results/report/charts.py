@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from results.report.markup import Layout, Trace, axis, chart, paragraphs, rounded
-from results.report.material import Material, ShownTrial
-from results.score_names import capitalised
+from results.report.run_data import ReportTrial, RunData
+from results.score_names import capitalise
 from results.trial_states import Status
 
 _HEIGHT = 520
 
-_GROUPS: Sequence[tuple[str, str, Callable[[ShownTrial], bool]]] = (
+_GROUPS: Sequence[tuple[str, str, Callable[[ReportTrial], bool]]] = (
     ("stopped early", "@muted", lambda trial: trial.status == Status.STOPPED),
     ("failed or diverged", "@red", lambda trial: trial.status in (Status.FAILED, Status.DIVERGED)),
     ("collapsed", "@purple", lambda trial: trial.status == Status.COLLAPSED),
@@ -19,15 +19,15 @@ _GROUPS: Sequence[tuple[str, str, Callable[[ShownTrial], bool]]] = (
 )
 
 
-def learning_curves(material: Material) -> str:
+def learning_curves(data: RunData) -> str:
     """Curves of all trials, those of default and winner on top."""
-    shown = [trial for trial in material.trials if trial.curve]
+    shown = [trial for trial in data.trials if trial.curve]
     if not shown:
         return paragraphs(["No trial has been evaluated yet."])
-    scale = material.schedule.get("rows_per_epoch") or 1
-    unit = "epochs" if material.schedule else "training rows seen"
-    named = {material.id_of("default"): ("the default", "@orange")}
-    named |= {material.id_of("best"): ("the winner", "@green")}
+    scale = data.schedule.get("rows_per_epoch") or 1
+    unit = "epochs" if data.schedule else "training rows seen"
+    named = {data.id_of("default"): ("the default", "@orange")}
+    named |= {data.id_of("best"): ("the winner", "@green")}
     searched = [t for t in shown if not t.is_confirmation and t.trial_id not in named]
     traces = [
         _lines(name, colour, [trial for trial in searched if belongs(trial)], scale)
@@ -40,35 +40,35 @@ def learning_curves(material: Material) -> str:
         if trial.trial_id in named:
             name, colour = named[trial.trial_id]
             traces.append(_highlighted(trial, f"{name}, {trial.trial_id}", colour, scale))
-    rungs = rungs_seen(material)
+    rungs = rungs_seen(data)
     return paragraphs(rungs) + chart(
-        f"{capitalised(material.score_label)} on the validation rows against {unit}",
+        f"{capitalise(data.score_label)} on the validation rows against {unit}",
         "A line a trial; a cross is where the scheduler stopped it, dashed lines are the rungs at"
         " which trials are compared. Curves drop and cross: only equal budgets are compared, and"
         " only the last evaluation of a full training is its score. Names in the legend switch"
         " lines on and off; confirmations have other seeds and splits.",
         [trace for trace in traces if trace["x"]],
         _layout(
-            material.score_label,
+            data.score_label,
             unit,
-            [rung / scale for rung in material.schedule.get("rungs", ())],
+            [rung / scale for rung in data.schedule.get("rungs", ())],
         ),
         height=_HEIGHT,
     )
 
 
-def rungs_seen(material: Material) -> Sequence[str]:
+def rungs_seen(data: RunData) -> Sequence[str]:
     """For each rung how many trials got there, and how many were stopped there."""
-    budget = material.schedule.get("budget")
+    budget = data.schedule.get("budget")
     return [
         f"{level.name}: {len(level.trials)} trials got there, {level.num_stopped} of them were"
         " stopped there."
-        for level in material.levels()
+        for level in data.rung_trials()
         if level.examples != budget
     ]
 
 
-def _lines(name: str, colour: str, trials: Iterable[ShownTrial], scale: float) -> Trace:
+def _lines(name: str, colour: str, trials: Iterable[ReportTrial], scale: float) -> Trace:
     """One trace for many curves, with a gap after each: far cheaper than a trace each."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -85,7 +85,7 @@ def _lines(name: str, colour: str, trials: Iterable[ShownTrial], scale: float) -
     }
 
 
-def _endings(trials: Sequence[ShownTrial], scale: float) -> Trace:
+def _endings(trials: Sequence[ReportTrial], scale: float) -> Trace:
     last = [trial.curve[-1] for trial in trials]
     return {
         **_trace(
@@ -99,7 +99,7 @@ def _endings(trials: Sequence[ShownTrial], scale: float) -> Trace:
     }
 
 
-def _highlighted(trial: ShownTrial, name: str, colour: str, scale: float) -> Trace:
+def _highlighted(trial: ReportTrial, name: str, colour: str, scale: float) -> Trace:
     return {
         **_trace(
             name,

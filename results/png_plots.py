@@ -21,8 +21,9 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from results.files import write_bytes
+from results.intervals import wilson_interval
 from results.older_runs import with_tested_score
-from results.score_names import capitalised, wilson_interval
+from results.score_names import capitalise
 
 DOTS_PER_INCH = 300
 
@@ -47,7 +48,7 @@ def class_labels(names: Sequence[str], *, width: int, lines: int) -> list[str]:
 
 def score_title(label: str) -> str:
     """A score's label, in which a class may be named, as the title of an axis."""
-    (title,) = class_labels([capitalised(label)], width=60, lines=3)
+    (title,) = class_labels([capitalise(label)], width=60, lines=3)
     return title
 
 
@@ -115,10 +116,10 @@ def plot_confusion_matrix(
     Raises:
         OSError: the file cannot be written.
     """
-    save(draw_confusion_matrix(matrix, names, title), path)
+    save(make_confusion_matrix(matrix, names, title), path)
 
 
-def draw_confusion_matrix(
+def make_confusion_matrix(
     matrix: Sequence[Sequence[int]], names: Sequence[str], title: str
 ) -> Figure:
     """The figure of `plot_confusion_matrix`."""
@@ -295,13 +296,13 @@ def plot_class_f1(path: Path, names: Sequence[str], report: Mapping[str, Any]) -
     Raises:
         OSError: the file cannot be written.
     """
-    save(draw_class_f1(names, report), path)
+    save(make_class_f1(names, report), path)
 
 
-def draw_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
+def make_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
     """The figure of `plot_class_f1`."""
     report = with_tested_score(report)
-    label = capitalised(report["objective"]["label"])
+    label = capitalise(report["objective"]["label"])
     *shown, score = class_labels([*names, label], width=26, lines=4)
     few = report.get("method", {}).get("few_rows", {})
     labels = [

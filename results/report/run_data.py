@@ -15,7 +15,7 @@ from results.trial_states import Source, StoppedBy
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownTrial:
+class ReportTrial:
     """A trial as the report shows it."""
 
     trial_id: str
@@ -35,13 +35,13 @@ class ShownTrial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class RungTrials:
     """An equal budget at which trials are compared, and who got there."""
 
     examples: int
     """Training rows seen."""
     name: str
-    trials: Sequence[ShownTrial]
+    trials: Sequence[ReportTrial]
     scores: Sequence[float]
     """Of these trials, one each."""
     num_stopped: int
@@ -49,13 +49,13 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class RunData:
     """All that a report is made of."""
 
     run: Run
     record: Mapping[str, Any]
     """Content of `search.json`."""
-    trials: Sequence[ShownTrial]
+    trials: Sequence[ReportTrial]
     """In order of creation, confirmations included."""
     test: Mapping[str, Any] | None
     """Content of the last `evaluation_report.json`; None before the test is opened, and where it
@@ -71,7 +71,7 @@ class Material:
         return str(self.record["objective"]["label"])
 
     @property
-    def searched(self) -> Sequence[ShownTrial]:
+    def searched(self) -> Sequence[ReportTrial]:
         """Trials of the search, without confirmations."""
         return [trial for trial in self.trials if not trial.is_confirmation]
 
@@ -90,7 +90,7 @@ class Material:
         found = self.record.get(role)
         return found["trial_id"] if found else None
 
-    def levels(self) -> Sequence[Level]:
+    def levels(self) -> Sequence[RungTrials]:
         """Rungs and the full budget, ascending, each with the trials that have a score there."""
         schedule = self.schedule
         if not schedule:
@@ -104,13 +104,13 @@ class Material:
             found.append(self._level(examples, places[number : number + 1], budget, name))
         return [level for level in found if level.trials]
 
-    def _level(self, examples: int, following: Sequence[int], budget: int, name: str) -> Level:
+    def _level(self, examples: int, following: Sequence[int], budget: int, name: str) -> RungTrials:
         scored = [
             (trial, score)
             for trial in self.searched
             if (score := score_at(trial.curve, examples, budget=budget)) is not None
         ]
-        return Level(
+        return RungTrials(
             examples=examples,
             name=name,
             trials=[trial for trial, _ in scored],
@@ -123,7 +123,7 @@ class Material:
         )
 
 
-def read_material(run: Run, record: Mapping[str, Any]) -> Material:
+def read_run_data(run: Run, record: Mapping[str, Any]) -> RunData:
     """Read what the run's directory holds.
 
     Args:
@@ -135,7 +135,7 @@ def read_material(run: Run, record: Mapping[str, Any]) -> Material:
     """
     curves = _curves(run.read_shown_curves())
     reports = run.newest_reports()
-    return Material(
+    return RunData(
         run=run,
         record=record,
         trials=[_trial(row, curves.get(row["trial_id"], [])) for row in run.read_trials()],
@@ -153,8 +153,8 @@ def number_in(cell: str | None) -> float:
         return math.nan
 
 
-def _trial(row: Mapping[str, str], curve: Curve) -> ShownTrial:
-    return ShownTrial(
+def _trial(row: Mapping[str, str], curve: Curve) -> ReportTrial:
+    return ReportTrial(
         trial_id=row["trial_id"],
         source=row["source"],
         status=row["status"],

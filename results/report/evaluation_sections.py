@@ -16,14 +16,14 @@ from results.report.markup import (
     shaded_table,
     table,
 )
-from results.report.material import Material
+from results.report.run_data import RunData
 from results.score_names import (
     CALIBRATION,
     LOW_CONFIDENCE,
     OVERALL,
     TOO_FEW_ROWS,
-    between_trainings,
 )
+from results.verdict import describe_seed_variation
 
 
 def class_f1(test: Mapping[str, Any]) -> str:
@@ -109,22 +109,22 @@ _MOST_CONFIDENT = 20
 _LONGEST_TEXT = 400
 
 
-def sections_of_test(material: Material, *, with_texts: bool) -> dict[str, str]:
+def describe_evaluation(data: RunData, *, with_texts: bool) -> dict[str, str]:
     """Sections of an opened test by title, in their order.
 
     Args:
-        material: of the run; its `test` is there.
+        data: of the run; its `test` is there.
         with_texts: whether texts of rows are shown among the hardest mistakes.
     """
-    test = material.test
+    test = data.test
     assert test is not None
     parts = {
         "Scores": _scores(test),
         "Confusion matrix": _confusion(test),
         "Classes": class_f1(test),
         "Calibration": _calibration(test.get("calibration")),
-        "Hardest mistakes": _hardest(material, with_texts=with_texts),
-        "Error analysis": _errors(material.analysis),
+        "Hardest mistakes": _hardest(data, with_texts=with_texts),
+        "Error analysis": _errors(data.analysis),
         "Rows of low confidence": _low_confidence(test.get("low_confidence")),
         "Retrain": _retrain(test.get("retrain")),
     }
@@ -154,7 +154,9 @@ def _scores(test: Mapping[str, Any]) -> str:
     return (
         paragraphs([f"The baseline is {against['name']}, fitted on the same rows."])
         + table(["metric", "test", "95 % interval", "baseline", "its 95 % interval"], overall)
-        + paragraphs([f"Intervals cover {method['intervals_cover']}.", between_trainings(test)])
+        + paragraphs(
+            [f"Intervals cover {method['intervals_cover']}.", describe_seed_variation(test)]
+        )
         + table(header, classes)
         + paragraphs([f"{method['labels']}."])
         + table(["test rows opened at", "because"], openings)
@@ -221,9 +223,9 @@ def _calibration(found: Mapping[str, Any] | None) -> str:
     return reliability(found) + table(header, rows, caption="Calibration of the test rows")
 
 
-def _hardest(material: Material, *, with_texts: bool) -> str:
+def _hardest(data: RunData, *, with_texts: bool) -> str:
     """Mistakes that the model was surest of; their texts only where asked for."""
-    mistakes = material.mistakes[:_MOST_CONFIDENT]
+    mistakes = data.mistakes[:_MOST_CONFIDENT]
     if not mistakes:
         return ""
     header = ["row", "label", "prediction", "confidence"]

@@ -25,8 +25,8 @@ from results.report.markup import (
     rounded,
     table,
 )
-from results.report.material import Level, Material, ShownTrial
-from results.score_names import capitalised
+from results.report.run_data import ReportTrial, RunData, RungTrials
+from results.score_names import capitalise
 from results.trial_states import SearchStatus
 
 Floats = NDArray[np.float64]
@@ -38,8 +38,8 @@ _MOST_MARKS = 6
 def parallel_coordinates(
     names: Sequence[str],
     space: Mapping[str, Any],
-    levels: Sequence[Level],
-    shown: Level,
+    levels: Sequence[RungTrials],
+    shown: RungTrials,
     score_label: str,
 ) -> str:
     """A line a trial through its values and its score, coloured by fifths of the score."""
@@ -86,7 +86,7 @@ class _Scale:
         return np.log(values) if self._is_log else values
 
 
-def _columns(names: Sequence[str], level: Level, score_label: str) -> dict[str, Floats]:
+def _columns(names: Sequence[str], level: RungTrials, score_label: str) -> dict[str, Floats]:
     values = {name: np.array([trial.parameters[name] for trial in level.trials]) for name in names}
     return {**values, score_label: np.array(level.scores)}
 
@@ -94,8 +94,8 @@ def _columns(names: Sequence[str], level: Level, score_label: str) -> dict[str, 
 def _lines(
     columns: Mapping[str, Floats],
     scales: Sequence[_Scale],
-    level: Level,
-    shown: Level,
+    level: RungTrials,
+    shown: RungTrials,
 ) -> list[Trace]:
     places = np.stack(
         [scale.place(column) for scale, column in zip(scales, columns.values(), strict=True)]
@@ -123,14 +123,14 @@ def _lines(
     return [trace for trace in traces if trace["x"]]
 
 
-def _told(columns: Mapping[str, Floats], member: int, level: Level) -> list[str]:
+def _told(columns: Mapping[str, Floats], member: int, level: RungTrials) -> list[str]:
     trial_id = level.trials[member].trial_id
     return [
         f"{trial_id}: {plotly_text(name)} {column[member]:.4g}" for name, column in columns.items()
     ]
 
 
-def _axis_lines(scales: Sequence[_Scale], level: Level, shown: Level) -> Trace:
+def _axis_lines(scales: Sequence[_Scale], level: RungTrials, shown: RungTrials) -> Trace:
     """An upright line a parameter with its values beside it."""
     x: list[float | None] = []
     y: list[float | None] = []
@@ -168,9 +168,9 @@ FEWEST_TO_COMPARE = 10
 """Trials that the budget shown first has, where there is one."""
 
 
-def parameters(material: Material) -> str:
+def parameters(data: RunData) -> str:
     """Score against each parameter, pairs, parallel coordinates, and importance."""
-    levels, space = material.levels(), material.schedule.get("space", {})
+    levels, space = data.rung_trials(), data.schedule.get("space", {})
     if not levels or not space:
         return paragraphs(["No trials that can be compared yet."])
     shown = first_shown(levels)
@@ -180,16 +180,16 @@ def parameters(material: Material) -> str:
         paragraphs([_RULE]),
         choice("Compare trials at", labels, selected=str(shown.examples)),
         heading("Score against each parameter"),
-        grid(_against(name, space, levels, shown, material) for name in names),
+        grid(_against(name, space, levels, shown, data) for name in names),
     ]
     if len(names) > 1:
         parts += [
             heading("Pairs of parameters"),
-            grid(_pair(pair, space, levels, shown, material) for pair in combinations(names, 2)),
+            grid(_pair(pair, space, levels, shown, data) for pair in combinations(names, 2)),
             heading("Parallel coordinates"),
-            parallel_coordinates(names, space, levels, shown, material.score_label),
+            parallel_coordinates(names, space, levels, shown, data.score_label),
             heading("Importance"),
-            _importance(material, shown),
+            _importance(data, shown),
         ]
     return "".join(parts)
 
@@ -202,13 +202,13 @@ _RULE = (
 )
 
 
-def first_shown(levels: Sequence[Level]) -> Level:
+def first_shown(levels: Sequence[RungTrials]) -> RungTrials:
     """The longest training that enough trials had; the one with the most where none has."""
     enough = [level for level in levels if len(level.trials) >= FEWEST_TO_COMPARE]
     return enough[-1] if enough else max(levels, key=lambda level: len(level.trials))
 
 
-def parameter_axis(name: str, domain: Mapping[str, Any], levels: Sequence[Level]) -> Layout:
+def parameter_axis(name: str, domain: Mapping[str, Any], levels: Sequence[RungTrials]) -> Layout:
     """An axis as the parameter was searched: logarithmic, even, or its values side by side."""
     seen = {trial.parameters.get(name, math.nan) for level in levels for trial in level.trials}
     if "log_uniform" in domain:
@@ -220,7 +220,7 @@ def parameter_axis(name: str, domain: Mapping[str, Any], levels: Sequence[Level]
 
 
 def parameter_values(
-    name: str, domain: Mapping[str, Any], trials: Sequence[ShownTrial]
+    name: str, domain: Mapping[str, Any], trials: Sequence[ReportTrial]
 ) -> list[Any]:
     """Values of a parameter as that axis takes them."""
     values = [trial.parameters.get(name, math.nan) for trial in trials]
@@ -230,29 +230,29 @@ def parameter_values(
 def _against(
     name: str,
     space: Mapping[str, Any],
-    levels: Sequence[Level],
-    shown: Level,
-    material: Material,
+    levels: Sequence[RungTrials],
+    shown: RungTrials,
+    data: RunData,
 ) -> str:
     traces = [
-        trace for level in levels for trace in _scatter(name, space[name], level, shown, material)
+        trace for level in levels for trace in _scatter(name, space[name], level, shown, data)
     ]
     layout = {
         "xaxis": parameter_axis(name, space[name], levels),
         "yaxis": axis(
-            material.score_label, automargin=False
+            data.score_label, automargin=False
         ),  # it and the ticks below can move each other
         "showlegend": True,
     }
     described = "A point a trial; the winner and the default are marked."
-    title = f"{capitalised(material.score_label)} against {name}"
+    title = f"{capitalise(data.score_label)} against {name}"
     return chart(title, described, traces, layout, height=340)
 
 
 def _scatter(
-    name: str, domain: Mapping[str, Any], level: Level, shown: Level, material: Material
+    name: str, domain: Mapping[str, Any], level: RungTrials, shown: RungTrials, data: RunData
 ) -> Iterator[Trace]:
-    best, default = material.id_of("best"), material.id_of("default")
+    best, default = data.id_of("best"), data.id_of("default")
     for title, colour, symbol, size, belongs in (
         ("trials", "@blue", "circle", 7, lambda t: t.trial_id not in (best, default)),
         ("the default", "@orange", "square", 11, lambda t: t.trial_id == default),
@@ -276,9 +276,9 @@ def _scatter(
 def _pair(
     pair: tuple[str, str],
     space: Mapping[str, Any],
-    levels: Sequence[Level],
-    shown: Level,
-    material: Material,
+    levels: Sequence[RungTrials],
+    shown: RungTrials,
+    data: RunData,
 ) -> str:
     first, second = pair
     traces = [
@@ -300,7 +300,7 @@ def _pair(
                 "size": 9,
                 "line": {"color": "@muted", "width": 0.5},
                 "colorbar": {
-                    "title": {"text": plotly_text(material.score_label)},
+                    "title": {"text": plotly_text(data.score_label)},
                     **{"thickness": 10, "outlinewidth": 0},
                 },
             },
@@ -316,13 +316,13 @@ def _pair(
     return chart(f"{second} against {first}", "Brighter is better.", traces, layout, height=340)
 
 
-def _importance(material: Material, shown: Level) -> str:
+def _importance(data: RunData, shown: RungTrials) -> str:
     if (
-        material.record["status"] != SearchStatus.COMPLETED
+        data.record["status"] != SearchStatus.COMPLETED
     ):  # one that is interrupted has seconds to end
         return paragraphs(["Computed when the search is completed."])
     found = parameter_importances(
-        [trial.parameters for trial in shown.trials], shown.scores, material.schedule["space"]
+        [trial.parameters for trial in shown.trials], shown.scores, data.schedule["space"]
     )
     if not found:
         return paragraphs(
@@ -332,7 +332,7 @@ def _importance(material: Material, shown: Level) -> str:
         [item.parameter, number(item.share), f"{item.low:.4f} to {item.high:.4f}"] for item in found
     ]
     told = (
-        f"Share of the variance of {material.score_label} among {len(shown.trials)} trials"
+        f"Share of the variance of {data.score_label} among {len(shown.trials)} trials"
         f" ({shown.name}) that a parameter explains by itself (fANOVA, Hutter et al. 2014, by"
         f" Optuna's evaluator). The interval is the middle {LEVEL:.0%} over resampled trials; where"
         " intervals overlap, the order is not known."
