@@ -1,4 +1,4 @@
-"""A search from Python, a notebook or a thread: configuration in, record out."""
+"""Run a search from Python, a notebook or a thread: `search(configuration)` returns its record."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from tuning.run_search import run_search
 from tuning.signals import kept_handlers
 from tuning.start import build, find_run, read_chosen, resolve_resumed, with_name
 
-Place = str | os.PathLike[str]
+FileOrName = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,40 +28,41 @@ class SearchResult:
     """A completed search."""
 
     directory: Path
-    """Of the run, for `results.load.load_run` and `python -m evaluation.final --run`."""
+    """Directory of the run, for `results.load.load_run` and `python -m evaluation.final --run`."""
     record: dict[str, Any]
     """Content of `search.json`."""
 
 
 def search(
-    configuration: Mapping[str, Any] | Place | None = None,
+    configuration: Mapping[str, Any] | FileOrName | None = None,
     *,
     overrides: Mapping[str, Any] | None = None,
     resume: bool | str = False,
     quiet: bool = False,
 ) -> SearchResult:
-    """Do what `python -m tuning.search` does, with the same checks, files and defaults.
+    """Search as `python -m tuning.search` does, with the same checks, files and defaults.
 
-    It works in a notebook and in a thread, and as often as wanted, one search at a time. Ctrl-C,
-    which a notebook calls interrupting the kernel, lets trials write checkpoints; a second one
-    is a KeyboardInterrupt at once. In a thread no signal reaches the search. Loggers and handlers
-    of signals are left as they were; `RAY_...` and `TUNE_...` variables that are not set are.
+    A notebook or a thread may call this repeatedly, one search at a time. At Ctrl-C (in a notebook:
+    interrupt the kernel) trials write checkpoints and the search ends; a second Ctrl-C raises
+    KeyboardInterrupt at once. No signal reaches a search in a thread. Loggers and signal handlers
+    are restored at the end; `RAY_...` and `TUNE_...` environment variables that were not set stay
+    set.
 
     Args:
-        configuration: any part of the fields as sections of them, a YAML file, or the name of a
-            shipped configuration; None: the bundled sample.
-        overrides: fields that go before it, as sections or as `{"search.trials": 8}`.
-        resume: go on with the run of `output.name`, or with the newest unfinished one in
-            `output.directory`; or the URI of one.
-        quiet: print nothing; the run's `logs/search.log` tells all the same.
+        configuration: sections with any of their fields, a YAML file, or the name of a shipped
+            configuration; None: the bundled sample.
+        overrides: fields that take precedence, as sections or as `{"search.trials": 8}`.
+        resume: True resumes the run of `output.name`, or else the newest unfinished run in
+            `output.directory`; a URI resumes the run that was mirrored there.
+        quiet: print nothing; the run's `logs/search.log` is written in any case.
 
     Raises:
-        InputError: bad configuration or data; its `problems` are a line each.
-        RunError: the run's directory cannot be used: the name is taken, there is no such run.
+        InputError: bad configuration or data; its `problems` have one line each.
+        RunError: the name of the run is taken, or there is no such run to resume.
         StorageError: the storage cannot be reached.
-        ClusterError: Ray cannot be reached, or this process is connected to one already.
-        SearchAbortedError: the trials fail alike, or none has a score.
-        SearchInterruptedError: Ctrl-C or SIGTERM came; `resume=True` goes on.
+        ClusterError: Ray cannot be reached, or this process is connected to Ray already.
+        SearchAbortedError: the trials fail with the same error, or none has a score.
+        SearchInterruptedError: Ctrl-C or SIGTERM was received; `resume=True` resumes the run.
         OSError: the disk is full or cannot be written.
     """
     given = merge(_read(configuration), _sections(overrides or {}, "overrides"))
@@ -70,7 +71,7 @@ def search(
     checked = resolve_resumed(known, given) if known else build(given)
     if known is None:
         checked = with_name(checked, _label(configuration))
-    with logging_kept(PACKAGES, "ray"), kept_handlers(), _told(quiet=quiet):
+    with logging_kept(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
         run = run_search(
             checked,
             resume=known,
@@ -81,7 +82,7 @@ def search(
     return SearchResult(directory=run.directory, record=run.read_whole_record())
 
 
-def _read(configuration: Mapping[str, Any] | Place | None) -> Values:
+def _read(configuration: Mapping[str, Any] | FileOrName | None) -> Values:
     if isinstance(configuration, Mapping):
         return _sections(configuration, "configuration")
     if configuration is None or isinstance(configuration, str | os.PathLike):
@@ -93,11 +94,11 @@ def _read(configuration: Mapping[str, Any] | Place | None) -> Values:
 
 
 def _sections(values: Mapping[str, Any], where: str) -> Values:
-    """Plain sections of fields; `section.field` is put in its section, a path becomes text."""
+    """Return plain sections: `section.field` is put into its section, a path becomes text."""
     sections: Values = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            raise InputError(f"{where}: {shorten(key)} is no name of a section; use text")
+            raise InputError(f"{where}: {shorten(key)} is not the name of a section; use text")
         section, dot, field = key.partition(".")
         sections = merge(sections, {section: {field: _plain(value)} if dot else _plain(value)})
     return sections
@@ -114,15 +115,15 @@ def _label(configuration: object) -> str:
 
 
 def _command(configuration: Configuration) -> str:
-    """The command that repeats the run, ready for a shell."""
+    """Return the command that repeats the run, quoted for a shell."""
     output = configuration.output
     config = Run(Path(output.directory).absolute() / str(output.name)).config
     return shlex.join(["python", "-m", "tuning.search", "--config", os.fspath(config)])
 
 
 @contextmanager
-def _told(*, quiet: bool) -> Iterator[None]:
-    """What our packages say is printed, or goes nowhere but to the run's log."""
+def _logging(*, quiet: bool) -> Iterator[None]:
+    """Print the log lines of our packages, or with `quiet` write them to the run's log alone."""
     log_to_terminal()
     if quiet:
         for name in PACKAGES:

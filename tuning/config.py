@@ -40,7 +40,7 @@ class SearchConfig(Section):
     Optuna's sampler."""
     scheduler: Scheduler = "asha"
     """What stops trials early: `asha`, the best 1 in reduction_factor at a rung are promoted;
-    `median`, those above the median are; `none`, no trial is stopped."""
+    `median`, those not below the median; `none`, no trial is stopped."""
     trials: Annotated[Count, Field(le=100_000)] = 24
     """Number of configurations to try, with trial 0, which is the one under `training`; `grid`
     ignores it."""

@@ -1,4 +1,4 @@
-"""`python -m tuning.search`: search hyperparameters, confirm the winner, write the run."""
+"""The command `python -m tuning.search`: search, confirm the winner, write the run's files."""
 
 from training.cli import ExitCode, end_process, exit_on_interrupt, run_command
 
@@ -19,8 +19,8 @@ from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.start import command_line, read_command, to_plain
 
-# What loads torch and Ray is imported where it is used: -h and a mistyped option are answered
-# without their seconds.
+# Modules that load torch and Ray are imported in the functions that use them, so that -h and
+# mistyped options are answered at once.
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,20 +70,19 @@ def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     check_storage(configuration)
     check_new(configuration)
     output = Path(configuration.output.directory).absolute()
-    place = next(path for path in (output, *output.parents) if path.is_dir())
+    directory = next(path for path in (output, *output.parents) if path.is_dir())
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
         rehearsal = rehearse(configuration, preparation)
         cluster = try_cluster(configuration, preparation)
-        # A search has this done beside the start of its workers; here nothing would hide it.
-        began = time.monotonic()
-        warning = check_shipping(shipment_of(configuration, preparation), place)
-        shipped = time.monotonic() - began
+        started = time.monotonic()
+        warning = check_shipping(shipment_of(configuration, preparation), directory)
+        seconds = time.monotonic() - started
     for line in describe_plan(configuration, preparation, rehearsal, cluster):
         print(line)
     print(
-        f"checks      the model was tried in {preparation.seconds_of_checks:.1f} s; a small copy"
-        f" was saved, loaded and run in {shipped:.1f} s"
+        f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
+        f" of it was saved, loaded and run in {seconds:.1f} s"
     )
     if warning:
         print(f"            {warning}")

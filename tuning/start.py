@@ -1,4 +1,4 @@
-"""From the command line to a checked configuration and the directory of its run."""
+"""Read the command line of a search: its options, configuration and, to resume, its run."""
 
 import argparse
 import os
@@ -33,23 +33,26 @@ SHORT = {
     "trials": ("search", "trials"),
     "address": ("cluster", "address"),
 }
-"""Options that stand for a field."""
+"""Short options of fields."""
 
 
 def make_parser() -> OptionParser:
-    """The options of `python -m tuning.search`."""
+    """Return the parser of the options of `python -m tuning.search`."""
     parser = OptionParser(
         prog="python -m tuning.search",
         usage="%(prog)s [--OPTION VALUE ...]",
-        description="Search hyperparameters of a fine-tuned text classifier with Ray Tune. With no"
-        " option it runs the bundled sample.",
-        epilog="Lists and mappings are YAML in one argument: --data.labels '[ok, bad]'. The base"
-        " `sample` holds where model.name is tiny, which is the default, else the base `indobert`."
-        " Exit codes: 0 done, 1 the environment failed, 2 bad option, configuration or data, 4 the"
-        " trials fail alike or none has a score, 130 or 143 interrupted (--resume goes on).",
+        description="Search the hyperparameters of a fine-tuned text classifier with Ray Tune."
+        " Without options the command searches the bundled sample.",
+        epilog="Lists and mappings are YAML in one argument: --data.labels '[ok, bad]'. Fields that"
+        " are not given have the values of the base `sample` where model.name is tiny, which is the"
+        " default, and else those of the base `indobert`. Exit codes: 0 done, 1 the environment"
+        " failed, 2 bad option, configuration or data, 4 the trials fail with the same error or"
+        " none has a score, 130 or 143 interrupted (resume it by --resume).",
         formatter_class=FieldHelp,
     )
-    what = parser.add_argument_group("what to search", "An option goes before the file.")
+    what = parser.add_argument_group(
+        "what to search", "An option takes precedence over the file of --config."
+    )
     what.add_argument(
         "--config",
         metavar="FILE|NAME",
@@ -57,29 +60,33 @@ def make_parser() -> OptionParser:
     )
     for option, (section, field) in SHORT.items():
         what.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
-    how = parser.add_argument_group("what to do", "Without one of these: search.")
+    how = parser.add_argument_group(
+        "what to do", "Without one of these the command starts a new search."
+    )
     how.add_argument(
         "--resume",
         nargs="?",
         const="",
         metavar="URI",
-        help="go on with a run: --name, or the newest unfinished, or one that was mirrored to a"
-        " storage: it is fetched into output.directory",
+        help="resume a run: the one of --name, or else the newest unfinished one; with a URI the"
+        " run that was mirrored there, which is copied to output.directory first",
     )
     how.add_argument(
-        "--dry-run", action="store_true", help="check everything, print the plan, start nothing"
+        "--dry-run",
+        action="store_true",
+        help="check data, model and cluster, print the plan, and start nothing",
     )
     how.add_argument(
         "--print-config",
         action="store_true",
-        help="print the whole configuration as YAML, which --config takes, and end",
+        help="print the whole configuration as YAML for --config, and exit",
     )
     add_fields(parser, SECTIONS, _bases())
     return parser
 
 
 def _bases() -> dict[str, Values]:
-    """Both bases, as far as they give values."""
+    """Return the values of both bases."""
     sample = to_plain(build({}))
     study = to_plain(build({"model": {"name": ModelConfig().name}, "data": {"path": ""}}))
     del study["data"]["path"]
@@ -87,7 +94,7 @@ def _bases() -> dict[str, Values]:
 
 
 def shipped_names() -> list[str]:
-    """Names that `--config` takes beside files."""
+    """Return the names of the shipped configurations, which `--config` accepts."""
     folder = files("tuning") / "configurations"
     return sorted(Path(entry.name).stem for entry in folder.iterdir())
 
@@ -95,11 +102,11 @@ def shipped_names() -> list[str]:
 def read_command(
     arguments: Sequence[str],
 ) -> tuple[argparse.Namespace, Run | None, Configuration]:
-    """The options, the run to go on with, and the configuration.
+    """Return the options, the run to resume if there is one, and the configuration.
 
     Raises:
         InputError: one line for each unknown option and each problem of the configuration.
-        RunError: there is no run to go on with.
+        RunError: there is no run to resume.
     """
     parser = make_parser()
     problems: Sequence[str] = ()
@@ -120,10 +127,10 @@ def read_command(
 
 
 def resolve_resumed(run: Run, given: Values) -> Configuration:
-    """The configuration of a run to go on with: what it began with, and what may be changed.
+    """Return the configuration of a run to resume: its own, with the given changes.
 
     Raises:
-        InputError: as `build`, or a line for each field that must stay but was given anew.
+        InputError: as `build`, or one line for each change that a resume must not make.
     """
     values = read_yaml(run.config)
     old = build(values)
@@ -134,7 +141,7 @@ def resolve_resumed(run: Run, given: Values) -> Configuration:
 
 
 def build(values: Values) -> Configuration:
-    """Lay `values` over the shipped base they call for and check the whole.
+    """Merge `values` into the shipped base of their model, and check the whole.
 
     The base is `sample` when the model is `tiny` (the default), else `indobert`.
 
@@ -150,19 +157,19 @@ def build(values: Values) -> Configuration:
 
 
 def find_run(given: Values, uri: str) -> Run:
-    """The run that `--resume` means: the named one, the newest unfinished, or one at a URI.
+    """Return the run to resume: the named one, the newest unfinished one, or the one at a URI.
 
     Args:
-        given: values of the configuration, of which `output` tells where runs are.
-        uri: of the run; empty: it is in `output.directory`.
+        given: values of the configuration; its section `output` has the directory of the runs.
+        uri: URI of the run; empty: the run is in `output.directory`.
 
     Raises:
-        InputError: the value is no URI.
-        RunError: there is none.
+        InputError: the value is not a URI.
+        RunError: there is no such run.
         StorageError: the URI's storage cannot be reached.
     """
-    place = validate(OutputConfig, given.get("output") or {}, where="output")
-    directory, name = Path(place.directory), place.name
+    output = validate(OutputConfig, given.get("output") or {}, where="output")
+    directory, name = Path(output.directory), output.name
     if uri:
         return fetch_run(_checked_uri(uri, name), directory)
     return open_run(directory / name) if name else newest_unfinished(directory)
@@ -171,19 +178,19 @@ def find_run(given: Values, uri: str) -> Run:
 def _checked_uri(uri: str, name: str | None) -> str:
     if not is_uri(uri):
         raise InputError(
-            f"--resume is {uri!r}, but must be a URI (STORAGE_PATH/NAME) or stand alone; for a run"
-            f" in output.directory give --resume --name {shlex.quote(Path(uri).name)}"
+            f"--resume is {uri!r}, but must be a URI (STORAGE_PATH/NAME) or have no value; for a"
+            f" run in output.directory give --resume --name {shlex.quote(Path(uri).name)}"
         )
     if name is not None and name != uri.rstrip("/").rpartition("/")[2]:
         raise InputError(
-            f"output.name is {name!r}, but --resume {hide_secrets(uri)} names the run; leave"
+            f"output.name is {name!r}, but --resume {hide_secrets(uri)} names another run; leave"
             " --name out"
         )
     return uri
 
 
 def with_name(configuration: Configuration, label: str) -> Configuration:
-    """The configuration with a name for its run, made of `label` and the time if it has none."""
+    """Return the configuration with a name: its own, or `label` and the UTC time."""
     output = configuration.output
     name = output.name or f"{label or 'search'}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     return configuration.model_copy(update={"output": output.model_copy(update={"name": name})})
@@ -193,8 +200,8 @@ def new_run(configuration: Configuration, fill: Callable[[Run], None] = lambda _
     """Make the directory of a new run.
 
     Args:
-        configuration: written to it; it names the run.
-        fill: writes what else a run has from its first moment on.
+        configuration: written to `config.yaml`; it names the run.
+        fill: writes the other files that a new run has.
 
     Raises:
         RunError: the name is taken, or the directory cannot be written.
@@ -209,12 +216,12 @@ def new_run(configuration: Configuration, fill: Callable[[Run], None] = lambda _
 
 
 def write_configuration(run: Run, configuration: Configuration) -> None:
-    """Write `config.yaml`: all but the name, so that the command with it repeats the run."""
+    """Write `config.yaml` without the name, so that a search with this file repeats the run."""
     run.write_config(to_yaml(to_plain(configuration, with_name=False)))
 
 
 def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
-    """All sections and fields as plain values; of a searched domain only its kind."""
+    """Return all sections and fields as plain values, a searched range as its one kind."""
     plain = configuration.model_dump(mode="json")
     plain["search"]["space"] = to_plain_space(configuration.search.space)
     if not with_name:
@@ -232,7 +239,7 @@ def _given(options: argparse.Namespace) -> Values:
 
 
 def read_chosen(config: str | None) -> Values:
-    """The values of a YAML file or a shipped configuration; None: none.
+    """Return the values of a YAML file or a shipped configuration; None gives no values.
 
     Raises:
         InputError: there is no such file or configuration, or it cannot be read.
@@ -254,7 +261,7 @@ def _shipped(name: str) -> Values:
 
 
 def _absolute(configuration: Configuration) -> Configuration:
-    """Local paths made absolute, so that the run repeats from any directory and in any worker."""
+    """Make local paths absolute, so that the run repeats from any directory and in any worker."""
     data, model = configuration.data, configuration.model
     if data.path != SAMPLE and not is_uri(data.path):
         data = data.model_copy(update={"path": _absolute_path(data.path)})
@@ -268,10 +275,10 @@ def _absolute(configuration: Configuration) -> Configuration:
 
 
 def _absolute_path(path: str) -> str:
-    # Not Path's: it raises for an unknown user, where this leaves the name to be looked for.
+    # Not Path.expanduser, which raises for an unknown user; this leaves the text as it is.
     return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """The command as the record keeps it, ready for a shell."""
+    """Return the command, quoted for a shell, for the record."""
     return shlex.join(["python", "-m", "tuning.search", *arguments])

@@ -1,4 +1,4 @@
-"""`python -m tuning.status`: what a search is doing, told from the run's own files."""
+"""The command `python -m tuning.status`: report from a run's files how a search stands."""
 
 from training.cli import (
     ExitCode,
@@ -27,7 +27,7 @@ from results.status_text import describe, next_step
 from results.trial_states import SearchStatus
 from training.errors import InputError
 
-_SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_READS = 2.0
 _SECONDS_BETWEEN_FETCHES = 10.0
 
 
@@ -35,87 +35,86 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(
         prog="python -m tuning.status",
-        description="Say what a search is doing, from another terminal or after its end.",
+        description="Report how a search stands, from another terminal or after its end.",
     )
     parser.add_argument(
-        "--run", required=True, metavar="DIR|URI", help="directory of the run, or its URI"
+        "--run", required=True, metavar="DIR|URI", help="directory or URI of the run"
     )
     parser.add_argument(
         "--rebuild",
         action="store_true",
-        help="first make search.json again from trials.csv, curves.csv, config.yaml and the data",
+        help="first rebuild search.json from trials.csv, curves.csv, config.yaml and the data",
     )
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="show it until the search ends; without a terminal, lines of progress",
+        help="display the search until it ends; without a terminal, print lines of progress",
     )
     options = parser.parse(arguments)
     if options.rebuild:
         _rebuild(options.run)
     with tempfile.TemporaryDirectory() as scratch:
         if is_uri(options.run):
-            look, pause = _looks_at_copy(options.run, Path(scratch)), _SECONDS_BETWEEN_FETCHES
+            read, pause = _reader_of_copy(options.run, Path(scratch)), _SECONDS_BETWEEN_FETCHES
         else:
-            look, pause = _looks_at(open_run(Path(options.run))), _SECONDS_BETWEEN_LOOKS
-        latest = _tell(look, pause=pause if options.follow else None)
+            read, pause = _reader(open_run(Path(options.run))), _SECONDS_BETWEEN_READS
+        latest = _report(read, pause=pause if options.follow else None)
         print(f"Next: {_next(options.run, Path(scratch), latest)}")
     return ExitCode.DONE
 
 
-def _rebuild(place: str) -> None:
-    if is_uri(place):
+def _rebuild(location: str) -> None:
+    if is_uri(location):
         raise InputError(
-            f"--run is {hide_secrets(place)}, but must be a directory with --rebuild; fetch the"
-            " run by tuning.search --resume URI first"
+            f"--run is {hide_secrets(location)}, but must be a directory with --rebuild; fetch"
+            " the run by tuning.search --resume URI first"
         )
     from tuning.resume import rebuild  # which loads torch and Ray
 
-    run = open_run(Path(place))
-    status = rebuild(run)
-    print(f"search.json was made again from the other files: the search is {status}")
+    status = rebuild(open_run(Path(location)))
+    print(f"search.json was rebuilt from the other files: the search is {status}")
 
 
-def _next(place: str, scratch: Path, latest: Overview) -> str:
-    if is_uri(place):
-        copy = fetch_overview(place, scratch)
-        return next_step(copy, copy.read_whole_record(), lives=latest.lives, uri=place)
-    run = open_run(Path(place))
+def _next(location: str, scratch: Path, latest: Overview) -> str:
+    if is_uri(location):
+        copy = fetch_overview(location, scratch)
+        return next_step(copy, copy.read_whole_record(), lives=latest.lives, uri=location)
+    run = open_run(Path(location))
     return next_step(run, run.read_whole_record(), lives=latest.lives)
 
 
-def _looks_at(run: Run) -> Callable[[], Overview]:
+def _reader(run: Run) -> Callable[[], Overview]:
     return lambda: read_overview(run, lives=run.is_held())
 
 
-def _looks_at_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
-    def look() -> Overview:
+def _reader_of_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
+    def read() -> Overview:
         run = fetch_overview(uri, scratch)
-        # Who writes it cannot be seen from here: its own word is all there is.
+        # The lock is on the other machine, so that only the recorded status is known here.
         lives = run.read_whole_record()["status"] == SearchStatus.RUNNING
         return read_overview(run, lives=lives, place=hide_secrets(uri))
 
-    return look
+    return read
 
 
-def _tell(look: Callable[[], Overview], *, pause: float | None) -> Overview:
-    """Tell a run; with a pause between looks until it has ended. Returns what it told last.
+def _report(read: Callable[[], Overview], *, pause: float | None) -> Overview:
+    """Print the state of a run, with a pause again and again until it ends; return the last one.
 
     Raises:
         RunError: the run has no readable record.
     """
-    latest = look()
-    is_over = pause is None or not latest.lives
-    if is_over or not is_live():
+    latest = read()
+    is_finished = pause is None or not latest.lives
+    if is_finished or not is_live():
         _print(latest)
-    if pause is None or is_over:
+    if pause is None or is_finished:
         return latest
     if is_live():
         print(f"run {latest.place}")
     with shown(lambda: latest):
         while latest.lives:
             time.sleep(pause)
-            latest = look()
+            latest = read()
     if not is_live():
         _print(latest)
     return latest
