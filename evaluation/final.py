@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     log_to_terminal()
     quiet_libraries()
-    with _opened(options.run) as run, run.held():
+    with _opened(options.run) as run, run.lock():
         return _conclude(run, options)
 
 

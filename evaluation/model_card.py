@@ -9,7 +9,7 @@ from evaluation.low_confidence import describe_low_confidence
 from evaluation.markdown import cell, command, one_line, plain, sentence_start, table
 from evaluation.scores import SCORE
 from evaluation.winner import Winner
-from results.environment import made_by
+from results.environment import recorded_version
 from results.score_names import CALIBRATION, OVERALL, TOO_FEW_ROWS, name_three_scores
 from results.verdict import describe_seed_variation
 from training.config import SAMPLE, TINY, DataConfig, WinningConfiguration
@@ -292,7 +292,7 @@ def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
         f"{command(record['command'])}then `python -m evaluation.final --run` on its directory."
         " `training_config.yaml` holds the values that this model was trained with.\n\n"
         f"- SHA-256 of the data: {plain(record['data']['sha256'])}\n"
-        f"- Version of the program: {plain(made_by(record))}\n"
+        f"- Version of the program: {plain(recorded_version(record))}\n"
         f"- Commit: {plain(environment['commit'] or 'not known')}\n"
         f"{_rejected(retrain)}"
         f"- The test rows were opened {len(report['test_openings'])} time(s).\n\n"

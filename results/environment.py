@@ -17,7 +17,7 @@ VERSION = "0.3.0"
 _BEFORE_IT_WAS_RECORDED = "0.1.0"
 
 
-def made_by(record: Mapping[str, Any]) -> str:
+def recorded_version(record: Mapping[str, Any]) -> str:
     """The version that began a run, from the content of its `search.json`."""
     return str((record.get("environment") or {}).get("version") or _BEFORE_IT_WAS_RECORDED)
 
@@ -36,7 +36,7 @@ def check_data_rules(run: Run, record: Mapping[str, Any], rules: int, *, goal: s
     """
     if record["data"].get("rules", 1) == rules:
         return
-    version = made_by(record)
+    version = recorded_version(record)
     raise RunError(
         f"run {run.directory}: it was searched by version {version}, whose rules for duplicate rows"
         f" were others, so that this version ({VERSION}) need not make its split again; {goal} with"

@@ -57,7 +57,7 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
     """Append one whole line to the table at `path`, made with a header if it is not there.
 
     A line is handed to the system in one write, so a killed process leaves no half line
-    but the last; `drop_torn_line` removes that one.
+    but the last; `drop_incomplete_line` removes that one.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -79,7 +79,7 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
         _sync_directory(path.parent)
 
 
-def drop_torn_line(path: Path) -> None:
+def drop_incomplete_line(path: Path) -> None:
     """Cut an unfinished last line off a file of lines, left by a crash in mid-write."""
     if not _is_file(path):
         return

@@ -71,9 +71,12 @@ class LiveView:
 
 
 def _headline(overview: Overview, now: datetime, width: int) -> RenderableType:
-    name = PurePath(overview.place.rstrip("/")).name
-    words = [status_text.status(overview), status_text.duration(status_text.elapsed(overview, now))]
-    if left := status_text.time_left(overview, now):
+    name = PurePath(overview.location.rstrip("/")).name
+    words = [
+        status_text.describe_status(overview),
+        status_text.format_duration(status_text.elapsed_seconds(overview, now)),
+    ]
+    if left := status_text.describe_time_left(overview, now):
         words.append(left)
     line = Text.assemble(("── ", "dim"), (name, "bold"), no_wrap=True, overflow="ellipsis")
     for word in words:
@@ -101,13 +104,13 @@ def _facts(overview: Overview, width: int) -> Table:
     table.add_row("trials", _bar(overview, width - _LABEL - 4))
     table.add_row("", _states(overview))
     if overview.confirmed:
-        table.add_row("confirm", Text(status_text.confirmations(overview)))
+        table.add_row("confirm", Text(status_text.describe_confirmations(overview)))
     for label, line in zip(("best", "", ""), _best(overview), strict=False):
         table.add_row(label, line)
     if overview.budget:
-        for number, told in enumerate(status_text.budget_lines(overview.budget)):
+        for number, told in enumerate(status_text.describe_budget(overview.budget)):
             table.add_row("" if number else "rows", Text(told))
-    if pace := status_text.pace(overview):
+    if pace := status_text.describe_pace(overview):
         table.add_row("pace", Text(pace))
     for label, line in _running(overview):
         table.add_row(label, line)
@@ -123,7 +126,7 @@ def _labelled() -> Table:
 
 def _bar(overview: Overview, width: int) -> Text:
     """Trials of the search as a bar, a colour a state; what is still to begin is light."""
-    whole = max(overview.requested, overview.num_begun, 1)
+    whole = max(overview.requested, overview.num_started, 1)
     bar, drawn, counted = Text(no_wrap=True), 0, 0
     for name in status_text.ENDED_FIRST:
         counted += overview.searched.get(name, 0)
@@ -134,7 +137,7 @@ def _bar(overview: Overview, width: int) -> Text:
 
 
 def _states(overview: Overview) -> Text:
-    line = Text.assemble((f"{overview.num_begun} of {overview.requested} begun", "bold"))
+    line = Text.assemble((f"{overview.num_started} of {overview.requested} begun", "bold"))
     found = [name for name in status_text.ENDED_FIRST if name in overview.searched]
     for number, name in enumerate(found):
         line.append(", " if number else ": ")
@@ -147,15 +150,17 @@ def _best(overview: Overview) -> Iterator[Text]:
     if best is None:
         yield Text("no trial has a score at the full budget yet", "dim")
         return
-    score = status_text.score(best, overview.score_label)
+    score = status_text.describe_score(best, overview.score_label)
     yield Text.assemble((best.trial_id, "bold"), " ", (score, "bold green"))
-    yield Text(status_text.standing(best))
-    yield Text(status_text.parameters(best))
+    yield Text(status_text.describe_lead(best))
+    yield Text(status_text.describe_parameters(best))
 
 
 def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
     for number, trial in enumerate(overview.running[:_MOST_RUNNING]):
-        line = Text(status_text.running(trial, overview), no_wrap=True, overflow="ellipsis")
+        line = Text(
+            status_text.describe_running(trial, overview), no_wrap=True, overflow="ellipsis"
+        )
         if trial.worker:
             line.append(f", process {trial.worker['process']} on {trial.worker['node']}", "dim")
         yield "" if number else "running", line
@@ -165,17 +170,17 @@ def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
 
 def _rungs(overview: Overview) -> RenderableType | None:
     """Who came how far; None where no trial is judged on its way."""
-    if len(overview.levels) < 2:
+    if len(overview.rungs) < 2:
         return None
     table = Table.grid(padding=(0, 2, 0, 1))
     table.add_column(width=_LABEL, style="dim", no_wrap=True)
     for _ in range(4):
         table.add_column(justify="right", no_wrap=True)
     table.add_row("rungs", *(Text(name, "dim") for name in ("epochs", *status_text.RUNG_COLUMNS)))
-    for level in overview.levels[:-1]:
+    for level in overview.rungs[:-1]:
         on = level.reached - level.stopped
         table.add_row("", f"{level.epochs:.4g}", *map(str, (level.reached, on, level.stopped)))
-    last = overview.levels[-1]
+    last = overview.rungs[-1]
     table.add_row("", f"{last.epochs:.4g}", str(last.reached), Text("the end", "dim"))
     return table
 
@@ -217,13 +222,13 @@ def is_live() -> bool:
     return not is_plain and encoding == "utf8" and sys.stdout.isatty()
 
 
-def terminal() -> Console:
+def terminal_console() -> Console:
     """Standard output, for views; text is never read as markup."""
     return _Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
 
 
 @contextmanager
-def shown(look: Look) -> Iterator[None]:
+def display(look: Look) -> Iterator[None]:
     """Show a search for the time of a `with` block; its last state stays."""
     with _live(look) if is_live() else _plain(look):
         yield
@@ -237,7 +242,9 @@ def _live(look: Look) -> Iterator[None]:
         view.show(look())
         return view
 
-    live = Live(console=terminal(), get_renderable=current, refresh_per_second=_LOOKS_A_SECOND)
+    live = Live(
+        console=terminal_console(), get_renderable=current, refresh_per_second=_LOOKS_A_SECOND
+    )
     with live, _libraries_write_above():
         yield
 

@@ -54,7 +54,7 @@ def load_run(directory: Place) -> LoadedRun:
         directory=run.directory,
         record=run.read_whole_record(),
         trials=_typed(run.read_trials()),
-        curves=_typed(run.read_shown_curves()),
+        curves=_typed(run.read_complete_curves()),
         test=_read_test(reports / TEST_REPORT) if reports else None,
     )
 

@@ -35,7 +35,7 @@ _COUNTER_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
+class LockOwner:
     """The process that a lock speaks of, as JSON in the lock's file."""
 
     host: str
@@ -68,9 +68,9 @@ class Holder:
         return f"process {self.process} on host {self.host}, since {self.since}"
 
 
-_HOLDER = TypeAdapter(Holder)
+_HOLDER = TypeAdapter(LockOwner)
 
-UNREADABLE = Holder(
+UNREADABLE = LockOwner(
     host="",
     boot="",
     pid_namespace="",
@@ -83,14 +83,14 @@ UNREADABLE = Holder(
 """Whoever left a file that is no lock: a kill, a damaged disk, an earlier version."""
 
 
-def this_process(interval_s: float) -> Holder:
+def this_process(interval_s: float) -> LockOwner:
     """The calling process, with a token of its own."""
     try:
         pid_namespace = str(_PID_NAMESPACE.readlink())
     except OSError:
         pid_namespace = ""
     process = psutil.Process()
-    return Holder(
+    return LockOwner(
         host=socket.gethostname(),
         boot=_boot(),
         pid_namespace=pid_namespace,
@@ -102,7 +102,7 @@ def this_process(interval_s: float) -> Holder:
     )
 
 
-def read_holder(path: Path) -> Holder | None:
+def read_owner(path: Path) -> LockOwner | None:
     """The holder named in a file, `UNREADABLE` where it names none; None: there is no file."""
     for pause_s in (0.1, 0.0):
         try:
@@ -115,7 +115,7 @@ def read_holder(path: Path) -> Holder | None:
     return UNREADABLE
 
 
-def is_alive(holder: Holder, path: Path) -> bool:
+def is_alive(holder: LockOwner, path: Path) -> bool:
     """Whether the holder found in `path` lives; takes three heartbeats for another machine."""
     if holder == UNREADABLE:
         return False
@@ -128,7 +128,7 @@ def is_alive(holder: Holder, path: Path) -> bool:
     return _beats(holder, path)
 
 
-def seems_alive(holder: Holder, path: Path) -> bool:
+def seems_alive(holder: LockOwner, path: Path) -> bool:
     """The same at once: of another machine, whether it beat in the last 60 seconds.
 
     That compares the clocks of this machine and of the file server: good enough to tell a user,
@@ -141,7 +141,7 @@ def seems_alive(holder: Holder, path: Path) -> bool:
     return _beat_lately(path)
 
 
-def _same_machine(one: Holder, other: Holder) -> bool:
+def _same_machine(one: LockOwner, other: LockOwner) -> bool:
     return (one.host, one.boot, one.pid_namespace) == (other.host, other.boot, other.pid_namespace)
 
 
@@ -159,7 +159,7 @@ def _started(process: psutil.Process) -> float:
     return round(float(process.create_time() - added), 2)
 
 
-def _runs(holder: Holder) -> bool:
+def _runs(holder: LockOwner) -> bool:
     try:
         process = psutil.Process(holder.process)
         if abs(_started(process) - holder.process_started) > _SAME_START_S:
@@ -171,7 +171,7 @@ def _runs(holder: Holder) -> bool:
         return True  # another user's, of which /proc tells nothing more
 
 
-def _beats(holder: Holder, path: Path) -> bool:
+def _beats(holder: LockOwner, path: Path) -> bool:
     seconds = _BEATS_WATCHED * holder.interval_s
     logger.warning(
         "run %s: waiting up to %.1f s for a sign of life of %s", path.parent, seconds, holder
@@ -179,7 +179,7 @@ def _beats(holder: Holder, path: Path) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(holder.interval_s / 4)
-        found = read_holder(path)
+        found = read_owner(path)
         if found is None or found.token != holder.token:
             return False  # released, or another's by now
         if found.heartbeat != holder.heartbeat:
@@ -194,7 +194,7 @@ def _beat_lately(path: Path) -> bool:
         return False
 
 
-def bump(path: Path, holder: Holder, heartbeat: int) -> bool:
+def bump(path: Path, holder: LockOwner, heartbeat: int) -> bool:
     """Write the next heartbeat where the lock lies; False, and nothing done, if it is not ours."""
     try:
         file = path.open("r+b", buffering=0)
@@ -222,7 +222,7 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
-def hold(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
+def acquire(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
     """Keep every other process from holding `directory` for the time of a `with` block.
 
     The lock of a holder that died, or whose machine did, is taken over. For one on another machine
@@ -250,25 +250,25 @@ def hold(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
         _release(path, mine)
 
 
-def is_held(directory: Path) -> bool:
+def is_locked(directory: Path) -> bool:
     """Whether a living process holds `directory`; changes nothing and does not wait.
 
     Of another machine it is known only that it gave a sign of life in the last 60 seconds, by the
     clocks of this machine and of the file server.
     """
     path = directory / _NAME
-    holder = read_holder(path)
+    holder = read_owner(path)
     return holder is not None and seems_alive(holder, path)
 
 
-def _take(path: Path, mine: Holder) -> None:
+def _take(path: Path, mine: LockOwner) -> None:
     """Make `path` name us, where it names nobody or a dead process.
 
     Raises:
         RunError: it names a living one.
     """
     while not _link(path, mine):
-        found = read_holder(path)
+        found = read_owner(path)
         if found is None:
             continue  # released in this moment
         if is_alive(found, path):
@@ -279,7 +279,7 @@ def _take(path: Path, mine: Holder) -> None:
         _replace(path, found, mine)
 
 
-def _replace(path: Path, dead: Holder, mine: Holder) -> None:
+def _replace(path: Path, dead: LockOwner, mine: LockOwner) -> None:
     """Replace the lock of a dead process, unless somebody else did it before.
 
     Several may find it dead, and the slowest must not replace the fresh lock of the fastest. So
@@ -288,7 +288,7 @@ def _replace(path: Path, dead: Holder, mine: Holder) -> None:
     """
     right = path.with_name(f"{path.name}.{dead.token}")
     _take(right, mine)
-    found = read_holder(path)
+    found = read_owner(path)
     if found is None or found.token != dead.token:
         right.unlink(missing_ok=True)
         return
@@ -299,7 +299,7 @@ def _replace(path: Path, dead: Holder, mine: Holder) -> None:
         logger.warning("run %s: took over %s", path.parent, what)
 
 
-def _link(path: Path, mine: Holder) -> bool:
+def _link(path: Path, mine: LockOwner) -> bool:
     """Make `path` at once and whole; whether it names us, now or from before."""
     aside = path.with_name(f"{_NAME}.{uuid4().hex}")
     try:
@@ -308,20 +308,20 @@ def _link(path: Path, mine: Holder) -> bool:
         # `aside` gone, swept away by whoever was faster.
         with suppress(FileExistsError, FileNotFoundError):
             _place(aside, path, mine)
-        found = read_holder(path)
+        found = read_owner(path)
         return found is not None and found.token == mine.token
     finally:
         aside.unlink(missing_ok=True)
 
 
-def _write(path: Path, holder: Holder) -> None:
+def _write(path: Path, holder: LockOwner) -> None:
     with path.open("xb") as file:
         file.write(holder.as_bytes())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _place(aside: Path, path: Path, mine: Holder) -> None:
+def _place(aside: Path, path: Path, mine: LockOwner) -> None:
     try:
         path.hardlink_to(aside)
     except OSError as error:
@@ -330,7 +330,7 @@ def _place(aside: Path, path: Path, mine: Holder) -> None:
         _write(path, mine)  # FAT, some shared folders; readers look twice
 
 
-def _sweep(directory: Path, mine: Holder) -> None:
+def _sweep(directory: Path, mine: LockOwner) -> None:
     """Remove what killed processes left beside the lock that we hold now."""
     for path in directory.glob(f"{_NAME}.*"):
         # A file after our own token is the business of one who thinks us dead.
@@ -338,7 +338,7 @@ def _sweep(directory: Path, mine: Holder) -> None:
             path.unlink(missing_ok=True)
 
 
-def _beat(path: Path, mine: Holder, stop: threading.Event) -> None:
+def _beat(path: Path, mine: LockOwner, stop: threading.Event) -> None:
     count = 0
     while not stop.wait(mine.interval_s):
         count += 1
@@ -352,10 +352,10 @@ def _beat(path: Path, mine: Holder, stop: threading.Event) -> None:
                 return
 
 
-def _release(path: Path, mine: Holder) -> None:
+def _release(path: Path, mine: LockOwner) -> None:
     if mine.process != os.getpid():
         return  # a forked child that leaves the block: its parent goes on
     with suppress(OSError):  # it dies with the process, and what was done is done
-        found = read_holder(path)
+        found = read_owner(path)
         if found is not None and found.token == mine.token:
             path.unlink(missing_ok=True)

@@ -80,7 +80,7 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def logging_kept(lent: Sequence[str], *others: str) -> Iterator[None]:
+def preserve_logging(lent: Sequence[str], *others: str) -> Iterator[None]:
     """Give loggers their handlers, levels and propagation back after a `with` block.
 
     Args:

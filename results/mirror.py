@@ -16,7 +16,7 @@ from typing import Any, Self
 from results.errors import RunError, StorageError
 from results.files import write_text
 from results.run import Run, open_run
-from results.storage import Storage, Tries
+from results.storage import Retries, Storage
 from training.cli import hide_secrets
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 STATES = ("trials.csv", "best.yaml", "search.json")
 """Each speaks of what is in the files before it: read first, and written last in this order."""
 _LINES = "curves.csv"
-_ONE_SHORT = Tries(number=1, seconds=2.0)
+_ONE_SHORT = Retries(number=1, seconds=2.0)
 
 Version = tuple[int, int, int]
 """Size, time of the last change and number of a file: together they tell whether it changed."""
@@ -84,7 +84,7 @@ class Mirror:
         """
         self.close()
         if isinstance(error, OSError):
-            self._place = replace(self._place, tries=_ONE_SHORT)
+            self._place = replace(self._place, retries=_ONE_SHORT)
         try:
             self.flush()
         except StorageError as failed:
@@ -200,7 +200,7 @@ def fetch_run(uri: str, directory: Path) -> Run:
         fetched = Run(Path(scratch) / name)
         _download(place, fetched.directory, uri)
         if local.exists():
-            with open_run(local).held():
+            with open_run(local).lock():
                 _join(fetched, Run(local), aside=Path(scratch) / "before")
         else:
             fetched.directory.rename(local)
@@ -260,7 +260,7 @@ def _check_same(local: Run, record: dict[str, Any], uri: str) -> None:
 def _knows_more(place: Storage, local: Run) -> bool:
     """Whether the storage has evaluations or test openings that are not here."""
     curves = (place.read_text(_CURVES) or "").count("\n")
-    openings = _openings(place.read_text(_OPENINGS), place.place)
+    openings = _openings(place.read_text(_OPENINGS), place.location)
     return curves > _num_lines(local) or len(openings) > len(_local_openings(local))
 
 

@@ -82,7 +82,7 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class RungCounts:
     """A rung, or a few neighbours: how many trials of the search came, and how many ended there."""
 
     epochs: float
@@ -119,10 +119,10 @@ class Budget:
 class Overview:
     """A search at one moment; None stands for what is not known."""
 
-    place: str
+    location: str
     """Directory or URI."""
     status: str
-    lives: bool
+    is_alive: bool
     score_label: str
     """What scores are, for people."""
     phase: str | None
@@ -138,7 +138,7 @@ class Overview:
     epochs: float | None
     """Of a full training."""
     running: Sequence[RunningTrial]
-    levels: Sequence[Level]
+    rungs: Sequence[RungCounts]
     best: Best | None
     budget: Budget | None
     rows_per_second: float | None
@@ -147,18 +147,18 @@ class Overview:
     events: Sequence[Event]
 
     @property
-    def num_begun(self) -> int:
+    def num_started(self) -> int:
         """Trials of the search that have begun."""
         return sum(self.searched.values())
 
 
-def read_overview(run: Run, *, lives: bool, place: str | None = None) -> Overview:
+def read_overview(run: Run, *, is_alive: bool, location: str | None = None) -> Overview:
     """The overview that the files of a run give.
 
     Args:
         run: on this machine.
-        lives: whether a process is writing it, as far as is known.
-        place: what it is a copy of, if it is one.
+        is_alive: whether a process is writing it, as far as is known.
+        location: what it is a copy of, if it is one.
 
     Raises:
         RunError: the run has no readable record.
@@ -167,7 +167,7 @@ def read_overview(run: Run, *, lives: bool, place: str | None = None) -> Overvie
     rows, workers = run.read_trials(), run.read_workers()
     events = read_events(run.log, _NUM_EVENTS)
     return overview_of(
-        record, rows, workers, events, place=place or str(run.directory), lives=lives
+        record, rows, workers, events, location=location or str(run.directory), is_alive=is_alive
     )
 
 
@@ -177,8 +177,8 @@ def overview_of(
     workers: Sequence[Row] = (),
     events: Sequence[Event] = (),
     *,
-    place: str,
-    lives: bool,
+    location: str,
+    is_alive: bool,
 ) -> Overview:
     """The overview of a record and the rows of its tables.
 
@@ -187,18 +187,18 @@ def overview_of(
         rows: of `trials.csv`.
         workers: of `workers.csv`.
         events: the last ones.
-        place: directory or URI.
-        lives: whether a process is writing them.
+        location: directory or URI.
+        is_alive: whether a process is writing them.
     """
-    is_searching = lives and record["status"] == SearchStatus.RUNNING
+    is_searching = is_alive and record["status"] == SearchStatus.RUNNING
     progress = (record.get("progress") or {}) if is_searching else {}
     plan = record.get("search") or {}
     searched = [row for row in rows if row["source"] != Source.CONFIRM]
     waiting = set(progress.get("waiting", ()))
     return Overview(
-        place=place,
+        location=location,
         status=record["status"],
-        lives=lives,
+        is_alive=is_alive,
         score_label=printable(record["objective"]["label"]),
         phase=progress.get("phase"),
         at=datetime.fromisoformat(progress["at"]) if progress else None,
@@ -207,8 +207,8 @@ def overview_of(
         searched=_count(searched, waiting),
         confirmed=_count((row for row in rows if row["source"] == Source.CONFIRM), waiting),
         epochs=plan["budget"] / plan["rows_per_epoch"] if plan else None,
-        running=_running(rows, waiting, workers) if lives else (),
-        levels=_levels(searched, plan) if plan else (),
+        running=_running(rows, waiting, workers) if is_alive else (),
+        rungs=_count_rungs(searched, plan) if plan else (),
         best=_best(record),
         budget=_budget(record, searched, plan) if plan else None,
         rows_per_second=progress.get("rows_per_second") or _mean_pace(record),
@@ -261,7 +261,7 @@ def _best(record: Mapping[str, Any]) -> Best | None:
     )
 
 
-def _levels(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[Level, ...]:
+def _count_rungs(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[RungCounts, ...]:
     """Rungs from the first to the last, then the full budget."""
     rungs, ends = plan["rungs"], [*plan["rungs"][1:], plan["budget"]]
     size = -(-len(rungs) // _MOST_LEVELS) or 1
@@ -271,9 +271,9 @@ def _levels(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[Level, ...]:
         stopped = sum(_was_stopped(row, rungs[k], ends[k]) for row in rows for k in group)
         reached = _num_reached(rows, rungs[start])
         epochs = rungs[group[-1]] / plan["rows_per_epoch"]
-        found.append(Level(epochs=epochs, reached=reached, stopped=stopped))
+        found.append(RungCounts(epochs=epochs, reached=reached, stopped=stopped))
     whole = plan["budget"] / plan["rows_per_epoch"]
-    return (*found, Level(epochs=whole, reached=_num_reached(rows, plan["budget"]), stopped=0))
+    return (*found, RungCounts(epochs=whole, reached=_num_reached(rows, plan["budget"]), stopped=0))
 
 
 def _num_reached(rows: Iterable[Row], level: int) -> int:
@@ -306,21 +306,21 @@ Version = tuple[int, int]
 
 
 @dataclass(kw_only=True)
-class Watched:
+class WatchedRun:
     """A run that is looked at again and again."""
 
     run: Run
-    lives: Callable[[], bool] = lambda: True
+    is_alive: Callable[[], bool] = lambda: True
     """Whether a process is writing it."""
     _seen: object = field(default=None, init=False)
     _overview: Overview | None = field(default=None, init=False)
 
-    def look(self) -> Overview | None:
+    def read(self) -> Overview | None:
         """The overview; what was known before while the files cannot be read."""
-        now = (_version(self.run.record), _version(self.run.log), self.lives())
+        now = (_version(self.run.record), _version(self.run.log), self.is_alive())
         if now != self._seen:
             try:
-                self._overview = read_overview(self.run, lives=now[2])
+                self._overview = read_overview(self.run, is_alive=now[2])
                 self._seen = now
             except (RunError, OSError, ValueError, KeyError):
                 pass  # whoever watches is not the one to end a search

@@ -15,13 +15,21 @@ from typing import Any
 
 from results import lock
 from results.errors import RunError
-from results.files import append_row, drop_torn_line, read_table, write_csv, write_json, write_text
+from results.files import (
+    append_row,
+    drop_incomplete_line,
+    read_table,
+    write_csv,
+    write_json,
+    write_text,
+)
 from results.older_runs import problem_of_record, with_objective, with_score
 from results.trial_states import SearchStatus
 
 SCHEMA_VERSION = 1
 TEST_REPORT = "evaluation_report.json"
-TRIED_MODEL = ".tried-"  # begins the name of a directory that a search tries a small model in
+MODEL_CHECK_PREFIX = ".tried-"
+"""Prefix of the directory in which a search checks that a small model can be exported."""
 
 CURVE_COLUMNS = (
     *("trial_id", "examples", "epoch", "seconds", "train_loss", "eval_loss", "score"),
@@ -159,7 +167,7 @@ class Run:
 
     def read_curves(self) -> list[dict[str, str]]:
         """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
-        drop_torn_line(self.curves)
+        drop_incomplete_line(self.curves)
         return self._curve_rows()
 
     def keep_curves_of(self, trials: Collection[str]) -> None:
@@ -175,7 +183,7 @@ class Run:
         if len(kept) < len(rows) or is_older:
             write_csv(self.curves, CURVE_COLUMNS, kept)
 
-    def read_shown_curves(self) -> list[dict[str, str]]:
+    def read_complete_curves(self) -> list[dict[str, str]]:
         """The same rows for who only looks: the file may be written meanwhile and stays as it is.
 
         A last line that is not whole yet is left out.
@@ -242,26 +250,26 @@ class Run:
         """Replace `config.yaml`."""
         write_text(self.config, text)
 
-    def held(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keep other processes, on any machine, from writing this run during a `with` block.
 
         Raises:
             RunError: a living process is writing it.
         """
-        return lock.hold(self.directory)
+        return lock.acquire(self.directory)
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove what a killed process left beside the files that it was writing."""
-        drop_torn_line(self.changes)
+        drop_incomplete_line(self.changes)
         for path in (self.config, self.best, self.record, self.trials, self.splits, self.report):
             for aside in self.directory.glob(f".{path.name}.*"):
                 aside.unlink(missing_ok=True)
-        for tried in self.directory.glob(f"{TRIED_MODEL}*"):
+        for tried in self.directory.glob(f"{MODEL_CHECK_PREFIX}*"):
             shutil.rmtree(tried, ignore_errors=True)
 
-    def is_held(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process is writing this run, elsewhere: in the last 60 s; changes nothing."""
-        return lock.is_held(self.directory)
+        return lock.is_locked(self.directory)
 
 
 def open_run(path: Path) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from results.overview import WAITING, Best, Budget, Level, Overview, RunningTrial
+from results.overview import WAITING, Best, Budget, Overview, RungCounts, RunningTrial
 from results.run import Run
 from results.trial_states import SearchStatus, Status
 from training.cli import is_uri
@@ -28,20 +28,23 @@ def describe(overview: Overview, now: datetime, *, max_running: int | None = Non
         now: with a time zone.
         max_running: running trials that get a line of their own; None: all.
     """
-    yield f"run       {overview.place}"
-    yield f"status    {status(overview)}, {duration(elapsed(overview, now))}"
-    yield f"trials    {trials(overview)}"
+    yield f"run       {overview.location}"
+    elapsed = format_duration(elapsed_seconds(overview, now))
+    yield f"status    {describe_status(overview)}, {elapsed}"
+    yield f"trials    {describe_trials(overview)}"
     if overview.confirmed:
-        yield f"confirm   {confirmations(overview)}"
+        yield f"confirm   {describe_confirmations(overview)}"
     yield from _best_lines(overview.best, overview.score_label)
-    for level in overview.levels:
-        yield f"rung      {rung(level, is_last=level is overview.levels[-1])}"
+    for rung in overview.rungs:
+        yield f"rung      {describe_rung(rung, is_last=rung is overview.rungs[-1])}"
     if overview.budget:
-        yield f"budget    {'; '.join(budget_lines(overview.budget))}"
-    if how := [part for part in (pace(overview), time_left(overview, now)) if part]:
+        yield f"budget    {'; '.join(describe_budget(overview.budget))}"
+    if how := [
+        part for part in (describe_pace(overview), describe_time_left(overview, now)) if part
+    ]:
         yield f"pace      {', '.join(how)}"
     shown = overview.running[:max_running]
-    yield from (f"running   {running(trial, overview)}" for trial in shown)
+    yield from (f"running   {describe_running(trial, overview)}" for trial in shown)
     yield from (f"worker    {found}" for found in filter(None, map(_worker, shown)))
     yield from (f"event     {event.at} {event.text}" for event in overview.events)
 
@@ -54,53 +57,57 @@ def progress_line(overview: Overview, now: datetime, *, with_parameters: bool = 
         now: with a time zone.
         with_parameters: whether those of the best are told.
     """
-    parts = [f"{duration(elapsed(overview, now))}: {trials(overview)}"]
+    parts = [f"{format_duration(elapsed_seconds(overview, now))}: {describe_trials(overview)}"]
     if overview.confirmed:
-        parts.append(f"confirmation {confirmations(overview)}")
+        parts.append(f"confirmation {describe_confirmations(overview)}")
     if best := overview.best:
-        values = f" {parameters(best)}," if with_parameters else ""
+        values = f" {describe_parameters(best)}," if with_parameters else ""
         lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points)"
         parts.append(f"best {best.trial_id}{values} {best.score:.4f}{lead}")
-    return "; ".join(part for part in (*parts, pace(overview), time_left(overview, now)) if part)
+    return "; ".join(
+        part
+        for part in (*parts, describe_pace(overview), describe_time_left(overview, now))
+        if part
+    )
 
 
-def status(overview: Overview) -> str:
+def describe_status(overview: Overview) -> str:
     """The status, its phase while it runs."""
-    if overview.status == SearchStatus.RUNNING and not overview.lives:
+    if overview.status == SearchStatus.RUNNING and not overview.is_alive:
         return "running when its process was lost (tuning.search --resume goes on)"
-    if overview.status == SearchStatus.RUNNING and is_uri(overview.place):
+    if overview.status == SearchStatus.RUNNING and is_uri(overview.location):
         return "running when it was last mirrored"
     return f"running, {overview.phase}" if overview.phase else overview.status
 
 
-def trials(overview: Overview) -> str:
+def describe_trials(overview: Overview) -> str:
     """Trials of the search by state."""
-    counted = counts(overview.searched)
-    return f"{overview.num_begun} of {overview.requested} begun" + (counted and f": {counted}")
+    counted = describe_counts(overview.searched)
+    return f"{overview.num_started} of {overview.requested} begun" + (counted and f": {counted}")
 
 
-def confirmations(overview: Overview) -> str:
+def describe_confirmations(overview: Overview) -> str:
     """Trainings of the confirmation by state."""
     begun = sum(overview.confirmed.values()) - overview.confirmed.get(WAITING, 0)
-    return f"{begun} begun: {counts(overview.confirmed)}"
+    return f"{begun} begun: {describe_counts(overview.confirmed)}"
 
 
-def counts(states: Mapping[str, int]) -> str:
+def describe_counts(states: Mapping[str, int]) -> str:
     """How many there are of each state."""
     return ", ".join(f"{states[name]} {name}" for name in ENDED_FIRST if name in states)
 
 
-def parameters(best: Best) -> str:
+def describe_parameters(best: Best) -> str:
     """The searched values, in one line."""
     return ", ".join(f"{name} {value:.4g}" for name, value in best.parameters.items())
 
 
-def score(best: Best, label: str) -> str:
+def describe_score(best: Best, label: str) -> str:
     """The score, and where it comes from if not from the search itself."""
     return f"{label} {best.score:.4f}" + (" on fresh draws" if best.is_confirmed else "")
 
 
-def standing(best: Best) -> str:
+def describe_lead(best: Best) -> str:
     """The best held against trial 0."""
     if best.default is None:
         return "trial 0 has no score yet"
@@ -109,7 +116,7 @@ def standing(best: Best) -> str:
     return f"{best.lead * 100:+.2f} points over trial 0 ({best.default:.4f})"
 
 
-def rung(level: Level, *, is_last: bool) -> str:
+def describe_rung(level: RungCounts, *, is_last: bool) -> str:
     """What came to a rung, and went on."""
     if is_last:
         return f"{level.epochs:.4g} epochs, the full budget: {level.reached} reached"
@@ -120,7 +127,7 @@ def rung(level: Level, *, is_last: bool) -> str:
     )
 
 
-def budget_lines(budget: Budget) -> Iterator[str]:
+def describe_budget(budget: Budget) -> Iterator[str]:
     """Rows trained, and those that early stopping saved."""
     share = budget.trained / budget.full if budget.full else 0.0
     yield f"{budget.trained:,} trained, {share:.0%} of full trainings of all trials"
@@ -131,7 +138,7 @@ def budget_lines(budget: Budget) -> Iterator[str]:
         yield f"{budget.confirmation:,} more trained in the confirmation"
 
 
-def pace(overview: Overview) -> str:
+def describe_pace(overview: Overview) -> str:
     """Rows a second, and how much of the time budget is used; nothing where neither is known."""
     parts = []
     if overview.rows_per_second:
@@ -140,16 +147,20 @@ def pace(overview: Overview) -> str:
         parts.append(f"{overview.rows_per_second:,{digits}} rows a second{mean}")
     if overview.time_budget_s:
         share = overview.seconds / overview.time_budget_s
-        parts.append(f"{share:.0%} of {duration(overview.time_budget_s)} used")
+        parts.append(f"{share:.0%} of {format_duration(overview.time_budget_s)} used")
     return ", ".join(parts)
 
 
-def time_left(overview: Overview, now: datetime) -> str:
+def describe_time_left(overview: Overview, now: datetime) -> str:
     """Return the expected time left, as in `about 20 min left`; empty where it is not known."""
     if overview.seconds_left is None:
         return ""
-    seconds = overview.seconds_left - (elapsed(overview, now) - overview.seconds)
-    return f"about {duration(_rounded(seconds))} left" if seconds > 0 else "longer than expected"
+    seconds = overview.seconds_left - (elapsed_seconds(overview, now) - overview.seconds)
+    return (
+        f"about {format_duration(_rounded(seconds))} left"
+        if seconds > 0
+        else "longer than expected"
+    )
 
 
 def _rounded(seconds: float) -> float:
@@ -160,14 +171,14 @@ def _rounded(seconds: float) -> float:
     return round(seconds / 3600) * 3600
 
 
-def elapsed(overview: Overview, now: datetime) -> float:
+def elapsed_seconds(overview: Overview, now: datetime) -> float:
     """Seconds that the search has taken by `now`."""
     if overview.at is None:
         return overview.seconds
     return overview.seconds + max((now - overview.at).total_seconds(), 0.0)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time in two units at most: `45 s`, `2 min 05 s`, `3 h 20 min`."""
     whole = int(seconds)
     if whole < 60:
@@ -179,7 +190,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h{rest}"
 
 
-def running(trial: RunningTrial, overview: Overview) -> str:
+def describe_running(trial: RunningTrial, overview: Overview) -> str:
     """How far a running trial of the overview is."""
     epochs, label = overview.epochs, overview.score_label
     far = f"{trial.epochs:.2f}" + (f" of {epochs:.4g}" if epochs else "") + " epochs"
@@ -201,7 +212,7 @@ def _best_lines(best: Best | None, label: str) -> Iterator[str]:
     if best is None:
         yield "best      no trial has a score at the full budget yet"
         return
-    yield f"best      {best.trial_id} ({parameters(best)}): {score(best, label)}"
+    yield f"best      {best.trial_id} ({describe_parameters(best)}): {describe_score(best, label)}"
     if best.default is None:
         yield "default   has no score yet"
     elif best.lead is None:
@@ -211,17 +222,19 @@ def _best_lines(best: Best | None, label: str) -> Iterator[str]:
         yield f"default   {label} {best.default:.4f}; the best leads by {lead:+.2f} points"
 
 
-def next_step(run: Run, record: Mapping[str, Any], *, lives: bool, uri: str | None = None) -> str:
+def next_step(
+    run: Run, record: Mapping[str, Any], *, is_alive: bool, uri: str | None = None
+) -> str:
     """The command that takes a run further, after `Next: `.
 
     Args:
         run: on this machine.
         record: content of its `search.json`.
-        lives: whether a process is searching.
+        is_alive: whether a process is searching.
         uri: of what `run` is a copy, if it is one.
     """
     place = uri or os.fspath(run.directory)
-    if lives:
+    if is_alive:
         return _command("tuning.status", "--run", place, "--follow")
     if record["status"] in (SearchStatus.RUNNING, SearchStatus.INTERRUPTED):
         return resume_command(run) if uri is None else _command("tuning.search", "--resume", uri)

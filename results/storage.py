@@ -27,7 +27,7 @@ _BYTES_A_SECOND = 2_000_000
 """The slowest connection on which large files still arrive."""
 
 
-class GivenUpError(Exception):
+class RetriesExhaustedError(Exception):
     """No try went well."""
 
     def __init__(self, num_tries: int, cause: Exception) -> None:
@@ -37,28 +37,28 @@ class GivenUpError(Exception):
 
 
 @dataclass(kw_only=True)
-class Try:
+class Attempt:
     """One try, seen from the work that it does."""
 
     seconds: float
     """How long it may take."""
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def expect(self, num_bytes: int) -> None:
+    def allow_time_for(self, num_bytes: int) -> None:
         """Allow the time that moving so many bytes takes: a second for each 2 MB."""
         self.seconds += num_bytes / _BYTES_A_SECOND
 
-    def is_given_up(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether nobody waits for it any more: it woke up late and must change nothing."""
         return self._over.is_set()
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         """Wait no longer."""
         self._over.set()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tries:
+class Retries:
     """How often something is tried and how long it is waited for: 58 seconds in all."""
 
     number: int = 5
@@ -67,27 +67,27 @@ class Tries:
     first_wait_s: float = 1.0
     """Seconds between the first and the second try; doubled after each."""
 
-    def run(self, work: Callable[[Try], T], *, on_failure: Callable[[Exception], bool]) -> T:
+    def run(self, work: Callable[[Attempt], T], *, on_failure: Callable[[Exception], bool]) -> T:
         """The result of `work`, called in a thread of its own a try.
 
         Args:
-            work: may hang; its thread is then left behind, and is told by its `Try`.
+            work: may hang; its thread is then left behind, and is told by its `Attempt`.
             on_failure: told of each try that failed; says whether another may help.
 
         Raises:
-            GivenUpError: every try failed, or one failed for good.
+            RetriesExhaustedError: every try failed, or one failed for good.
         """
         for number in range(1, self.number + 1):
             try:
-                return _in_thread(work, Try(seconds=self.seconds))
+                return _in_thread(work, Attempt(seconds=self.seconds))
             except Exception as error:  # each kind of storage has exceptions of its own
                 if not on_failure(error) or number == self.number:
-                    raise GivenUpError(number, error) from error
+                    raise RetriesExhaustedError(number, error) from error
             time.sleep(self.first_wait_s * 2 ** (number - 1))
         raise AssertionError("there is at least one try")
 
 
-def _in_thread(work: Callable[[Try], T], now: Try) -> T:
+def _in_thread(work: Callable[[Attempt], T], now: Attempt) -> T:
     result: Future[T] = Future()
 
     def run() -> None:
@@ -101,7 +101,7 @@ def _in_thread(work: Callable[[Try], T], now: Try) -> T:
     while not result.done():
         left = began + now.seconds - time.monotonic()
         if left <= 0:
-            now.give_up()
+            now.abandon()
             raise TimeoutError(f"no answer within {now.seconds:.3g} s")
         wait([result], timeout=left)
     return result.result()
@@ -113,7 +113,7 @@ Files = Any
 _connected: dict[str, Files] = {}
 """A file system a host or bucket, until a try fails: what hangs must not meet the next try."""
 
-_FIVE_TRIES = Tries()
+_FIVE_TRIES = Retries()
 
 _LASTING = (
     *(PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError),
@@ -131,14 +131,14 @@ class Storage:
     no try went well, or at once where no further try can help.
     """
 
-    place: str
+    location: str
     """Path or URI; credentials belong into the environment or fsspec's configuration."""
     _: KW_ONLY
-    tries: Tries = _FIVE_TRIES
+    retries: Retries = _FIVE_TRIES
 
     def child(self, name: str) -> "Storage":
         """The place `name` in this one."""
-        return replace(self, place=f"{self.place.rstrip('/')}/{name}")
+        return replace(self, location=f"{self.location.rstrip('/')}/{name}")
 
     def upload(self, path: Path, name: str) -> None:
         """Copy the file `path` to `name`, replacing it; nobody ever sees half of it.
@@ -148,8 +148,8 @@ class Storage:
         """
         size = path.stat().st_size
 
-        def write(files: Files, aside: str, now: Try) -> range:
-            now.expect(size)
+        def write(files: Files, aside: str, now: Attempt) -> range:
+            now.allow_time_for(size)
             before = path.stat().st_size
             files.put_file(os.fspath(path), aside)
             # A file that grew meanwhile is as good as one that grows a moment later.
@@ -165,8 +165,8 @@ class Storage:
     def write_bytes(self, name: str, content: bytes) -> None:
         """Replace `name` with `content`, whole at every moment."""
 
-        def write(files: Files, aside: str, now: Try) -> range:
-            now.expect(len(content))
+        def write(files: Files, aside: str, now: Attempt) -> range:
+            now.allow_time_for(len(content))
             files.pipe_file(aside, content)
             return range(len(content), len(content) + 1)
 
@@ -176,18 +176,18 @@ class Storage:
         """Copy `name` to the file `path`, which is replaced whole; False if it is not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
 
-        def fetch(files: Files, place: str, now: Try) -> bool:
+        def fetch(files: Files, place: str, now: Attempt) -> bool:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
                 aside = Path(scratch) / "file"
                 try:
                     size = files.info(f"{place}/{name}")["size"]
-                    now.expect(size)
+                    now.allow_time_for(size)
                     files.get_file(f"{place}/{name}", os.fspath(aside))
                 except FileNotFoundError:
                     return False
                 _check_size(aside.stat().st_size, range(size, size + 1))
                 _sync(aside)
-                if not now.is_given_up():
+                if not now.is_abandoned():
                     aside.replace(path)
             return True
 
@@ -196,9 +196,9 @@ class Storage:
     def read_text(self, name: str) -> str | None:
         """Content of `name` (UTF-8; what is not, as a sign for it); None if it is not there."""
 
-        def read(files: Files, place: str, now: Try) -> str | None:
+        def read(files: Files, place: str, now: Attempt) -> str | None:
             try:
-                now.expect(files.info(f"{place}/{name}")["size"])
+                now.allow_time_for(files.info(f"{place}/{name}")["size"])
                 content: bytes = files.cat_file(f"{place}/{name}")
             except FileNotFoundError:
                 return None
@@ -209,7 +209,7 @@ class Storage:
     def names(self) -> list[str]:
         """Names of all files below, relative, with `/`; none where there is no such place."""
 
-        def find(files: Files, place: str, _now: Try) -> list[str]:
+        def find(files: Files, place: str, _now: Attempt) -> list[str]:
             with suppress(FileNotFoundError):
                 below = (path.removeprefix(f"{place}/") for path in files.find(place))
                 return sorted(name for name in below if name and name != place)
@@ -220,7 +220,7 @@ class Storage:
     def remove(self) -> None:
         """Remove the whole place; one that is missing is removed already."""
 
-        def remove(files: Files, place: str, _now: Try) -> None:
+        def remove(files: Files, place: str, _now: Attempt) -> None:
             with suppress(FileNotFoundError):
                 if isinstance(files, LocalFileSystem):
                     files.rm(place, recursive=True)
@@ -230,8 +230,8 @@ class Storage:
 
         self._try("removing", remove)
 
-    def _publish(self, name: str, write: Callable[[Files, str, Try], range]) -> None:
-        def publish(files: Files, place: str, now: Try) -> None:
+    def _publish(self, name: str, write: Callable[[Files, str, Attempt], range]) -> None:
+        def publish(files: Files, place: str, now: Attempt) -> None:
             folder, base = posixpath.split(f"{place}/{name}")
             aside = f"{folder}/.{base}.{uuid.uuid4().hex}"
             try:
@@ -239,7 +239,7 @@ class Storage:
             except FileNotFoundError:
                 _make_directory(files, folder)
                 sizes = write(files, aside, now)
-            if now.is_given_up():  # it woke up late: its content may be old by now
+            if now.is_abandoned():  # it woke up late: its content may be old by now
                 files.rm_file(aside)
                 return
             _check_size(files.info(aside)["size"], sizes)
@@ -247,15 +247,15 @@ class Storage:
 
         self._try(f"writing {name}", publish)
 
-    def _try(self, what: str, act: Callable[[Files, str, Try], T]) -> T:
-        host = "/".join(self.place.split("/")[:3]) if is_uri(self.place) else ""
+    def _try(self, what: str, act: Callable[[Files, str, Attempt], T]) -> T:
+        host = "/".join(self.location.split("/")[:3]) if is_uri(self.location) else ""
 
-        def work(now: Try) -> T:
+        def work(now: Attempt) -> T:
             if host not in _connected:
-                _connected[host] = fsspec.core.url_to_fs(self.place, skip_instance_cache=True)[0]
+                _connected[host] = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)[0]
             files = _connected[host]
             files.invalidate_cache()  # others write there too
-            return act(files, files._strip_protocol(self.place).rstrip("/"), now)
+            return act(files, files._strip_protocol(self.location).rstrip("/"), now)
 
         def may_pass(error: Exception) -> bool:
             _connected.pop(host, None)
@@ -264,14 +264,14 @@ class Storage:
         try:
             if host:  # the import of its package is not timed
                 fsspec.get_filesystem_class(host.partition("://")[0])
-            return self.tries.run(work, on_failure=may_pass)
-        except GivenUpError as error:
+            return self.retries.run(work, on_failure=may_pass)
+        except RetriesExhaustedError as error:
             raise self._error(what, error.cause, error.num_tries) from error
         except (ImportError, ValueError) as error:
             raise self._error(what, error) from error
 
     def _error(self, what: str, error: BaseException, num_tries: int = 1) -> StorageError:
-        where = hide_secrets(f"storage {self.place}: {what}")
+        where = hide_secrets(f"storage {self.location}: {what}")
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         reason = hide_secrets(reason)
         if isinstance(error, ImportError):

@@ -55,7 +55,7 @@ SCORE, EXAMPLES = "score", "examples"
 Number = int | float
 
 
-def experiment(
+def describe_experiment(
     intervals: Mapping[str, tuple[Number, Number]],
     choices: Mapping[str, Sequence[Number | str]],
     *,
@@ -89,7 +89,7 @@ def experiment(
     )
 
 
-def session_start(values: Mapping[str, Number | str]) -> Summary:
+def describe_start(values: Mapping[str, Number | str]) -> Summary:
     """A trial begins.
 
     Args:
@@ -102,7 +102,7 @@ def session_start(values: Mapping[str, Number | str]) -> Summary:
     return _summary(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=info))
 
 
-def session_end(*, failed: bool) -> Summary:
+def describe_end(*, failed: bool) -> Summary:
     """A trial has ended, for good."""
     status = STATUS_FAILURE if failed else STATUS_SUCCESS
     info = SessionEndInfo(status=status, end_time_secs=time.time())

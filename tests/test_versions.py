@@ -9,7 +9,7 @@ import pytest
 
 from evaluation.winner import load_winner
 from results.compare import main as compare
-from results.environment import VERSION, made_by
+from results.environment import VERSION, recorded_version
 from results.errors import RunError
 from results.run import Run
 from tests.training.tables import configured, table_of
@@ -75,7 +75,7 @@ def test_old_runs_can_still_be_compared(old: Run, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("environment", [None, {}, {"version": None}])
 def test_a_record_that_names_no_version_is_of_the_first(environment: object) -> None:
-    assert made_by({"environment": environment}) == "0.1.0"
+    assert recorded_version({"environment": environment}) == "0.1.0"
 
 
 def test_a_run_without_a_record_is_told_by_its_splits(old: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.log import PACKAGES, log_to_terminal, logging_kept
+from results.log import PACKAGES, log_to_terminal, preserve_logging
 from results.run import Run
 from training.cli import shorten
 from training.errors import InputError
@@ -71,7 +71,7 @@ def search(
     checked = resolve_resumed(known, given) if known else build(given)
     if known is None:
         checked = with_name(checked, _label(configuration))
-    with logging_kept(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
+    with preserve_logging(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
         run = run_search(
             checked,
             resume=known,

@@ -15,7 +15,7 @@ import torch
 from cluster.addresses import address_to_join
 from cluster.resources import Resources, num_slots, resources_of_a_trial
 from results.errors import StorageError
-from results.storage import Storage, Tries
+from results.storage import Retries, Storage
 from training.checkpoint import CHECKPOINT_FILE
 from training.cli import hide_secrets, is_uri
 from training.errors import InputError
@@ -106,7 +106,7 @@ class Checkpoints:
         if self.storage is None:
             place, is_shared = str(self.run), (self.run / FOLDER / _SHARED).exists()
         else:
-            place = self.storage.place
+            place = self.storage.location
             is_shared = self.storage.child(FOLDER).read_text(_SHARED) is not None
         if not is_shared:
             reason = f"{socket.gethostname()} does not see there what the driver writes"
@@ -136,7 +136,7 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-_SHORT = Tries(number=2)
+_SHORT = Retries(number=2)
 """Before anything runs there is nothing to lose, and somebody waits for the answer."""
 
 
@@ -178,7 +178,7 @@ def check_storage(configuration: Configuration) -> None:
     place = configuration.cluster.storage_path
     if place is None:
         return
-    storage, name = Storage(place, tries=_SHORT), f".write-test-{uuid.uuid4().hex}"
+    storage, name = Storage(place, retries=_SHORT), f".write-test-{uuid.uuid4().hex}"
     is_new = not is_uri(place) and not Path(place).exists()
     try:
         storage.write_text(name, "")

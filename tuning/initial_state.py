@@ -114,7 +114,7 @@ def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
     """
     check_not_tested(run)
     check_same_rules(run)  # before any file is changed
-    run.sweep()
+    run.remove_leftovers()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
     preparation = prepare_search(configuration, tokenizer_directory=run.tokenizer)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from cluster.resources import describe_cluster, num_slots
-from results.live_view import shown
+from results.live_view import display
 from results.log import DETAIL, log_to_file
-from results.overview import Watched
+from results.overview import WatchedRun
 from results.run import Run
 from results.status_text import next_step
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
@@ -198,7 +198,7 @@ def log_signals(run: Run, stop: StopSignal, *, write: Callable[[], None]) -> Non
 
 def log_next_step(run: Run, status: str) -> None:
     """Write the next step of a search that failed; the error itself follows as the last line."""
-    logger.info("Next: %s", next_step(run, {"status": status}, lives=False))
+    logger.info("Next: %s", next_step(run, {"status": status}, is_alive=False))
 
 
 def log_result(run: Run) -> None:
@@ -213,7 +213,7 @@ class TerminalView(Observer):
 
     def __init__(self, run: Run) -> None:
         """Set the run; the display starts with the first phase."""
-        self._watched = Watched(run=run)
+        self._watched = WatchedRun(run=run)
         self._view = ExitStack()
         self._is_displayed = False
 
@@ -221,7 +221,7 @@ class TerminalView(Observer):
         """Start the display at the first phase."""
         if not self._is_displayed:
             self._is_displayed = True
-            self._view.enter_context(shown(self._watched.look))
+            self._view.enter_context(display(self._watched.read))
 
     def closed(self, status: SearchStatus) -> None:
         """End the display; its last state stays on the terminal."""

@@ -14,7 +14,7 @@ from cluster.nodes import Node, ask_each, nodes_for
 from cluster.resources import Resources, describe_cluster, num_slots
 from cluster.session import ray_session
 from results.errors import StorageError
-from results.storage import Storage, Tries
+from results.storage import Retries, Storage
 from training.cli import hide_secrets
 from training.encoder import Encoder
 from training.errors import InputError
@@ -22,7 +22,7 @@ from tuning.checkpoints import resources_for
 from tuning.config import Configuration
 from tuning.preparation import Preparation
 
-_SHORT = Tries(number=2)
+_SHORT = Retries(number=2)
 _NOT_SEEN = "does not see what this machine writes there"
 
 Versions = tuple[str, str]
@@ -106,7 +106,7 @@ def _check_place(configuration: Configuration, nodes: list[Node]) -> Iterator[st
     # A worker's own directory is another one than the driver's.
     output = str(Path(configuration.output.directory).absolute())
     place = configuration.cluster.storage_path or output
-    storage = Storage(f"{place.rstrip('/')}/.nodes-{uuid.uuid4().hex}", tries=_SHORT)
+    storage = Storage(f"{place.rstrip('/')}/.nodes-{uuid.uuid4().hex}", retries=_SHORT)
     try:
         storage.write_text("driver", "")
         answers = ask_each(nodes, try_place, storage)

@@ -92,7 +92,7 @@ def rebuild(run: Run) -> SearchStatus:
                 f"run {run.directory}: {path.name} is missing, but search.json cannot be rebuilt"
                 " without it; restore the file, or search again"
             )
-    with run.held():
+    with run.lock():
         configuration = build(read_yaml(run.config))
         data = prepare(configuration.data, seen=known_to(configuration.model))
         check_same_split(run, data)

@@ -37,7 +37,7 @@ def _check_new_in_storage(configuration: Configuration) -> None:
     if storage is None or name is None:
         return  # a name made of the time is new
     if storage.child(name).read_text("config.yaml") is not None:
-        uri = hide_secrets(storage.child(name).place)
+        uri = hide_secrets(storage.child(name).location)
         raise RunError(
             f"output.name is {name!r}, but cluster.storage_path holds a run of that name; choose"
             f" another --name, or resume that run by --resume {uri}"

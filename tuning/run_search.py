@@ -71,7 +71,7 @@ def run_search(
         stop = stack.enter_context(stop_signals(ends_process=ends_process))
         run = initial.make_run()
         if resume is None:
-            stack.enter_context(run.held())
+            stack.enter_context(run.lock())
         storage, mirror_errors = storage_of(configuration), list[OSError]()
         checkpoints = Checkpoints(
             run=run.directory, storage=storage and storage.child(run.directory.name)
@@ -116,7 +116,7 @@ def _prepare(
     stack: ExitStack, configuration: Configuration, resume: Run | None, label: str
 ) -> InitialState:
     if resume is not None:
-        stack.enter_context(resume.held())
+        stack.enter_context(resume.lock())
         return prepare_resumed(resume, configuration)
     tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
     return prepare_new(configuration, label, tokenizer)

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     except SearchInterruptedError as interrupted:
         print(f"{interrupted} Next: {interrupted.resume_command}")
         return interrupted.exit_code
-    print(f"Next: {next_step(run, run.read_record(), lives=False)}")
+    print(f"Next: {next_step(run, run.read_record(), is_alive=False)}")
     return ExitCode.DONE
 
 

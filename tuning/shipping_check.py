@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results.run import TRIED_MODEL
+from results.run import MODEL_CHECK_PREFIX
 from training.config import WinningConfiguration
 from training.errors import InputError
 from training.shipping import Shipment
@@ -71,7 +71,7 @@ class ShippingCheck:
             OSError: the directory cannot be written.
         """
         self._started_at = time.monotonic()
-        self._scratch = Path(tempfile.mkdtemp(dir=directory, prefix=TRIED_MODEL))
+        self._scratch = Path(tempfile.mkdtemp(dir=directory, prefix=MODEL_CHECK_PREFIX))
         path = self._scratch / "shipment.pickle"
         path.write_bytes(pickle.dumps((shipment, self._scratch)))
         assert self._process.stdin is not None

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from results.errors import RunError, StorageError
-from results.live_view import LiveView, is_live, shown, terminal
+from results.live_view import LiveView, display, is_live, terminal_console
 from results.mirror import fetch_overview
 from results.overview import Overview, read_overview
 from results.run import Run, open_run
@@ -78,21 +78,21 @@ def _rebuild(location: str) -> None:
 def _next(location: str, scratch: Path, latest: Overview) -> str:
     if is_uri(location):
         copy = fetch_overview(location, scratch)
-        return next_step(copy, copy.read_whole_record(), lives=latest.lives, uri=location)
+        return next_step(copy, copy.read_whole_record(), is_alive=latest.is_alive, uri=location)
     run = open_run(Path(location))
-    return next_step(run, run.read_whole_record(), lives=latest.lives)
+    return next_step(run, run.read_whole_record(), is_alive=latest.is_alive)
 
 
 def _reader(run: Run) -> Callable[[], Overview]:
-    return lambda: read_overview(run, lives=run.is_held())
+    return lambda: read_overview(run, is_alive=run.is_locked())
 
 
 def _reader_of_copy(uri: str, scratch: Path) -> Callable[[], Overview]:
     def read() -> Overview:
         run = fetch_overview(uri, scratch)
         # The lock is on the other machine, so that only the recorded status is known here.
-        lives = run.read_whole_record()["status"] == SearchStatus.RUNNING
-        return read_overview(run, lives=lives, place=hide_secrets(uri))
+        is_alive = run.read_whole_record()["status"] == SearchStatus.RUNNING
+        return read_overview(run, is_alive=is_alive, location=hide_secrets(uri))
 
     return read
 
@@ -104,15 +104,15 @@ def _report(read: Callable[[], Overview], *, pause: float | None) -> Overview:
         RunError: the run has no readable record.
     """
     latest = read()
-    is_finished = pause is None or not latest.lives
+    is_finished = pause is None or not latest.is_alive
     if is_finished or not is_live():
         _print(latest)
     if pause is None or is_finished:
         return latest
     if is_live():
-        print(f"run {latest.place}")
-    with shown(lambda: latest):
-        while latest.lives:
+        print(f"run {latest.location}")
+    with display(lambda: latest):
+        while latest.is_alive:
             time.sleep(pause)
             latest = read()
     if not is_live():
@@ -122,8 +122,8 @@ def _report(read: Callable[[], Overview], *, pause: float | None) -> Overview:
 
 def _print(overview: Overview) -> None:
     if is_live():
-        print(f"run {overview.place}", flush=True)
-        terminal().print(LiveView(overview))
+        print(f"run {overview.location}", flush=True)
+        terminal_console().print(LiveView(overview))
     else:
         print("\n".join(describe(overview, datetime.now(UTC))), flush=True)
 

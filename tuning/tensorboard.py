@@ -8,7 +8,14 @@ from pathlib import Path
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from results.score_names import BESIDE_THE_SCORE
-from results.tensorboard import EXAMPLES, SCORE, CurveWriter, experiment, session_end, session_start
+from results.tensorboard import (
+    EXAMPLES,
+    SCORE,
+    CurveWriter,
+    describe_end,
+    describe_experiment,
+    describe_start,
+)
 from results.trial_states import SearchStatus, Source
 from tuning.config import Configuration, objective_of
 from tuning.observers import Observer
@@ -48,7 +55,7 @@ class TensorBoard(Observer):
         writer, failed = self._writer(trial), trial.has_failed
         if failed and trial.evaluations:
             writer.write({SCORE: math.nan}, trial.evaluations[-1].examples)
-        writer.describe(session_end(failed=failed))
+        writer.describe(describe_end(failed=failed))
         self._writers.pop(trial.trial_id).close()
 
     def closed(self, status: SearchStatus) -> None:
@@ -60,7 +67,7 @@ class TensorBoard(Observer):
         if trial.trial_id not in self._writers:
             writer = CurveWriter(self.directory / trial.trial_id)
             writer.describe(describe_space(self.configuration))
-            writer.describe(session_start(describe_trial(trial)))
+            writer.describe(describe_start(describe_trial(trial)))
             self._writers[trial.trial_id] = writer
         return self._writers[trial.trial_id]
 
@@ -86,7 +93,7 @@ def describe_space(configuration: Configuration) -> Summary:
     }
     last = search.confirm_max_replicates if search.confirm_replicates else 0
     sources = [source.value for source in Source]
-    return experiment(
+    return describe_experiment(
         {**intervals, "replicate": (0, last)},
         {**choices, "source": sources},
         score_label=objective_of(configuration).label,

@@ -133,7 +133,7 @@ def read_run_data(run: Run, record: Mapping[str, Any]) -> RunData:
     Raises:
         RunError: `trials.csv` or `curves.csv` cannot be read.
     """
-    curves = _curves(run.read_shown_curves())
+    curves = _curves(run.read_complete_curves())
     reports = run.newest_reports()
     return RunData(
         run=run,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from results.environment import made_by
+from results.environment import recorded_version
 from results.report.markup import (
     Trace,
     axis,
@@ -262,7 +262,7 @@ def repeat(record: Mapping[str, Any]) -> str:
         ["status", record["status"]],
         ["started", record.get("started_at", "")],
         ["seconds", f"{record['seconds']:,.0f}"],
-        ["version of this program", made_by(record)],
+        ["version of this program", recorded_version(record)],
         ["commit of this program", environment.get("commit") or "not known"],
         ["model", model.get("name", "")],
         ["revision of the model", model.get("revision") or "none given"],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from results.errors import RunError
-from results.files import drop_torn_line, read_csv
+from results.files import drop_incomplete_line, read_csv
 from results.older_runs import OBJECTIVE, problem_of_record
 from tests.training.models import edit, load, problem_of
 from training.columns import read_columns
@@ -106,7 +106,7 @@ def test_a_table_that_is_a_device_or_a_pipe_is_refused_unread(tmp_path: Path) ->
 
 def test_a_directory_in_place_of_a_table_of_the_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for read in (read_csv, drop_torn_line):
+    for read in (read_csv, drop_incomplete_line):
         for place in (tmp_path, tmp_path / "loop"):
             with pytest.raises(RunError, match="must be one"):
                 read(place)

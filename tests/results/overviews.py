@@ -6,7 +6,7 @@ from results.older_runs import OBJECTIVE
 from results.overview import Event, Overview, overview_of
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 
-PLACE = "/runs/first"
+LOCATION = "/runs/first"
 WORKER = {"node": "alpha", "address": "10.0.0.1", "process": "7", "actor_id": "f00", "at": "now"}
 
 
@@ -65,4 +65,4 @@ def overview(
     rows: list[dict[str, str]] = ROWS, events: tuple[Event, ...] = (), **changes: Any
 ) -> Overview:
     workers = [{"trial_id": "t0005", **WORKER}]
-    return overview_of(record(**changes), rows, workers, events, place=PLACE, lives=True)
+    return overview_of(record(**changes), rows, workers, events, location=LOCATION, is_alive=True)

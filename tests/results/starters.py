@@ -10,14 +10,14 @@ from pathlib import Path
 
 import psutil
 
-from results.lock import Holder, hold, read_holder, this_process
+from results.lock import LockOwner, acquire, read_owner, this_process
 
 # For each line of stdin, a directory: hold it, or say why not; let go at the next line.
 STARTER = """
 import socket, sys
 from pathlib import Path
 from results.errors import RunError
-from results.lock import hold
+from results.lock import acquire
 
 host, interval_s = sys.argv[1:]
 if host:
@@ -25,7 +25,7 @@ if host:
 print("ready", flush=True)
 while line := sys.stdin.readline():
     try:
-        with hold(Path(line.strip()), interval_s=float(interval_s)):
+        with acquire(Path(line.strip()), interval_s=float(interval_s)):
             print("held", flush=True)
             sys.stdin.readline()
         print("let go", flush=True)
@@ -82,26 +82,28 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.005)
 
 
-def named(directory: Path) -> Holder:
-    found = read_holder(directory / ".lock")
+def named(directory: Path) -> LockOwner:
+    found = read_owner(directory / ".lock")
     assert found is not None
     return found
 
 
-def leave_lock(directory: Path, left: Holder | bytes, *, at: tuple[int, int] | None = None) -> None:
+def leave_lock(
+    directory: Path, left: LockOwner | bytes, *, at: tuple[int, int] | None = None
+) -> None:
     path = directory / ".lock"
     path.write_bytes(left if isinstance(left, bytes) else left.as_bytes())
     if at is not None:
         os.utime(path, at)
 
 
-def dead() -> Holder:
+def dead() -> LockOwner:
     """This very process number, but begun at another time."""
     return replace(this_process(5.0), process_started=1.0)
 
 
 def assert_taken_at_once(directory: Path) -> None:
     began = time.monotonic()
-    with hold(directory):
+    with acquire(directory):
         assert time.monotonic() - began < 2  # no heartbeat of 5 s is waited for
         assert named(directory).process == os.getpid()

@@ -8,7 +8,7 @@ import pytest
 
 from results.files import (
     append_row,
-    drop_torn_line,
+    drop_incomplete_line,
     read_csv,
     write_bytes,
     write_csv,
@@ -108,7 +108,7 @@ def test_a_column_that_the_table_does_not_have_is_an_error(tmp_path: Path) -> No
 
 def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "file") == []
-    drop_torn_line(tmp_path / "file")
+    drop_incomplete_line(tmp_path / "file")
     assert _names(tmp_path) == []
 
 
@@ -134,7 +134,7 @@ def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_can_be_dropped(
     with _files_up_to(len(whole) + 5), pytest.raises(OSError, match="File too large"):
         append_row(path, COLUMNS, {"name": "b" * 50, "value": 2})
     assert path.stat().st_size == len(whole) + 5  # half a line was written
-    drop_torn_line(path)
+    drop_incomplete_line(path)
     assert path.read_bytes() == whole
     append_row(path, COLUMNS, {"name": "c", "value": 3})
     assert [row["name"] for row in read_csv(path)] == ["a", "c"]
@@ -154,7 +154,7 @@ def test_an_unfinished_last_line_is_dropped_and_a_finished_one_kept(
     tmp_path: Path, content: bytes, left: bytes
 ) -> None:
     (tmp_path / "file").write_bytes(content)
-    drop_torn_line(tmp_path / "file")
+    drop_incomplete_line(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == left
     assert _names(tmp_path) == ["file"]
 
@@ -163,5 +163,5 @@ def test_a_whole_file_is_not_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\n")
     before = path.stat().st_ino
-    drop_torn_line(path)
+    drop_incomplete_line(path)
     assert path.stat().st_ino == before

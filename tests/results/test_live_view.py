@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from results.live_view import LiveView, is_due, is_live, lines_when_due, shown
+from results.live_view import LiveView, display, is_due, is_live, lines_when_due
 from results.overview import Best, Event, Overview
 from tests.results.overviews import overview, row
 
@@ -160,7 +160,7 @@ def test_a_look_that_fails_ends_no_search_and_leaves_no_thread(capsys):
     import threading
 
     before = threading.active_count()
-    with shown(lambda: None):
+    with display(lambda: None):
         logging.getLogger("tuning").debug("nothing to show yet")
     assert threading.active_count() == before
     assert capsys.readouterr().out == ""

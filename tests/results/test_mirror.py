@@ -209,7 +209,7 @@ def test_another_run_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
 def test_a_run_that_somebody_writes_is_not_replaced(tmp_path: Path) -> None:
     uri = _mirrored(_run(tmp_path / "runs", num_evaluations=9), tmp_path / "storage")
     local = _run(tmp_path / "local")
-    with local.held(), pytest.raises(RunError, match="another process is writing it"):
+    with local.lock(), pytest.raises(RunError, match="another process is writing it"):
         fetch_run(uri, tmp_path / "local")
     assert len(local.read_curves()) == 3
 

@@ -19,7 +19,7 @@ from results.overview import Overview, read_overview
 from results.png_plots import make_class_f1, plot_class_f1
 from results.report.page import page_of
 from results.run import Run
-from results.tensorboard import experiment
+from results.tensorboard import describe_experiment
 from results.trial_states import SearchStatus, Status
 from results.verdict import describe_result
 from tests.results.objectives import ACCURACY, OF_A_CLASS, evaluation_report, run_decided_by
@@ -52,7 +52,7 @@ def blocks_with(found: Page, text: str) -> Iterator[str]:
 
 
 def shown_overview(run: Run, **options: Any) -> Overview:
-    return read_overview(run, **{"lives": False, **options})
+    return read_overview(run, **{"is_alive": False, **options})
 
 
 def test_the_overview_and_the_live_view_tell_the_score_and_its_name(run: Run) -> None:
@@ -71,7 +71,7 @@ def test_a_running_trial_tells_its_score(tmp_path: Path) -> None:
     run = run_decided_by(ACCURACY, tmp_path / "run", status=SearchStatus.RUNNING)
     row = {**run.read_trials()[2], "status": Status.RUNNING, "epochs": "1.5"}
     run.append_trial(["learning_rate", "batch_size"], row)
-    lines = status_text.describe(shown_overview(run, lives=True), NOW)
+    lines = status_text.describe(shown_overview(run, is_alive=True), NOW)
     assert "running   t0002 1.50 of 3 epochs, accuracy 0.7500" in list(lines)
 
 
@@ -183,7 +183,7 @@ def test_the_picture_of_runs_names_their_objective_or_each_one_s_own(
 
 
 def test_the_page_of_hyperparameters_names_the_score() -> None:
-    (value,) = experiment({"learning_rate": (0.1, 0.2)}, {}, score_label="accuracy").value
+    (value,) = describe_experiment({"learning_rate": (0.1, 0.2)}, {}, score_label="accuracy").value
     content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
     score, _ = content.experiment.metric_infos
     assert (score.name.tag, score.display_name) == ("score", "validation accuracy")

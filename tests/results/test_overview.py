@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from results import status_text
-from results.overview import Event, Level, events_of, overview_of, read_events
-from tests.results.overviews import PLACE, ROWS, overview, record, row
+from results.overview import Event, RungCounts, events_of, overview_of, read_events
+from tests.results.overviews import LOCATION, ROWS, overview, record, row
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -14,10 +14,10 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def test_trials_are_counted_by_state_and_the_rungs_by_who_came_and_went_on():
     found = overview()
     assert found.searched == {"completed": 2, "failed": 1, "running": 2, "stopped": 2}
-    assert found.levels == (
-        Level(epochs=0.5, reached=5, stopped=1),
-        Level(epochs=1.5, reached=3, stopped=1),
-        Level(epochs=3.0, reached=2, stopped=0),
+    assert found.rungs == (
+        RungCounts(epochs=0.5, reached=5, stopped=1),
+        RungCounts(epochs=1.5, reached=3, stopped=1),
+        RungCounts(epochs=3.0, reached=2, stopped=0),
     )
 
 
@@ -26,7 +26,7 @@ def test_confirmations_that_have_not_begun_are_said_to_wait():
     progress = record()["progress"] | {"waiting": ["t0008"], "phase": "confirmation"}
     found = overview(rows, progress=progress)
     assert found.confirmed == {"running": 1, "waiting": 1}
-    assert status_text.confirmations(found) == "1 begun: 1 running, 1 waiting"
+    assert status_text.describe_confirmations(found) == "1 begun: 1 running, 1 waiting"
     assert [trial.trial_id for trial in found.running] == ["t0005", "t0006", "t0007"]
 
 
@@ -34,7 +34,7 @@ def test_rows_saved_are_those_that_stopped_trials_had_left():
     spent = overview().budget
     assert spent is not None
     assert (spent.trained, spent.saved, spent.full) == (9000, 2500 + 1500, 24000)
-    assert list(status_text.budget_lines(spent)) == [
+    assert list(status_text.describe_budget(spent)) == [
         "9,000 trained, 38% of full trainings of all trials",
         "4,000 saved by early stopping (31%)",
     ]
@@ -44,24 +44,24 @@ def test_many_rungs_are_shown_as_a_few_and_no_stopped_trial_is_lost():
     rungs = list(range(250, 3000, 250))
     plan = {"rows_per_epoch": 1000, "budget": 3000, "rungs": rungs}
     rows = [row(k + 1, "stopped", rung) for k, rung in enumerate(rungs)]
-    levels = overview(rows, search=plan).levels
-    assert len(levels) <= 7
-    assert sum(level.stopped for level in levels) == len(rungs)
+    counts = overview(rows, search=plan).rungs
+    assert len(counts) <= 7
+    assert sum(rung.stopped for rung in counts) == len(rungs)
 
 
 def test_a_run_of_an_older_version_has_no_rungs_and_no_budget():
     old = {key: value for key, value in record().items() if key not in ("search", "progress")}
-    found = overview_of(old, ROWS, place=PLACE, lives=True)
-    assert (found.levels, found.budget, found.seconds_left) == ((), None, None)
+    found = overview_of(old, ROWS, location=LOCATION, is_alive=True)
+    assert (found.rungs, found.budget, found.seconds_left) == ((), None, None)
     assert not any(line.startswith(("rung", "budget")) for line in status_text.describe(found, AT))
 
 
 def test_the_time_left_shrinks_between_two_records():
     found, later = overview(), AT + timedelta(seconds=60)
-    assert status_text.elapsed(found, later) == 160
-    assert status_text.time_left(found, AT) == "about 2 min left"
-    assert status_text.time_left(found, later) == "about 1 min left"
-    assert status_text.time_left(found, AT + timedelta(hours=1)) == "longer than expected"
+    assert status_text.elapsed_seconds(found, later) == 160
+    assert status_text.describe_time_left(found, AT) == "about 2 min left"
+    assert status_text.describe_time_left(found, later) == "about 1 min left"
+    assert status_text.describe_time_left(found, AT + timedelta(hours=1)) == "longer than expected"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_time_left_shrinks_between_two_records():
 )
 def test_the_time_left_is_rounded_as_a_person_would(seconds: float, expected: str):
     found = overview(progress=record()["progress"] | {"seconds_left": seconds})
-    assert status_text.time_left(found, AT) == expected
+    assert status_text.describe_time_left(found, AT) == expected
 
 
 def test_the_range_of_an_older_version_is_read_as_its_middle():
@@ -88,9 +88,9 @@ def test_the_range_of_an_older_version_is_read_as_its_middle():
 
 
 def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
-    done = overview_of(record(status="completed"), ROWS, place=PLACE, lives=False)
+    done = overview_of(record(status="completed"), ROWS, location=LOCATION, is_alive=False)
     assert (done.seconds_left, done.running, done.rows_per_second) == (None, (), 90.0)
-    assert status_text.pace(done) == "90 rows a second on average"
+    assert status_text.describe_pace(done) == "90 rows a second on average"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
     ],
 )
 def test_a_duration_has_two_units_at_most(seconds, expected):
-    assert status_text.duration(seconds) == expected
+    assert status_text.format_duration(seconds) == expected
 
 
 def test_events_are_ended_and_resumed_trials_and_warnings():

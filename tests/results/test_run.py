@@ -172,12 +172,12 @@ def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
     code = (
         "import sys; from pathlib import Path; from results.run import open_run\n"
         "run = open_run(Path(sys.argv[1]))\n"
-        "print(run.is_held())\n"
-        "with run.held(): print('held')\n"
+        "print(run.is_locked())\n"
+        "with run.lock(): print('held')\n"
     )
     command = [sys.executable, "-c", code, os.fspath(run.directory)]
-    with run.held():
-        assert run.is_held()
+    with run.lock():
+        assert run.is_locked()
         other = subprocess.run(command, capture_output=True, text=True, check=False)
     assert other.stdout == "True\n"
     assert "another process is writing it" in other.stderr
@@ -186,7 +186,7 @@ def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
 
 
 def test_a_run_that_nobody_has_held_is_not_held(run: Run) -> None:
-    assert not run.is_held()
+    assert not run.is_locked()
     assert list(run.directory.iterdir()) == []
 
 
@@ -195,7 +195,7 @@ def test_what_a_torn_write_left_is_swept_away_and_nothing_else(run: Run) -> None
     kept = {path.name for path in run.directory.iterdir()} | {".lock"}
     for name in (".lock", ".search.json.x1y2z3", ".trials.csv.abcdefgh"):
         (run.directory / name).write_text("torn")
-    run.sweep()
+    run.remove_leftovers()
     assert {path.name for path in run.directory.iterdir()} == kept
 
 
@@ -244,6 +244,6 @@ def test_a_change_that_was_being_written_at_a_crash_is_left_out(run: Run) -> Non
     for torn in range(content.rindex(b"t0001"), len(content) - 1):
         run.changes.write_bytes(content[:torn])
         assert _statuses(run)["t0000"] == "completed"
-        run.sweep()
+        run.remove_leftovers()
         run.append_trial(["learning_rate"], _trial(2, "running"))
         assert _statuses(run) == {"t0000": "completed", "t0002": "running"}

@@ -11,13 +11,13 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "my runs" / "first")
 
 
-def step(run: Run, status: str, *, lives: bool = False, uri: str | None = None) -> str:
-    return next_step(run, {"status": status}, lives=lives, uri=uri)
+def step(run: Run, status: str, *, is_alive: bool = False, uri: str | None = None) -> str:
+    return next_step(run, {"status": status}, is_alive=is_alive, uri=uri)
 
 
 def test_a_search_that_runs_is_followed(run: Run) -> None:
     command = f"python -m tuning.status --run '{run.directory}' --follow"
-    assert step(run, "running", lives=True) == command
+    assert step(run, "running", is_alive=True) == command
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted"])

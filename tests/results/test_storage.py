@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from results.errors import StorageError
-from results.storage import GivenUpError, Storage, Tries, Try
+from results.storage import Attempt, Retries, RetriesExhaustedError, Storage
 from tests.faults.s3 import s3_server
 from training.cli import has_secret, hide_secrets
 
-QUICK = Tries(number=2, seconds=0.5, first_wait_s=0.05)
+QUICK = Retries(number=2, seconds=0.5, first_wait_s=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_place_is_removed_whole_and_its_neighbour_stays(storage: Storage) -> N
 
 def test_what_others_write_is_seen_at_once(storage: Storage) -> None:
     assert storage.names() == []
-    Storage(storage.place).write_text("a", "1")
+    Storage(storage.location).write_text("a", "1")
     assert storage.names() == ["a"]
 
 
@@ -112,7 +112,7 @@ def test_a_storage_that_hangs_ends_with_one_line(tmp_path: Path) -> None:
     _waits_forever(tmp_path / "place" / "a")
     began = time.monotonic()
     with pytest.raises(StorageError, match=r"no answer within 0\.5 s") as raised:
-        Storage(str(tmp_path / "place"), tries=QUICK).read_text("a")
+        Storage(str(tmp_path / "place"), retries=QUICK).read_text("a")
     assert 1 <= time.monotonic() - began < 3
     assert "reading a failed 2 times" in str(raised.value)
     assert "--resume" in str(raised.value)
@@ -120,32 +120,32 @@ def test_a_storage_that_hangs_ends_with_one_line(tmp_path: Path) -> None:
 
 
 def test_the_time_of_a_try_grows_with_what_it_moves() -> None:
-    def move(now: Try) -> str:
-        now.expect(3_000_000)  # 1.5 s more
+    def move(now: Attempt) -> str:
+        now.allow_time_for(3_000_000)  # 1.5 s more
         time.sleep(0.8)
         return "moved"
 
-    assert Tries(number=1, seconds=0.3).run(move, on_failure=lambda _: True) == "moved"
+    assert Retries(number=1, seconds=0.3).run(move, on_failure=lambda _: True) == "moved"
 
 
 def test_a_try_that_nobody_waits_for_is_told_so() -> None:
     told: list[bool] = []
 
-    def sleep(now: Try) -> None:
-        told.append(now.is_given_up())
+    def sleep(now: Attempt) -> None:
+        told.append(now.is_abandoned())
         time.sleep(0.4)
-        told.append(now.is_given_up())
+        told.append(now.is_abandoned())
 
-    with pytest.raises(GivenUpError):
-        Tries(number=1, seconds=0.1).run(sleep, on_failure=lambda _: True)
+    with pytest.raises(RetriesExhaustedError):
+        Retries(number=1, seconds=0.1).run(sleep, on_failure=lambda _: True)
     time.sleep(0.6)
     assert told == [False, True]
 
 
 def test_the_shipped_tries_end_within_a_minute() -> None:
-    waits = sum(Tries().first_wait_s * 2**n for n in range(Tries().number - 1))
-    assert Tries().number == 5
-    assert waits + Tries().number * Tries().seconds < 59
+    waits = sum(Retries().first_wait_s * 2**n for n in range(Retries().number - 1))
+    assert Retries().number == 5
+    assert waits + Retries().number * Retries().seconds < 59
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,9 @@ def test_a_storage_that_comes_back_is_used_by_a_later_try(tmp_path: Path) -> Non
     timer = threading.Timer(0.7, lambda: (tmp_path / "real").replace(pipe))
     (tmp_path / "real").write_text("back")
     timer.start()
-    storage = Storage(str(tmp_path / "place"), tries=Tries(number=3, seconds=0.5, first_wait_s=0.3))
+    storage = Storage(
+        str(tmp_path / "place"), retries=Retries(number=3, seconds=0.5, first_wait_s=0.3)
+    )
     assert storage.read_text("a") == "back"
 
 
@@ -202,7 +204,7 @@ def test_secrets_are_found_and_never_shown(place: str, told: str) -> None:
     assert has_secret(place)
     assert hide_secrets(place) == told
     with pytest.raises(StorageError) as raised:
-        Storage("nosuch" + place, tries=QUICK).write_text("a", "")
+        Storage("nosuch" + place, retries=QUICK).write_text("a", "")
     for secret in ("pa/ss", "secret", "AKIA", "abc"):
         assert secret not in str(raised.value)
 

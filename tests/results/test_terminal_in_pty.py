@@ -11,12 +11,12 @@ from tests.results.ptys import Terminal, open_terminal
 DRAWS = """
 import logging, os, sys, time, warnings
 from results.log import log_to_terminal
-from results.live_view import shown
+from results.live_view import display
 from tests.results.overviews import overview
 log_to_terminal()
 library = logging.getLogger("library")
 library.addHandler(logging.StreamHandler(sys.stderr))
-with shown(overview):
+with display(overview):
     time.sleep(0.7)
     logging.getLogger("tuning").warning("a warning of [ours]")
     library.error("an error of a library")

@@ -98,7 +98,7 @@ def test_a_directory_that_cannot_be_written_is_reported_at_once(
 
 def test_files_that_a_killed_search_left_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".tried-abc" / "model").mkdir(parents=True)
-    Run(tmp_path).sweep()
+    Run(tmp_path).remove_leftovers()
     assert list(tmp_path.iterdir()) == []
 
 

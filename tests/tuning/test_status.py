@@ -25,7 +25,7 @@ def recorded(directory: Path, trials: list[Trial]) -> Run:
 
 
 def told_of(run: Run) -> list[str]:
-    return list(describe(read_overview(run, lives=run.is_held()), datetime.now(UTC)))
+    return list(describe(read_overview(run, is_alive=run.is_locked()), datetime.now(UTC)))
 
 
 def lines(run: Run) -> dict[str, str]:
@@ -45,7 +45,7 @@ def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
             trial(4, source="confirm", parameters=OTHER),
         ],
     )
-    with run.held():
+    with run.lock():
         told = lines(run)
     assert told["status"].startswith("status    running, ")
     assert told["trials"] == "trials    4 of 6 begun: 2 completed, 1 stopped, 1 running"
@@ -61,7 +61,7 @@ def test_running_trials_are_told_with_the_process_that_they_run_in_now(tmp_path:
         where = {"node": host, "address": "10.0.0.1", "process": 7, "actor_id": "f00"}
         run.append_worker({"trial_id": trial_id, "at": "2026-01-01T00:00:00+00:00", **where})
     assert not any(line.startswith("worker") for line in told_of(run))  # its process is gone
-    with run.held():
+    with run.lock():
         told = told_of(run)
     assert [line for line in told if line.startswith("worker")] == [
         "worker    t0001 on b (10.0.0.1), process 7, actor f00, since 2026-01-01T00:00:00+00:00"
@@ -71,7 +71,7 @@ def test_running_trials_are_told_with_the_process_that_they_run_in_now(tmp_path:
 def test_a_search_whose_process_is_gone_is_told_from_a_running_one(tmp_path: Path) -> None:
     run = recorded(tmp_path, [trial(0)])
     assert "its process was lost" in lines(run)["status"]
-    with run.held():
+    with run.lock():
         assert "lost" not in lines(run)["status"]
 
 
@@ -117,7 +117,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_following_ends_with_the_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = recorded(tmp_path, [trial(0)])
-    with run.held():
+    with run.lock():
         follower = threading.Thread(target=main, args=(["--run", str(run.directory), "--follow"],))
         follower.start()
         time.sleep(0.3)

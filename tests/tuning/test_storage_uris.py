@@ -59,7 +59,7 @@ def test_status_tells_the_same_of_a_uri(
     assert following == f"Next: python -m tuning.status --run {uri} --follow"
     assert run == f"run       {uri}"
     assert status.startswith("status    running when it was last mirrored, ")
-    here = read_overview(Run(tmp_path / "there" / "mine"), lives=True)
+    here = read_overview(Run(tmp_path / "there" / "mine"), is_alive=True)
     assert rest == list(describe(here, datetime.now(UTC)))[2:]
 
 
