@@ -111,8 +111,8 @@ def _parser() -> OptionParser:
     parser.add_argument(
         "--multiline",
         action="store_true",
-        help="allow quoted cells over lines that look like rows; otherwise these are rows, and the"
-        " first has an error",
+        help="allow quoted cells over lines that are rows by themselves; otherwise the lines are"
+        " read as rows, and the first has an error",
     )
     parser.add_argument(
         "--backend",

@@ -1,8 +1,8 @@
-"""What a cell says as text: one rule for training and predicting, whatever the format.
+"""The value of one cell of a table: its text, nothing, or unreadable, for every file format.
 
-A cell is its text, or nothing, or unreadable. Text is taken as it was written: `NA` or `1e5` of a
-CSV, the digits of a number in JSON Lines. Parquet has values without a spelling: these get the
-shortest digits that read back, ISO 8601, `true` and `false`. NaN and null are nothing.
+Text is kept as it was written: `NA` or `1e5` in a CSV, the digits of a number in JSON Lines.
+Parquet values have no written form: numbers get the shortest digits that read back to the same
+value, dates ISO 8601, truth values `true` and `false`. NaN and null are nothing.
 """
 
 import re
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
-"""A byte that is not UTF-8, as `surrogateescape` brings it in."""
+"""A byte that is not UTF-8, as `surrogateescape` decodes it."""
 NOT_UTF8_ERROR = "not UTF-8 (byte 0xNN comes out as \\udcNN); save the file as UTF-8"
 """The error of a row with such a byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A cell that holds no text; `kind` says what it holds."""
+    """A cell that holds no text; `kind` names what it holds instead."""
 
     kind: str
 
@@ -27,11 +27,11 @@ Cell = str | None | Unreadable
 
 
 def whole_characters(text: str) -> str:
-    """The text with U+FFFD for each half of a surrogate pair, which no file can hold."""
+    """Replace each half of a surrogate pair, which no file can hold, by U+FFFD."""
     return _HALF_PAIR.sub("\ufffd", text)
 
 
 def matching_columns(wanted: str, columns: Sequence[str]) -> list[int]:
-    """Places of the columns with this name, outer white space left aside."""
+    """Return the positions of the columns with this name; outer white space is ignored."""
     name = wanted.strip()
-    return [place for place, column in enumerate(columns) if column.strip() == name]
+    return [position for position, column in enumerate(columns) if column.strip() == name]

@@ -1,4 +1,4 @@
-"""Reads the configured columns of a table whole, as text, or refuses the table."""
+"""Read whole columns of a table as text, or refuse the table with its broken rows."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ from training.cli import nearest
 from training.errors import InputError
 from training.table import Chunk, Table, open_table
 
-_SHOWN = 3
+_MOST_REPORTED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a table that are asked for."""
+    """The requested columns of a table."""
 
     names: Sequence[str]
-    """Of every column of the table, as they are written."""
+    """Names of all columns of the table, as they are written."""
     cells: Mapping[str, Sequence[str]]
-    """{asked name: text of each row, empty where there is none}, of those that are there."""
+    """{requested name: text of each row, maybe empty}, without columns that the table lacks."""
     num_rows: int
     format: str
-    """In words: CSV separated by ';'."""
+    """The format in words, such as `CSV separated by ';'`."""
 
 
 def read_columns(
@@ -36,22 +36,22 @@ def read_columns(
     multiline: bool = False,
     label: tuple[str, Callable[[str], bool]] | None = None,
 ) -> Columns:
-    """Read some columns of a table, each cell as text; no other column is looked at.
+    """Read some columns of a table, each cell as text; the other columns are ignored.
 
-    Records are numbered from 0 as `pandas.read_csv` numbers them: blank lines do not count, and a
-    cell may hold line breaks.
+    Records are numbered from 0 as by `pandas.read_csv`: blank lines do not count, and a cell may
+    hold line breaks.
 
     Args:
-        path: CSV, JSON Lines or Parquet, plain or packed.
-        wanted: {name of a column: option that names it}; one that is not there is left out.
-        separator: of a CSV; None: it is found.
-        multiline: whether quoted cells may hold lines that look like rows.
-        label: name of the label column, and whether a cell is a known label: such a line inside
-            a quoted cell is a row that the quote has swallowed.
+        path: CSV, JSON Lines or Parquet, plain or compressed.
+        wanted: {name of a column: option that names it}; a missing column is left out.
+        separator: of a CSV; None: find it.
+        multiline: whether quoted cells may hold lines that are rows by themselves.
+        label: name of the label column, and a function that recognises a known label: a line with
+            one inside a quoted cell is a row that the quote swallowed.
 
     Raises:
         InputError: the file is missing, a directory, unreadable, empty, without records, no
-            table or not in UTF-8; a row is broken; a name stands twice; a cell holds no text.
+            table or not in UTF-8; a row is broken; a name is not unique; a cell holds no text.
     """
     with (
         _opened(path) as file,
@@ -73,7 +73,7 @@ def read_columns(
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
+    """Return the SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -88,7 +88,7 @@ def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
         names |= dict.fromkeys(chunk.columns)
         for problem in _broken_rows(table, chunk):
             num_broken += 1
-            broken += [problem] if num_broken <= _SHOWN else []
+            broken += [problem] if num_broken <= _MOST_REPORTED else []
         for name in wanted:
             if not matching_columns(name, chunk.columns):
                 cells[name] += [""] * len(chunk.errors)
@@ -98,10 +98,10 @@ def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
                     unreadable.setdefault(name, []).append((row, cell.kind))
                 cells[name].append(cell if isinstance(cell, str) else "")
         num_rows += len(chunk.errors)
-    if num_broken > _SHOWN:
-        broken.append(f"{table.where}: {num_broken - _SHOWN:,} more rows are broken")
+    if num_broken > _MOST_REPORTED:
+        broken.append(f"{table.where}: {num_broken - _MOST_REPORTED:,} more rows are broken")
     broken += [
-        _no_text(table.where, name, wanted[name], found) for name, found in unreadable.items()
+        _not_text(table.where, name, wanted[name], found) for name, found in unreadable.items()
     ]
     if broken:
         raise InputError(*broken)
@@ -119,18 +119,18 @@ def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
 
 
 def _broken_rows(table: Table, chunk: Chunk) -> Iterator[str]:
-    for place, error in enumerate(chunk.errors):
+    for index, error in enumerate(chunk.errors):
         if not error:
             continue
-        line = chunk.lines[place]
+        line = chunk.lines[index]
         if error.endswith(NOT_UTF8_ERROR):
-            raise InputError(table.encoding_problem(line, chunk.text_of_row(place)))
+            raise InputError(table.encoding_problem(line, chunk.text_of_row(index)))
         yield f"{table.where}: line {line}: {error}"
 
 
-def _no_text(where: str, name: str, option: str, found: Sequence[tuple[int, str]]) -> str:
-    rows = ", ".join(str(row) for row, _ in found[:_SHOWN])
-    more = ", ..." if len(found) > _SHOWN else ""
+def _not_text(where: str, name: str, option: str, found: Sequence[tuple[int, str]]) -> str:
+    rows = ", ".join(str(row) for row, _ in found[:_MOST_REPORTED])
+    more = ", ..." if len(found) > _MOST_REPORTED else ""
     return (
         f"{where}: column '{name}' holds {found[0][1]} in {len(found)} row"
         f"{'s' * (len(found) > 1)} (row{'s' * (len(found) > 1)} {rows}{more}), but must hold text;"
@@ -141,7 +141,7 @@ def _no_text(where: str, name: str, option: str, found: Sequence[tuple[int, str]
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
-        # It is read twice, for its content and its hash; a device may have no end.
+        # The file is read twice, for its content and its hash; a device may have no end.
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(
                 f"{path}: is a pipe or a device, but must be a file; write the table to one"

@@ -1,7 +1,7 @@
-"""Rows of a CSV, read strictly and one at a time: no quote swallows a row without a word.
+"""Read the rows of a CSV strictly, one at a time: an unmatched quote never swallows rows silently.
 
-After a closing quote only a separator or the end of the line may stand. A row that breaks a rule
-costs its own line: the lines behind it are read as rows of their own.
+A closing quote must be followed by a separator or the end of the line. Of a broken row only the
+first line is lost: the lines after it are read as rows.
 """
 
 import csv
@@ -21,9 +21,9 @@ SEPARATORS = (",", ";", "\t", "|")
 
 _LONGEST_CELL = 2**31 - 1
 _LONGEST_ROW = 10_000_000
-# Lines that are read again may each open a quote: looking far from each would take for ever.
+# Each line that is read again may open a quote: a long search from each of them takes too long.
 _LONGEST_ROW_AGAIN = 10_000
-_LINES_LOOKED_AT = 50
+_NUM_LINES_OF_HEAD = 50
 _EXCEL_MARK = re.compile('"?sep=."?', re.IGNORECASE)
 
 IsLabel = Callable[[str], bool]
@@ -31,7 +31,7 @@ IsLabel = Callable[[str], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CsvRow:
-    """One row: as many cells as the header, unless `error` says why not."""
+    """One row: as many cells as the header has, or an `error`."""
 
     line: int
     """The first of its lines, from 1."""
@@ -41,21 +41,21 @@ class CsvRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelColumn:
-    """What gives away that a quoted cell has swallowed rows, where labels are known."""
+    """The label column: a known label inside a quoted cell means that it swallowed rows."""
 
-    place: int
+    position: int
     is_label: IsLabel
 
 
 def find_separator(head: bytes, wanted: Sequence[str]) -> str:
-    """The separator of a table, from its first lines.
+    """Find the separator of a table from its first lines.
 
-    Of those that split the header the one whose header has most of the `wanted` columns, then
-    the one with most lines of as many cells, then the one with most columns. A header that none
-    splits is one column, and the separator a comma.
+    Of the separators that split the header, choose the one that gives most of the `wanted` columns,
+    then most lines with as many cells as the header, then most columns. If none splits the header,
+    the table has one column and the separator is a comma.
     """
     text = head.decode("utf-8-sig", errors="surrogateescape")
-    lines = text.split("\n")[:_LINES_LOOKED_AT]
+    lines = text.split("\n")[:_NUM_LINES_OF_HEAD]
     lines = lines[:-1] if len(lines) > 1 else lines
 
     def merit(separator: str) -> tuple[int, int, int]:
@@ -70,7 +70,7 @@ def find_separator(head: bytes, wanted: Sequence[str]) -> str:
 
 
 def cells_of(line: str, separator: str) -> list[str]:
-    """The cells of a line by itself, quotes obeyed where they are whole."""
+    """Split one line into cells; quotes count where they are matched."""
     line = line.rstrip("\r\n")
     try:
         return next(csv.reader([line], delimiter=separator, strict=True), [])
@@ -79,7 +79,7 @@ def cells_of(line: str, separator: str) -> list[str]:
 
 
 class CsvRows(Iterator[CsvRow]):
-    """Reads the header, then gives row by row; blank lines are no rows, as in pandas."""
+    """Iterator over the rows below the header; blank lines are no rows, as in pandas."""
 
     def __init__(self, source: Source, *, separator: str, multiline: bool) -> None:
         """Read the header.
@@ -87,7 +87,7 @@ class CsvRows(Iterator[CsvRow]):
         Args:
             source: a CSV.
             separator: between its cells.
-            multiline: whether quoted cells may hold lines that look like rows.
+            multiline: whether quoted cells may hold lines that are rows by themselves.
 
         Raises:
             InputError: there is no usable header.
@@ -100,13 +100,13 @@ class CsvRows(Iterator[CsvRow]):
         self.header = self._read_header()
 
     def watch(self, labels: LabelColumn) -> None:
-        """Let a known label in this column give away that a quoted cell has swallowed rows."""
+        """Treat a known label inside a quoted cell as a sign that the cell swallowed rows."""
         self._labels = labels
 
     def __next__(self) -> CsvRow:
-        """The next row, sound or with its error."""
+        """Return the next row, sound or with its error."""
         while True:
-            self._lines.begin_row()
+            self._lines.start_row()
             line, error, cells = self._lines.number, "", []
             try:
                 cells = next(self._reader)
@@ -117,17 +117,12 @@ class CsvRows(Iterator[CsvRow]):
             if error or len(cells) != len(self.header):
                 if not error and _is_blank(cells):
                     continue
-                cells, error = self._begin_behind_first_line(error)
+                cells, error = self._keep_first_line(error)
             elif self._lines.row_has_more_lines and (swallowed := self._swallowed()):
-                cells, error = self._begin_behind_first_line(swallowed)
+                cells, error = self._keep_first_line(swallowed)
             if any(map(NOT_UTF8.search, self._lines.row)):
                 error = "; ".join(filter(None, (error, NOT_UTF8_ERROR)))
             return CsvRow(line=line, cells=cells, error=error)
-
-    def beyond(self, cells: Sequence[str]) -> str:
-        """What a row has beyond the header, for its error; empty: nothing."""
-        more = cells[len(self.header) :]
-        return f"; beyond it {json.dumps(more, ensure_ascii=False)}" if more else ""
 
     def _read_header(self) -> list[str]:
         try:
@@ -151,50 +146,52 @@ class CsvRows(Iterator[CsvRow]):
             )
         return header
 
-    def _begin_behind_first_line(self, error: str) -> tuple[list[str], str]:
-        """The first line as it stands, and what is wrong; the lines behind it come again."""
+    def _keep_first_line(self, error: str) -> tuple[list[str], str]:
+        """Return the cells and the error of the first line; the lines after it are read again."""
         first = self._lines.read_again().rstrip("\r\n")
         whole = cells_of(first, self._separator)
         cells = first.split(self._separator) if error else whole
-        wrong = f"{len(cells)} cell{'s' * (len(cells) != 1)}, the header {len(self.header)}"
         if not error:
-            error = f"the row has {wrong}"
-        return cells, error + self.beyond(cells)
+            number = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            error = f"the row has {number}, but the header has {len(self.header)}"
+        if extra := cells[len(self.header) :]:
+            error = f"{error}; extra cells: {json.dumps(extra, ensure_ascii=False)}"
+        return cells, error
 
     def _explain(self, problem: str) -> str:
         first, last = self._lines.number, self._lines.last_number
         if "new-line character" in problem:
             return "a bare carriage return splits the row; put the cell in quotes"
         if "expected after" in problem:
-            what = "text is behind a closing quote"
+            what = "text follows a closing quote"
             if last > first:
-                what = f"the quote that opens here closes in line {last} with text behind it"
-            rule = f"where only {self._separator!r} or the end of the line may be"
+                what = f"the quote that opens here closes in line {last} and text follows it"
+            rule = f"but only {self._separator!r} or the end of the line may follow"
             return f"{what}, {rule}; write a quote inside a cell twice"
         return f"not CSV: {problem}"
 
     def _swallowed(self) -> str:
-        """Why a row of several lines has probably swallowed others; empty: it has not."""
+        """Explain why a row of several lines has probably swallowed others; empty: it has not."""
         if self._multiline:
             return ""
         rows = self._lines.row
-        # The first line by itself has the opening quote before its text, the last the closing one.
+        # By themselves, the first line starts with a stray quote and the last one ends with one.
         suspects = rows[1:-1] if self._labels is None else rows[:-1]
         for line in suspects:
-            if self._looks_like_a_row(line):
+            if self._is_row_by_itself(line):
                 first, last = self._lines.number, self._lines.last_number
                 return (
-                    f"a quoted cell reaches from line {first} to line {last} over lines that look"
-                    " like rows: a quote that is not doubled? Mend it, or allow such cells by"
+                    f"a quoted cell reaches from line {first} to line {last} over lines that are"
+                    " rows by themselves; write a quote inside a cell twice, or allow such cells by"
                     " multiline"
                 )
         return ""
 
-    def _looks_like_a_row(self, line: str) -> bool:
+    def _is_row_by_itself(self, line: str) -> bool:
         cells = cells_of(line, self._separator)
         if len(self.header) < 2 or len(cells) != len(self.header):
             return False
-        return self._labels is None or self._labels.is_label(cells[self._labels.place])
+        return self._labels is None or self._labels.is_label(cells[self._labels.position])
 
 
 def _is_blank(cells: Sequence[str]) -> bool:
@@ -202,23 +199,23 @@ def _is_blank(cells: Sequence[str]) -> bool:
 
 
 class _UnclosedQuoteError(Exception):
-    """A row asks for more lines than it can have; the message says why."""
+    """A quoted cell needs more lines than there may be; the message explains why."""
 
 
 class _Lines(Iterator[str]):
-    """What `csv.reader` reads from, row by row: it asks for a second line only inside a quote."""
+    """The lines that `csv.reader` reads; it asks for a row's second line only inside a quote."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        # Line breaks are left to the reader; a byte that is not UTF-8 is told of by its row.
+        # The reader handles line breaks; the row with a byte that is not UTF-8 reports it.
         self._coming = io.TextIOWrapper(
             stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
         )
         self._again = deque[str]()
         self.row: list[str] = []
-        """Lines of the row, with their ends."""
+        """Lines of the current row, with their line ends."""
         self._size = 0
         self.number = 1
-        """Of the line that the row begins with, from 1."""
+        """Number of the current row's first line, from 1."""
 
     @property
     def last_number(self) -> int:
@@ -228,8 +225,8 @@ class _Lines(Iterator[str]):
     def row_has_more_lines(self) -> bool:
         return len(self.row) > 1
 
-    def begin_row(self) -> None:
-        """Forget the lines of the row before."""
+    def start_row(self) -> None:
+        """Forget the lines of the previous row."""
         self.number += len(self.row)
         self.row, self._size = [], 0
 
@@ -247,7 +244,7 @@ class _Lines(Iterator[str]):
         return line
 
     def read_again(self) -> str:
-        """The first line of the row, which is then the whole row; those after it come again."""
+        """Cut the row to its first line and return it; the lines after it are read again."""
         first, *others = self.row
         self._again.extendleft(reversed(others))
         self.row = [first]

@@ -1,7 +1,4 @@
-"""Labels: the one class that a cell names, and the rows that each class has in each split.
-
-Every row has exactly one label; multi-label data would start here.
-"""
+"""Labels: the one class of each row (multi-label would start here), and the rows of each class."""
 
 import re
 from collections.abc import Sequence
@@ -20,14 +17,14 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Labels:
-    """The configured labels, as cells of a table name them.
+    """The configured labels, and the class that the text of a cell names.
 
-    Outer white space counts for nothing, case does. Where every label is a number, so do other
-    spellings of it: `1.0` is `1`.
+    Outer white space is ignored; case is not. Where every label is a number, other spellings of
+    that number name it too: `1.0` is `1`.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Take the names in the order of their codes."""
+        """Give the names the codes 0, 1, ... in their order."""
         self.names = tuple(names)
         self._codes = {name.strip(): code for code, name in enumerate(names)}
         values = [_value(name) for name in names]
@@ -35,7 +32,7 @@ class Labels:
         self._by_value = dict(zip(values, range(len(names)), strict=True)) if numeric else {}
 
     def code_of(self, cell: str) -> int | None:
-        """Place of the label that a cell names; None: it names none."""
+        """Return the code of the label that a cell names; None: it names none."""
         code = self._codes.get(cell.strip())
         if code is None and self._by_value:
             code = self._by_value.get(_value(cell)) if _value(cell) is not None else None
@@ -46,16 +43,16 @@ class Labels:
         return self.code_of(cell) is not None
 
     def describe_respelt(self, cells: Sequence[str]) -> str:
-        """A sentence about the cells that name a label in another spelling; empty: none does."""
+        """Describe the cells that name a label in another spelling; empty: there are none."""
         other = [cell for cell in cells if cell not in self.names and self.is_label(cell)]
         if not other:
             return ""
         code = self.code_of(other[0])
         assert code is not None
         return (
-            f"{len(other):,} labels are spelt otherwise, such as {other[0]!r} for"
-            f" {self.names[code]!r}: white space around a label, and how a number is written, do"
-            " not count"
+            f"{len(other):,} labels have another spelling, such as {other[0]!r} for"
+            f" {self.names[code]!r}; white space around a label and the way a number is written are"
+            " ignored"
         )
 
 
@@ -65,11 +62,11 @@ def _value(text: str) -> Decimal | None:
 
 
 def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
-    """Refuse a split that some class has no row in.
+    """Refuse a split in which some class has no row.
 
     Args:
         labels: int64 [n], codes of the kept rows.
-        splits: [n], where each goes.
+        splits: [n], the split of each row.
         config: names the labels and the split column.
 
     Raises:
@@ -78,21 +75,21 @@ def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: Dat
     """
     counts = class_counts(labels, splits, config.labels)
     filled = [split for split in SPLITS if any(counts[split].values())]
-    todo = (
-        "label more rows: the kept ones are too few or too alike, since like texts share a split"
+    next_step = (
+        "label more rows: the kept ones are too few or too alike, since similar texts share a split"
         if config.split_column is None
-        else "give it some in data.split_column, or set that to null to have the split drawn"
+        else "give it some in data.split_column, or set that to null for a random split"
     )
     problems = [
         f"{config.path}: no kept row is in {split}, but every split needs rows of each class;"
-        f" {todo}"
+        f" {next_step}"
         for split in SPLITS
         if split not in filled
     ]
     unseen = [label for label in config.labels if not any(of[label] for of in counts.values())]
     problems += [
         f"{config.path}: no kept row has the label '{label}' of data.labels; spell it as column"
-        f" '{config.label_column}' does, or take it out of data.labels"
+        f" '{config.label_column}' does, or remove it from data.labels"
         for label in unseen
     ]
     for label in (name for name in config.labels if name not in unseen):
@@ -111,6 +108,6 @@ def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: Dat
 def class_counts(
     labels: Indices, splits: npt.NDArray[np.str_], names: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """Rows of each class in each split: {split: {label: rows}}."""
+    """Count the rows of each class in each split: {split: {label: rows}}."""
     counts = {split: np.bincount(labels[splits == split], minlength=len(names)) for split in SPLITS}
     return {split: dict(zip(names, counts[split].tolist(), strict=True)) for split in SPLITS}

@@ -1,7 +1,7 @@
-"""Reads tables, some rows at a time: CSV, JSON Lines or Parquet, plain, .gz, .bz2 or .zst.
+"""Read tables in chunks of rows: CSV, JSON Lines or Parquet, plain, .gz, .bz2 or .zst.
 
-The one reader of whatever has rows. A search reads its columns whole and refuses what is broken;
-`evaluation.predict` goes through a file and answers what is broken in its place.
+The only reader of tables. A search reads whole columns and refuses a table with broken rows;
+`evaluation.predict` reads chunk by chunk and answers a broken row with its error.
 """
 
 import json
@@ -16,39 +16,48 @@ from training.cells import Cell, Unreadable, matching_columns
 from training.csv_rows import CsvRow, CsvRows, LabelColumn, find_separator
 from training.errors import InputError
 from training.table_bytes import Format, Source, encoding_problem, open_source
-from training.typed_rows import JsonRow, read_json_rows
+from training.typed_rows import (
+    JsonRow,
+    cells_of_array,
+    json_of_array,
+    kind_without_text,
+    open_parquet,
+    read_batches,
+    read_json_rows,
+    text_of_array,
+)
 
-_ROWS_AT_ONCE = 1024
-_CHARACTERS_AT_ONCE = 1_000_000
+_CHUNK_ROWS = 1024
+_CHUNK_CHARACTERS = 1_000_000
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Chunk(ABC):
-    """Some rows of a table, in order."""
+    """Consecutive rows of a table."""
 
     columns: Sequence[str]
-    """Names as they are written, each once but where a CSV has one twice."""
+    """Names as they are written; only a CSV may have a name twice."""
     lines: Sequence[int]
-    """The line that each row begins with, from 1, or its number in a Parquet file: [rows]."""
+    """The first line of each row, from 1, or its row number in a Parquet file: [rows]."""
     errors: Sequence[str]
-    """Why each row is none; empty where it is sound: [rows]."""
+    """Why each row is broken; empty where it is sound: [rows]."""
 
     @abstractmethod
     def cells(self, column: str) -> list[Cell]:
-        """What each row says in a column, nothing where it has none: [rows]."""
+        """Return the cell of each row in a column, None where it has none: [rows]."""
 
     @abstractmethod
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Each row as the cells of these columns, for a table without types: [rows][columns]."""
+        """Return each row as the cells of these columns, as text: [rows][columns]."""
 
     @abstractmethod
     def members(self) -> list[list[tuple[str, str]]]:
-        """Each row as names and values, these as JSON; numbers of JSON as they were written."""
+        """Return each row as (name, value as JSON); numbers of JSON are kept as written."""
 
-    def text_of_row(self, place: int) -> str:
-        """What a row that is broken holds, for messages."""
+    def text_of_row(self, index: int) -> str:
+        """Return the text of a broken row, for messages."""
         return ""
 
 
@@ -59,23 +68,23 @@ class CsvChunk(Chunk):
     rows: Sequence[CsvRow]
 
     def cells(self, column: str) -> list[Cell]:
-        """An empty cell is nothing."""
-        place = next(iter(matching_columns(column, self.columns)), -1)
+        """Return None for an empty cell."""
+        position = next(iter(matching_columns(column, self.columns)), -1)
         return [
-            row.cells[place] or None if 0 <= place < len(row.cells) else None for row in self.rows
-        ]
-
-    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """A row that is too short is filled with empty cells."""
-        names = list(self.columns)
-        places = range(len(names)) if names == columns else [names.index(n) for n in columns]
-        return [
-            [row.cells[place] if place < len(row.cells) else "" for place in places]
+            row.cells[position] or None if 0 <= position < len(row.cells) else None
             for row in self.rows
         ]
 
+    def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
+        """Fill a row that is too short with empty cells."""
+        names = list(self.columns)
+        positions = range(len(names)) if names == columns else [names.index(n) for n in columns]
+        return [
+            [row.cells[i] if i < len(row.cells) else "" for i in positions] for row in self.rows
+        ]
+
     def members(self) -> list[list[tuple[str, str]]]:
-        """Every value is a string."""
+        """Return every value as a string."""
         return [
             [
                 (name, json.dumps(cell, ensure_ascii=False))
@@ -84,19 +93,19 @@ class CsvChunk(Chunk):
             for cells in self.texts(self.columns)
         ]
 
-    def text_of_row(self, place: int) -> str:
-        """Its cells."""
-        return "".join(self.rows[place].cells)
+    def text_of_row(self, index: int) -> str:
+        """Join its cells."""
+        return "".join(self.rows[index].cells)
 
 
 @dataclass(frozen=True)
 class JsonChunk(Chunk):
-    """Rows of JSON Lines, each with keys of its own."""
+    """Rows of JSON Lines; each row has its own keys."""
 
     rows: Sequence[JsonRow]
 
     def cells(self, column: str) -> list[Cell]:
-        """Numbers and truth values as they were written."""
+        """Return numbers and truth values as they were written."""
         name = column.strip()
         found = ([m for m in row.members if m.name.strip() == name] for row in self.rows)
         return [
@@ -105,17 +114,17 @@ class JsonChunk(Chunk):
         ]
 
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """What a row has no key for is None."""
+        """Return None where a row lacks the key."""
         found = ({m.name: m.text for m in row.members} for row in self.rows)
         return [[values.get(name) for name in columns] for values in found]
 
     def members(self) -> list[list[tuple[str, str]]]:
-        """Values as they were written."""
+        """Return values as they were written."""
         return [[(m.name, m.raw) for m in row.members] for row in self.rows]
 
-    def text_of_row(self, place: int) -> str:
-        """Its line."""
-        return self.rows[place].text
+    def text_of_row(self, index: int) -> str:
+        """Return its line."""
+        return self.rows[index].text
 
 
 @dataclass(frozen=True)
@@ -126,28 +135,20 @@ class ParquetChunk(Chunk):
     """A `pyarrow.RecordBatch`."""
 
     def cells(self, column: str) -> list[Cell]:
-        """Typed values are spelled."""
-        (place, *_) = matching_columns(column, self.columns)
-        found: list[Cell] = _parquet().cells_of_array(self.batch.column(place))
-        return found
+        """Write typed values as text."""
+        (position, *_) = matching_columns(column, self.columns)
+        return cells_of_array(self.batch.column(position))
 
     def texts(self, columns: Sequence[str]) -> list[list[str | None]]:
-        """Lists and structs are JSON."""
-        places = [list(self.columns).index(name) for name in columns]
-        found = [_parquet().text_of_array(self.batch.column(place)) for place in places]
+        """Write lists and structs as JSON."""
+        positions = [list(self.columns).index(name) for name in columns]
+        found = [text_of_array(self.batch.column(position)) for position in positions]
         return [list(row) for row in zip(*found, strict=True)] or [[] for _ in self.lines]
 
     def members(self) -> list[list[tuple[str, str]]]:
-        """Numbers, lists and structs as JSON has them."""
-        values = [_parquet().json_of_array(column) for column in self.batch.columns]
+        """Write numbers, lists and structs as JSON."""
+        values = [json_of_array(column) for column in self.batch.columns]
         return [list(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
-
-
-def _parquet() -> Any:
-    """The module for Parquet, whose library takes a while and memory to load."""
-    from training import typed_rows
-
-    return typed_rows
 
 
 @dataclass(kw_only=True)
@@ -156,57 +157,56 @@ class Table:
 
     source: Source
     columns: Sequence[str]
-    """As written; of JSON Lines those of the first rows, which may not be all."""
+    """Names as written; for JSON Lines those of the first rows, which may not be all."""
     separator: str | None
-    """Of a CSV."""
+    """Separator of a CSV."""
     chunks: Iterator[Chunk]
-    """All rows, once."""
+    """All rows, which can be read once."""
     schema: Any = None
-    """Of Parquet: the `pyarrow.Schema`."""
+    """The `pyarrow.Schema` of a Parquet file."""
     _rows: CsvRows | None = None
 
     @property
     def where(self) -> str:
-        """Beginning of every message."""
+        """The start of every message."""
         return self.source.where
 
     @property
     def format(self) -> Format:
-        """CSV, JSON Lines or Parquet."""
+        """The format: CSV, JSON Lines or Parquet."""
         return self.source.format
 
     def column(self, name: str, option: str) -> str | None:
-        """The column that a name means, as it is written; None: there is none.
+        """Return the column with this name, as it is written; None: there is none.
 
         Raises:
-            InputError: the name stands twice.
+            InputError: several columns have the name.
         """
-        found = [self.columns[place] for place in matching_columns(name, self.columns)]
+        found = [self.columns[position] for position in matching_columns(name, self.columns)]
         if len(found) > 1:
             raise InputError(
                 f"{self.where}: {len(found)} columns are named {name.strip()!r} ({option}), but"
-                " each name must stand once; rename one of them"
+                " each name must be unique; rename one of them"
             )
         return found[0] if found else None
 
     def kind_without_text(self, column: str) -> str | None:
-        """What a column of Parquet holds where no value of it can be text; None: it may be."""
+        """Name the type of a Parquet column that cannot hold text; None: it can."""
         if self.schema is None:
             return None
-        kind: str | None = _parquet().kind_without_text(self.schema.field(column).type)
-        return kind
+        return kind_without_text(self.schema.field(column).type)
 
     def watch_labels(self, column: str, is_label: Callable[[str], bool]) -> None:
-        """Let a known label give away that a quoted cell has swallowed rows."""
+        """Treat a known label inside a quoted cell as a sign that the cell swallowed rows."""
         if self._rows is not None:
-            self._rows.watch(LabelColumn(place=self.columns.index(column), is_label=is_label))
+            self._rows.watch(LabelColumn(position=self.columns.index(column), is_label=is_label))
 
     def encoding_problem(self, line: int, text: str) -> str:
-        """What to do about a line that is not UTF-8."""
+        """Explain what to do about a line that is not UTF-8."""
         return encoding_problem(self.source, line, text)
 
     def describe(self) -> str:
-        """Its format in words."""
+        """Describe its format in words."""
         names = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
         separated = f" separated by {self.separator!r}" if self.separator else ""
         return f"{names[self.format]}{separated}"
@@ -223,19 +223,19 @@ def open_table(
     multiline: bool = False,
     only_wanted: bool = False,
 ) -> Iterator[Table]:
-    """Begin to read a table; its header is read, its rows come as they are asked for.
+    """Open a table: read its header now and its rows on demand.
 
     Args:
         file: opened unbuffered for bytes.
-        name: of the file, whose ending tells CSV and JSON Lines apart; `-` says nothing.
-        where: beginning of every message.
-        wanted: names of columns that tell the separator of a CSV.
-        separator: of a CSV; None: it is found.
-        multiline: whether quoted cells may hold lines that look like rows.
-        only_wanted: whether no other columns of a Parquet file are read.
+        name: of the file; its ending decides between CSV and JSON Lines; `-`: no ending.
+        where: start of every message.
+        wanted: names of columns, by which the separator of a CSV is found.
+        separator: of a CSV; None: find it.
+        multiline: whether quoted cells may hold lines that are rows by themselves.
+        only_wanted: whether to read only the wanted columns of a Parquet file.
 
     Raises:
-        InputError: it is empty, no table, damaged or in another encoding.
+        InputError: the file is empty, no table, damaged or in another encoding.
     """
     with open_source(file, name=name, where=where) as source:
         if source.format == "csv":
@@ -250,8 +250,8 @@ def open_table(
             first = next(parts, None)
             sound = [row for row in first.rows if not row.error] if first else []
             columns = _json_chunk(sound).columns
-            begins = iter([] if first is None else [first])
-            yield Table(source=source, columns=columns, separator=None, chunks=chain(begins, parts))
+            start = iter([] if first is None else [first])
+            yield Table(source=source, columns=columns, separator=None, chunks=chain(start, parts))
         else:
             yield _open_parquet(source, wanted, only_wanted=only_wanted)
 
@@ -270,13 +270,13 @@ def _size_of_csv(row: CsvRow) -> int:
 
 
 def _parts(rows: Iterable[Row], size_of: Callable[[Row], int]) -> Iterator[list[Row]]:
-    """Rows in lists that are short enough to be held, however long their texts are."""
+    """Split rows into lists that fit in memory, however long their texts are."""
     part: list[Row] = []
     size = 0
     for row in rows:
         part.append(row)
         size += size_of(row)
-        if len(part) >= _ROWS_AT_ONCE or size >= _CHARACTERS_AT_ONCE:
+        if len(part) >= _CHUNK_ROWS or size >= _CHUNK_CHARACTERS:
             yield part
             part, size = [], 0
     if part:
@@ -284,15 +284,15 @@ def _parts(rows: Iterable[Row], size_of: Callable[[Row], int]) -> Iterator[list[
 
 
 def _open_parquet(source: Source, wanted: Sequence[str], *, only_wanted: bool) -> Table:
-    file = _parquet().open_parquet(source)
+    file = open_parquet(source)
     names = list(file.schema_arrow.names)
-    places = None
+    positions = None
     if only_wanted:
-        places = sorted({place for name in wanted for place in matching_columns(name, names)})
+        positions = sorted({found for name in wanted for found in matching_columns(name, names)})
 
     def chunks() -> Iterator[Chunk]:
         first = 1
-        for batch in _parquet().read_batches(source, file, places, _ROWS_AT_ONCE):
+        for batch in read_batches(source, file, positions, _CHUNK_ROWS):
             lines = range(first, first + len(batch))
             yield ParquetChunk(batch.schema.names, lines, [""] * len(batch), batch)
             first += len(batch)

@@ -1,6 +1,7 @@
-"""From a file or a pipe to the bytes of a table: unpacked, its format found, others named.
+"""Open a table at a path, a URI or a pipe: fetch it, unpack it and find its file format.
 
-What a file is, its first bytes say; only between CSV and JSON Lines does its name decide.
+The first bytes decide the format; the file name decides only between CSV and JSON Lines. Files of
+other formats and encodings are refused by their names.
 """
 
 import io
@@ -73,24 +74,29 @@ _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 _HEAD_BYTES = 65_536
 _LONGEST_BLANK = 10_000_000
 _UTF8_MARK = b"\xef\xbb\xbf"
+_SECRET = re.compile(r"://[^/]*@|://[^/@]*:(?!\d+/)[^@]*@|\?")
+"""Passwords may hold slashes; digits up to a slash are a port."""
+
+_copies: list[tempfile.TemporaryDirectory[str]] = []
+"""Directories of the copies, removed when the process ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The bytes of a table, unpacked."""
+    """The unpacked bytes of a table."""
 
     where: str
-    """For messages: the path, or the option that names it."""
+    """Start of messages: the path, or the option that names it."""
     name: str
     format: Format
     stream: BinaryIO
-    """From the first byte on; a seekable file where the format is Parquet."""
+    """Starts at the first byte; for Parquet a seekable file."""
     head: bytes
-    """The first bytes, at least the first line that is not blank."""
+    """The first bytes, at least up to the first line that is not blank."""
 
 
 def format_of(name: str) -> Format | None:
-    """The format that the ending of a file's name says, one of packing left aside; None: none."""
+    """Return the format that a file name's ending stands for, ignoring .gz and the like."""
     path = PurePath(name)
     if path.suffix.lower() in _CODEC_ENDINGS:
         path = path.with_suffix("")
@@ -98,7 +104,7 @@ def format_of(name: str) -> Format | None:
 
 
 def codec_of(name: str) -> Codec | None:
-    """How the ending of a file's name says that it is packed; None: it is not."""
+    """Return the compression that a file name's ending stands for; None: there is none."""
     return _CODEC_ENDINGS.get(PurePath(name).suffix.lower())
 
 
@@ -107,12 +113,12 @@ def open_source(file: Any, *, name: str, where: str) -> Iterator[Source]:
     """Unpack a table and find its format.
 
     Args:
-        file: opened unbuffered for bytes; a pipe is read as it comes.
-        name: of the file; `-` says nothing.
-        where: beginning of every message.
+        file: opened unbuffered for bytes; a pipe is read as its bytes arrive.
+        name: of the file; `-`: no ending.
+        where: start of every message.
 
     Raises:
-        InputError: it is packed but damaged, or no CSV, JSON Lines or Parquet.
+        InputError: it is compressed but damaged, or not CSV, JSON Lines or Parquet.
     """
     head = _read_head(file)
     codec = next((codec for mark, codec in _CODEC_MARKS if head.startswith(mark)), None)
@@ -131,8 +137,8 @@ def open_source(file: Any, *, name: str, where: str) -> Iterator[Source]:
     begins = head.removeprefix(_UTF8_MARK).lstrip()
     found = format_of(name)
     if found == "parquet":
-        told = "empty" if not head.strip() else "not a Parquet file"
-        raise InputError(f"{where}: the file is {told}; write it again, or give a CSV")
+        found_instead = "empty" if not head.strip() else "not a Parquet file"
+        raise InputError(f"{where}: the file is {found_instead}; write it again, or give a CSV")
     found = found or ("jsonl" if begins.startswith(b"{") else "csv")
     if found == "jsonl" and begins.startswith(b"["):
         raise InputError(
@@ -148,12 +154,12 @@ def open_source(file: Any, *, name: str, where: str) -> Iterator[Source]:
 
 
 def encoding_problem(source: Source, line: int, text: str) -> str:
-    """What to do about a line that is not UTF-8.
+    """Explain what to do about a line that is not UTF-8.
 
     Args:
         source: of the line.
         line: its number, from 1.
-        text: of the line, bytes that are not UTF-8 as `surrogateescape` brings them in.
+        text: of the line, decoded with `surrogateescape`.
     """
     raw = text.encode("utf-8", errors="surrogateescape")
     if any(byte < 32 and byte not in _TEXT_CONTROLS for byte in raw[:4096]):
@@ -171,6 +177,21 @@ def encoding_problem(source: Source, line: int, text: str) -> str:
         f"{source.where}: not in UTF-8 but likely in {encoding}: line {line} holds the byte"
         f" 0x{wrong:02x}; save it as UTF-8, {_iconv(source.name, encoding)}"
     )
+
+
+def local_copy(uri: str) -> Path:
+    """Return a local copy of the file at a URI, fetched once and kept until the process ends.
+
+    Raises:
+        InputError: it cannot be read, or the URI holds a password.
+    """
+    if _SECRET.search(uri):
+        scheme = uri.partition("://")[0]
+        raise InputError(
+            f"data.path is a URI of {scheme}://, but must hold no user, password or query, which"
+            " the run's files would contain; give credentials in the environment"
+        )
+    return _fetched(uri)
 
 
 def _refuse_foreign(head: bytes, name: str, where: str) -> None:
@@ -196,9 +217,9 @@ def _is_workbook(head: bytes, name: str) -> bool:
 
 
 def _refuse_wide(head: bytes, name: str, where: str) -> None:
-    """A NUL byte in the first line: the encoding is a wide one, or the file is no table.
+    """Refuse a NUL byte in the first line: the encoding is a wide one, or the file is no table.
 
-    Further down it is an odd character of some text, and no reason to refuse the others.
+    In later lines a NUL byte is an odd character of one text and no reason to refuse the table.
     """
     nul = head.partition(b"\n")[0].find(b"\0")
     wide = next((encoding for mark, encoding in _WIDE_MARKS if head.startswith(mark)), None)
@@ -222,7 +243,7 @@ def _iconv(name: str, encoding: str) -> str:
 
 
 def _wide_encoding(head: bytes) -> str | None:
-    """UTF-16 without a mark: nearly every second byte of mostly Latin text is NUL."""
+    """Recognise UTF-16 without a mark: nearly every second byte of Latin text is NUL."""
     for encoding, start in (("utf-16le", 1), ("utf-16be", 0)):
         high, low = head[start:4096:2], head[1 - start : 4096 : 2]
         if high and high.count(0) > 0.7 * len(high) and not low.count(0):
@@ -231,7 +252,7 @@ def _wide_encoding(head: bytes) -> str | None:
 
 
 def _read_head(file: Any) -> bytes:
-    """What comes at once, and more only until a line is whole that is not blank."""
+    """Read what is available, and more only until one line that is not blank is complete."""
     read = getattr(file, "read1", file.read)
     head = b""
     while part := read(_HEAD_BYTES):
@@ -247,7 +268,7 @@ def _joined(head: bytes, file: Any) -> BinaryIO:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes that were read already, then the rest of the file as it comes."""
+    """The bytes that were read already, then the rest of the file as it arrives."""
 
     def __init__(self, head: bytes, file: Any) -> None:
         self._head, self._file = memoryview(head), file
@@ -264,7 +285,7 @@ class _Joined(io.RawIOBase):
 
 
 class _Unpacked(io.RawIOBase):
-    """Unpacked bytes; damage is the user's to know."""
+    """Unpacked bytes; damage is reported as an input error."""
 
     def __init__(self, packed: Any, where: str) -> None:
         self._packed, self._where = packed, where
@@ -286,7 +307,7 @@ class _Unpacked(io.RawIOBase):
 
 @contextmanager
 def _seekable(stream: BinaryIO, file: Any, *, is_plain: bool) -> Iterator[BinaryIO]:
-    """The file itself where it can be read from any place, else a copy on disk."""
+    """Give the file itself where it is seekable, else a copy on disk."""
     if is_plain and file.seekable():
         file.seek(0)
         yield file
@@ -297,44 +318,22 @@ def _seekable(stream: BinaryIO, file: Any, *, is_plain: bool) -> Iterator[Binary
         yield copy
 
 
-def local_copy(uri: str) -> Path:
-    """The file behind a URI, copied here at the first call and kept until the process ends.
-
-    Raises:
-        InputError: it cannot be read, or the URI holds a password.
-    """
-    if _SECRET.search(uri):
-        scheme = uri.partition("://")[0]
-        raise InputError(
-            f"data.path is a URI of {scheme}://, but must hold no user, password or query: it would"
-            " stand in the run's files; give credentials by the environment"
-        )
-    return _fetched(uri)
-
-
-_SECRET = re.compile(r"://[^/]*@|://[^/@]*:(?!\d+/)[^@]*@|\?")
-"""Passwords may hold slashes; digits up to a slash are a port."""
-
-_copies: list[tempfile.TemporaryDirectory[str]] = []
-"""Removed when the process ends."""
-
-
 @cache
 def _fetched(uri: str) -> Path:
     scratch = tempfile.TemporaryDirectory(prefix="data-")
     _copies.append(scratch)
-    place = Path(scratch.name) / (posixpath.basename(urlsplit(uri).path) or "table")
+    copy = Path(scratch.name) / (posixpath.basename(urlsplit(uri).path) or "table")
     try:
         files, path = fsspec.core.url_to_fs(uri)
-        files.get_file(path, str(place))
+        files.get_file(path, str(copy))
     except ImportError as error:
         raise InputError(f"data.path is {uri!r}, but {error}; install it with pip") from error
-    except Exception as error:  # each kind of storage has classes of its own
+    except Exception as error:  # each kind of storage raises its own classes
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(
             f"data.path is {uri!r}, but it cannot be read ({reason}); check the URI and the"
             " credentials in the environment"
         ) from error
-    if not place.is_file():
+    if not copy.is_file():
         raise InputError(f"data.path is {uri!r}, but there is no file; give the URI of a table")
-    return place
+    return copy

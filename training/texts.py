@@ -14,16 +14,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A usable row: `row` is its record number, `label` the place in `data.labels`."""
+    """A usable row: `row` is its record number, `label` the index in `data.labels`."""
 
     row: int
     text: str
     folded: str
     identity: bytes
-    """Of its drop key; rows of a fixed test part alone may share one."""
+    """Hash of the drop key; only rows of a fixed test part may share one."""
     label: int
     confidence: float
-    """The labeller's, 0 to 1; NaN: the cell is empty; infinite: there is no confidence column."""
+    """The labeller's confidence, 0 to 1; NaN: empty cell; infinite: no confidence column."""
     key: str | None
     """Value of the group column."""
     split: str | None
@@ -32,23 +32,23 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledTexts:
-    """Texts of one split, in the order of their identities: the file's order changes nothing.
+    """Texts of one split, in the order of their identities, whatever the order of the file.
 
-    An identity is a hash, so that the first rows are as good a sample as any.
+    An identity is a hash, so the first rows are a random sample.
     """
 
     rows: Indices
     """Record number of each text in the file, int64 [n]."""
     texts: list[str]
-    """The texts as they stand in the file."""
+    """The texts as they are in the file."""
     labels: Indices
-    """Place of each label in `data.labels`, int64 [n]."""
+    """Index of each label in `data.labels`, int64 [n]."""
     groups: Indices
-    """Number of each row's group, int64 [n]; no group stands in two splits."""
+    """Number of each row's group, int64 [n]; no group is in two splits."""
 
     @classmethod
     def of_rows(cls, rows: Sequence[Row], groups: Indices) -> "LabelledTexts":
-        """Of usable rows and their groups, int64 [n]."""
+        """Collect usable rows and their groups, int64 [n]."""
         return cls(
             rows=np.array([row.row for row in rows], dtype=np.int64),
             texts=[row.text for row in rows],
@@ -57,23 +57,23 @@ class LabelledTexts:
         )
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> "LabelledTexts":
-        """The rows where `chosen` (bool [n]) is true."""
-        places = np.flatnonzero(chosen)
+        """Return the rows where `chosen` (bool [n]) is true."""
+        indices = np.flatnonzero(chosen)
         return LabelledTexts(
-            rows=self.rows[places],
-            texts=[self.texts[place] for place in places],
-            labels=self.labels[places],
-            groups=self.groups[places],
+            rows=self.rows[indices],
+            texts=[self.texts[index] for index in indices],
+            labels=self.labels[indices],
+            groups=self.groups[indices],
         )
 
     def merge(self, other: "LabelledTexts") -> "LabelledTexts":
-        """These rows and the other's, in the order of their identities."""
+        """Return the rows of both, in the order of their identities."""
         texts = self.texts + other.texts
-        places = sorted(range(len(texts)), key=lambda place: identity(texts[place]))
-        order = np.array(places, dtype=np.int64)
+        indices = sorted(range(len(texts)), key=lambda index: identity(texts[index]))
+        order = np.array(indices, dtype=np.int64)
         return LabelledTexts(
             rows=np.concatenate([self.rows, other.rows])[order],
-            texts=[texts[place] for place in places],
+            texts=[texts[index] for index in indices],
             labels=np.concatenate([self.labels, other.labels])[order],
             groups=np.concatenate([self.groups, other.groups])[order],
         )
@@ -81,13 +81,13 @@ class LabelledTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutTexts:
-    """The test rows, and those that the confidence filter took from them."""
+    """The test rows, and the rows that the confidence filter removed from the test part."""
 
     test: LabelledTexts
-    """Rows to test on."""
+    """The test set."""
     confidences: Floats
     """The labeller's confidence of each test row, float64 [n]; NaN without a confidence column."""
     low_confidence: LabelledTexts
-    """Rows of low confidence that the test would hold without the filter; no part of the test."""
+    """Low-confidence rows that would be test rows without the filter; evaluated apart."""
     low_confidences: Floats
     """The labeller's confidence of each of them, float64 [m]; NaN where the cell is empty."""

@@ -1,4 +1,4 @@
-"""Texts as word pieces: tokenised once, flattened in one array, read without a copy."""
+"""Token ids of texts: tokenised once, flattened in one array and read without a copy."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TokenTable:
-    """Rows of word-piece ids of any length, end to end in one array.
+    """Rows of token ids of any length, end to end in one array.
 
     Attributes:
         ids: int32 [total], special tokens included.
         offsets: int64 [rows]; row i is ids[offsets[i]:offsets[i] + lengths[i]].
-        lengths: int64 [rows], word pieces a row.
+        lengths: int64 [rows], tokens per row.
     """
 
     ids: Ids
@@ -38,12 +38,12 @@ class TokenTable:
         return len(self.lengths)
 
     def row(self, index: int) -> Ids:
-        """Ids of one row, int32 [length], a view."""
+        """Return the ids of one row, int32 [length], a view."""
         start = self.offsets[index]
         return self.ids[start : start + self.lengths[index]]
 
     def take(self, indices: Integers) -> "TokenTable":
-        """The rows at `indices` (int64 [n]); the ids are shared, not copied."""
+        """Return the rows at `indices` (int64 [n]); the ids are shared, not copied."""
         return TokenTable(
             ids=self.ids, offsets=self.offsets[indices], lengths=self.lengths[indices]
         )
@@ -61,24 +61,24 @@ class LabelledTokens:
         return len(self.labels)
 
     def take(self, indices: Integers) -> "LabelledTokens":
-        """The rows at `indices` (int64 [n]); the ids are shared, not copied."""
+        """Return the rows at `indices` (int64 [n]); the ids are shared, not copied."""
         return LabelledTokens(tokens=self.tokens.take(indices), labels=self.labels[indices])
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStatistics:
-    """What a tokenizer makes of texts: all shares between 0 and 1."""
+    """How well a tokenizer fits some texts; all shares are between 0 and 1."""
 
     unknown_share: float
-    """Word pieces that are the unknown token, of all but the special ones."""
+    """Share of unknown tokens among all tokens that are not special."""
     tokens_per_word: float
-    """Word pieces a white-space separated word."""
+    """Tokens per word; words are separated by white space."""
     truncated_share: float
-    """Rows longer than `max_length`, whose end is cut off."""
+    """Share of the rows that are longer than `max_length` and so are cut."""
 
 
 def from_rows(rows: Sequence[Ids]) -> TokenTable:
-    """Put rows of ids (each int32 [length]) end to end."""
+    """Build a table from rows of ids (each int32 [length])."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
     return TokenTable(ids=ids, offsets=np.cumsum(lengths) - lengths, lengths=lengths)
@@ -87,10 +87,10 @@ def from_rows(rows: Sequence[Ids]) -> TokenTable:
 def encode(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, max_length: int
 ) -> TokenTable:
-    """Tokenise texts, special tokens added, cut at `max_length` word pieces.
+    """Tokenise texts: add special tokens and cut each row at `max_length` tokens.
 
-    A text of which no token comes (an empty one, where there are no special tokens) is the padding
-    token, unmasked: every text has a row to classify.
+    A text without any token (an empty one, where there are no special tokens) becomes one unmasked
+    padding token, so that every text has a row to classify.
     """
     nothing = [tokenizer.pad_token_id or 0]
     rows: list[Ids] = []
@@ -111,19 +111,19 @@ def encode(
 def describe_tokens(
     tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, max_length: int
 ) -> TokenStatistics:
-    """Share of unknown pieces, pieces a word and share of truncated rows of `texts`."""
+    """Compute the share of unknown tokens, tokens per word and share of truncated rows."""
     with panics_are_errors():
         encoded = tokenizer(
             [_encodable(text) for text in texts], add_special_tokens=False, verbose=False
         )["input_ids"]
     num_special = tokenizer.num_special_tokens_to_add()
-    num_pieces = sum(len(ids) for ids in encoded)
+    num_tokens = sum(len(ids) for ids in encoded)
     num_words = sum(len(text.split()) for text in texts)
     num_unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded)
     num_truncated = sum(len(ids) + num_special > max_length for ids in encoded)
     return TokenStatistics(
-        unknown_share=num_unknown / max(num_pieces, 1),
-        tokens_per_word=num_pieces / max(num_words, 1),
+        unknown_share=num_unknown / max(num_tokens, 1),
+        tokens_per_word=num_tokens / max(num_words, 1),
         truncated_share=num_truncated / max(len(texts), 1),
     )
 
@@ -131,27 +131,27 @@ def describe_tokens(
 def unknown_shares(
     tokens: TokenTable, *, unknown_id: int, special_ids: Collection[int]
 ) -> npt.NDArray[np.float64]:
-    """Share of unknown pieces among each row's pieces, special tokens left out.
+    """Return the share of unknown tokens in each row; special tokens do not count.
 
     Args:
-        tokens: of any rows.
-        unknown_id: of the unknown token, which counts as a piece also where `special_ids` has it.
-        special_ids: of the tokens that stand for no part of a text.
+        tokens: any rows.
+        unknown_id: id of the unknown token, which counts even if `special_ids` contains it.
+        special_ids: ids of the tokens that represent no part of a text.
 
     Returns:
-        float64 [rows], 0 to 1; 0 for a row without pieces.
+        float64 [rows], 0 to 1; 0 for a row without tokens of its text.
     """
     is_unknown = tokens.ids == unknown_id
-    is_piece = is_unknown | ~np.isin(tokens.ids, list(special_ids))
+    is_counted = is_unknown | ~np.isin(tokens.ids, list(special_ids))
     ends = tokens.offsets + tokens.lengths
 
     def count(chosen: npt.NDArray[np.bool_]) -> Integers:
         before = np.concatenate([[0], np.cumsum(chosen, dtype=np.int64)])
         return np.asarray(before[ends] - before[tokens.offsets], dtype=np.int64)
 
-    return np.asarray(count(is_unknown) / np.maximum(count(is_piece), 1), dtype=np.float64)
+    return np.asarray(count(is_unknown) / np.maximum(count(is_counted), 1), dtype=np.float64)
 
 
 def _encodable(text: str) -> str:
-    # A lone surrogate cannot cross into the tokenizer's UTF-8.
+    # The tokenizer takes UTF-8, which cannot hold a lone surrogate.
     return text.encode("utf-8", errors="replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Rows of JSON Lines and Parquet: typed values, spelled as text where text is asked for."""
+"""Read the typed values of JSON Lines and Parquet, and write them as text or JSON."""
 
 import io
 import json
@@ -17,11 +17,11 @@ from training.errors import InputError
 from training.table_bytes import Source
 
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers are never made: their digits are what the file says, and very long ones are refused.
+# Keep numbers as text: the digits of the file count, and Python refuses very long numbers.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
-TORN = "line"
-"""The column that a line which is no row comes out in."""
+_BROKEN_LINE = "line"
+"""The key under which a line that is no JSON object is returned whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Member:
 
     @property
     def cell(self) -> Cell:
-        """The value as text."""
+        """The value as a cell."""
         first = self.raw[0]
         if first == '"':
             return whole_characters(json.loads(self.raw))
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def text(self) -> str | None:
-        """The value for a table without types, where what is nothing is empty."""
+        """The value for a table without types; None for null and NaN."""
         if self.raw[0] == '"':
             return str(json.loads(self.raw))
         return None if self.raw in ("null", "NaN") else self.raw
@@ -52,18 +52,18 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JsonRow:
-    """One line, without its end: a row, unless `error` says why not."""
+    """One line without its end: a row, or an `error`."""
 
     line: int
     """Its number, from 1."""
     text: str
     members: list[Member]
-    """In order, no key twice; of a line that is no row, the line itself under `line`."""
+    """In order, no key twice; a line that is no row is kept whole under `line`."""
     error: str = ""
 
 
 def read_json_rows(source: Source) -> Iterator[JsonRow]:
-    """Each line that is not blank."""
+    """Read each line that is not blank."""
     lines = io.TextIOWrapper(
         source.stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
     )
@@ -77,17 +77,17 @@ def read_json_rows(source: Source) -> Iterator[JsonRow]:
             error = "nested too deep" if isinstance(problem, RecursionError) else str(problem)
             if isinstance(problem, json.JSONDecodeError):
                 error = f"not JSON: {error}"
-            whole = [Member(TORN, json.dumps(line.rstrip("\r\n"), ensure_ascii=False))]
+            whole = [Member(_BROKEN_LINE, json.dumps(line.rstrip("\r\n"), ensure_ascii=False))]
             yield JsonRow(line=number, text=text, members=whole, error=error)
         else:
             yield JsonRow(line=number, text=text, members=members)
 
 
 def _members(text: str) -> list[Member]:
-    """The keys and values of an object, each as it was written.
+    """Return the keys and values of an object, each value as it was written.
 
     Raises:
-        ValueError: it is no object, or a key stands twice.
+        ValueError: it is no object, or it has a key twice.
         RecursionError: it is nested too deep.
     """
     if NOT_UTF8.search(text):
@@ -97,39 +97,40 @@ def _members(text: str) -> list[Member]:
         kind = {"[": "a list", '"': "a string"}.get(text[0], text[:20])
         raise ValueError(f"a row must be a JSON object, not {kind}")
     found: dict[str, Member] = {}
-    place = _skip(text, 1)
-    closes = text[place : place + 1] == "}"
+    at = _skip(text, 1)
+    closes = text[at : at + 1] == "}"
     while not closes:
-        if text[place : place + 1] != '"':
-            raise json.JSONDecodeError("a key in double quotes is missing", text, place)
-        name, place = _DECODER.raw_decode(text, place)
-        place = _skip(text, place)
-        if text[place : place + 1] != ":":
-            raise json.JSONDecodeError("a colon is missing", text, place)
-        start = _skip(text, place + 1)
+        if text[at : at + 1] != '"':
+            raise json.JSONDecodeError("a key in double quotes is missing", text, at)
+        name, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, at)
+        if text[at : at + 1] != ":":
+            raise json.JSONDecodeError("a colon is missing", text, at)
+        start = _skip(text, at + 1)
         _, end = _DECODER.raw_decode(text, start)
         if name in found:
-            raise ValueError(f"the key {name!r} stands twice")
+            raise ValueError(f"the key {name!r} is there twice")
         found[name] = Member(name, text[start:end])
-        place = _skip(text, end)
-        closes = text[place : place + 1] == "}"
-        if not closes and text[place : place + 1] != ",":
-            raise json.JSONDecodeError("a comma or brace is missing", text, place)
-        place = _skip(text, place + 1)
+        at = _skip(text, end)
+        closes = text[at : at + 1] == "}"
+        if not closes and text[at : at + 1] != ",":
+            raise json.JSONDecodeError("a comma or brace is missing", text, at)
+        at = _skip(text, at + 1)
     if not found:
-        place = _skip(text, place + 1)
-    if place != len(text):
-        raise json.JSONDecodeError("text is behind the object", text, place)
+        at = _skip(text, at + 1)
+    if at != len(text):
+        raise json.JSONDecodeError("text follows the object", text, at)
     return list(found.values())
 
 
-def _skip(text: str, place: int) -> int:
-    match = _WHITE_SPACE.match(text, place)
-    return match.end() if match else place
+def _skip(text: str, at: int) -> int:
+    """Return the position of the next character that is not white space."""
+    match = _WHITE_SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def open_parquet(source: Source) -> Any:
-    """The `pyarrow.parquet.ParquetFile`.
+    """Open a `pyarrow.parquet.ParquetFile`.
 
     Raises:
         InputError: it cannot be read.
@@ -143,20 +144,20 @@ def open_parquet(source: Source) -> Any:
 def read_batches(
     source: Source, file: Any, columns: Sequence[int] | None, num_rows: int
 ) -> Iterator[Any]:
-    """The rows as `pyarrow.RecordBatch`es of at most `num_rows`.
+    """Read the rows as `pyarrow.RecordBatch`es of at most `num_rows`.
 
     Args:
         source: of the file, for messages.
         file: from `open_parquet`.
-        columns: places of the columns that are read; None: all.
+        columns: positions of the columns to read; None: all.
         num_rows: most rows of a batch.
 
     Raises:
         InputError: it is damaged.
     """
     schema = file.schema_arrow
-    # By name, which is how the file is asked; of columns named alike all come, the first is taken.
-    names = None if columns is None else [schema.names[place] for place in columns]
+    # pyarrow selects columns by name; of columns with one name it reads all, and we take the first.
+    names = None if columns is None else [schema.names[column] for column in columns]
     batches = file.iter_batches(batch_size=num_rows, columns=names)
     while True:
         try:
@@ -177,32 +178,29 @@ def _damaged(source: Source, error: Exception) -> InputError:
 
 
 def cells_of_array(array: Any) -> list[Cell]:
-    """Each value of a `pyarrow.Array` as text, null and NaN as nothing.
+    """Convert the values of a `pyarrow.Array` to cells; null and NaN become None.
 
-    Bytes are UTF-8 or unreadable; lists, structs, maps and durations are unreadable.
+    Bytes must be UTF-8; other bytes, lists, structs, maps and durations are unreadable.
     """
     array = _decoded(array)
     kind = array.type
     if _is_text(kind):
         return [None if value is None else _utf8(value) for value in _as_bytes(array)]
-    if not _is_spelled(kind):
+    if not _is_plain(kind):
         return [None if value is None else Unreadable(f"a {kind}") for value in array.to_pylist()]
     return [
-        None if value is None or value != value else _spelled(value, kind)
+        None if value is None or value != value else _written(value, kind)
         for value in array.to_pylist()
     ]
 
 
 def text_of_array(array: Any) -> list[str | None]:
-    """Each value of a `pyarrow.Array` for a table without types; what is nested as JSON.
-
-    Null and NaN are nothing there, too.
-    """
+    """Convert the values of a `pyarrow.Array` to text; lists and structs become JSON."""
     array = _decoded(array)
     kind = array.type
     if _is_text(kind):
-        return [None if value is None else _shown(value) for value in _as_bytes(array)]
-    spell = _spelled if _is_spelled(kind) else _as_text
+        return [None if value is None else _escaped(value) for value in _as_bytes(array)]
+    spell = _written if _is_plain(kind) else _as_text
     return [
         None if value is None or value != value else spell(value, kind)
         for value in array.to_pylist()
@@ -210,30 +208,30 @@ def text_of_array(array: Any) -> list[str | None]:
 
 
 def json_of_array(array: Any) -> list[str]:
-    """Each value of a `pyarrow.Array` as JSON: numbers, truth values, lists and structs as such."""
+    """Convert the values of a `pyarrow.Array` to JSON; numbers, lists and structs keep types."""
     array = _decoded(array)
     kind = array.type
     if _is_text(kind):
         return [
-            "null" if value is None else json.dumps(_shown(value), ensure_ascii=False)
+            "null" if value is None else json.dumps(_escaped(value), ensure_ascii=False)
             for value in _as_bytes(array)
         ]
     is_literal = _is_number(kind) or pa.types.is_boolean(kind)
-    spell = _spelled if is_literal else _as_json
+    spell = _written if is_literal else _as_json
     return ["null" if value is None else spell(value, kind) for value in array.to_pylist()]
 
 
 def kind_without_text(kind: Any) -> str | None:
-    """What a column of this type holds where no value of it can be text; None: it may be."""
+    """Name the type where a column of this type cannot hold text; None: it can."""
     if isinstance(kind, pa.BaseExtensionType):
         return kind_without_text(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return kind_without_text(kind.value_type)
-    return None if _is_text(kind) or _is_spelled(kind) else f"a {kind}"
+    return None if _is_text(kind) or _is_plain(kind) else f"a {kind}"
 
 
 def _decoded(array: Any) -> Any:
-    """Values in place of codes, and of types that others have made."""
+    """Replace dictionary codes and extension types by plain values."""
     if isinstance(array, pa.ExtensionArray):
         return _decoded(array.storage)
     if pa.types.is_dictionary(array.type):
@@ -253,14 +251,14 @@ def _is_number(kind: Any) -> bool:
     return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal))
 
 
-def _is_spelled(kind: Any) -> bool:
+def _is_plain(kind: Any) -> bool:
     types = pa.types
     tests = (types.is_boolean, types.is_timestamp, types.is_date, types.is_time, types.is_null)
     return _is_number(kind) or any(test(kind) for test in tests)
 
 
 def _as_bytes(array: Any) -> list[bytes | None]:
-    """Strings, too: those of a file need not be UTF-8."""
+    """Return strings as bytes, too: those of a file need not be UTF-8."""
     is_wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = array.view(pa.large_binary() if is_wide else pa.binary())
@@ -277,12 +275,12 @@ def _utf8(value: bytes) -> Cell:
         return Unreadable("bytes that are not UTF-8")
 
 
-def _shown(value: bytes) -> str:
+def _escaped(value: bytes) -> str:
     return value.decode("utf-8", errors="backslashreplace")
 
 
-def _spelled(value: Any, kind: Any) -> str:
-    """The shortest digits that read back, true or false, or ISO 8601."""
+def _written(value: Any, kind: Any) -> str:
+    """Write a value: shortest digits that read back, true or false, or ISO 8601."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if pa.types.is_floating(kind):
@@ -302,7 +300,7 @@ def _as_json(value: Any, _kind: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """What JSON has no type for, inside of lists and structs or alone."""
+    """Write a value for which JSON has no type."""
     if isinstance(value, bytes):
-        return _shown(value)
+        return _escaped(value)
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

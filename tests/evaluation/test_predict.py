@@ -127,10 +127,10 @@ def test_broken_rows_of_a_table_are_answered_in_place(answer):
     rows = answer('id,text\n1,kowe\n2\n3,a,b\n4,aku\n5,"a"b\n6,x\n7,"open\n8,c\n')
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5", "6", "7", "8"]
     is_answered(rows[0])
-    is_refused(rows[1], "1 cell, the header 2")
-    is_refused(rows[2], '3 cells, the header 2; beyond it ["b"]')
+    is_refused(rows[1], "1 cell, but the header has 2")
+    is_refused(rows[2], '3 cells, but the header has 2; extra cells: ["b"]')
     is_answered(rows[3])
-    is_refused(rows[4], "text is behind a closing quote")
+    is_refused(rows[4], "text follows a closing quote")
     is_answered(rows[5])
     is_refused(rows[6], "a quote is never closed")
     assert rows[6]["text"] == '"open'

@@ -1,4 +1,4 @@
-"""Small files of every format, for the tests of the reader of tables."""
+"""Builders of small files of every format, for the tests that read tables."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def read(path: Path, wanted: Mapping[str, str] = WANTED, **options: object) -> C
 
 
 def refusal(path: Path, wanted: Mapping[str, str] = WANTED, **options: object) -> str:
-    """The first line of what the reader says; every line names the file and is one line."""
+    """Return the first line of the error; every line must name the file."""
     with pytest.raises(InputError) as caught:
         read(path, wanted, **options)
     assert all("\n" not in line and str(path) in line for line in caught.value.problems)
@@ -44,7 +44,7 @@ def csv_rows(
     separator: str = ",",
     multiline: bool = False,
 ) -> list[CsvRow]:
-    """Rows of a CSV, in the tolerant way of `evaluation.predict`."""
+    """Read the rows of a CSV as `evaluation.predict` does: broken rows have an error."""
     file = io.BytesIO(text.encode("utf-8", "surrogateescape"))
     with open_source(file, name="-", where="here") as source:
         rows = CsvRows(source, separator=separator, multiline=multiline)
@@ -52,7 +52,7 @@ def csv_rows(
 
 
 def as_csv(columns: Mapping[str, Sequence[str]], separator: str = ",") -> str:
-    """A CSV with every cell quoted."""
+    """Write a CSV with every cell quoted."""
     rows = [list(columns), *zip(*columns.values(), strict=True)]
     quoted = (['"' + cell.replace('"', '""') + '"' for cell in row] for row in rows)
     return "".join(separator.join(row) + "\n" for row in quoted)

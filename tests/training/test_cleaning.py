@@ -109,7 +109,7 @@ def test_white_space_around_labels_and_columns_is_taken_off_and_told(tmp_path: P
     assert summary.kept == 120
     column, labels = summary.notes
     assert column == "column ' final_label ' is read as 'final_label'"
-    assert labels.startswith("2 labels are spelt otherwise, such as ' biasa\\t' for 'biasa'")
+    assert labels.startswith("2 labels have another spelling, such as ' biasa\\t' for 'biasa'")
 
 
 def test_numeric_labels_are_one_however_the_number_is_written(tmp_path: Path) -> None:

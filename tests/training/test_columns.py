@@ -49,7 +49,7 @@ def test_records_are_numbered_as_pandas_numbers_them(tmp_path: Path) -> None:
     assert read(path).cells["label"] == ["a", "c", "f"]
 
 
-def test_only_the_asked_columns_are_read_whatever_the_others_hold(tmp_path: Path) -> None:
+def test_only_the_requested_columns_are_read_whatever_the_others_hold(tmp_path: Path) -> None:
     spans = pa.array([[{"start": 1}], None])
     path = write_parquet(tmp_path / "a.parquet", {**ROWS, "spans": spans})
     columns = read(path)
@@ -76,15 +76,13 @@ def test_every_format_is_read_plain_and_packed(tmp_path: Path, ending: str, pack
     assert read(path).cells == ROWS
 
 
-def test_files_packed_one_behind_the_other_are_read_to_the_end(tmp_path: Path) -> None:
+def test_concatenated_compressed_files_are_read_to_the_end(tmp_path: Path) -> None:
     parts = gzip.compress(b"text,label\na,1\n") + gzip.compress(b"b,2\n")
     assert read(written(tmp_path, "a.csv.gz", parts)).cells["text"] == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet.gz"])
-def test_a_packed_file_that_is_cut_off_is_refused_and_no_row_of_it_is_taken(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_compressed_file_that_is_cut_off_is_refused_whole(tmp_path: Path, name: str) -> None:
     many = {"text": [f"kowe {n}" for n in range(30_000)], "label": ["1"] * 30_000}
     raw = (
         as_csv(many).encode()
@@ -96,7 +94,7 @@ def test_a_packed_file_that_is_cut_off_is_refused_and_no_row_of_it_is_taken(
     assert "damaged or cut off" in refusal(written(tmp_path, name, packed[:-1]))
 
 
-def test_numbers_and_truth_values_of_json_are_taken_as_they_were_written(tmp_path: Path) -> None:
+def test_numbers_and_truth_values_of_json_are_kept_as_they_were_written(tmp_path: Path) -> None:
     values = ["1e5", "0.10", "12345678901234567890123", "-0", "true", "1477429012345678901.0"]
     lines = "".join(f'{{"label": "x", "text": {value}}}\n' for value in values)
     assert read(written(tmp_path, "a.jsonl", lines)).cells["text"] == values
@@ -115,7 +113,7 @@ def test_lists_and_objects_of_json_are_no_text(tmp_path: Path, value: str, kind:
     assert "data.text_column" in line
 
 
-def test_values_of_parquet_are_spelled_shortest_in_iso_8601_and_in_small_letters(
+def test_parquet_values_are_written_with_shortest_digits_iso_8601_and_lower_case(
     tmp_path: Path,
 ) -> None:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -159,7 +157,7 @@ def test_values_of_parquet_are_spelled_shortest_in_iso_8601_and_in_small_letters
         (pa.array([1, 2], pa.duration("s")), "a duration"),
     ],
 )
-def test_what_is_no_text_in_parquet_is_refused_by_the_name_of_its_column(
+def test_a_parquet_value_that_is_no_text_is_refused_by_the_name_of_its_column(
     tmp_path: Path, values: pa.Array, kind: str
 ) -> None:
     path = write_parquet(tmp_path / "a.parquet", {"text": values, "label": ["1", "2"]})
@@ -180,9 +178,9 @@ def test_white_space_around_names_of_columns_does_not_count(tmp_path: Path) -> N
     assert read(written(tmp_path, "a.jsonl", lines)).cells["text"] == ["a"]
 
 
-def test_a_json_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_json_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jsonl", '{"text": "a", "label": 1, "text": "b"}\n')
-    assert "line 1: the key 'text' stands twice" in refusal(path)
+    assert "line 1: the key 'text' is there twice" in refusal(path)
     many = '{"text": "a", "label": 1}\n' * 1100
     path = written(tmp_path, "b.jsonl", many + '{"text": "a", " text": "b"}\n')
     assert "column 'text' holds two values in 1 row (row 1100)" in refusal(path)
@@ -222,7 +220,7 @@ def _workbook(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "kind"),
     [
         (_workbook, "Excel or OpenDocument"),
         (b"PK\x03\x04\x14\0\0\0\x08\0aaaa", "a ZIP archive"),
@@ -242,21 +240,21 @@ def _workbook(folder: Path) -> bytes:
         (b"text,label\ra,1\rb,2\r", "bare carriage return"),
     ],
 )
-def test_what_is_no_table_is_named_for_what_it_is(
-    tmp_path: Path, content: bytes | object, told: str
+def test_a_file_that_is_no_table_is_refused_by_the_name_of_its_format(
+    tmp_path: Path, content: bytes | object, kind: str
 ) -> None:
     raw = content(tmp_path) if callable(content) else content
-    name = "a.json" if told == "one JSON list" else "a.csv"
-    assert told in refusal(written(tmp_path, name, raw))
+    name = "a.json" if kind == "one JSON list" else "a.csv"
+    assert kind in refusal(written(tmp_path, name, raw))
 
 
-def test_a_header_that_begins_like_another_format_is_a_header(tmp_path: Path) -> None:
+def test_a_header_that_starts_like_another_format_is_a_header(tmp_path: Path) -> None:
     for name in ("ORC", "BZh", "PK", "FEA1", "%PDF", "ARROW1"):
         path = written(tmp_path, "a.csv", f"{name},text,label\n1,a,b\n")
         assert read(path).cells["text"] == ["a"]
 
 
-def test_what_a_file_holds_goes_before_its_name(tmp_path: Path) -> None:
+def test_the_content_of_a_file_has_priority_over_its_name(tmp_path: Path) -> None:
     parquet = write_parquet(tmp_path / "a.csv", ROWS)
     assert read(parquet).format == "Parquet"
     assert read(written(tmp_path, "b", as_json_lines(ROWS))).format == "JSON Lines"
@@ -281,7 +279,7 @@ def test_a_parquet_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("header", ["text,label", "téxt,label"])
-def test_a_wrong_encoding_is_an_error_that_names_it_and_the_command_that_mends_it(
+def test_a_wrong_encoding_is_an_error_that_names_it_and_the_command_that_converts_it(
     tmp_path: Path, encoding: str, named: str, header: str
 ) -> None:
     path = written(tmp_path, "a.csv", f"{header}\nsé,b\n".encode(encoding))
@@ -290,17 +288,17 @@ def test_a_wrong_encoding_is_an_error_that_names_it_and_the_command_that_mends_i
     assert f"iconv -f {named.upper()} -t UTF-8" in line
 
 
-def test_binary_data_behind_a_header_are_no_wrong_encoding(tmp_path: Path) -> None:
+def test_binary_data_after_a_header_are_not_a_wrong_encoding(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", b"text,label\n\x00\x01\xff\xfe,1\n")
     assert "line 2 holds binary data" in refusal(path)
 
 
 @pytest.mark.parametrize(
-    ("line", "shown"),
+    ("line", "reason"),
     [
         ('{"text": "a"', "not JSON"),
         ('{"text": "a",}', "not JSON"),
-        ('{"text": "a"} {"text": "b"}', "text is behind the object"),
+        ('{"text": "a"} {"text": "b"}', "text follows the object"),
         ('{"text" "a"}', "a colon is missing"),
         ("{text: 1}", "a key in double quotes"),
         ("[1]", "not a list"),
@@ -308,11 +306,11 @@ def test_binary_data_behind_a_header_are_no_wrong_encoding(tmp_path: Path) -> No
         ("[" * 100_000, "too deep"),
     ],
 )
-def test_a_line_that_is_no_json_object_is_an_error(tmp_path: Path, line: str, shown: str) -> None:
+def test_a_line_that_is_no_json_object_is_an_error(tmp_path: Path, line: str, reason: str) -> None:
     path = written(tmp_path, "a.jsonl", f'{{"text": "a"}}\n{line}\n')
-    told = refusal(path, TEXT)
-    assert "line 2: " in told
-    assert shown in told
+    problem = refusal(path, TEXT)
+    assert "line 2: " in problem
+    assert reason in problem
 
 
 def test_a_number_of_five_thousand_digits_is_text_like_any_other(tmp_path: Path) -> None:
@@ -327,7 +325,7 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert sha256_of(path) == hashlib.sha256(b"text\r\n").hexdigest()
 
 
-def test_json_strings_keep_every_escape_that_they_mean(tmp_path: Path) -> None:
+def test_json_escapes_are_decoded(tmp_path: Path) -> None:
     text = 'a "b" \\ \u2028 \x85 \t \U0001f621'
     path = written(tmp_path, "a.jsonl", json.dumps({"text": text}) + "\n")
     assert read(path, TEXT).cells["text"] == [text]

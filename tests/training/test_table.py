@@ -1,4 +1,4 @@
-"""Whatever the cells hold: no row is lost between a file and its splits, and no text changes."""
+"""No row is lost between a file and its splits, and no text changes, whatever the cells hold."""
 
 import csv
 import io
@@ -70,7 +70,7 @@ def read(path: Path, config: DataConfig) -> Columns:
 @pytest.mark.parametrize("kind", [",", ";", "\t", "jsonl", "parquet"])
 @RELAXED
 @given(rows=TABLES)
-def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_what_it_was(
+def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_unchanged(
     tmp_path: Path, kind: str, rows: list[tuple[str, str]]
 ) -> None:
     path = write(tmp_path / "table", rows, kind)
@@ -87,7 +87,7 @@ def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_what_it_was(
     try:
         table = clean(columns, config)
     except InputError as error:
-        assert "no row is left" in str(error)  # noqa: PT017  # it tells of all rows
+        assert "no row is left" in str(error)  # noqa: PT017  # it counts all rows
         return
     reasons = Counter(table.reasons)
     kept = reasons.pop("")
@@ -99,9 +99,7 @@ def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_what_it_was(
 
 @RELAXED
 @given(rows=TABLES)
-def test_all_formats_say_the_same_of_the_same_cells(
-    tmp_path: Path, rows: list[tuple[str, str]]
-) -> None:
+def test_all_formats_give_the_same_cells(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     config = DataConfig(path="-", label_column="label", labels=LABELS, confidence_column=None)
     first, *others = (
         read(write(tmp_path / "table", rows, kind), config).cells
@@ -113,7 +111,7 @@ def test_all_formats_say_the_same_of_the_same_cells(
 SAMPLE = Path(table_bytes.__file__).parent / "sample" / "sample.csv"
 
 
-def test_a_table_in_a_storage_gives_the_rows_that_the_file_gives(
+def test_a_table_at_a_uri_gives_the_same_rows_as_the_local_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = prepare(DataConfig(path=str(SAMPLE)))
@@ -128,7 +126,7 @@ def test_a_table_in_a_storage_gives_the_rows_that_the_file_gives(
     assert there.assignment.equals(here.assignment)
 
 
-def test_a_table_is_fetched_once_a_process() -> None:
+def test_a_table_is_fetched_once_per_process() -> None:
     with fsspec.open("memory://once/table.csv", "w") as file:
         file.write("text,final_label\n")
     first = local_copy("memory://once/table.csv")
@@ -138,7 +136,7 @@ def test_a_table_is_fetched_once_a_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "reason"),
     [
         ("memory://nowhere/table.csv", "cannot be read (FileNotFoundError"),
         ("nosuch://bucket/table.csv", "Protocol not known: nosuch"),
@@ -150,10 +148,10 @@ def test_a_table_is_fetched_once_a_process() -> None:
         ("memory://", "data.path is 'memory://', but "),
     ],
 )
-def test_what_cannot_be_fetched_is_told_in_one_line_without_secrets(uri: str, told: str) -> None:
+def test_a_failed_fetch_is_one_error_line_without_secrets(uri: str, reason: str) -> None:
     with pytest.raises(InputError) as refused:
         local_copy(uri)
     (line,) = refused.value.problems
-    assert told in line
+    assert reason in line
     assert line.startswith("data.path is ")
     assert "secret" not in line
