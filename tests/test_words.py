@@ -52,6 +52,7 @@ MODULES = {"captured", "levels", "phases", "board", "holder", "tries", "openings
 PHRASES: dict[str, str] = {
     "test_openings": "a key of evaluation_report.json, which scripts read",
     '"rows_at_once"': "a key of search.json, which scripts read",
+    '"draws"': "a key of search.json and evaluation_report.json, which scripts read",
 }
 # path: {word as found, in lower case: why it remains there}.
 REMAIN: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The rehearsal of a search: data, model, two real steps, the plan; nothing is started."""
+"""Plan a search for `--dry-run`: data, tokens, two measured steps, trials, rungs and disk space."""
 
 import resource
 import shutil
@@ -24,30 +24,30 @@ from tuning.space import with_parameters
 
 _NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000
-"""Of event files, rows and Ray's own state: measured on the sample, rounded up."""
+"""Bytes of event files, rows and Ray's state per trial; measured on the sample, rounded up."""
 _BYTES_AN_EVALUATION = 1_000
 _BYTES_A_PARAMETER = 4
 _COPIES_A_TRAINING = 6
-"""Of the model's size at the peak: two checkpoints, the old one and the one that replaces it, each
-with weights and two moments. Of the retrain, the final weights and model.onnx come when one of
-them is gone."""
+"""Copies of the model on disk at the peak: the old checkpoint and the one that replaces it, each
+with weights and two moments. A retrain writes the final weights and model.onnx after one of the two
+has been removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What two steps of the largest batch and the longest rows took."""
+    """Time and memory of two steps with the largest batch and the longest rows."""
 
     batch_size: int
     longest_row: int
-    """Word pieces."""
+    """Tokens."""
     seconds_a_step: float
     peak_memory: int
-    """Bytes: of the GPU where there is one, else of this whole process."""
+    """Bytes on the GPU where there is one, else of this whole process."""
     num_parameters: int
 
 
 def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
-    """Train two steps of the largest batch that can be drawn, on the longest training rows.
+    """Train two steps with the largest batch of the search space, on the longest training rows.
 
     Raises:
         InputError: the model cannot be loaded or does not fit the rows.
@@ -57,10 +57,10 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
     task = preparation.search_data.task(0)
     longest = np.argsort(-task.train.tokens.lengths, kind="stable")[: largest * _NUM_STEPS]
     rows = task.train.take(longest)
-    # The longest rows alone may lack a class, so they are not weighted.
+    # The longest rows may lack a class, so that no class weights can be computed.
     changes = {"batch_size": largest, "epochs": 1, "warmup_steps": 0, "class_weights": "none"}
     torch.set_num_threads(preparation.search_data.num_threads)
-    with _told_as_memory_error():
+    with _as_memory_error():
         tuned = finetune(
             replace(task, train=rows, validation=None),
             configuration.training.model_copy(update=changes),
@@ -81,19 +81,19 @@ def describe_plan(
     rehearsal: Rehearsal,
     cluster: JoinedCluster | None = None,
 ) -> Iterator[str]:
-    """The plan in plain lines: data, tokens, steps, trials, rungs, rows, disk.
+    """Describe the plan: data, tokens, steps, trials, rungs, rows and disk space, a line each.
 
     Args:
-        configuration: what is searched.
+        configuration: the configuration of the search.
         preparation: its data.
-        rehearsal: of this machine.
-        cluster: that was joined; None: trials run on this machine.
+        rehearsal: two steps on this machine.
+        cluster: the cluster that was joined; None: trials run on this machine.
     """
     yield from _describe_data(configuration, preparation)
     yield (
         f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
-        f" {rehearsal.batch_size} x {rehearsal.longest_row} pieces:"
-        f" {rehearsal.seconds_a_step:.2f} s a step, peak memory"
+        f" {rehearsal.batch_size} x {rehearsal.longest_row} tokens:"
+        f" {rehearsal.seconds_a_step:.2f} s per step, peak memory"
         f" {rehearsal.peak_memory / 2**30:.2f} GiB"
     )
     if note := preparation.search_data.encoder.note:
@@ -109,7 +109,7 @@ def describe_plan(
     expected = expected_epochs(configuration.training.epochs, search, requested) * num_rows
     yield (
         f"rows        at most {requested * plan.budget:,} trained by the search"
-        f" (about {expected:,.0f} if scores say nothing),"
+        f" (about {expected:,.0f} if scores were random),"
         f" at most {confirmed * plan.budget:,} by the confirmation"
     )
     a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
@@ -135,8 +135,8 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
     yield f"            {summary.format}"
     yield from (f"            {note}" for note in summary.notes)
     yield (
-        f"tokens      {statistics.unknown_share:.2%} unknown pieces,"
-        f" {statistics.tokens_per_word:.2f} pieces a word,"
+        f"tokens      {statistics.unknown_share:.2%} unknown,"
+        f" {statistics.tokens_per_word:.2f} per word,"
         f" {statistics.truncated_share:.2%} of the rows truncated"
         f" at {configuration.model.max_length}"
     )
@@ -144,14 +144,14 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
 
 def _describe_disk(needed: float, configuration: Configuration) -> Iterator[str]:
     directory = Path(configuration.output.directory).absolute()
-    place = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(place).free
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     yield (
         f"disk        at most {needed / 2**20:,.0f} MiB at the peak, the final model included;"
         f" {free / 2**20:,.0f} MiB free"
     )
     if needed > free:
-        yield "            this does not fit: free some, or choose another --output.directory"
+        yield "            this does not fit: free disk space, or choose another --output.directory"
 
 
 def _largest_batch(configuration: Configuration) -> int:
@@ -163,8 +163,8 @@ def _largest_batch(configuration: Configuration) -> int:
 
 
 @contextmanager
-def _told_as_memory_error() -> Iterator[None]:
-    """Torch raises RuntimeErrors where memory is out, on the CPU without a class of their own."""
+def _as_memory_error() -> Iterator[None]:
+    """Raise MemoryError for torch's RuntimeErrors, which on the CPU have no class of their own."""
     try:
         yield
     except RuntimeError as error:

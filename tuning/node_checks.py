@@ -1,4 +1,4 @@
-"""Whether each node of a joined cluster can run trials: program, model, shared place."""
+"""Check that each node of a joined cluster can run trials: versions, model, shared storage."""
 
 import uuid
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tuning.config import Configuration
 from tuning.preparation import Preparation
 
 _SHORT = Retries(number=2)
-_NOT_SEEN = "does not see what this machine writes there"
+_NOT_SHARED = "does not see the files that this machine writes there"
 
 Versions = tuple[str, str]
 
@@ -31,43 +31,43 @@ Versions = tuple[str, str]
 def check_joined_nodes(
     configuration: Configuration, resources: Resources, encoder: Encoder | None = None
 ) -> None:
-    """Have every node that holds a trial import the program, read and write, and build the model.
+    """Check versions, model and shared storage on each node that can run a trial.
 
-    A Ray of our own has one node, which is this machine, and is not asked.
+    A Ray that the search itself started has one node, this machine, which is not checked.
 
     Args:
-        configuration: where checkpoints go.
-        resources: of a trial.
-        encoder: what every trial builds its model from, sent to each node; None: it is not tried.
+        configuration: the configuration, which has the storage of the checkpoints.
+        resources: the resources of a trial.
+        encoder: the encoder, which each node builds a model from; None: no model is built.
 
     Raises:
-        InputError: a line for each thing that some nodes cannot do, with their names.
-        StorageError: this machine cannot write the place itself.
+        InputError: one line for each problem, with the names of the nodes.
+        StorageError: this machine cannot write to the storage.
     """
     if address_to_join(configuration.cluster.address) is None:
         return
     nodes = nodes_for(resources)
     if not nodes:
-        return  # none is there yet; trials look again when they begin
-    problems = [*_check_programs(nodes, encoder), *_check_place(configuration, nodes)]
+        return  # none has joined yet; trials check the storage again when they start
+    problems = [*_check_programs(nodes, encoder), *_check_storage(configuration, nodes)]
     if problems:
         raise InputError(*problems)
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedCluster:
-    """What a cluster holds, all of its nodes being able to."""
+    """The capacity of a cluster whose nodes have passed the checks."""
 
     slots: int
-    """Trials at once."""
+    """Most trials at once."""
     description: str
 
 
 def try_cluster(configuration: Configuration, preparation: Preparation) -> JoinedCluster | None:
-    """Join the cluster, check its nodes, and leave it; None where there is none to join.
+    """Join the cluster, check its nodes, and leave it; return None where there is none to join.
 
     Raises:
-        ClusterError: it cannot be reached.
+        ClusterError: the cluster cannot be reached.
         InputError: as `check_joined_nodes`.
     """
     if address_to_join(configuration.cluster.address) is None:
@@ -87,11 +87,11 @@ def _check_programs(nodes: list[Node], encoder: Encoder | None) -> Iterator[str]
 
 
 def try_program(_node: Node, encoder: Encoder | None, versions: Versions) -> str:
-    """On a node: why it cannot run a trial, or nothing."""
+    """Return, on a node, why it cannot run a trial; empty: it can."""
     if _versions() != versions:
         return (
-            "it has torch {}, transformers {}, but this machine has torch {}, transformers {};"
-            " install the same there".format(*_versions(), *versions)
+            "it has torch {} and transformers {}, but this machine has torch {} and transformers"
+            " {}; install the same versions there".format(*_versions(), *versions)
         )
     if encoder is not None:
         encoder.build(seed=0)
@@ -102,35 +102,35 @@ def _versions() -> Versions:
     return str(torch.__version__), transformers.__version__
 
 
-def _check_place(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
-    # A worker's own directory is another one than the driver's.
+def _check_storage(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
+    # Absolute, since the working directory of a worker is not that of the driver.
     output = str(Path(configuration.output.directory).absolute())
-    place = configuration.cluster.storage_path or output
-    storage = Storage(f"{place.rstrip('/')}/.nodes-{uuid.uuid4().hex}", retries=_SHORT)
+    location = configuration.cluster.storage_path or output
+    storage = Storage(f"{location.rstrip('/')}/.nodes-{uuid.uuid4().hex}", retries=_SHORT)
     try:
         storage.write_text("driver", "")
-        answers = ask_each(nodes, try_place, storage)
-        blind = {node: problem for node, problem in answers.items() if problem}
-        for node in set(nodes) - set(blind):
+        answers = ask_each(nodes, try_storage, storage)
+        unshared = {node: problem for node, problem in answers.items() if problem}
+        for node in set(nodes) - set(unshared):
             if storage.read_text(node.node_id) is None:
-                blind[node] = "what it writes there is not seen here"
+                unshared[node] = "this machine does not see the files that it writes there"
     finally:
         storage.remove()
-    if blind:
+    if unshared:
         name = "cluster.storage_path" if configuration.cluster.storage_path else "output.directory"
-        told = "; ".join(f"{node}: {blind[node]}" for node in nodes if node in blind)
+        reasons = "; ".join(f"{node}: {unshared[node]}" for node in nodes if node in unshared)
         yield (
-            f"{name} is {hide_secrets(place)!r}, but {len(blind)} of {len(nodes)} nodes"
-            f" do not share it ({told}); give --cluster.storage_path a directory that is mounted on"
-            " all nodes, or a URI such as s3://bucket/runs"
+            f"{name} is {hide_secrets(location)!r}, but {len(unshared)} of {len(nodes)} nodes"
+            f" do not share it ({reasons}); give --cluster.storage_path a directory that is mounted"
+            " on all nodes, or a URI such as s3://bucket/runs"
         )
 
 
-def try_place(node: Node, storage: Storage) -> str:
-    """On a node: why the place is not the driver's, or nothing once a file of its own is there."""
+def try_storage(node: Node, storage: Storage) -> str:
+    """Write a file on a node; return why the storage is not the driver's, empty: it is."""
     try:
         if storage.read_text("driver") is None:
-            return _NOT_SEEN
+            return _NOT_SHARED
         storage.write_text(node.node_id, "")
     except StorageError as error:
         return error.reason

@@ -1,4 +1,4 @@
-"""From a configuration to what trials read: rows, tokens, splits and the plan of evaluations."""
+"""Prepare the data of a search: rows, tokens, the split of each replicate, evaluation points."""
 
 import time
 from collections.abc import Iterator
@@ -31,15 +31,15 @@ _SHARES = {
 }
 
 _NUM_TRIED = 200
-"""Training rows that the tokenizer that ships encodes for comparison."""
+"""Training rows on which the shipped tokenizer is compared with the one of the search."""
 
 MOST_UNKNOWN = 0.2
-"""Share of unknown word pieces in the training text above which learning is pointless."""
+"""Share of unknown tokens in the training texts above which training is pointless."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Everything a search needs but Ray."""
+    """Everything that a search needs, apart from Ray."""
 
     data: PreparedData
     search_data: SearchData
@@ -47,11 +47,11 @@ class Preparation:
     statistics: TokenStatistics
     tokenizer: PreTrainedTokenizerBase
     seconds_of_checks: float
-    """That the model was tried for, before anything is trained."""
+    """Seconds in which the model was checked before the search."""
 
     @property
     def num_rows(self) -> int:
-        """Training rows of the search's split."""
+        """Number of training rows in the split of the search."""
         return len(self.data.train.labels)
 
 
@@ -61,13 +61,13 @@ def prepare_search(
     """Read, split and tokenise the data and plan the evaluations.
 
     Args:
-        configuration: what is searched.
-        tokenizer_directory: where the tokenizer of `tiny` is kept; learnt if it is not there.
-        num_threads: threads a trial computes with; None: as many as it has cores.
+        configuration: the configuration of the search.
+        tokenizer_directory: directory of the tokenizer of `tiny`, which is learnt if it is missing.
+        num_threads: threads of each trial; None: as many as it has cores.
 
     Raises:
-        InputError: the data, the model or a warm-up does not do, one line each; or the model was
-            trained on rows that are held out.
+        InputError: the data, the model or a warm-up is not usable, one line each; or the model was
+            trained on held-out rows.
     """
     data = prepare(configuration.data, seen=known_to(configuration.model))
     check_not_seen(
@@ -90,21 +90,21 @@ def prepare_search(
     statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
     _check_unknown(statistics, model.name)
     labels = configuration.data.labels
-    # Here alone: workers need neither the hub nor the directory.
+    # Read here and sent to the workers, which need neither the hub nor the directory.
     encoder = read_encoder(model, labels=labels, tokenizer=facts_of(tokenizer))
     some = data.train.texts[:_NUM_TRIED]
     check_tokenizer(tokenizer, encoder.config, some, max_length=model.max_length)
     texts = [*data.train.texts, *data.validation.texts]
     tokens = encode(tokenizer, texts, max_length=model.max_length)
-    began = time.monotonic()
+    started = time.monotonic()
     check_encoder(encoder, model=model, tokenizer=facts_of(tokenizer), tokens=tokens)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     search_data = SearchData(
         pool=LabelledTokens(
             tokens=tokens,
             labels=np.concatenate([data.train.labels, data.validation.labels]),
         ),
-        draws=tuple(_draws(data, configuration)),
+        draws=tuple(_splits(data, configuration)),
         model=model,
         tokenizer=facts_of(tokenizer),
         encoder=encoder,
@@ -124,15 +124,15 @@ def prepare_search(
 
 
 def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
-    """A line if trial 0, or some searched combination, would not end its warm-up."""
+    """Yield an error line if trial 0 or a searched combination could not finish its warm-up."""
     for where, space in (("training", {}), ("search.space", configuration.search.space)):
         training = unfinished_warmup(space, configuration.training, num_rows)
         if training is not None:
             schedule = schedule_of(training, num_rows)
             yield (
-                f"{where}.warmup_steps: a warm-up of {num_warmup_steps(training, schedule)} steps,"
-                f" but batch size {training.batch_size} makes only {schedule.total_steps} steps of"
-                f" {num_rows:,} training rows; give {_SHARES[where]}, fewer steps, or smaller"
+                f"{where}.warmup_steps is {num_warmup_steps(training, schedule)} steps, but must be"
+                f" fewer than the {schedule.total_steps} steps of {num_rows:,} training rows in"
+                f" batches of {training.batch_size}; give {_SHARES[where]}, fewer steps, or smaller"
                 " batches"
             )
             return
@@ -141,14 +141,14 @@ def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
 def _check_unknown(statistics: TokenStatistics, name: str) -> None:
     if statistics.unknown_share > MOST_UNKNOWN:
         raise InputError(
-            f"model.name: the tokenizer of {name!r} makes {statistics.unknown_share:.0%} of the"
-            f" training text [UNK], but at most {MOST_UNKNOWN:.0%} can be learnt from; choose a"
+            f"model.name: the tokenizer of {name!r} turns {statistics.unknown_share:.0%} of the"
+            f" training tokens into [UNK], but at most {MOST_UNKNOWN:.0%} may be unknown; choose a"
             " model of this language and script"
         )
 
 
-def _draws(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
-    """The split of the search, then that of each replicate its confirmation may come to."""
+def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
+    """Yield the split of the search, then that of each possible replicate of the confirmation."""
     order = np.concatenate([data.train.rows, data.validation.rows])
     position = {int(row): number for number, row in enumerate(order)}
     search, epochs = configuration.search, configuration.training.epochs
@@ -158,7 +158,7 @@ def _draws(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
         yield Draw(
             train=_positions(train, position),
             validation=_positions(validation, position),
-            # Groups stay whole, so that a draw may be a few rows larger than another.
+            # Groups stay whole, so that the number of training rows differs a little.
             evaluate_at=plan_evaluations(len(train.labels), epochs, search).points,
         )
 

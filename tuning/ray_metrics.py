@@ -1,8 +1,7 @@
-"""What Ray's metrics tell of a search, for Prometheus and Grafana.
+"""Report a search to Ray's metrics, for Prometheus and Grafana.
 
-All of it is told by the driver, with two labels: the run, and the slot that a trial has while it
-runs. Slots are numbered from 0 and given again, so that no search makes more series than it has
-trials at once, however many it tries.
+The driver sets every gauge, with two labels: the run, and the slot of a running trial. Slots are
+numbered from 0 and reused, so that a search has no more time series than trials at once.
 """
 
 import math
@@ -24,25 +23,25 @@ OF_TRIALS = {
     "trial_number": "Number of the trial that a slot runs: 3 is t0003; -1 when it runs none",
     "score": "Score of the last evaluation of the trial in a slot",
     **{
-        name: f"{told} of the last evaluation of the trial in a slot"
-        for name, told in _BESIDE.items()
+        name: f"{label} of the last evaluation of the trial in a slot"
+        for name, label in _BESIDE.items()
     },
     "eval_loss": "Loss on the validation rows of the last evaluation of the trial in a slot",
-    "train_loss": "Training loss since the evaluation before of the trial in a slot",
-    "rows_per_second": "Training rows a second between the last two evaluations of the trial",
+    "train_loss": "Training loss since the previous evaluation of the trial in a slot",
+    "rows_per_second": "Training rows per second between the last two evaluations of the trial",
     "device_memory_bytes": "Most device memory that the process of the trial has reserved",
 }
 
 
 class RayMetrics(Observer):
-    """Gauges of one search; Ray must be connected."""
+    """Sets the gauges of one search; Ray must be connected."""
 
     def __init__(self, run: str, store: TrialStore) -> None:
         """Make the gauges.
 
         Args:
-            run: the run's name.
-            store: all trials.
+            run: name of the run.
+            store: all trials of the search.
         """
         self._store = store
         self._run = {RUN: run}
@@ -58,19 +57,19 @@ class RayMetrics(Observer):
         self._best = {
             name: Gauge(
                 f"severity_search_best_{name}",
-                description=f"Highest {told} of the search at the full budget so far",
+                description=f"Highest {label} of the search at the full budget so far",
                 tag_keys=(RUN,),
             )
-            for name, told in {"score": "score", **_BESIDE}.items()
+            for name, label in {"score": "score", **_BESIDE}.items()
         }
         self._slots: dict[str, int] = {}
 
     def started(self, trial: Trial) -> None:
-        """Count it."""
+        """Count the trials."""
         self._count()
 
     def placed(self, trial: Trial, worker: Worker) -> None:
-        """Give it a slot."""
+        """Give the trial a slot."""
         if trial.trial_id not in self._slots:
             taken = set(self._slots.values())
             free = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -78,7 +77,7 @@ class RayMetrics(Observer):
             self._set(trial, "trial_number", int(trial.trial_id[1:]))
 
     def evaluated(self, trial: Trial) -> None:
-        """Show the last evaluation of a running trial."""
+        """Set the gauges of the trial's slot to its last evaluation."""
         last = trial.evaluations[-1]
         before = trial.evaluations[-2] if len(trial.evaluations) > 1 else None
         seconds = last.seconds - (before.seconds if before else 0.0)
@@ -94,7 +93,7 @@ class RayMetrics(Observer):
             self._set(trial, "device_memory_bytes", trial.device_memory)
 
     def ended(self, trial: Trial) -> None:
-        """Give its slot back, and count it."""
+        """Free the slot of the trial, and count the trials."""
         slot = self._slots.pop(trial.trial_id, None)
         if slot is not None:
             self._of_trials["trial_number"].set(-1, self._tags(slot))

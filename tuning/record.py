@@ -1,4 +1,4 @@
-"""The record of a search: what `search.json` and `best.yaml` hold."""
+"""Compute the contents of `search.json` and `best.yaml` from the trials of a search."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ CONFIGURATION_OF_WINNER = ("data", "model", "training")
 
 
 def count_trials(trials: Iterable[Trial], requested: int) -> dict[str, int]:
-    """`trials` of the record: how many of the search ended how."""
+    """Count the trials of the search by how they ended: `trials` of the record."""
     statuses = [trial.status for trial in trials if not trial.is_confirmation]
     return {
         "requested": requested,
@@ -43,7 +43,7 @@ def count_trials(trials: Iterable[Trial], requested: int) -> dict[str, int]:
 
 
 def count_examples(trials: Iterable[Trial]) -> dict[str, int]:
-    """Training rows seen by the search and by the confirmation, repeats counted."""
+    """Count the training rows seen by the search and by the confirmation, repeats included."""
     seen = {"search": 0, "confirmation": 0}
     for trial in trials:
         seen["confirmation" if trial.is_confirmation else "search"] += trial.examples
@@ -53,7 +53,7 @@ def count_examples(trials: Iterable[Trial]) -> dict[str, int]:
 def describe_candidate(
     store: TrialStore, parameters: Parameters, confirmation: Confirmation | None
 ) -> dict[str, Any]:
-    """`best` or `default` of the record; `score` is the confirmed mean where there is one."""
+    """Describe the winner or the default; `score` is the confirmed mean where there is one."""
     searched = next(trial for trial in store.searched if trial.parameters == parameters)
     finals = [searched.final] if searched.final else []
     confirmed = _finals(confirmation, parameters) if confirmation else {}
@@ -70,7 +70,7 @@ def describe_candidate(
 
 
 def choose(store: TrialStore, confirmation: Confirmation | None) -> Parameters | None:
-    """The winner's parameters; None if no trial has a score."""
+    """Return the winner's parameters; None if no trial has a score."""
     ranked = ranking(store.searched)
     if not ranked:
         return None
@@ -81,7 +81,7 @@ def choose(store: TrialStore, confirmation: Confirmation | None) -> Parameters |
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
-    """`confirmation` of the record: every score, mean, standard error and the comparison."""
+    """Describe the confirmation: scores, means, standard errors and the comparison."""
     configuration, found = confirmation.configuration, confirmation.lead()
     confirmed = confirmation.scores()
     replicates = range(1, confirmation.num_replicates + 1)
@@ -122,7 +122,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def _finals(confirmation: Confirmation, parameters: Parameters) -> dict[int, Evaluation | None]:
-    """A candidate's evaluation at the full budget of each replicate that was come to."""
+    """Return a candidate's evaluation at the full budget, by replicate; None: it has none."""
     replicates = range(1, confirmation.num_replicates + 1)
     trials = {k: confirmation.store.confirmation(parameters, k) for k in replicates}
     return {k: trial.final if trial else None for k, trial in trials.items()}
@@ -150,7 +150,7 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
 
 
 def _standing(confirmation: Confirmation) -> dict[str, Any]:
-    """What else the verdict depends on."""
+    """Return the other arguments of `confirmation_verdict`."""
     default, *others = confirmed = confirmation.scores()
     ahead = leader(confirmed)
     chosen = winner(confirmed, validation_share=confirmation.validation_share)
@@ -164,7 +164,7 @@ def _standing(confirmation: Confirmation) -> dict[str, Any]:
 
 
 def fixed_rows_losses(trials: Iterable[Trial], parameters: Parameters) -> list[float]:
-    """Losses on the fixed training rows that full trainings of a configuration ended with."""
+    """Return the final losses on the fixed training rows, one for each full training."""
     return [
         trial.fixed_rows_loss
         for trial in trials
@@ -177,7 +177,7 @@ def fixed_rows_losses(trials: Iterable[Trial], parameters: Parameters) -> list[f
 def winning_configuration(
     configuration: Configuration, parameters: Parameters
 ) -> Mapping[str, Any]:
-    """`best.yaml`: sections data, model and training, the winner's values in place."""
+    """Return `best.yaml`: sections data, model and training with the winner's values."""
     training = with_parameters(configuration.training, parameters)
     chosen = configuration.model_copy(update={"training": training})
     return chosen.model_dump(mode="json", include=set(CONFIGURATION_OF_WINNER))
@@ -192,15 +192,15 @@ def describe_facts(
     command: str,
     has_gpu: bool,
 ) -> dict[str, Any]:
-    """`command`, `repeatable`, `data`, `search` and `environment` of the record.
+    """Describe what is known before the first trial: command, data, search and environment.
 
     Args:
-        configuration: of the search.
+        configuration: the configuration of the search.
         plan: when trials are evaluated and judged.
-        num_rows: training rows a pass.
-        summary: of the data.
-        command: that repeats the run.
-        has_gpu: whether trials run on one.
+        num_rows: training rows per epoch.
+        summary: the summary of the data.
+        command: the command that repeats the run.
+        has_gpu: whether trials run on a GPU.
     """
     return {
         "command": command,
@@ -215,20 +215,20 @@ def describe_facts(
 
 
 def is_repeatable(configuration: Configuration, *, has_gpu: bool) -> bool:
-    """Whether the same command gives the same scores to the last digit.
+    """Return whether the same command gives the same scores to the last digit.
 
-    On CPU, one trial at a time; or any number where no decision depends on who came first.
+    It does on CPU with one trial at a time, or where no decision depends on the order of arrival.
     """
     search = configuration.search
-    no_race = search.scheduler == "none" and search.algorithm in ("random", "grid")
-    in_turn = search.max_concurrent == 1
-    return not has_gpu and search.time_budget_s is None and (in_turn or no_race)
+    ignores_order = search.scheduler == "none" and search.algorithm in ("random", "grid")
+    one_at_a_time = search.max_concurrent == 1
+    return not has_gpu and search.time_budget_s is None and (one_at_a_time or ignores_order)
 
 
 def _describe_search(
     configuration: Configuration, plan: EvaluationPlan, num_rows: int
 ) -> dict[str, Any]:
-    """What was searched how; rows are training rows seen by one trial."""
+    """Describe algorithm, scheduler, rungs and space; rungs are training rows seen by a trial."""
     search = configuration.search
     return {
         "algorithm": search.algorithm,

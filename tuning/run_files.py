@@ -1,4 +1,4 @@
-"""Writes what happens in a search to the files of its run, as it happens."""
+"""Keep `trials.csv`, `curves.csv`, `search.json` and the report of a run up to date."""
 
 import time
 from dataclasses import asdict
@@ -29,14 +29,14 @@ from tuning.trials import Trial, evaluation_row
 from tuning.workers import Worker
 
 _SECONDS_BETWEEN_WRITES = 5.0
-"""After evaluations, which come many a second where models are small."""
+"""Seconds between writes after evaluations; small models are evaluated many times a second."""
 
 _SHARE_OF_TIME = 0.05
-"""Most of the time that goes into the files that are written whole: they grow with the trials."""
+"""Largest share of the time that is spent on rewriting the files, which grow with the trials."""
 
 
 class RunFiles(Observer):
-    """Keeps the files of a run at what is known; all numbers in them were measured."""
+    """Writes the files of a run after each event; all numbers in them are measured."""
 
     def __init__(
         self,
@@ -50,17 +50,17 @@ class RunFiles(Observer):
         started_at: str | None = None,
         seconds_before: float = 0.0,
     ) -> None:
-        """Take what is known; nothing is written yet.
+        """Set what the files are made from; nothing is written yet.
 
         Args:
-            run: whose files they are.
-            configuration: of the search.
-            policy: its trials, their confirmation and what was asked for are written.
-            facts: of the record, known from the start: command, repeatable, data, environment.
-            memory_limits: by kind of device, where memory ran out: micro-batch size in rows.
-            progress: what is measured of this start; None where nothing runs.
-            started_at: of the search, ISO 8601; None: now.
-            seconds_before: spent by earlier starts of the same search.
+            run: the run.
+            configuration: the configuration of the search.
+            policy: the policy, whose trials and confirmation are written.
+            facts: the part of the record that is known from the start, as `describe_facts`.
+            memory_limits: micro-batch size in rows by kind of device, where memory ran out.
+            progress: measurements of this start; None where no trial runs.
+            started_at: start of the search, ISO 8601; None: now.
+            seconds_before: seconds spent by earlier starts of the search.
         """
         self.run = run
         self._configuration = configuration
@@ -71,32 +71,32 @@ class RunFiles(Observer):
         self._started_at = started_at or now()
         self._seconds_before = seconds_before
         self._status = SearchStatus.RUNNING
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._report = PeriodicReport(run)
         self._written = float("-inf")
-        self._write_s = 0.0  # that the last write took
+        self._write_s = 0.0  # duration of the last write
         self._has_changes = False  # since a trial started or finished
 
     def started(self, trial: Trial) -> None:
-        """Write its row."""
+        """Write the row of the trial."""
         self._changed(trial)
 
     def placed(self, trial: Trial, worker: Worker) -> None:
-        """Write where it runs."""
+        """Write the process that the trial runs in."""
         self.run.append_worker({"trial_id": trial.trial_id, "at": now(), **asdict(worker)})
 
     def evaluated(self, trial: Trial) -> None:
-        """Write its last evaluation."""
+        """Write the last evaluation of the trial."""
         self.run.append_evaluation(evaluation_row(trial.trial_id, trial.evaluations[-1]))
         if time.monotonic() >= self._written + _SECONDS_BETWEEN_WRITES:
             self.write()
 
     def ended(self, trial: Trial) -> None:
-        """Write its row."""
+        """Write the final row of the trial."""
         self._changed(trial)
 
     def idle(self) -> None:
-        """Write what is written whole, if it has changed and that is cheap."""
+        """Rewrite the files if a trial has changed and rewriting is cheap at the moment."""
         since = time.monotonic() - self._written
         if self._has_changes and is_due(
             since_s=since, last_write_s=self._write_s, share=_SHARE_OF_TIME
@@ -107,29 +107,30 @@ class RunFiles(Observer):
         """Write the winner of a completed search, the final record and the report."""
         self._status = status
         record = self.record()
-        if status == SearchStatus.COMPLETED:  # whoever reads "completed" finds the winner
+        # The winner is written before the record, so that every completed run has one.
+        if status == SearchStatus.COMPLETED:
             best = winning_configuration(self._configuration, record["best"]["parameters"])
             write_text(self.run.best, to_yaml(best))
         self.write()
         write_report(self.run, self.run.read_record())
 
     def write(self) -> None:
-        """Bring `trials.csv` and `search.json` up to what is known."""
-        began = time.monotonic()
+        """Rewrite `trials.csv` and `search.json`."""
+        started = time.monotonic()
         self.run.write_trials(self._searched, map(Trial.row, self._policy.store))
         self.run.write_record(self.record())
         self._written = time.monotonic()
-        self._write_s, self._has_changes = self._written - began, False
+        self._write_s, self._has_changes = self._written - started, False
 
     def record(self) -> dict[str, Any]:
-        """Content of `search.json`."""
+        """Return the content of `search.json`."""
         policy, is_running = self._policy, self._status == SearchStatus.RUNNING
         progress = self._progress.record() if is_running and self._progress else None
         return {
             "status": self._status.value,
             "started_at": self._started_at,
             "finished_at": None if is_running else now(),
-            "seconds": round(self._seconds_before + time.monotonic() - self._began, 3),
+            "seconds": round(self._seconds_before + time.monotonic() - self._started, 3),
             **self._facts,
             "objective": objective_of(self._configuration).as_record(),
             "rows_at_once": self._memory_limits,
@@ -172,5 +173,5 @@ class RunFiles(Observer):
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, seconds."""
+    """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a search: curves by trial, and the HParams page."""
+"""Write TensorBoard's event files: curves of each trial, and the HParams page of the search."""
 
 import math
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ _CURVES = (
 
 @dataclass(kw_only=True)
 class TensorBoard(Observer):
-    """Writes the event files of a search, a directory a trial; only trials that run hold one open.
+    """Writes event files, in one directory per trial; only running trials keep a file open.
 
-    Each directory tells the whole space again, which costs less than a curve, so that whichever
-    of them are there can be read.
+    Each directory repeats the whole search space, which is smaller than a curve, so that any subset
+    of the directories can be read.
     """
 
     directory: Path
@@ -41,7 +41,7 @@ class TensorBoard(Observer):
     _writers: dict[str, CurveWriter] = field(default_factory=dict)
 
     def started(self, trial: Trial) -> None:
-        """Open its event files."""
+        """Open the event file of the trial."""
         self._writer(trial)
 
     def evaluated(self, trial: Trial) -> None:
@@ -51,7 +51,7 @@ class TensorBoard(Observer):
         self._writer(trial).write(scalars, evaluation.examples)
 
     def ended(self, trial: Trial) -> None:
-        """Write its end; one that failed or diverged has no score, whatever it had shown."""
+        """Write the end of the trial; a failed or diverged trial has no score, whatever it had."""
         writer, failed = self._writer(trial), trial.has_failed
         if failed and trial.evaluations:
             writer.write({SCORE: math.nan}, trial.evaluations[-1].examples)
@@ -59,7 +59,7 @@ class TensorBoard(Observer):
         self._writers.pop(trial.trial_id).close()
 
     def closed(self, status: SearchStatus) -> None:
-        """Close what is open; its trials have not finished."""
+        """Close the files of trials that have not finished."""
         for trial_id in list(self._writers):
             self._writers.pop(trial_id).close()
 
@@ -73,12 +73,12 @@ class TensorBoard(Observer):
 
 
 def describe_trial(trial: Trial) -> Mapping[str, Value | str]:
-    """The searched values, whence the trial comes and, for a confirmation, its replicate."""
+    """Return the searched values, the source of the trial and its replicate."""
     return {**trial.parameters, "source": trial.source.value, "replicate": trial.replicate}
 
 
 def describe_space(configuration: Configuration) -> Summary:
-    """Every value that a trial of the search can have; trial 0 need not lie in the space."""
+    """Describe all values that a trial can have; those of trial 0 may lie outside the space."""
     search = configuration.search
     default = default_point(search.space, configuration.training)
     intervals = {

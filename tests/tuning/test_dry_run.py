@@ -55,10 +55,10 @@ def test_a_rehearsal_prints_the_plan_and_starts_nothing(
     rows = line(out, "rows")
     assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
     assert f"at most {6 * 4 * num_train:,} by the confirmation" in rows
-    assert "unknown pieces" in line(out, "tokens")
+    assert "% unknown, " in line(out, "tokens")
     assert "s a step, peak memory" in line(out, "model")
     assert "MiB at the peak" in line(out, "disk")
-    assert "a small copy was saved, loaded and run in" in line(out, "checks")
+    assert "a small copy of it was saved, loaded and run in" in line(out, "checks")
     last = out.splitlines()[-1]
     assert last.startswith(
         "Nothing was started. Next: python -m tuning.search --config ci --training"
@@ -73,7 +73,7 @@ def test_a_rehearsal_takes_the_largest_searched_batch_of_the_longest_rows(
     space = ["--search.space", "{batch_size: {choice: [4, 32]}}"]
     code, out, err = dry_run("--data", data, "--model", str(small_bert), *SMALL, *space)
     assert (code, err) == (0, "")
-    assert "batch size 32 x 16 pieces" in line(out, "model")
+    assert "batch size 32 x 16 tokens" in line(out, "model")
     assert "of the rows truncated at 16" in line(out, "tokens")
 
 
