@@ -1,4 +1,4 @@
-"""The final evaluation: retrain, one look at the test rows, the files of `final/`."""
+"""The final evaluation: retrain, evaluate once on the test set, write the files of `final/`."""
 
 import logging
 import math
@@ -24,10 +24,9 @@ from evaluation.model_card import model_card
 from evaluation.readiness import check_artefacts
 from evaluation.reports import build_report, write_reports
 from evaluation.retrain import Retrained, loss_limit, retrain_and_record
-from evaluation.test_lock import TestLock, describe_earlier, earlier_openings
-from evaluation.tested import Tested, open_and_answer
+from evaluation.test_lock import TestLock, accesses_of_other_runs, describe_earlier_accesses
+from evaluation.test_predictions import TestPredictions, predict_test_rows
 from evaluation.winner import Winner
-from evaluation.written import check_evaluation
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
 from results.run import TEST_REPORT
@@ -41,10 +40,10 @@ from training.trained_on import write_trained_on
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = ".retrain"
-"""Directory beside the results for what a killed retrain goes on from."""
+"""Directory beside the results with the checkpoint from which a killed retrain is resumed."""
 
 NUM_READINESS_ROWS = 200
-"""Test rows on which what ships is held against what was evaluated."""
+"""Number of test rows on which the saved model is compared with the evaluated one."""
 
 
 def evaluate_winner(
@@ -57,57 +56,59 @@ def evaluate_winner(
     reopen_reason: str | None,
     with_texts: bool,
 ) -> dict[str, Any]:
-    """Retrain, save the model, open the test rows, and write all reports.
+    """Retrain, save the model, evaluate it on the test set, and write all reports.
 
-    Killed at any moment, it goes on when it is called again: the retrain from its checkpoint, and
-    an opening whose numbers were being written in its place, with the same model.
+    If the process is killed at any moment, the next call continues: the retrain from its
+    checkpoint, and an evaluation whose files were being written in its directory, with the same
+    model.
 
     Args:
-        winner: of the search.
-        lock: of the run's test rows.
+        winner: the winner of the search.
+        lock: the lock on the test set of the run.
         directory: `final`, or `final-2`, ...
         gates: which quality gates are checked.
-        weights: `safetensors`, or `bin` for `pytorch_model.bin` too.
-        reopen_reason: why the test is opened once more; None: it is the first time.
-        with_texts: whether `report.html` may show texts of rows.
+        weights: `safetensors`, or `bin` to save `pytorch_model.bin` as well.
+        reopen_reason: the reason for another evaluation on the test set; None for the first one.
+        with_texts: whether `report.html` may contain texts of rows.
 
     Returns:
         The content of `evaluation_report.json`.
 
     Raises:
-        RetrainError: no retrain passed the guard; the test stays closed.
-        RunError: another process opened the test, or it was opened for another model.
+        RetrainError: no retrain passed the guard; no model is evaluated on the test set.
+        RunError: another process evaluated a model on the test set, or an interrupted evaluation
+            was one of another model.
         InputError: the model or the data cannot be loaded, or the data changed meanwhile.
         OSError: a file cannot be written.
     """
     configuration = winner.configuration
     if configuration.model.name == TINY:
-        torch.set_num_threads(1)  # a step is too short to be shared: waiting costs more
+        torch.set_num_threads(1)  # a step is too short for several threads: waiting costs more
     tokenizer = load_tokenizer(configuration.model, tiny=winner.run.tokenizer)
     retrained = retrain_and_record(winner, tokenizer, directory, directory / CHECKPOINT)
     aside = directory / ".model"
     _write_model(winner, tokenizer, retrained, aside, weights)
     sha256 = sha256_of(aside / "model.safetensors")
     lock.open(directory, reopen_reason, model_sha256=sha256)
-    shutil.rmtree(directory / "model", ignore_errors=True)  # the same weights, or never tested
+    shutil.rmtree(directory / "model", ignore_errors=True)  # the same weights, or not evaluated
     aside.rename(directory / "model")
-    tested = open_and_answer(winner, retrained.tuned.model, tokenizer)
+    predictions = predict_test_rows(winner, retrained.tuned.model, tokenizer)
     report = build_report(
-        answers=tested.answers,
-        low_confidence=tested.low_confidence,
+        predictions=predictions.test,
+        low_confidence=predictions.low_confidence,
         names=configuration.data.labels,
         decided_by=winner.objective,
         gates_kind=gates,
         test_openings=lock.as_report(),
         seed=configuration.training.seed,
     )
-    report["earlier_openings"] = earlier_openings(winner)
-    report["summary"] += describe_earlier(report["earlier_openings"])
+    report["earlier_openings"] = accesses_of_other_runs(winner)
+    report["summary"] += describe_earlier_accesses(report["earlier_openings"])
     report["search"] = _search_scores(winner)
     report["retrain"] = _describe_retrain(winner, retrained)
     report["summary"] = describe_fall(report) + report["summary"]
-    lock.mark("seen")  # from here on there are numbers, so the opening counts
-    _write_all(winner, tested, retrained, report, directory)
+    lock.mark("seen")  # from here on scores are written, so the access counts
+    _write_all(winner, predictions, retrained, report, directory)
     write_report(winner.run, winner.record, with_texts=with_texts)
     lock.mark("complete")
     remove_checkpoints(lock)
@@ -115,39 +116,47 @@ def evaluate_winner(
 
 
 def remove_checkpoints(lock: TestLock) -> None:
-    """Remove what openings that are over would have gone on from."""
-    for opening in lock.openings():
-        if opening.state == "complete":
-            directory = lock.run.directory / opening.directory
+    """Remove the checkpoints of finished evaluations."""
+    for access in lock.accesses():
+        if access.state == "complete":
+            directory = lock.run.directory / access.directory
             shutil.rmtree(directory / CHECKPOINT, ignore_errors=True)
 
 
 def _write_all(
-    winner: Winner, tested: Tested, retrained: Retrained, report: dict[str, Any], directory: Path
+    winner: Winner,
+    predictions: TestPredictions,
+    retrained: Retrained,
+    report: dict[str, Any],
+    directory: Path,
 ) -> None:
-    """Write reports, then what the stage gates say of them, then what quotes both."""
+    """Write the reports, add the result of the stage gates, and write the model card."""
     reports = directory / "reports"
     write_reports(
         reports,
-        tested,
+        predictions,
         report,
         winner.configuration.data.labels,
         search_curve=winner.search_curve(),
         final_curve=[{"epoch": p.epoch, "loss": p.train_loss} for p in retrained.history],
     )
-    report["stages"] = _check_stages(winner, tested, retrained, report, directory)
+    report["stages"] = _check_stages(winner, predictions, retrained, report, directory)
     write_json(reports / TEST_REPORT, report)
     write_text(directory / "model" / "README.md", model_card(winner, report))
 
 
 def _check_stages(
-    winner: Winner, tested: Tested, retrained: Retrained, report: dict[str, Any], directory: Path
+    winner: Winner,
+    predictions: TestPredictions,
+    retrained: Retrained,
+    report: dict[str, Any],
+    directory: Path,
 ) -> dict[str, Stage]:
-    config, data, test = winner.configuration.data, winner.data, tested.answers.data
+    config, data, test = winner.configuration.data, winner.data, predictions.test.data
     splits = read_csv(winner.run.splits)
     by_length = np.argsort([len(text) for text in test.texts], kind="stable")
     spread = np.linspace(0, len(by_length) - 1, min(NUM_READINESS_ROWS, len(by_length)))
-    shown = by_length[spread.astype(np.int64)]
+    sampled = by_length[spread.astype(np.int64)]
     return {
         "data": check_data(data, test, splits, config),
         "training": check_training(
@@ -157,14 +166,11 @@ def _check_stages(
             num_rows=winner.num_final_rows,
             loss_limit=loss_limit(winner.losses_seen, len(config.labels)),
         ),
-        "evaluation": {
-            **check_evaluation(directory / "reports", report, splits, config.labels),
-            **check_against_confirmation(report),
-        },
+        "evaluation": check_against_confirmation(report),
         "readiness": check_artefacts(
             directory / "model",
-            [test.texts[place] for place in shown],
-            tested.answers.probabilities[shown],
+            [test.texts[index] for index in sampled],
+            predictions.test.probabilities[sampled],
         ),
     }
 
@@ -180,12 +186,12 @@ def _write_model(
     try:
         write_model(directory, retrained.tuned.model, tokenizer, trained, weights)
     except OnnxExportError as error:
-        logger.warning("%s", error)  # the readiness stage counts it as unmet
+        logger.warning("%s", error)  # the readiness stage reports it as not met
     write_trained_on(directory, winner.texts_trained_on)
 
 
 def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
-    """What was trained for the test, where it may differ from `best.yaml`."""
+    """Return facts about the retrain, which may differ from `best.yaml`."""
     return {
         "seed": retrained.training.seed,
         "rejected_attempts": list(retrained.rejected),
@@ -197,7 +203,7 @@ def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
 
 
 def _search_scores(winner: Winner) -> dict[str, Any]:
-    """What the search said of the winner, to hold beside the test."""
+    """Return the scores of the winner in the search, to compare with those on the test set."""
     best = winner.record["best"]
     confirmed = _of_replicates(winner, "score")
     deviation = stdev(confirmed) if len(confirmed) > 1 else None
@@ -216,7 +222,7 @@ def _search_scores(winner: Winner) -> dict[str, Any]:
 
 
 def _of_replicates(winner: Winner, key: str) -> list[float]:
-    """What the winner's replicates had, one each that ended; none without a confirmation."""
+    """Return a score of each finished replicate of the winner; empty without a confirmation."""
     confirmation = winner.record["confirmation"] or {}
     for candidate in confirmation.get("candidates", []):
         if candidate["parameters"] == winner.record["best"]["parameters"]:

@@ -1,4 +1,4 @@
-"""`python -m evaluation.final`: retrain the winner, open the test rows once, write the result."""
+"""`python -m evaluation.final`: retrain the winner and evaluate it on the test set, once."""
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, is_uri, run_command
 
@@ -31,7 +31,7 @@ from results.storage import Storage
 logger = logging.getLogger(__name__)
 
 _FETCHED = Path("results/runs")
-_SECONDS_BETWEEN_COPIES = 2.0  # it shall be known soon, and elsewhere, that the test was opened
+_SECONDS_BETWEEN_COPIES = 2.0  # other machines must soon see that the test set was accessed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,29 +39,29 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     log_to_terminal()
     quiet_libraries()
-    with _opened(options.run) as run, run.lock():
-        return _conclude(run, options)
+    with _open(options.run) as run, run.lock():
+        return _evaluate(run, options)
 
 
 @contextmanager
-def _opened(place: str) -> Iterator[Run]:
-    """The run in a directory; or at a URI, fetched, and mirrored there until the end."""
-    if not is_uri(place):
-        run = open_run(Path(place))
-        run.read_record()  # before a lock is left in some other directory
+def _open(location: str) -> Iterator[Run]:
+    """Open the run in a directory; or fetch the run at a URI, and mirror it there until the end."""
+    if not is_uri(location):
+        run = open_run(Path(location))
+        run.read_record()  # fails before a lock is written into a directory that is no run
         yield run
         return
-    run = fetch_run(place, _FETCHED)
-    storage = Storage(place.rstrip("/").rpartition("/")[0])
-    with Mirror(run, storage, interval_s=_SECONDS_BETWEEN_COPIES, on_error=_tell_of_storage):
+    run = fetch_run(location, _FETCHED)
+    storage = Storage(location.rstrip("/").rpartition("/")[0])
+    with Mirror(run, storage, interval_s=_SECONDS_BETWEEN_COPIES, on_error=_warn_of_storage):
         yield run
 
 
-def _tell_of_storage(error: OSError) -> None:
-    logger.warning("%s; it is tried again at the end", error)
+def _warn_of_storage(error: OSError) -> None:
+    logger.warning("%s; another attempt is made at the end", error)
 
 
-def _conclude(run: Run, options: argparse.Namespace) -> int:
+def _evaluate(run: Run, options: argparse.Namespace) -> int:
     lock = TestLock(run)
     remove_checkpoints(lock)
     directory = lock.next_directory(options.reopen_test)
@@ -86,8 +86,8 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
     print(f"Model {directory / 'model'}\nReport {run.report}")
     if missed:
         print(
-            f"Gates not met: {'; '.join(missed)}. Next: see the report; {advice(missed)}, or search"
-            " again with another data.split_seed, since these test rows were seen:"
+            f"Gates not met: {'; '.join(missed)}. Next: see the report; {advice(missed)}. Or search"
+            " again with another data.split_seed, because these test rows have been used:"
             f" {search_again_command(run)} --data.split_seed N"
         )
         return ExitCode.GATE_NOT_MET
@@ -98,33 +98,38 @@ def _conclude(run: Run, options: argparse.Namespace) -> int:
 def _parser() -> OptionParser:
     parser = OptionParser(
         prog="python -m evaluation.final",
-        description="Retrain the winner of a search on train + validation and test it once.",
+        description="Retrain the winner of a search on the training and validation rows, and"
+        " evaluate it once on the test set.",
     )
     parser.add_argument(
         "--run",
         required=True,
         metavar="DIR|URI",
-        help="directory of the run, or its URI: it is fetched into results/runs and mirrored back",
+        help="directory of the run, or its URI; a run at a URI is fetched into results/runs, and"
+        " the results are copied back",
     )
     parser.add_argument(
         "--gates",
         choices=("minimum", "optimal", "none"),
         default="minimum",
-        help="quality that must be reached, else exit code 3",
+        help="quality gates that the model must meet, else the exit code is 3 [minimum]",
     )
     parser.add_argument(
         "--weights",
         choices=("safetensors", "bin"),
         default="safetensors",
-        help="bin: pytorch_model.bin beside model.safetensors",
+        help="format of the weights; bin writes pytorch_model.bin as well as model.safetensors"
+        " [safetensors]",
     )
     parser.add_argument(
-        "--reopen-test", metavar="REASON", help="open the test rows once more; it is written down"
+        "--reopen-test",
+        metavar="REASON",
+        help="evaluate on the test set once more; the reason is recorded in the report",
     )
     parser.add_argument(
         "--without-texts",
         action="store_true",
-        help="leave texts of rows out of report.html, so that it may be mailed",
+        help="leave the texts of rows out of report.html, so that it may be shared",
     )
     return parser
 
@@ -143,6 +148,6 @@ if __name__ == "__main__":
             main,
             bad_input=(RunError,),
             environment=(StorageError, torch.OutOfMemoryError),
-            after_interrupt="the same command goes on where it was",
+            after_interrupt="run the same command again to resume",
         )
     )

@@ -1,4 +1,4 @@
-"""Gates: what the study asks of a model before it is used, and what every stage must hold."""
+"""Gates: the quality that the study requires of a model, and the checks of each stage."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.markdown import one_line
 from evaluation.scores import SCORE
-from evaluation.uncertainty import LEVEL, SIGNIFICANCE
+from evaluation.uncertainty import CONFIDENCE, SIGNIFICANCE
 from training.config import DataConfig, TrainingConfig
 from training.data import PreparedData
 from training.errors import InputError
@@ -23,20 +23,20 @@ from training.texts import Indices, LabelledTexts
 Check = dict[str, Any]
 Stage = dict[str, Check]
 
-_GUARDED = "the retrain's guard rejects such a model before the test is opened"
+_GUARDED = "the guard rejects such a model before it is evaluated on the test set"
 
 TOLERANCE = 0.01
-"""How far the share of a class that is held out may be from the configured one."""
+"""Largest difference between the held-out share of a class and the configured share."""
 
 
 def check(met: bool, value: float | str, rule: str) -> Check:
-    """One check as a report holds it; a number that JSON cannot hold becomes text."""
-    holds = isinstance(value, str) or np.isfinite(value)
-    return {"met": bool(met), "value": value if holds else str(value), "rule": rule}
+    """Return one check of a report; a number that JSON cannot represent becomes text."""
+    fits_json = isinstance(value, str) or np.isfinite(value)
+    return {"met": bool(met), "value": value if fits_json else str(value), "rule": rule}
 
 
 def unmet_stages(stages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """The checks that are not met, as "data: no text in two splits", in their order."""
+    """List the checks that are not met, as "data: no text in two splits", in their order."""
     return [
         f"{stage}: {name}"
         for stage, checks in stages.items()
@@ -54,10 +54,10 @@ def check_data(
     """Check the data stage.
 
     Args:
-        data: train and validation rows, as prepared from the file.
-        test: the opened test rows.
+        data: training and validation rows, as prepared from the file.
+        test: the test rows.
         splits: rows of the search's `splits.csv`, each with `row`, `split` and `reason`.
-        config: section `data`.
+        config: section `data` of the configuration.
     """
     parts = {"train": data.train, "validation": data.validation, "test": test}
     return {
@@ -86,19 +86,19 @@ def check_training(
     """Check the training stage.
 
     Args:
-        tuned: end of the final training.
-        history: its evaluations, made on the fixed training rows.
-        training: what it was trained with.
-        num_rows: rows trained on, train and validation together.
-        loss_limit: highest loss on the fixed rows that the retrain's guard accepts.
+        tuned: result of the retrain.
+        history: evaluations of the retrain on the fixed training rows.
+        training: configuration of the retrain.
+        num_rows: number of training and validation rows together.
+        loss_limit: highest loss on the fixed rows that the guard of the retrain accepts.
     """
     budget = schedule_of(training, num_rows).budget
     num_labels = tuned.model.config.num_labels
     assert num_labels
-    untrained = math.log(num_labels)  # of a uniform guess, weighted or not
+    uniform_loss = math.log(num_labels)  # of a uniform guess, with or without class weights
     losses = [loss for point in history for loss in (point.train_loss, point.eval_loss)]
     not_finite = int(np.count_nonzero(~np.isfinite([*losses, tuned.fixed_rows_loss])))
-    before = history[0].train_loss if len(history) > 1 else untrained
+    before = history[0].train_loss if len(history) > 1 else uniform_loss
     fallen = bool(history) and history[-1].train_loss < before
     trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
     collapsed = bool(history) and history[-1].collapsed
@@ -108,29 +108,30 @@ def check_training(
             tuned.outcome == "completed" and tuned.examples == budget,
             f"{tuned.outcome}, {tuned.examples:,} training rows seen",
             f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs);"
-            " checked here alone",
+            " only checked here",
         ),
         "every loss finite": check(
             bool(history) and not not_finite,
-            f"{not_finite} not finite of {len(losses) + 1}",
-            "each recorded loss is a finite number; the retrain's guard asks it of the last one",
+            f"{not_finite} of {len(losses) + 1} are not finite",
+            "each recorded loss is a finite number; the guard checks the last one",
         ),
         "loss fallen": check(
             fallen,
             trend or "no evaluation",
-            "the training loss of the last interval is below that of the first, or where there is"
-            f" one alone below {untrained:.4f}, that of a uniform guess; checked here alone",
+            "the training loss of the last interval is below that of the first interval, or if"
+            f" there is only one, below {uniform_loss:.4f}, the loss of a uniform guess; only"
+            " checked here",
         ),
         "not collapsed": check(
             bool(history) and not collapsed,
             "one class for every row" if collapsed else "more than one class is predicted",
-            f"at the end the fixed training rows are not all given one class; {_GUARDED}",
+            f"at the end more than one class is predicted on the fixed training rows; {_GUARDED}",
         ),
         "loss on fixed rows within the guard's limit": check(
             within,
             tuned.fixed_rows_loss,
-            f"at most {loss_limit:.4f}, from the losses that the search's full trainings ended at;"
-            f" {_GUARDED}",
+            f"at most {loss_limit:.4f}, derived from the final losses of the full trainings in the"
+            f" search; {_GUARDED}",
         ),
     }
 
@@ -149,8 +150,8 @@ def _every_row(data: PreparedData, splits: Sequence[Mapping[str, str]]) -> Check
     return check(
         met,
         f"{len(splits):,} in splits.csv = {kept:,} kept + {reasons.total():,} dropped",
-        f"each of the file's {summary.rows:,} rows stands once in splits.csv; {summary.kept:,}"
-        f" kept + {sum(dropped.values()):,} dropped, as many for each reason",
+        f"each of the {summary.rows:,} rows of the file is once in splits.csv: {summary.kept:,}"
+        f" kept + {sum(dropped.values()):,} dropped, with the same count for each reason",
     )
 
 
@@ -162,8 +163,8 @@ def _recorded_rows(
     num_wrong = sum(len(recorded[name] ^ loaded[name]) for name in parts)
     return check(
         num_wrong == 0,
-        f"{num_wrong} rows elsewhere",
-        "train, validation and test hold the rows that splits.csv gives them",
+        f"{num_wrong} rows are in another split",
+        "train, validation and test consist of the rows that splits.csv lists for them",
     )
 
 
@@ -176,67 +177,68 @@ def _labels(parts: Mapping[str, LabelledTexts], labels: Sequence[str]) -> Check:
         for code in codes
     )
     return check(
-        all(there == codes for there in found.values()),
+        all(present == codes for present in found.values()),
         f"rarest: {fewest} rows of '{labels[code]}' in {split}",
-        f"labels are 0 to {len(labels) - 1}, and each stands in train, validation and test",
+        f"labels are 0 to {len(labels) - 1}, and each occurs in train, validation and test",
     )
 
 
 def _class_shares(data: PreparedData, test: LabelledTexts, config: DataConfig) -> Check:
     fixed = config.split_column is not None
-    if fixed and not _validation_was_drawn(data, config):
-        return check(True, "fixed by the file", f"none where {config.split_column} fixes the split")
-    draws = [
+    if fixed and not _validation_was_sampled(data, config):
+        rule = f"not checked, because the column {config.split_column} fixes the split"
+        return check(True, "fixed by the file", rule)
+    samples = [
         ("validation", [data.validation], [data.train, data.validation], data.validation_share)
     ]
     if not fixed:
-        draws.append(("test", [test], [test, data.train, data.validation], config.test_size))
-    of_test = "the file fixes the test" if fixed else f"{config.test_size:.0%} is in test"
+        samples.append(("test", [test], [test, data.train, data.validation], config.test_size))
+    of_test = "the file fixes the test rows" if fixed else f"{config.test_size:.0%} is in test"
     excess, distance, where = max(
         (away - allowed, away, f"'{label}' in {name}")
-        for name, held, whole, share in draws
+        for name, held_out, whole, share in samples
         for code, label in enumerate(config.labels)
-        for away, allowed in [_distance(_groups_of(held, code), _groups_of(whole, code), share)]
+        for away, allowed in [_distance(_groups_of(held_out, code), _groups_of(whole, code), share)]
     )
     return check(
         excess <= 1e-12,
-        f"{distance * 100:.2f} points at {where}",
-        f"of each class {of_test} and {data.validation_share:.0%} of the rest is in validation, to"
-        f" {TOLERANCE * 100:.0f} point, or one row or the class's largest"
-        " group where that is more",
+        f"{distance * 100:.2f} percentage points for {where}",
+        f"of each class {of_test} and {data.validation_share:.0%} of the rest is in validation,"
+        f" within {TOLERANCE * 100:.0f} percentage point, or within the share of one row or of the"
+        " largest group of the class if that is more",
     )
 
 
-def _validation_was_drawn(data: PreparedData, config: DataConfig) -> bool:
-    """Whether the validation rows come from a draw and not from the file.
+def _validation_was_sampled(data: PreparedData, config: DataConfig) -> bool:
+    """Return whether the validation rows were sampled, and not fixed by the file.
 
-    Where the file fixes them their share is the one that is found, to the last digit; a draw may
-    hit that by chance, but then it repeats.
+    If the file fixes them, the configured share equals the observed share to the last digit.
+    Sampling may give that share by chance, but then the same seed gives the same rows.
     """
     found = len(data.validation.labels) / (len(data.train.labels) + len(data.validation.labels))
     if data.validation_share != found:
         return True
     try:
-        _, drawn = data.resplit(config.split_seed)
-    except InputError:  # a class too rare to be drawn
+        _, sampled = data.resplit(config.split_seed)
+    except InputError:  # a class is too rare to be sampled
         return False
-    return set(drawn.rows.tolist()) == set(data.validation.rows.tolist())
+    return set(sampled.rows.tolist()) == set(data.validation.rows.tolist())
 
 
 def _groups_of(parts: Sequence[LabelledTexts], code: int) -> Indices:
-    """Group of each row of a class, int64 [rows of the class]."""
+    """Return the group of each row of a class, int64 [rows of the class]."""
     return np.concatenate([part.groups[part.labels == code] for part in parts])
 
 
-def _distance(held: Indices, whole: Indices, share: float) -> tuple[float, float]:
-    """How far the share of a class that is held out is from `share`, and how far it may be.
+def _distance(held_out: Indices, whole: Indices, share: float) -> tuple[float, float]:
+    """Return how far the held-out share of a class is from `share`, and the largest allowed value.
 
-    The draw itself keeps to a point, or to what whole rows and whole groups cost a small class.
+    Whole rows and whole groups are held out, so a small class may be further away than a point.
     """
     if not len(whole):
         return 1.0, 0.0
     largest = int(np.unique(whole, return_counts=True)[1].max())
-    return abs(len(held) / len(whole) - share), max(TOLERANCE, largest / len(whole))
+    return abs(len(held_out) / len(whole) - share), max(TOLERANCE, largest / len(whole))
 
 
 def _apart(parts: Iterable[set[Any]], what: str) -> Check:
@@ -245,34 +247,35 @@ def _apart(parts: Iterable[set[Any]], what: str) -> Check:
     return check(
         shared == 0,
         f"{shared} of {len(times):,} {what}",
-        f"0 {what} stand in more than one of train, validation and test",
+        f"no {what} are in more than one of train, validation and test",
     )
 
 
 BELOW_CONFIRMED = "test not far below the confirmed score"
-"""Name of the check."""
+"""Name of the check of the test score against the confirmed score."""
 
 _STANDARD_ERRORS = 3
-_HALF_WIDTH = NormalDist().inv_cdf((1 + LEVEL) / 2)
-"""Of the test's interval, in standard errors."""
+_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""Half the width of the confidence interval of the test score, in standard errors."""
 
 
 def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
-    """Check that the test is not far below what the confirmation led to expect.
+    """Check that the test score is not far below the mean of the confirmation.
 
-    The confirmed mean is of fresh trainings on validation rows drawn afresh. Chance and what is
-    left of selection move the test by a standard error or so; a starting model that has seen the
-    validation rows, or validation rows that are easier than the test's, by more.
+    The confirmation trains the winner on replicates, each with a fresh seed and validation split.
+    Chance and the remaining selection bias move the test score by about one standard error. It
+    falls further if the starting model has seen the validation rows, or if the validation rows are
+    easier than the test rows.
 
     Args:
         report: content of evaluation_report.json: `objective`, `score`, `confidence_intervals`,
             `search`.
 
     Returns:
-        {name: check}; empty without a confirmation: the search's own score is too high by
-        selection, and nothing can be claimed.
+        {name: check}; empty without a confirmation, because the score of the search is biased by
+        selection and the test score cannot be compared with it.
     """
-    search, tested = report["search"], report[SCORE]
+    search, test_score = report["search"], report[SCORE]
     confirmed = search["confirmed_score"]
     if confirmed is None:
         return {}
@@ -281,22 +284,26 @@ def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
     joint = math.hypot(of_test, of_test if of_mean is None else of_mean)
     return {
         BELOW_CONFIRMED: check(
-            tested >= confirmed - _STANDARD_ERRORS * joint,
-            f"test {tested:.4f}, confirmed {confirmed:.4f}, joint standard error {joint:.4f}",
-            f"{one_line(report['objective']['label'])} of the test is at most {_STANDARD_ERRORS}"
-            " joint standard errors below the mean of the winner's replicates; joint: the root of"
-            f" the sum of the squares of the test's (from its {LEVEL:.0%} interval) and the mean's"
-            " (of one replicate alone, the test's again)",
+            test_score >= confirmed - _STANDARD_ERRORS * joint,
+            f"test {test_score:.4f}, confirmed {confirmed:.4f}, joint standard error {joint:.4f}",
+            f"{one_line(report['objective']['label'])} on the test set is at most"
+            f" {_STANDARD_ERRORS} joint standard errors below the mean of the winner's replicates;"
+            " the joint standard error is the root of the sum of the squares of the standard error"
+            f" of the test score (from its {CONFIDENCE:.0%} interval) and that of the mean (with"
+            " only one replicate, that of the test score twice)",
         )
     }
 
 
 def describe_fall(report: Mapping[str, Any]) -> str:
-    """The sentence to stand before the result of a test that fell so far; empty for others.
+    """Return a warning to put before the result if `check_against_confirmation` is not met.
 
     Args:
         report: as in `check_against_confirmation`, and `retrain`, whose loss on the fixed rows
-            tells a model that learnt less from rows that were easier.
+            distinguishes a model that learnt less from validation rows that were easier.
+
+    Returns:
+        The warning; empty if the check is met.
     """
     if all(found["met"] for found in check_against_confirmation(report).values()):
         return ""
@@ -304,31 +311,31 @@ def describe_fall(report: Mapping[str, Any]) -> str:
     retrain = report["retrain"]
     loss, highest = retrain["fixed_rows_loss"], max(retrain["fixed_rows_loss_in_search"])
     why = (
-        "validation rows were easier than the test's, or known to the starting model, and what was"
-        " chosen by them may not be the best"
+        "the validation rows were easier than the test rows, or the starting model had seen them,"
+        " so the configuration that they selected may not be the best"
     )
     if loss > highest:
         why = (
-            "the retrain learnt less than the search's trainings did (loss on the same training"
-            f" rows {loss:.3f}, theirs at most {highest:.3f}), as models from scratch do with some"
-            " seeds"
+            "the retrain learnt less than the trainings in the search (its loss on the same"
+            f" training rows is {loss:.3f}, theirs is at most {highest:.3f}), which happens with"
+            " some seeds if a model is trained from scratch"
         )
     return (
-        f"The test is {fall * 100:.1f} points below the confirmed score, more than"
+        f"The test score is {fall * 100:.1f} points below the confirmed score, more than"
         f" {_STANDARD_ERRORS} joint standard errors: {why}. "
     )
 
 
 GateKind = Literal["minimum", "optimal", "none"]
 
-# Accuracy, macro-F1, F1 of each class: the study's two levels.
+# Thresholds of accuracy, macro-F1 and the F1 of each class, from the study.
 _THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
 
 _BASELINE = "beats the baseline"
 
 
 def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Hold a report's values against the thresholds; a value must be above, not at, its own.
+    """Compare the values of a report with the thresholds; a value must exceed its threshold.
 
     Args:
         kind: which thresholds; `none` has no gates.
@@ -336,8 +343,8 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
 
     Returns:
         {gate: {`threshold`, `value`, `met`}}: `accuracy`, `f1_macro`, `f1 of NAME` for each
-        class, `beats the baseline` (the difference in macro-F1, with its `p_value`, which must be
-        below 0.05 besides).
+        class, `beats the baseline` (the difference in macro-F1; its `p_value` must also be below
+        0.05).
     """
     if kind == "none":
         return {}
@@ -348,20 +355,20 @@ def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str
     }
     for name, scores in report["per_class"].items():
         gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
-    gates[_BASELINE] = _beats(report["baseline"])
+    gates[_BASELINE] = _beats_baseline(report["baseline"])
     return gates
 
 
 def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the gates that are not met, in their order."""
+    """List the names of the gates that are not met, in their order."""
     return [name for name, gate in gates.items() if not gate["met"]]
 
 
 def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
-    """What the exit code must tell: quality gates, then stage gates, that are not met.
+    """List the quality gates, then the stage gates, that are not met: then the exit code is 3.
 
     Args:
-        kind: which gates were asked for; `none` asks for neither.
+        kind: which gates are checked; with `none` neither quality gates nor stage gates.
         report: content of evaluation_report.json, with `gates` and `stages`.
     """
     if kind == "none":
@@ -370,18 +377,19 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
 
 
 def advice(missed: Sequence[str]) -> str:
-    """What to do about gates that are not met, in a clause."""
+    """Return a clause with the next step for gates that are not met."""
     if f"evaluation: {BELOW_CONFIRMED}" in missed:
         return (
-            "find out why validation rows were easier than the test's (rows of one source in both"
-            " train and validation: data.group_column), or what the starting model had seen"
+            "find out whether the validation rows were easier than the test rows (if train and"
+            " validation have rows of the same source, set data.group_column), or whether the"
+            " starting model had seen them"
         )
     if list(missed) == [_BASELINE]:
-        return "the baseline does as well on these rows: use it, or try a larger model"
+        return "the baseline is as good on these rows: use it, or try a larger model"
     return "label more rows of the weakest classes"
 
 
-def _beats(baseline: Mapping[str, Any]) -> dict[str, Any]:
+def _beats_baseline(baseline: Mapping[str, Any]) -> dict[str, Any]:
     gate = _gate(0.0, baseline["difference"]["f1_macro"])
     p_value = baseline["p_value"]["f1_macro"]
     return {**gate, "met": gate["met"] and p_value < SIGNIFICANCE, "p_value": p_value}

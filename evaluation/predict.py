@@ -14,8 +14,8 @@ from typing import get_args
 
 import torch
 
-from evaluation.answers import ModelBrokenError, answer, make_writer
-from evaluation.progress import Progress
+from evaluation.predicted_rows import ModelBrokenError, make_writer, predict_rows
+from evaluation.progress import RowProgress
 from evaluation.streams import open_input, open_output, part_of
 from results.log import quiet_libraries
 from training.classifier import Backend, Classifier, load
@@ -25,7 +25,7 @@ from training.table import Table, open_table
 from training.table_bytes import format_of
 
 _NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".zip", ".xz", ".7z", ".pdf", ".feather", ".arrow")
-"""Endings of formats that would not be what their name says."""
+"""Endings of formats that cannot be written."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,26 +36,31 @@ def main(arguments: Sequence[str]) -> int:
     classifier = load(Path(options.model), options.backend)
     if options.input != "-" and options.output != "-":
         _refuse_same_file(options.input, options.output)
-    progress = Progress(sys.stderr)
+    progress = RowProgress(sys.stderr, may_be_live=options.output != "-")
     try:
-        _answer(classifier, options, progress)
+        _predict_table(classifier, options, progress)
     except BaseException:
-        is_readable = format_of(options.output) != "parquet"  # which has its footer at the end
+        progress.stop()
+        is_readable = format_of(options.output) != "parquet"  # its footer is written at the end
         if is_readable and options.output != "-" and _has_rows(progress, options.output):
             print(f"{progress.num_rows:,} rows are in {part_of(options.output)}", file=sys.stderr)
         raise
     progress.finish()
     if options.output != "-":
-        print(f"Next: read {options.output}; `error` says why a row has no label", file=sys.stderr)
+        print(
+            f"Next: read {options.output}; `error` explains why a row has no label", file=sys.stderr
+        )
     return ExitCode.DONE
 
 
-def _has_rows(progress: Progress, output: str) -> bool:
+def _has_rows(progress: RowProgress, output: str) -> bool:
     return bool(progress.num_rows) and part_of(output).exists()
 
 
-def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progress) -> None:
-    """Read, classify and write, a chunk at a time."""
+def _predict_table(
+    classifier: Classifier, options: argparse.Namespace, progress: RowProgress
+) -> None:
+    """Read, classify and write the table chunk by chunk."""
     column = options.text_column or classifier.text_column
     with (
         open_input(options.input) as source,
@@ -78,8 +83,8 @@ def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progr
                 target, kind, _separator(options.output, table), table, first, classifier.names
             )
             for chunk in itertools.chain([first] if first else [], table.chunks):
-                answers = answer(classifier, chunk.cells(column), chunk.errors)
-                num_errors = writer.write(chunk, answers)
+                predictions = predict_rows(classifier, chunk.cells(column), chunk.errors)
+                num_errors = writer.write(chunk, predictions)
                 progress.add(len(chunk.errors), num_errors)
             writer.close()
 
@@ -87,60 +92,65 @@ def _answer(classifier: Classifier, options: argparse.Namespace, progress: Progr
 def _parser() -> OptionParser:
     parser = OptionParser(
         prog="python -m evaluation.predict",
-        description="Classify each row of a table: CSV, JSON Lines or Parquet, also packed as .gz,"
-        " .bz2 or .zst. Every row comes out, in the input's format unless the output's name ends"
-        " in another.",
+        description="Classify every row of a table: CSV, JSON Lines or Parquet, also compressed as"
+        " .gz, .bz2 or .zst. Every row of the input is written, with its own columns, in the format"
+        " of the input unless the name of the output has the ending of another format.",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="a final/model directory")
-    parser.add_argument("--input", required=True, metavar="FILE|-", help="the table; - is stdin")
+    parser.add_argument(
+        "--input", required=True, metavar="FILE|-", help="the table; - is standard input"
+    )
     parser.add_argument(
         "--output",
         required=True,
         metavar="FILE|-",
-        help="the same rows with label and p_<class>; it is FILE.part until all are there",
+        help="the same rows with label, p_<class> and error; the file is named FILE.part until all"
+        " rows are written; - is standard output",
     )
     parser.add_argument(
-        "--text-column", metavar="NAME", help="column of the text; default: that of the training"
+        "--text-column",
+        metavar="NAME",
+        help="column of the text [the one that the model was trained on]",
     )
     parser.add_argument(
         "--separator",
         type=_separator_option,
         metavar="CHARACTER",
-        help="between the cells of a CSV: , ; tab or |; default: found from the first lines",
+        help="separator of a CSV: , ; tab or | [detected from the first lines]",
     )
     parser.add_argument(
         "--multiline",
         action="store_true",
-        help="allow quoted cells over lines that are rows by themselves; otherwise the lines are"
-        " read as rows, and the first has an error",
+        help="allow quoted cells that contain lines in the form of rows; otherwise each such line"
+        " is a row, and the first one has an error",
     )
     parser.add_argument(
         "--backend",
         choices=get_args(Backend),
         default="torch",
-        help="torch reads model.safetensors and uses a GPU if there is one, onnx reads model.onnx"
-        " and runs on the CPU; default: torch",
+        help="torch loads model.safetensors and uses a GPU if there is one; onnx loads model.onnx"
+        " and runs on the CPU [torch]",
     )
     return parser
 
 
 def _check_column(table: Table, column: str) -> None:
-    """Refuse a table without the column of the text, or with one that no row has text in."""
+    """Raise an error for a table without the text column, or if its type is not text."""
     found = table.column(column, "--text-column")
     if found is None and (table.columns or table.format != "jsonl"):
         raise InputError(
-            f"{table.where}: no column is named {column!r}; {nearest(column, table.columns)}; give"
-            " it by --text-column"
+            f"{table.where}: no column is named {column!r}, but one must hold the text;"
+            f" {nearest(column, table.columns)}; set --text-column"
         )
     if found is not None and (kind := table.kind_without_text(found)):
         raise InputError(
             f"{table.where}: column {found!r} holds {kind}, but must hold text; write it as text,"
-            " or give another by --text-column"
+            " or set --text-column to another column"
         )
 
 
 def _separator(output: str, table: Table) -> str:
-    """The input's, unless the output's name says another."""
+    """Return the separator of the output: that of the input, unless the name implies another."""
     if PurePath(output.removesuffix(".gz")).suffix.lower() in (".tsv", ".tab"):
         return "\t"
     if table.separator == "\t" and format_of(output) == "csv":
@@ -158,8 +168,8 @@ def _separator_option(text: str) -> str:
 def _refuse_other_formats(output: str) -> None:
     if PurePath(output).suffix.lower() in _NOT_WRITTEN:
         raise InputError(
-            f"--output is {output!r}, but tables are written as .csv, .tsv, .jsonl or .parquet,"
-            " each also with .gz, .bz2 or .zst; choose a name that ends so"
+            f"--output is {output!r}, but must end in .csv, .tsv, .jsonl or .parquet, each also"
+            " with .gz, .bz2 or .zst; choose another name"
         )
 
 
@@ -168,11 +178,11 @@ def _refuse_same_file(source: str, target: str) -> None:
         outputs = [path for path in (Path(target), part_of(target)) if path.is_file()]
         is_same = any(Path(source).samefile(path) for path in outputs)
     except OSError:
-        return  # told where the name is opened
+        return  # reported when the file is opened
     if is_same:
         raise InputError(
-            f"--output is {target!r}, which overwrites the file that is read, but must be"
-            " another; choose a new name"
+            f"--output is {target!r}, which would overwrite the input, but must be another file;"
+            " choose another name"
         )
 
 

@@ -1,4 +1,4 @@
-"""`python -m evaluation.report`: `report.html` of a run again, if asked without texts of rows."""
+"""`python -m evaluation.report`: write `report.html` of a run again, with or without texts."""
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
@@ -18,16 +18,17 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(
         prog="python -m evaluation.report",
-        description="Write the report of a run again, from its files; the test stays as it is.",
+        description="Write report.html of a run again, from the files of the run. Nothing is"
+        " trained or evaluated.",
     )
     parser.add_argument("--run", required=True, metavar="DIR", help="directory of the run")
     parser.add_argument(
         "--without-texts",
         action="store_true",
-        help="leave texts of rows out, so that the report may be mailed",
+        help="leave the texts of rows out, so that the report may be shared",
     )
     parser.add_argument(
-        "--output", metavar="FILE", help="where it goes (default: report.html of the run)"
+        "--output", metavar="FILE", help="the file to write [report.html of the run]"
     )
     options = parser.parse(arguments)
     run = open_run(Path(options.run))

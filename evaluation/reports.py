@@ -1,4 +1,4 @@
-"""The tables and the record that the final report leaves."""
+"""The files of `final/reports`: `evaluation_report.json`, tables, error analysis and plots."""
 
 import csv
 import io
@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import classification_report
 
 from evaluation import baseline, uncertainty
-from evaluation.baseline import Answers
 from evaluation.error_analysis import analyse_errors
 from evaluation.gates import GateKind, check_gates
 from evaluation.low_confidence import report_low_confidence
 from evaluation.markdown import one_line
 from evaluation.scores import NUM_BINS, SCORE, calibration, score
-from evaluation.tested import Tested
+from evaluation.test_predictions import Predictions, TestPredictions
 from results.files import write_json, write_text
 from results.png_plots import (
     plot_class_f1,
@@ -28,104 +27,106 @@ from results.png_plots import (
 )
 from results.run import TEST_REPORT
 from training.objective import Objective
+from training.texts import LabelledTexts
 
-# Where a reader may begin a cell or a row, whatever separator it takes.
+# Characters after which some reader starts a cell or a row, whichever separator it uses.
 _SEPARATORS = r";|,\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
 
-# What a spreadsheet takes for a formula, also behind blanks, quotes and marks that it drops (OWASP,
-# "CSV Injection"); the wide forms count in East Asian settings.
+# What a spreadsheet reads as a formula, also after blanks, quotes and marks that it drops (OWASP,
+# "CSV Injection"); the full-width forms are formulas in East Asian settings.
 _FORMULA = (
     rf"(?:[^\S{_SEPARATORS}]|[\x00-\x08\x0e-\x1b\x1f\x7f\"\u200b-\u200f\u202a-\u202e\u2060-\u2069"
     r"\ufeff\ufffd])*+[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
 _STARTS_CELL = re.compile(rf"(^|[{_SEPARATORS}])(?={_FORMULA})")
 
-# A cell of a spreadsheet holds 32,767 units of UTF-16; what is more can spill into another cell.
+# A spreadsheet cell has at most 32,767 units of UTF-16; a longer text can spill into another cell.
 _MAX_CELL_UNITS = 32_000
 
 _INTERVALS_COVER = (
-    "which test rows were drawn, near-duplicates together; not another seed or training split"
+    "the sampling of the test rows, near-duplicates together; not another seed or training split"
 )
 _RELIABILITY = (
-    "in a bin whose accuracy is below its confidence the model is too sure of itself; the expected"
-    " calibration error is the mean of these distances over the rows"
+    "the model is overconfident in a bin whose accuracy is below its confidence; the expected"
+    " calibration error is the mean of these differences over the rows"
 )
 _LABELS_ARE = (
-    "a score is agreement with whoever labelled the rows; where that was a machine, it is not truth"
+    "a score measures agreement with the labeller of the rows; if that was a machine, it is not the"
+    " truth"
 )
 
 
-def write_predictions(path: Path, answers: Answers, names: Sequence[str]) -> None:
-    """Write predictions.csv: a line a test row, names for codes, probabilities unrounded.
+def write_predictions(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
+    """Write predictions.csv: one line per test row, with label names and unrounded probabilities.
 
     Args:
-        path: the file, replaced whole.
-        answers: on the test rows.
+        path: the file; it is replaced atomically.
+        predictions: predictions on the test rows.
         names: [num_labels], names in the order of the codes.
 
     Raises:
         OSError: the file cannot be written.
     """
-    _write_table(path, _prediction_header(names), _prediction_lines(answers, names))
+    _write_table(path, _prediction_header(names), _prediction_lines(predictions, names))
 
 
 def write_low_confidence(
-    path: Path, answers: Answers, confidences: NDArray[np.float64], names: Sequence[str]
+    path: Path, predictions: Predictions, confidences: NDArray[np.float64], names: Sequence[str]
 ) -> None:
     """Write low_confidence.csv: the columns of predictions.csv and the labeller's `confidence`.
 
     Args:
-        path: the file, replaced whole.
-        answers: on the rows that the confidence filter took from the test part.
-        confidences: float64 [n], the labeller's; a cell stays empty where it is NaN.
+        path: the file; it is replaced atomically.
+        predictions: predictions on the rows that the confidence filter removed from the test set.
+        confidences: float64 [n], the labeller's confidence; the cell of a NaN is empty.
         names: [num_labels], names in the order of the codes.
 
     Raises:
         OSError: the file cannot be written.
     """
     cells = ("" if np.isnan(confidence) else float(confidence) for confidence in confidences)
-    lines = zip(_prediction_lines(answers, names), cells, strict=True)
+    lines = zip(_prediction_lines(predictions, names), cells, strict=True)
     header = [*_prediction_header(names), "confidence"]
     _write_table(path, header, ([*line, cell] for line, cell in lines))
 
 
-def write_misclassified(path: Path, answers: Answers, names: Sequence[str]) -> None:
-    """Write misclassified.csv: the wrong rows, most confident first, safe in a spreadsheet.
+def write_misclassified(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
+    """Write misclassified.csv: the misclassified rows, most confident first.
 
-    Columns: `row`, `label`, `prediction`, `confidence` (probability of the prediction),
-    `label_probability`, `text`, made safe by `spreadsheet_cell`.
+    The columns are `row`, `label`, `prediction`, `confidence` (probability of the prediction),
+    `label_probability` and `text`; `spreadsheet_cell` makes labels and texts safe.
 
     Args:
-        path: the file, replaced whole.
-        answers: on the test rows.
+        path: the file; it is replaced atomically.
+        predictions: predictions on the test rows.
         names: [num_labels], names in the order of the codes.
 
     Raises:
         OSError: the file cannot be written.
     """
-    data = answers.data
+    data = predictions.data
     lines = [
         [
-            int(data.rows[place]),
-            spreadsheet_cell(names[data.labels[place]]),
-            spreadsheet_cell(names[answers.predictions[place]]),
-            float(answers.confidence[place]),
-            float(answers.probabilities[place, data.labels[place]]),
-            spreadsheet_cell(data.texts[place]),
+            int(data.rows[index]),
+            spreadsheet_cell(names[data.labels[index]]),
+            spreadsheet_cell(names[predictions.of_model[index]]),
+            float(predictions.confidence[index]),
+            float(predictions.probabilities[index, data.labels[index]]),
+            spreadsheet_cell(data.texts[index]),
         ]
-        for place in answers.most_confident_errors().tolist()
+        for index in predictions.most_confident_errors().tolist()
     ]
     header = ["row", "label", "prediction", "confidence", "label_probability", "text"]
     _write_table(path, header, lines)
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet runs, or spills into the next.
+    """Return the text as a cell that no spreadsheet runs as a formula or spills into the next cell.
 
-    What would start a formula gets an apostrophe before it, at the start of the text and after
-    each `;`, `|`, comma, tab and line break in it: spreadsheets of many countries take another
-    separator than the comma and mind no quotes then. NUL becomes U+FFFD; a text beyond 32,000
-    units of UTF-16 is cut, which its last word says.
+    An apostrophe is put before anything that would start a formula: at the start of the text, and
+    after each `;`, `|`, comma, tab and line break, because spreadsheets of many countries use
+    another separator than the comma and then ignore quotes. NUL becomes U+FFFD. A text of more than
+    32,000 units of UTF-16 is truncated and then ends with "...(cut)".
     """
     cell = _STARTS_CELL.sub(r"\1'", text.replace("\x00", "\ufffd"))
     if text[:1] in ("\t", "\r", "\n"):
@@ -140,43 +141,43 @@ def spreadsheet_cell(text: str) -> str:
 
 def build_report(
     *,
-    answers: Answers,
-    low_confidence: Answers | None,
+    predictions: Predictions,
+    low_confidence: Predictions | None,
     names: Sequence[str],
     decided_by: Objective,
     gates_kind: GateKind,
     test_openings: list[dict[str, Any]],
     seed: int,
 ) -> dict[str, Any]:
-    """The content of evaluation_report.json.
+    """Build the content of evaluation_report.json.
 
     Args:
-        answers: on the test rows, at least one.
-        low_confidence: on the rows that the confidence filter took from the test part;
-            None: there is no such row.
+        predictions: predictions on the test rows, at least one.
+        low_confidence: predictions on the rows that the confidence filter removed from the test
+            set; None if there is no such row.
         names: [num_labels], names in the order of the codes.
-        decided_by: of the search.
+        decided_by: the objective of the search.
         gates_kind: which quality gates are checked.
-        test_openings: [{at, reason}], every time that the test rows were opened.
-        seed: seed of the bootstrap and of the randomisation.
+        test_openings: [{at, reason}], every access to the test set.
+        seed: seed of the bootstrap and of the randomisation test.
 
     Returns:
         `summary` (a sentence), `objective` (as in search.json), the keys of `scores.score`,
         `confidence_intervals`, `baseline` {name, the keys of `scores.score`,
         confidence_intervals, difference {key of `scores.compared_metrics`: model minus baseline},
-        p_value {likewise}}, `calibration`, `low_confidence` (as `report_low_confidence`),
-        `gates`, `test_openings`, `method` (its `few_rows` {class: rows} names the classes whose
-        interval covers too little). All of it can be written as JSON.
+        p_value {the same keys}}, `calibration`, `low_confidence` (see `report_low_confidence`),
+        `gates`, `test_openings`, `method` (its `few_rows` {class: rows} names the classes with
+        too few rows for their interval). All of it can be written as JSON.
     """
-    labels, groups = answers.data.labels, answers.data.groups
+    labels, groups = predictions.data.labels, predictions.data.groups
     report = {
         "objective": decided_by.as_record(),
-        **_scores(answers, answers.predictions, names, decided_by, seed),
+        **_scores(predictions.data, predictions.of_model, names, decided_by, seed),
     }
     tests = uncertainty.paired_randomisation(
         labels,
-        answers.predictions,
-        answers.baseline_predictions,
+        predictions.of_model,
+        predictions.of_baseline,
         groups,
         len(names),
         decided_by=decided_by,
@@ -184,14 +185,14 @@ def build_report(
     )
     report["baseline"] = {
         "name": baseline.NAME,
-        **_scores(answers, answers.baseline_predictions, names, decided_by, seed),
+        **_scores(predictions.data, predictions.of_baseline, names, decided_by, seed),
         "difference": {metric: test["difference"] for metric, test in tests.items()},
         "p_value": {metric: test["p_value"] for metric, test in tests.items()},
     }
     return {
         "summary": summary_sentence(report),
         **report,
-        "calibration": calibration(labels, answers.probabilities),
+        "calibration": calibration(labels, predictions.probabilities),
         "low_confidence": report_low_confidence(low_confidence, names, seed=seed),
         "gates": check_gates(gates_kind, report),
         "test_openings": test_openings,
@@ -203,32 +204,33 @@ def build_report(
 
 
 def _scores(
-    answers: Answers,
-    predictions: NDArray[np.int64],
+    data: LabelledTexts,
+    codes: NDArray[np.int64],
     names: Sequence[str],
     decided_by: Objective,
     seed: int,
 ) -> dict[str, Any]:
-    labels, groups = answers.data.labels, answers.data.groups
     return {
-        **score(labels, predictions, names, decided_by),
+        **score(data.labels, codes, names, decided_by),
         "confidence_intervals": uncertainty.bootstrap_intervals(
-            labels, predictions, groups, names, decided_by=decided_by, seed=seed
+            data.labels, codes, data.groups, names, decided_by=decided_by, seed=seed
         ),
     }
 
 
 def summary_sentence(report: Mapping[str, Any]) -> str:
-    """What was found, in words: the score, its interval, and whether the baseline is beaten."""
+    """Return the score, its interval and the comparison with the baseline in one sentence."""
     low, high = report["confidence_intervals"][SCORE]
     against, label = report["baseline"], one_line(report["objective"]["label"])
     difference, p_value = against["difference"][SCORE], against["p_value"][SCORE]
     verdict = "beats" if difference > 0 else "loses to" if difference < 0 else "scores the same as"
     if difference and p_value >= uncertainty.SIGNIFICANCE:
-        verdict = f"is {'above' if difference > 0 else 'below'}, but cannot be told apart from,"
+        verdict = (
+            f"is {'above' if difference > 0 else 'below'}, but not significantly different from,"
+        )
     return (
         f"Test {label} {report[SCORE]:.3f} (95 % interval {low:.3f} to {high:.3f}): the model"
-        f" {verdict} the baseline, {against['name']}, which has {against[SCORE]:.3f}"
+        f" {verdict} the baseline ({against['name']}), which has {against[SCORE]:.3f}"
         f" (difference {difference:+.3f}, p = {p_value:.4f})."
     )
 
@@ -236,7 +238,7 @@ def summary_sentence(report: Mapping[str, Any]) -> str:
 def classification_text(
     labels: NDArray[np.int64], predictions: NDArray[np.int64], names: Sequence[str]
 ) -> str:
-    """Precision, recall, F1 and support of each class as a text table, in scikit-learn's form.
+    """Return precision, recall, F1 and support of each class as a text table of scikit-learn.
 
     Args:
         labels: int64 [n], true codes.
@@ -260,11 +262,11 @@ def _method(num_rows: int, num_groups: int, seed: int) -> dict[str, Any]:
         "rows": num_rows,
         "groups": num_groups,
         "intervals": "percentile bootstrap over near-duplicate groups, stratified by class",
-        "level": uncertainty.LEVEL,
+        "level": uncertainty.CONFIDENCE,
         "resamples": uncertainty.NUM_RESAMPLES,
         "intervals_cover": _INTERVALS_COVER,
         "test": "paired approximate randomisation over near-duplicate groups, two-sided",
-        "draws": uncertainty.NUM_DRAWS,
+        "draws": uncertainty.NUM_PERMUTATIONS,
         "calibration": "equal-mass bins of the highest probability",
         "bins": NUM_BINS,
         "reliability": _RELIABILITY,
@@ -278,19 +280,19 @@ def _prediction_header(names: Sequence[str]) -> list[str]:
     return fixed + [f"p_{name}" for name in names]
 
 
-def _prediction_lines(answers: Answers, names: Sequence[str]) -> Iterator[list[object]]:
-    data = answers.data
+def _prediction_lines(predictions: Predictions, names: Sequence[str]) -> Iterator[list[object]]:
+    data = predictions.data
     columns = zip(
         data.rows.tolist(),
         (names[code] for code in data.labels),
-        (names[code] for code in answers.predictions),
-        (names[code] for code in answers.baseline_predictions),
+        (names[code] for code in predictions.of_model),
+        (names[code] for code in predictions.of_baseline),
         data.groups.tolist(),
-        answers.probabilities.tolist(),
+        predictions.probabilities.tolist(),
         strict=True,
     )
-    for *cells, chances in columns:
-        yield [*cells, *chances]
+    for *cells, probabilities in columns:
+        yield [*cells, *probabilities]
 
 
 def _write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
@@ -306,37 +308,40 @@ Curve = Sequence[Mapping[str, Any]]
 
 def write_reports(
     directory: Path,
-    tested: Tested,
+    predictions: TestPredictions,
     report: Mapping[str, Any],
     names: Sequence[str],
     *,
     search_curve: Curve,
     final_curve: Curve,
 ) -> None:
-    """Write `evaluation_report.json`, then tables, analysis and pictures.
+    """Write `evaluation_report.json`, then tables, error analysis and plots.
 
     Args:
         directory: `final/reports`.
-        tested: answers on the test rows.
+        predictions: predictions on the test rows.
         report: content of `evaluation_report.json`.
         names: label names in the order of their codes.
-        search_curve: the winner's evaluations in the search.
-        final_curve: those of the retrain.
+        search_curve: evaluations of the winner in the search.
+        final_curve: evaluations of the retrain.
 
     Raises:
         OSError: a file cannot be written.
     """
-    answers = tested.answers
+    test = predictions.test
     write_json(directory / TEST_REPORT, report)
-    write_predictions(directory / "predictions.csv", answers, names)
-    write_misclassified(directory / "misclassified.csv", answers, names)
-    if tested.low_confidence is not None:
+    write_predictions(directory / "predictions.csv", test, names)
+    write_misclassified(directory / "misclassified.csv", test, names)
+    if predictions.low_confidence is not None:
         write_low_confidence(
-            directory / "low_confidence.csv", tested.low_confidence, tested.low_confidences, names
+            directory / "low_confidence.csv",
+            predictions.low_confidence,
+            predictions.low_confidences,
+            names,
         )
-    analysis = analyse_errors(answers, names, tested.facts)
+    analysis = analyse_errors(test, names, predictions.facts)
     write_json(directory / "error_analysis.json", analysis)
-    text = classification_text(answers.data.labels, answers.predictions, names)
+    text = classification_text(test.data.labels, test.of_model, names)
     write_text(directory / "classification_report.txt", text)
     plot_confusion_matrix(directory / "confusion_matrix.png", report["confusion_matrix"], names)
     plot_training_curves(

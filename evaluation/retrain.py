@@ -1,4 +1,4 @@
-"""The winner trained on train + validation, guarded before the test is opened."""
+"""Retrain the winner on training and validation rows; a guard rejects a retrain that failed."""
 
 import json
 import logging
@@ -31,15 +31,15 @@ _EVALUATIONS_PER_EPOCH = 4
 
 
 class RetrainError(Exception):
-    """No attempt learnt what the search's trials did; the test stays closed."""
+    """No attempt learnt as much as the trials of the search, so the test set is not used."""
 
     def __init__(self, winner: Winner, problems: Sequence[str]) -> None:
-        """Take what was wrong with each attempt."""
+        """Store what was wrong with each attempt."""
         self.problems = tuple(problems)
         super().__init__(
-            f"run {winner.run.directory}: {len(problems)} retrains did not learn what the search's"
-            f" trials did ({'; '.join(problems)}); the test stays closed: search with lower"
-            " learning rates or a longer warm-up"
+            f"run {winner.run.directory}: {len(problems)} retrains learnt less than the trials of"
+            f" the search ({'; '.join(problems)}), but one must learn as much; the test set was not"
+            " used: search with lower learning rates or a longer warm-up"
         )
 
 
@@ -50,29 +50,30 @@ def retrain(
     on_evaluation: Callable[[Evaluation], None],
     checkpoint: Path,
 ) -> tuple[FineTuned, TrainingConfig, list[str]]:
-    """Train the winner on train + validation; on a bad draw try the next seed.
+    """Train the winner on training and validation rows; if the guard rejects it, use the next seed.
 
-    Same epochs, the warm-up the same share of all steps, the schedule over the larger set, class
-    weights of all its rows. The guard looks at training rows alone. A retrain that was
-    killed goes on where it was, in the attempt that it was in.
+    The number of epochs is that of the search. The warm-up is the same share of all steps, the
+    schedule spans the larger set, and the class weights come from all its rows. The guard
+    evaluates training rows only. A retrain that was killed is resumed in the attempt that it was
+    in.
 
     Args:
-        winner: of the search.
-        tokenizer: of the search.
-        on_evaluation: called with each evaluation, made on the fixed training rows; after a break
-            first with those of the attempt before it.
-        checkpoint: directory for what a killed retrain goes on from, the caller's to remove when
-            all is written.
+        winner: the winner of the search.
+        tokenizer: the tokenizer of the search.
+        on_evaluation: called with each evaluation on the fixed training rows; when a retrain is
+            resumed, first with the earlier evaluations of the same attempt.
+        checkpoint: directory from which a killed retrain is resumed; the caller removes it when all
+            files are written.
 
     Returns:
-        The model, the values it was trained with, and what was wrong with earlier attempts.
+        The model, the configuration of its training, and what was wrong with earlier attempts.
 
     Raises:
         RetrainError: no attempt passed the guard.
         InputError: the model cannot be loaded.
         OSError: `checkpoint` cannot be written.
     """
-    task = _task(winner, tokenizer)
+    task = _build_task(winner, tokenizer)
     limit = loss_limit(winner.losses_seen, len(winner.configuration.data.labels))
     rejected = _Rejected(checkpoint / "rejected.json", _about(winner, len(task.train), limit))
     problems = rejected.read()
@@ -92,7 +93,7 @@ def retrain(
         if not problem:
             return tuned, training, problems
         problems.append(f"seed {training.seed}: {problem}")
-        logger.warning("the retrain is not used: %s", problems[-1])
+        logger.warning("the guard rejected the retrain with %s", problems[-1])
         rejected.write(problems)
         shutil.rmtree(directory)
     raise RetrainError(winner, problems)
@@ -100,11 +101,11 @@ def retrain(
 
 @dataclass(frozen=True)
 class _Rejected:
-    """What was wrong with the attempts so far, kept over a kill."""
+    """What was wrong with the attempts so far, kept in a file in case the process is killed."""
 
     path: Path
     about: dict[str, Any]
-    """What the guard's verdicts follow from; those on anything else do not count."""
+    """What the guard's verdicts depend on; verdicts on another retrain do not count."""
 
     def read(self) -> list[str]:
         if not self.path.exists():
@@ -113,11 +114,11 @@ class _Rejected:
             content = json.loads(self.path.read_text("utf-8"))
             if content["about"] == self.about:
                 return [str(problem) for problem in content["problems"]]
-            reason = "it is about another retrain"
+            reason = "it belongs to another retrain"
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"it cannot be read: {error}"
         logger.warning(
-            "%s is not used (%s); the retrain begins with its first seed", self.path, reason
+            "%s is not used (%s); the retrain starts with its first seed", self.path, reason
         )
         return []
 
@@ -135,7 +136,10 @@ def _about(winner: Winner, num_rows: int, limit: float) -> dict[str, Any]:
 
 
 def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfig:
-    """The winner's values for `num_rows` rows: warm-up as the same share of all steps."""
+    """Return the winner's configuration for `num_rows` rows and an attempt.
+
+    The warm-up is the same share of all steps as in the search; each attempt has another seed.
+    """
     searched = winner.configuration.training
     schedule = schedule_of(searched, len(winner.data.train.labels))
     share = num_warmup_steps(searched, schedule) / schedule.total_steps
@@ -145,38 +149,42 @@ def final_training(winner: Winner, num_rows: int, attempt: int) -> TrainingConfi
 
 
 def loss_limit(losses_seen: Sequence[float], num_labels: int) -> float:
-    """Highest loss on the fixed rows that a retrain may end with.
+    """Return the highest final loss on the fixed rows that the guard accepts.
 
-    The search's highest, and above it three standard deviations, a quarter, or 15 % of the way to
-    a guess among all classes, whichever is most: there are few values, at times one, and a loss
-    near 0 says little of the next. A lower loss is no fault, since the retrain sees more rows.
+    It is the highest loss of the search plus the largest of three margins: three standard
+    deviations, a quarter of the loss, and 15 % of the way to the loss of a uniform guess. There are
+    few values, sometimes one, and a loss near 0 has little information about the next one. A lower
+    loss is accepted, since the retrain has more rows.
 
     Args:
-        losses_seen: class-weighted losses, in nats, of the winner's full trainings.
+        losses_seen: class-weighted losses, in nats, of the full trainings of the winner.
         num_labels: number of classes.
     """
     highest = max(losses_seen)
-    to_a_guess = math.log(num_labels) - highest
-    return highest + max(3 * pstdev(losses_seen), 0.25 * highest, 0.15 * to_a_guess)
+    to_uniform = math.log(num_labels) - highest
+    return highest + max(3 * pstdev(losses_seen), 0.25 * highest, 0.15 * to_uniform)
 
 
 def guard(tuned: FineTuned, limit: float) -> str:
-    """Why a retrained model may not go on to the test; empty if it may."""
+    """Return why a retrained model may not be evaluated on the test set; empty if it may."""
     if tuned.outcome == "diverged" or not np.isfinite(tuned.fixed_rows_loss):
         return "its loss is not finite"
     if tuned.evaluations[-1].collapsed:
-        return "it gives every row one class"
+        return "it predicts one class for every row"
     if tuned.fixed_rows_loss > limit:
         return f"its loss on the fixed rows is {tuned.fixed_rows_loss:.4f}, above {limit:.4f}"
     return ""
 
 
-def _task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:
+def _build_task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:
     train, validation = winner.data.train, winner.data.validation
     configuration = winner.configuration
     tokens = encode(
         tokenizer,
-        [*train.texts, *validation.texts],  # the search's training rows first: the fixed rows
+        [
+            *train.texts,
+            *validation.texts,
+        ],  # the training rows of the search first, because the fixed rows are the first ones
         max_length=configuration.model.max_length,
     )
     return Task(
@@ -198,12 +206,12 @@ def _evaluate_at(num_rows: int, epochs: int) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
-    """The retrained winner and how it came to be."""
+    """The retrained winner, its configuration and its training curve."""
 
     tuned: FineTuned
     training: TrainingConfig
     history: Sequence[Evaluation]
-    """Made on the fixed training rows."""
+    """Evaluations on the fixed training rows."""
     rejected: Sequence[str]
     """What was wrong with earlier attempts."""
 
@@ -211,13 +219,13 @@ class Retrained:
 def retrain_and_record(
     winner: Winner, tokenizer: PreTrainedTokenizerBase, directory: Path, checkpoint: Path
 ) -> Retrained:
-    """Retrain the winner; write the curves and `reports/training_metrics.json` while at it.
+    """Retrain the winner; write its curves and `reports/training_metrics.json`.
 
     Args:
-        winner: of the search.
-        tokenizer: of the search.
+        winner: the winner of the search.
+        tokenizer: the tokenizer of the search.
         directory: `final`, or `final-2`, ...
-        checkpoint: directory for what a killed retrain goes on from.
+        checkpoint: directory from which a killed retrain is resumed.
 
     Raises:
         RetrainError: no attempt passed the guard.
@@ -227,12 +235,14 @@ def retrain_and_record(
     path = directory / "reports" / "training_metrics.json"
     history: list[Evaluation] = []
     curves = directory / "logs" / "tensorboard_logs"
-    shutil.rmtree(curves, ignore_errors=True)  # of a broken-off retrain, whose points come again
+    shutil.rmtree(
+        curves, ignore_errors=True
+    )  # of an interrupted retrain, whose points are written again
     writer = CurveWriter(curves)
 
-    def take(evaluation: Evaluation) -> None:
+    def record(evaluation: Evaluation) -> None:
         if history and evaluation.examples <= history[-1].examples:
-            history.clear()  # the next attempt begins
+            history.clear()  # the next attempt starts
         history.append(evaluation)
         scalars = {"train_loss": evaluation.train_loss, "fixed_rows_loss": evaluation.eval_loss}
         writer.write({**scalars, "learning_rate": evaluation.learning_rate}, evaluation.examples)
@@ -245,7 +255,7 @@ def retrain_and_record(
 
     try:
         tuned, training, problems = retrain(
-            winner, tokenizer, on_evaluation=take, checkpoint=checkpoint
+            winner, tokenizer, on_evaluation=record, checkpoint=checkpoint
         )
     except RetrainError as error:
         write_json(path, {"rejected_attempts": error.problems})

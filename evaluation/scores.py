@@ -1,4 +1,4 @@
-"""Scores of one set of predictions: plain arrays in, numbers that JSON can hold out."""
+"""Metrics of predictions: scores, scores of each class, confusion matrix and calibration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ from training.objective import (
 )
 
 Metrics = Mapping[str, Callable[[Tallies], Scores]]
-"""Key in a report: the scores of tallies int64 [..., 3 * num_labels + 2], float64 [...]."""
+"""Key in a report: function of tallies int64 [..., 3 * num_labels + 2] to scores float64 [...]."""
 
 SCORE = "score"
-"""Key of what the search decided by; the keys below are the same whatever it was."""
+"""Key of the value of the search's metric; the other keys do not depend on that metric."""
 
 _OF_ALL_CLASSES: Metrics = {
     "accuracy": accuracies,
@@ -35,19 +35,19 @@ _OF_ALL_CLASSES: Metrics = {
 }
 
 COMPARED = ("accuracy", "f1_macro")
-"""Of these, and the score, the difference from the baseline is tested."""
+"""Metrics whose difference from the baseline is tested, besides the score."""
 
 NUM_BINS = 15
-"""Equal-mass bins of the expected calibration error."""
+"""Number of equal-mass bins of the expected calibration error."""
 
 
 def metrics_of_all(decided_by: Objective | None) -> Metrics:
-    """The metrics of all classes that a report lists, the score first if something decided."""
+    """Return the metrics over all classes that a report lists, the score first if there is one."""
     return _OF_ALL_CLASSES if decided_by is None else _with_score(decided_by, _OF_ALL_CLASSES)
 
 
 def compared_metrics(decided_by: Objective | None) -> Metrics:
-    """The metrics by which a report compares two systems, the score first likewise."""
+    """Return the metrics that are compared with the baseline, the score first if there is one."""
     compared = {key: _OF_ALL_CLASSES[key] for key in COMPARED}
     return compared if decided_by is None else _with_score(decided_by, compared)
 
@@ -62,16 +62,16 @@ def score(
     names: Sequence[str],
     decided_by: Objective | None = None,
 ) -> dict[str, Any]:
-    """Scores of predictions against labels; a class that is in neither keeps its place.
+    """Compute the scores of predictions, with an entry for every class, also for absent ones.
 
-    A quotient 0/0 counts as 0, so that `f1_macro` averages over every name; the others are
-    those of `training.objective`.
+    A quotient 0/0 counts as 0, so that `f1_macro` averages over all names; `training.objective`
+    defines the other metrics.
 
     Args:
         labels: int64 [n], true codes, n at least 1.
         predictions: int64 [n], predicted codes.
         names: [num_labels], names in the order of the codes.
-        decided_by: what `score` is; None: it is left out.
+        decided_by: the metric of `score`; None: the report has no `score`.
 
     Returns:
         `score`, `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`,
@@ -86,7 +86,7 @@ def score(
         labels, predictions, labels=codes, average=None, zero_division=0.0
     )
     return {
-        # scikit-learn's own warn where one class alone is there.
+        # scikit-learn's own functions warn if there is only one class.
         **{key: float(metric(tallies)) for key, metric in metrics_of_all(decided_by).items()},
         "per_class": {
             name: {
@@ -102,13 +102,14 @@ def score(
 
 
 def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
-    """How far the probabilities can be taken at their word.
+    """Measure the calibration of the probabilities.
 
-    The expected calibration error weighs |accuracy - confidence| of bins by their rows, the
-    confidence being the highest probability of a row and the bins of equal mass, which biases
-    it less than bins of equal width (Roelofs et al. 2022). Rows of equal confidence share a bin,
-    so the order of rows changes nothing. The Brier score is the multi-class sum (Brier 1950),
-    0 to 2; the negative log-likelihood is in nats a row, finite also where a probability is 0.
+    The expected calibration error is the mean of |accuracy - confidence| over bins, weighted by
+    their rows. The confidence of a row is its highest probability. Bins of equal mass bias the
+    error less than bins of equal width (Roelofs et al. 2022). Rows of equal confidence share a
+    bin, so that the order of rows changes nothing. The Brier score is the sum over the classes
+    (Brier 1950), 0 to 2. The negative log-likelihood is in nats per row, and finite even if a
+    probability is 0.
 
     Args:
         labels: int64 [n], true codes, n at least 1.
@@ -145,13 +146,13 @@ def calibration(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -
 
 
 def equal_mass_bins(values: NDArray[Any], num_bins: int) -> list[NDArray[np.int64]]:
-    """Positions of the values in bins of about equal count, by rising value.
+    """Return the positions of the values in bins of about equal count, by rising value.
 
-    Equal values share the bin of the upper ones; a bin that this leaves empty is left out.
+    Equal values share the uppermost of their bins; a bin that becomes empty is left out.
 
     Args:
         values: number [n], n at least 1.
-        num_bins: how many bins to make at most.
+        num_bins: largest number of bins.
 
     Returns:
         int64 [count of the bin], one array a bin; together a permutation of range(n).

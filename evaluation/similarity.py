@@ -1,4 +1,4 @@
-"""How much each test text is like a text that the model learnt from."""
+"""Similarity of each test text to the nearest training text."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,24 @@ from training.folding import fold
 from training.near_duplicates import character_ngrams
 
 PAIRS_AT_ONCE = 4 * 2**20
-"""Pairs of texts that are held in memory at a time, 30 to 50 bytes each."""
+"""Pairs of texts that are in memory at a time, 30 to 50 bytes each."""
 
 
 def nearest_similarity(
     train_texts: Sequence[str], test_texts: Sequence[str], *, pairs_at_once: int = PAIRS_AT_ONCE
 ) -> NDArray[np.float64]:
-    """Similarity of each test text to the training text nearest to it.
+    """Compute the similarity of each test text to the nearest training text.
 
-    It is the Jaccard similarity of the sets of character 3-grams of folded texts, which near-
-    duplicates are found by; each pair is compared, so nothing is missed.
+    It is the Jaccard similarity of the sets of character 3-grams of folded texts, as in the search
+    for near-duplicates. Every pair is compared, so the result is exact.
 
     Args:
-        train_texts: as they stand in the file; may be none.
-        test_texts: [n], likewise.
-        pairs_at_once: bounds the memory, and changes no result.
+        train_texts: texts as they are in the file; may be empty.
+        test_texts: [n], texts as they are in the file.
+        pairs_at_once: pairs compared at a time, which limits the memory and changes no result.
 
     Returns:
-        float64 [n], 0 to 1; 0 for a text of which folding leaves nothing.
+        float64 [n], 0 to 1; 0 for a text that is empty after folding.
     """
     num_train = len(train_texts)
     nearest = np.zeros(len(test_texts), dtype=np.float64)
@@ -49,12 +49,12 @@ def nearest_similarity(
 def _highest(
     shared: csr_array, sizes: NDArray[np.int64], train_sizes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Highest Jaccard similarity in each row: float64 [rows].
+    """Return the highest Jaccard similarity in each row: float64 [rows].
 
     Args:
-        shared: [rows, train], 3-grams in common.
-        sizes: int64 [rows], 3-grams of each row.
-        train_sizes: int64 [train], 3-grams of each training text.
+        shared: [rows, train], number of 3-grams in common.
+        sizes: int64 [rows], number of 3-grams of each row.
+        train_sizes: int64 [train], number of 3-grams of each training text.
     """
     counts = np.diff(shared.indptr)
     union = np.repeat(sizes, counts) + train_sizes[shared.indices] - shared.data

@@ -1,4 +1,4 @@
-"""What `evaluation.predict` reads from and writes to: files, pipes, standard streams."""
+"""Open the input and the output of a command: files, pipes and standard streams."""
 
 import errno
 import os
@@ -17,14 +17,14 @@ _DEVICES = (Path("/dev"), Path("/dev/fd"))  # not /dev/shm, which holds files
 
 @contextmanager
 def open_input(name: str) -> Iterator[BinaryIO]:
-    """A file for bytes, unbuffered, or standard input for `-`.
+    """Open a file, or standard input for `-`, as unbuffered bytes.
 
     Raises:
         InputError: the file cannot be opened.
     """
     if name == "-" and sys.stdin is None:
         raise InputError(
-            "--input is '-', but standard input is closed; give a file, or leave it open"
+            "--input is '-', but standard input is closed and must be open; give a file, or open it"
         )
     try:
         if name == "-":
@@ -42,12 +42,12 @@ def open_input(name: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_output(name: str) -> Iterator[BinaryIO]:
-    """A file for bytes, or standard output for `-`; packed where the name's ending says so.
+    """Open a file, or standard output for `-`, for bytes; the ending of the name may compress it.
 
-    A file is written as `NAME.part` and takes its name at the end, so that a file with the name
-    is whole; what was there stays until then. If the work ends sooner, the part stays with the
-    rows that are done. A device, a pipe or an open file, such as `/dev/stdout`, is written to
-    directly, behind what it holds.
+    A file is written as `NAME.part` and renamed at the end, so that a file with the name is always
+    complete; an existing file stays until then. If the command ends early, the part remains with
+    the rows that are done. A device, a pipe or an open file, such as `/dev/stdout`, is appended to
+    directly.
 
     Raises:
         InputError: the file cannot be written.
@@ -55,7 +55,8 @@ def open_output(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         if sys.stdout is None:
             raise InputError(
-                "--output is '-', but standard output is closed; give a file, or leave it open"
+                "--output is '-', but standard output is closed and must be open; give a file, or"
+                " open it"
             )
         with open(sys.stdout.fileno(), "wb", closefd=False) as file:
             yield file
@@ -68,32 +69,32 @@ def open_output(name: str) -> Iterator[BinaryIO]:
         file = part.open("ab" if is_direct else "wb")
     except OSError as error:
         raise InputError(
-            f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in a"
-            " directory that is there, or - for standard output"
+            f"--output is {name!r}, but it cannot be written ({error.strerror}); give a file in an"
+            " existing directory, or - for standard output"
         ) from error
     with file:
-        with _packing(file, codec_of(name)) as packing:
-            yield packing
+        with _compress(file, codec_of(name)) as compressed:
+            yield compressed
         file.flush()
         if not is_direct:
             os.fsync(file.fileno())
     if not is_direct:
-        part.replace(Path(name).resolve())  # a link stays one
+        part.replace(Path(name).resolve())  # a link stays a link
 
 
 @contextmanager
-def _packing(file: BinaryIO, codec: Codec | None) -> Iterator[BinaryIO]:
+def _compress(file: BinaryIO, codec: Codec | None) -> Iterator[BinaryIO]:
     if codec is None:
         yield file
         return
     import pyarrow as pa
 
-    with pa.CompressedOutputStream(pa.PythonFile(_StaysOpen(file), mode="w"), codec) as packing:
-        yield packing
+    with pa.CompressedOutputStream(pa.PythonFile(_StaysOpen(file), mode="w"), codec) as stream:
+        yield stream
 
 
 class _StaysOpen:
-    """A file that is closed by whoever opened it."""
+    """A file that stays open when a library closes it."""
 
     closed = False
 
@@ -105,9 +106,9 @@ class _StaysOpen:
 
 
 def part_of(name: str) -> Path:
-    """Where the rows of an output stand until all are there.
+    """Return the path that rows are written to until the output is complete.
 
-    That is a file beside it; for what is written to directly, the output itself.
+    It is a file in the same directory; for a device, a pipe or an open file, the output itself.
 
     Raises:
         OSError: no file can have this name.
@@ -119,14 +120,14 @@ def part_of(name: str) -> Path:
 
 
 def _is_direct(path: Path) -> bool:
-    """Whether a name is that of a device, a pipe or an open file, or a link to one of these."""
+    """Return whether a name is a device, a pipe or an open file, or a link to one of these."""
     try:
-        mode = path.stat().st_mode  # the first look: a link that leads to itself is an OSError
+        mode = path.stat().st_mode  # first, because a link to itself raises OSError here
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(mode):
         return not stat.S_ISDIR(mode)
-    # /dev/stdout leads through /proc to a regular file that may hold more than ours.
+    # /dev/stdout leads through /proc to a regular file that may contain other output.
     while True:
         directory = path.parent.resolve()
         if directory in _DEVICES or directory.is_relative_to("/proc"):

@@ -1,4 +1,4 @@
-"""The lock on the test rows: each opening is written down before a row is read."""
+"""The lock on the test set: each access is recorded on disk before a test row is read."""
 
 import json
 import re
@@ -13,181 +13,191 @@ from results.errors import RunError
 from results.files import read_csv, write_json
 from results.run import TEST_REPORT, Run
 
-FIRST_REASON = "first opening"
+FIRST_REASON = "first evaluation"
 
 _DIRECTORY = re.compile(r"final(-[1-9][0-9]{0,5})?")
 
 State = Literal["opened", "seen", "complete"]
-"""`opened`: rows were read, no number is written; `seen`: numbers may be written; `complete`: all
-files are written. The first counts as no look at the test, and only the last is over."""
+"""How far an access has come.
+
+- `opened`: test rows were read, but no score is written; it does not count as an evaluation.
+- `seen`: scores may be written.
+- `complete`: all files are written; only this access is finished.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """One time that the test rows were opened."""
+class TestAccess:
+    """One evaluation of a model on the test set."""
+
+    __test__ = False  # the name is about the test set, not for pytest
 
     at: str
     """UTC, ISO 8601."""
     reason: str
     directory: str
-    """Where its results are, in the run."""
+    """Name of the directory of its results, in the run."""
     model_sha256: str
-    """Of the weights that met the test rows."""
+    """SHA-256 of the weights that were evaluated."""
     state: State
-
-
-def _read(item: dict[str, Any]) -> Opening:
-    opening = Opening(**item)
-    values = asdict(opening)
-    if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
-        raise TypeError(f"{wrong[0]} is {values[wrong[0]]!r}, but must be text")
-    # What is written there, and removed, must lie in the run.
-    if not _DIRECTORY.fullmatch(opening.directory):
-        raise ValueError(f"directory is {opening.directory!r}, but must be final or final-NUMBER")
-    if opening.state not in get_args(State):
-        raise ValueError(
-            f"state is {opening.state!r}, but must be one of {', '.join(get_args(State))}"
-        )
-    return opening
 
 
 @dataclass(frozen=True)
 class TestLock:
-    """The openings of one run's test rows."""
+    """All accesses to the test set of one run."""
 
-    __test__ = False  # the name is about test rows, not for pytest
+    __test__ = False  # the name is about the test set, not for pytest
 
     run: Run
 
     @property
     def path(self) -> Path:
-        """The file that lists the openings."""
+        """The file that lists the accesses."""
         return self.run.test_openings
 
-    def openings(self) -> list[Opening]:
-        """All openings so far.
+    def accesses(self) -> list[TestAccess]:
+        """Read all accesses so far.
 
         Raises:
-            RunError: the file cannot be read, so that nobody knows whether the test was opened.
+            RunError: the file cannot be read, so that it is unknown whether a model was evaluated
+                on the test set.
         """
         found = []
         try:
             if self.path.exists():
-                found = [_read(item) for item in json.loads(self.path.read_text("utf-8"))]
+                found = [_parse(item) for item in json.loads(self.path.read_text("utf-8"))]
         except (OSError, RecursionError, ValueError, TypeError) as error:
             raise RunError(
-                f"{self.path}: cannot be read ({error}), so it is unknown whether the test was"
-                " opened; restore the file"
+                f"{self.path}: cannot be read ({error}), so it is unknown whether a model was"
+                " evaluated on the test set; restore the file"
             ) from error
         report = self.run.directory / "final" / "reports" / TEST_REPORT
         if not found and report.exists():
             raise RunError(
-                f"{self.path}: it names no opening, but {report} was written by one; restore the"
-                " file"
+                f"{self.path}: it lists no test access, but must list the one that wrote {report};"
+                " restore the file"
             )
         return found
 
     def next_directory(self, reopen_reason: str | None) -> Path:
-        """Where the results go: `final`, then `final-2`, ...; that of an unfinished opening again.
+        """Return where the next results go: `final`, then `final-2`, ....
 
-        An opening that was broken off while its results were written goes on in its place:
-        without a reason, or with its own. One that was broken off before is begun again, which
-        takes what it took: for a second opening a reason.
+        An access that was interrupted while its results were written is continued in its own
+        directory, without a reason or with the reason that it had. An access that was interrupted
+        before any score was written is repeated under the conditions of the first attempt: a
+        second evaluation needs a reason again.
 
         Raises:
-            RunError: the test was opened before and no reason for another time is given, or the
-                reason is empty.
+            RunError: a model was evaluated before and no reason for another evaluation is given,
+                or the reason is empty.
         """
         if reopen_reason is not None and not reopen_reason.strip():
             raise RunError(
-                f"--reopen-test is {reopen_reason!r}, but must be a reason, which is written down;"
+                f"--reopen-test is {reopen_reason!r}, but must be a reason, which is recorded;"
                 ' give --reopen-test "REASON"'
             )
-        counted = [opening for opening in self.openings() if opening.state != "opened"]
+        counted = [access for access in self.accesses() if access.state != "opened"]
         if counted and counted[-1].state == "seen" and reopen_reason in (None, counted[-1].reason):
             return self.run.directory / counted[-1].directory
         if counted and reopen_reason is None:
             first = counted[0]
             raise RunError(
-                f"run {self.run.directory}: its test rows were opened at {first.at}, but may be"
-                " opened once, since every look makes the next result less honest; see"
-                f' {first.directory}/, or give --reopen-test "REASON"'
+                f"run {self.run.directory}: a model was evaluated on its test set at {first.at},"
+                " but this may be done once, since every further evaluation makes the next result"
+                f' less honest; see {first.directory}/, or give --reopen-test "REASON"'
             )
         number = len(counted) + 1
         return self.run.directory / ("final" if number == 1 else f"final-{number}")
 
     def open(self, directory: Path, reopen_reason: str | None, *, model_sha256: str) -> None:
-        """Write down that the test rows are opened now, or go on with an unfinished opening.
+        """Record that the test set is accessed now, or continue an unfinished access.
 
         Raises:
-            RunError: another process has opened them in the meantime, or an opening that was
-                broken off would go on with another model.
+            RunError: another process has accessed the test set in the meantime, or an interrupted
+                access would be continued with another model.
         """
         if self.next_directory(reopen_reason) != directory:
             raise RunError(
-                f"run {self.run.directory}: its test rows were opened by another process while"
-                f" this one trained for {directory.name}/; start again to open them once more"
+                f"run {self.run.directory}: another process evaluated a model on the test set"
+                f" while this one trained for {directory.name}/, but only one may; start again for"
+                " another evaluation"
             )
-        before = self.openings()
+        before = self.accesses()
         if before and before[-1].directory == directory.name:
             if before[-1].state == "seen":
                 self._check_same_model(before[-1], model_sha256)
             if before[-1].model_sha256 == model_sha256:
                 return
-        opening = Opening(
+        access = TestAccess(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             reason=reopen_reason or FIRST_REASON,
             directory=directory.name,
             model_sha256=model_sha256,
             state="opened",
         )
-        self._write([*before, opening])
+        self._write([*before, access])
 
     def mark(self, state: State) -> None:
-        """Write down how far the last opening has come."""
-        *before, last = self.openings()
+        """Record how far the last access has come."""
+        *before, last = self.accesses()
         self._write([*before, replace(last, state=state)])
 
     def as_report(self) -> list[dict[str, Any]]:
-        """`test_openings` of the evaluation report."""
-        return [{"at": opening.at, "reason": opening.reason} for opening in self.openings()]
+        """Return `test_openings` of the evaluation report."""
+        return [{"at": access.at, "reason": access.reason} for access in self.accesses()]
 
-    def _check_same_model(self, opening: Opening, model_sha256: str) -> None:
-        if opening.model_sha256 != model_sha256:
+    def _check_same_model(self, access: TestAccess, model_sha256: str) -> None:
+        if access.model_sha256 != model_sha256:
             raise RunError(
-                f"run {self.run.directory}: {opening.directory}/ was broken off while its results"
-                f" were written, with weights of SHA-256 {opening.model_sha256[:12]}..., but they"
-                f" are {model_sha256[:12]}... now, which would be another look at the test rows;"
-                ' give --reopen-test "REASON", with a reason that was not given before'
+                f"run {self.run.directory}: {access.directory}/ was interrupted while its results"
+                f" were written, with weights of SHA-256 {access.model_sha256[:12]}..., but the"
+                f" weights are {model_sha256[:12]}... now, which would be another evaluation on the"
+                ' test set; give --reopen-test "REASON", with a reason that was not given before'
             )
 
-    def _write(self, openings: list[Opening]) -> None:
-        write_json(self.path, [asdict(opening) for opening in openings])
+    def _write(self, accesses: list[TestAccess]) -> None:
+        write_json(self.path, [asdict(access) for access in accesses])
 
 
-def earlier_openings(winner: Winner) -> list[dict[str, Any]]:
-    """Openings by runs in the same directory that share test rows with this one.
+def _parse(item: dict[str, Any]) -> TestAccess:
+    access = TestAccess(**item)
+    values = asdict(access)
+    if wrong := [name for name, value in values.items() if not isinstance(value, str)]:
+        raise TypeError(f"{wrong[0]} is {values[wrong[0]]!r}, but must be text")
+    # Files are written and removed in this directory, so it must lie in the run.
+    if not _DIRECTORY.fullmatch(access.directory):
+        raise ValueError(f"directory is {access.directory!r}, but must be final or final-NUMBER")
+    if access.state not in get_args(State):
+        raise ValueError(
+            f"state is {access.state!r}, but must be one of {', '.join(get_args(State))}"
+        )
+    return access
 
-    A lock is of one run; a second search on the same file with the same split would meet the same
-    rows again. Runs that cannot be read, and those kept elsewhere, are not known.
+
+def accesses_of_other_runs(winner: Winner) -> list[dict[str, Any]]:
+    """List test accesses by other runs in the same directory that share test rows with this one.
+
+    A lock belongs to one run, but a second search on the same file with the same split has the
+    same test rows. Runs that cannot be read, and runs in another directory, are not known.
 
     Returns:
-        [{`run` (name), `at`, `reason`, `rows` (test rows of this run among that one's)}], the
+        [{`run` (name), `at`, `reason`, `rows` (number of test rows that both runs have)}], the
         oldest first.
     """
     found = list(_of_siblings(winner))
-    return sorted(found, key=lambda opening: str(opening["at"]))
+    return sorted(found, key=lambda access: str(access["at"]))
 
 
-def describe_earlier(openings: list[dict[str, Any]]) -> str:
-    """A sentence to stand behind the result; empty if there was no earlier look."""
-    if not openings:
+def describe_earlier_accesses(accesses: list[dict[str, Any]]) -> str:
+    """Return a sentence to add to the result; empty if no other run accessed the test rows."""
+    if not accesses:
         return ""
-    last = openings[-1]
-    times = "once" if len(openings) == 1 else f"{len(openings)} times"
+    last = accesses[-1]
+    times = "once" if len(accesses) == 1 else f"{len(accesses)} times"
     return (
-        f" Other runs opened these test rows before, {times} (last by {last['run']} at"
-        f" {last['at']}): what was chosen after such a look makes this result too good."
+        f" Other runs were evaluated on these test rows before, {times} (last {last['run']} at"
+        f" {last['at']}): if a choice was made after such an evaluation, this result is too"
+        " optimistic."
     )
 
 
@@ -200,16 +210,16 @@ def _of_siblings(winner: Winner) -> Iterator[dict[str, Any]]:
         try:
             if run.read_record()["data"]["sha256"] != winner.data.summary.sha256:
                 continue
-            openings = TestLock(run).openings()
+            accesses = TestLock(run).accesses()
             theirs = {line["row"] for line in read_csv(run.splits) if line["split"] == "test"}
         except (RunError, KeyError, OSError, ValueError):
             continue
         if shared := len(ours & theirs):
-            for opening in openings:
-                if opening.state != "opened":
+            for access in accesses:
+                if access.state != "opened":
                     yield {
                         "run": run.directory.name,
-                        "at": opening.at,
-                        "reason": opening.reason,
+                        "at": access.at,
+                        "reason": access.reason,
                         "rows": shared,
                     }

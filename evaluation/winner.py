@@ -1,4 +1,4 @@
-"""The winner of a search, and whether its data are still what the search saw."""
+"""Load the winner of a search, and check that its data and splits are unchanged."""
 
 import csv
 from dataclasses import dataclass
@@ -20,35 +20,35 @@ from training.trained_on import TRAINED_ON, Hashes, check_not_seen, hashes_of, k
 
 @dataclass(frozen=True, kw_only=True)
 class Winner:
-    """What `evaluation.final` takes over from a completed search."""
+    """The winning configuration of a completed search, with its data."""
 
     run: Run
     record: dict[str, Any]
     configuration: WinningConfiguration
     data: PreparedData
     objective: Objective
-    """What the search decided by."""
+    """The objective of the search."""
     known_before: Hashes | None
-    """Of the texts that the starting model was trained on; None: it does not say."""
+    """Hashes of the texts that the starting model was trained on; None if it does not list them."""
 
     @property
     def texts_trained_on(self) -> Hashes:
-        """Of the texts that the retrained winner has seen, its starting model's among them."""
+        """Hashes of the texts that the retrained winner and its starting model were trained on."""
         own = hashes_of([*self.data.train.texts, *self.data.validation.texts])
         return own if self.known_before is None else np.union1d(own, self.known_before)
 
     @property
     def num_final_rows(self) -> int:
-        """Rows that the winner is retrained on: train and validation."""
+        """Number of rows that the winner is retrained on: training and validation rows."""
         return len(self.data.train.labels) + len(self.data.validation.labels)
 
     @property
     def losses_seen(self) -> list[float]:
-        """Loss on the fixed training rows at the end of each full training of the winner."""
+        """Final loss on the fixed training rows of each full training of the winner."""
         return list(self.record["best"]["fixed_rows_loss"])
 
     def search_curve(self) -> list[dict[str, float]]:
-        """The winner's evaluations in the search: the numbers of `curves.csv`."""
+        """Return the evaluations of the winner in the search: the numbers of `curves.csv`."""
         trial_id = self.record["best"]["trial_id"]
         return [
             {name: float(row[name]) for name in row if name not in ("trial_id", "collapsed")}
@@ -58,26 +58,26 @@ class Winner:
 
 
 def load_winner(run: Run) -> Winner:
-    """Read a completed search and its data again.
+    """Read a completed search, and prepare its data again.
 
     Raises:
-        RunError: the search is not completed, `best.yaml`, the input file or its split is not
-            what the search left, a version of other rules for duplicate rows made it, or the
-            objective cannot be used.
+        RunError: the search is not completed; `best.yaml`, the input file or its split changed
+            since the search; the search ran in a version with other rules for duplicate rows; or
+            the objective cannot be used.
         InputError: `best.yaml` or the data cannot be used, or the starting model was trained on
             rows that are held out.
     """
     record = run.read_whole_record()
     if record["status"] != SearchStatus.COMPLETED:
         raise RunError(
-            f"run {run.directory}: its search is {record['status']}, but must be completed; let it"
-            f" end, or go on with python -m tuning.search --resume --name {run.directory.name}"
-            f" --output.directory {run.directory.parent}"
+            f"run {run.directory}: its search is {record['status']}, but must be completed; wait"
+            " until it is, or resume it with python -m tuning.search --resume"
+            f" --name {run.directory.name} --output.directory {run.directory.parent}"
         )
     if record["best"] is None:
         raise RunError(
-            f"run {run.directory}: search.json names no winner, but its search is completed;"
-            " restore the file"
+            f"run {run.directory}: search.json names no winner, but must name one since its search"
+            " is completed; restore the file"
         )
     check_data_rules(run, record, RULES, goal="evaluate it")
     where = f"configuration {run.best}"
@@ -105,7 +105,7 @@ def load_winner(run: Run) -> Winner:
 
 
 def _objective(run: Run, record: dict[str, Any], configuration: WinningConfiguration) -> Objective:
-    """What the record says that the search decided by, which `best.yaml` does not hold."""
+    """Return the objective in the record of the search; `best.yaml` does not name it."""
     data = configuration.data
     try:
         return objective(record["objective"]["name"], data.labels, ordered=data.is_ordered)
@@ -117,14 +117,14 @@ def _objective(run: Run, record: dict[str, Any], configuration: WinningConfigura
 
 
 def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashes | None:
-    """What the starting model was trained on, held against what the search found."""
+    """Return what the starting model was trained on, if it agrees with the search's record."""
     known = known_to(model)
     found = None if known is None else len(known)
     searched = ((record.get("environment") or {}).get("model") or {}).get("texts_trained_on")
     if searched is not None and found != searched:
         raise RunError(
-            f"run {run.directory}: {model.name} names {found or 'no'} texts that it was trained on,"
-            f" but named {searched} when the search began; restore its {TRAINED_ON}"
+            f"run {run.directory}: {model.name} lists {found or 'no'} texts that it was trained on,"
+            f" but must list {searched}, as when the search started; restore its {TRAINED_ON}"
         )
     return known
 
@@ -132,9 +132,9 @@ def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashe
 def _check_is_the_winner(
     run: Run, record: dict[str, Any], configuration: WinningConfiguration
 ) -> None:
-    """Hold `best.yaml` against what was searched, with the winner's values in place.
+    """Compare `best.yaml` with the configuration of the search and the parameters of its winner.
 
-    The data may lie elsewhere now: their hash is held against the search's.
+    The path of the data may have changed, since their hash is compared with that of the search.
     """
     searched = read_yaml(run.config)
     sections = {name: searched.get(name) for name in WinningConfiguration.model_fields}
@@ -146,8 +146,8 @@ def _check_is_the_winner(
             if field != "path" and getattr(found, field) != getattr(wanted, field):
                 raise RunError(
                     f"run {run.directory}: {section}.{field} is {getattr(found, field)!r} in"
-                    f" best.yaml, but the search's winner has {getattr(wanted, field)!r}; restore"
-                    " the file"
+                    f" best.yaml, but must be {getattr(wanted, field)!r}, the value of the"
+                    " search's winner; restore the file"
                 )
 
 
@@ -155,8 +155,8 @@ def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> No
     seen, found = str(record["data"].get("sha256")), data.summary.sha256
     if seen != found:
         raise RunError(
-            f"data {data.summary.path}: its SHA-256 is {found[:12]}..., but the search saw"
-            f" {seen[:12]}...; restore the file, or search again on the new one"
+            f"data {data.summary.path}: its SHA-256 is {found[:12]}..., but must be"
+            f" {seen[:12]}..., as in the search; restore the file, or search again on the new one"
         )
     try:
         with run.splits.open(encoding="utf-8", newline="") as file:
@@ -168,8 +168,8 @@ def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> No
     pairs = zip(data.assignment["row"].tolist(), data.assignment["split"].tolist(), strict=True)
     changed = [row for row, split in pairs if recorded.get(row) != split]
     if changed or len(recorded) != len(data.assignment):
-        place = f"row {changed[0]}" if changed else "the number of rows"
+        position = f"row {changed[0]}" if changed else "the number of rows"
         raise RunError(
-            f"run {run.directory}: the split differs from the search's at {place}, but must be the"
-            " same; restore splits.csv, best.yaml and the version that searched"
+            f"run {run.directory}: the split differs from the search's at {position}, but must be"
+            " the same; restore splits.csv and best.yaml, and use the version of the search"
         )

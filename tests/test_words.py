@@ -51,6 +51,7 @@ MODULES = {"captured", "levels", "phases", "board", "holder", "tries", "openings
 # phrase: why it remains. It is passed over wherever it stands.
 PHRASES: dict[str, str] = {
     "test_openings": "a key of evaluation_report.json, which scripts read",
+    "earlier_openings": "a key of evaluation_report.json",
     '"rows_at_once"': "a key of search.json, which scripts read",
     '"draws"': "a key of search.json and evaluation_report.json, which scripts read",
 }

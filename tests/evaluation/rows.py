@@ -1,31 +1,30 @@
-"""Labelled rows and answers on them, for the tests of the reports."""
+"""Build labelled rows and predictions on them, for the tests of the reports."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baseline import Answers
-from evaluation.error_analysis import RowFacts
+from evaluation.test_predictions import Predictions, RowFacts
 from training.texts import LabelledTexts
 
 
-def answers_of(
+def predictions_of(
     labels: Any, probabilities: NDArray[np.float64], *, baseline: Any = None, **data: Any
-) -> Answers:
-    """Answers on rows of these labels, each row a group of its own, the baseline right."""
+) -> Predictions:
+    """Predictions on rows with these labels; each row is its own group, the baseline is right."""
     labels = np.asarray(labels, dtype=np.int64)
-    places = np.arange(len(labels))
-    fields = {"rows": places, "texts": ["aku"] * len(labels), "groups": places, **data}
-    return Answers(
+    indices = np.arange(len(labels))
+    fields = {"rows": indices, "texts": ["aku"] * len(labels), "groups": indices, **data}
+    return Predictions(
         data=LabelledTexts(labels=labels, **fields),
         probabilities=np.asarray(probabilities, dtype=np.float64),
-        baseline_predictions=labels if baseline is None else np.asarray(baseline, dtype=np.int64),
+        of_baseline=labels if baseline is None else np.asarray(baseline, dtype=np.int64),
     )
 
 
 def sure_of(predictions: Any, confidence: Any, num_labels: int) -> NDArray[np.float64]:
-    """Probabilities that give each prediction its confidence, the others sharing the rest."""
+    """Probabilities: each prediction has its confidence, the other classes share the rest."""
     chances = np.asarray(confidence, dtype=np.float64)
     rows = np.repeat((1 - chances)[:, None] / (num_labels - 1), num_labels, axis=1)
     rows[np.arange(len(rows)), predictions] = chances

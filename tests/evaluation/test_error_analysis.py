@@ -14,14 +14,14 @@ from evaluation.error_analysis import (
     error_rate_by_quarter,
     findings,
 )
-from tests.evaluation.rows import NOT_MEASURED, answers_of, sure_of
+from tests.evaluation.rows import NOT_MEASURED, predictions_of, sure_of
 
 NAMES = ["none", "mild", "moderate", "severe"]
 LABELS, PREDICTIONS = [0, 0, 3, 2], [0, 1, 0, 3]
 
 
 def _answers(confidence=(0.99, 0.5, 0.9, 0.7), **data):
-    return answers_of(LABELS, sure_of(PREDICTIONS, confidence, 4), **data)
+    return predictions_of(LABELS, sure_of(PREDICTIONS, confidence, 4), **data)
 
 
 def test_mistakes_come_most_confident_first_with_their_record_and_without_their_text():
@@ -79,7 +79,7 @@ def test_a_lowest_value_of_most_rows_is_told_from_all_others():
 def test_no_errors_and_a_long_list_of_errors_are_both_described():
     labels = np.zeros(200, dtype=np.int64)
     for predictions, count in ((labels, 0), (labels + 1, NUM_MOST_CONFIDENT)):
-        answers = answers_of(
+        answers = predictions_of(
             labels, sure_of(predictions, [0.6] * 200, 4), texts=["x" * 100_000] * 199 + [""]
         )
         found = analyse_errors(answers, NAMES, NOT_MEASURED)
@@ -119,7 +119,9 @@ def test_each_quantity_is_analysed_over_the_rows_that_have_it():
         similarities=rng.random(400),
         fills_max_length=wrong,
     )
-    answers = answers_of(labels, sure_of(np.where(wrong, (labels + 1) % 4, labels), [0.9] * 400, 4))
+    answers = predictions_of(
+        labels, sure_of(np.where(wrong, (labels + 1) % 4, labels), [0.9] * 400, 4)
+    )
     found = analyse_errors(answers, NAMES, facts)
     assert [row["rows"] for row in found["by_label_confidence"]] == [98] * 4
     assert found["by_label_confidence"][0]["error_rate"] == 1.0

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation.tested import Tested
 from sklearn.metrics import accuracy_score, f1_score
 
 from evaluation.error_analysis import RowFacts
@@ -17,9 +18,8 @@ from evaluation.reports import (
     write_predictions,
     write_reports,
 )
-from evaluation.tested import Tested
 from results.score_names import F1_MACRO_PRESENT
-from tests.evaluation.rows import answers_of
+from tests.evaluation.rows import predictions_of
 from training.objective import objective
 
 HOSTILE_NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
@@ -38,7 +38,7 @@ FILES = {
 def answers():
     num_rows = len(TEXTS)
     chances = np.random.default_rng(0).dirichlet(np.ones(3), num_rows)
-    return answers_of(np.arange(num_rows) % 3, chances, texts=TEXTS)
+    return predictions_of(np.arange(num_rows) % 3, chances, texts=TEXTS)
 
 
 def _write(directory, answers, low_confidence):
@@ -92,7 +92,7 @@ def _answers(num_rows: int = 60, *, seed: int = 0):
     probabilities = rng.dirichlet(np.ones(3), num_rows)
     predictions = probabilities.argmax(axis=1)
     labels = np.where(rng.random(num_rows) < 0.8, predictions, rng.integers(0, 3, num_rows))
-    return answers_of(
+    return predictions_of(
         labels,
         probabilities,
         baseline=rng.integers(0, 3, num_rows),
@@ -174,7 +174,7 @@ def test_rows_of_low_confidence_are_reported_apart_and_change_nothing_else():
 
 def test_the_baseline_has_the_intervals_that_it_would_have_as_the_model():
     answers = _answers()
-    swapped = answers_of(
+    swapped = predictions_of(
         answers.data.labels,
         np.eye(3)[answers.baseline_predictions],
         groups=answers.data.groups,
@@ -210,7 +210,7 @@ def test_the_report_is_json_and_says_how_it_was_made():
 def test_the_summary_says_who_wins(model, baseline, words):
     labels = np.tile([0, 1, 2], 40)
     answers = {"good": labels, "bad": np.roll(labels, 1)}
-    report = _report(answers_of(labels, np.eye(3)[answers[model]], baseline=answers[baseline]))
+    report = _report(predictions_of(labels, np.eye(3)[answers[model]], baseline=answers[baseline]))
     assert words in report["summary"]
 
 
@@ -234,7 +234,7 @@ def test_the_summary_speaks_of_the_metric_that_decided():
     labels = np.repeat([0, 1, 2], [200, 80, 20])
     model, baseline = labels.copy(), np.where(labels == 2, 0, labels)
     model[:60] = 1
-    answers = answers_of(labels, np.eye(3)[model], baseline=baseline)
+    answers = predictions_of(labels, np.eye(3)[model], baseline=baseline)
     of_recall = _report(answers, metric="balanced_accuracy")["summary"]
     assert of_recall.startswith("Test balanced accuracy 0.900 (95 % interval ")
     assert "the model beats the baseline" in of_recall
@@ -253,7 +253,9 @@ def test_a_difference_that_chance_makes_is_told_with_its_side(change, side):
     better = labels.copy()
     better[:5] = np.roll(better[:5], 1)
     model, baseline = (worse, better) if change == 1 else (better, worse)
-    report = _report(answers_of(labels, np.eye(3)[model], baseline=baseline), gates_kind="minimum")
+    report = _report(
+        predictions_of(labels, np.eye(3)[model], baseline=baseline), gates_kind="minimum"
+    )
     assert f"the model is {side}, but cannot be told apart from, the baseline" in report["summary"]
     assert not report["gates"]["beats the baseline"]["met"]
 
@@ -261,14 +263,14 @@ def test_a_difference_that_chance_makes_is_told_with_its_side(change, side):
 def test_classes_of_few_rows_are_named_and_keep_their_numbers():
     labels = np.repeat([0, 1, 2], [20, 8, 2])
     predictions = np.where(labels == 2, 0, labels)
-    report = _report(answers_of(labels, np.eye(3)[predictions]))
+    report = _report(predictions_of(labels, np.eye(3)[predictions]))
     assert report["method"]["few_rows"] == {"Berat": 2}
     assert report["confidence_intervals"]["f1 of Berat"] == [0.0, 0.0]
 
 
 def test_low_confidence_averages_over_the_classes_that_have_rows():
     labels = np.repeat([0, 2], 5)
-    low = answers_of(labels, np.eye(3)[labels])
+    low = predictions_of(labels, np.eye(3)[labels])
     apart = _report(_answers(), low)["low_confidence"]
     assert apart[F1_MACRO_PRESENT] == apart["baseline"][F1_MACRO_PRESENT] == 1.0
     assert apart["confidence_intervals"][F1_MACRO_PRESENT] == [1.0, 1.0]
@@ -283,7 +285,7 @@ def test_mistakes_come_most_confident_first_and_their_texts_survive(tmp_path):
     texts = ["fine", 'a "quoted"\nline, with comma', "=HYPERLINK(1)", "\u202e<script>"]
     write_misclassified(
         path,
-        answers_of(
+        predictions_of(
             [0, 0, 1, 2],
             np.array([[1, 0, 0], [0.1, 0.6, 0.3], [0, 0.1, 0.9], [0.5, 0.1, 0.4]]),
             rows=np.array([5, 6, 7, 8]),
@@ -333,7 +335,7 @@ def test_a_spreadsheet_of_another_separator_sees_no_formula(tmp_path, separator)
     path = tmp_path / "misclassified.csv"
     texts = [f'halo{separator}=HYPERLINK("http://x")', "foo\n=1+1", f'a{separator}"=1"{separator}-']
     chances = np.tile([0.9, 0.1], (3, 1))
-    write_misclassified(path, answers_of([1, 1, 1], chances, texts=texts), ["a", "b"])
+    write_misclassified(path, predictions_of([1, 1, 1], chances, texts=texts), ["a", "b"])
     for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL):
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, delimiter=separator, quoting=quoting))
@@ -361,7 +363,7 @@ def test_an_ordinary_cell_stays_as_it_is(text):
 
 def test_no_mistakes_leave_a_table_with_a_header_alone(tmp_path):
     path = tmp_path / "misclassified.csv"
-    write_misclassified(path, answers_of([0], np.array([[1.0, 0.0, 0.0]])), NAMES)
+    write_misclassified(path, predictions_of([0], np.array([[1.0, 0.0, 0.0]])), NAMES)
     assert path.read_text() == "row,label,prediction,confidence,label_probability,text\n"
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from cluster.errors import ClusterError
-from evaluation.answers import ModelBrokenError
+from evaluation.predicted_rows import ModelBrokenError
 from results.errors import RunError
 from results.log import PACKAGES
 from training.cli import run_command

@@ -1,8 +1,8 @@
-"""Answered rows out of `evaluation.predict`: CSV, JSON Lines or Parquet.
+"""Predict the rows of a table and write them with their labels: CSV, JSON Lines or Parquet.
 
-Own columns pass through as they were written where the format stays the same. A column that has
-one of our names comes out as `input_<name>`, with as many `input_` before it as make it unlike
-all others.
+If the format stays the same, the columns of the input are copied as they were written. A column of
+the input with the name of a new column is renamed to `input_<name>`, with as many `input_` as make
+it unique.
 """
 
 import json
@@ -25,35 +25,37 @@ from training.errors import InputError
 from training.table import Chunk, JsonChunk, ParquetChunk, Table
 from training.table_bytes import Format
 
-# The machine's, not a text's: they end the command.
+# Errors of the machine and not of a text: they end the command.
 _ENVIRONMENT = (OSError, MemoryError, torch.OutOfMemoryError)
 
 
 class ModelBrokenError(RuntimeError):
-    """The model answered before and now answers nothing: the machine's fault, in one line."""
+    """The model worked before and now fails for every text: a fault of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowAnswers:
-    """What the model says of the rows of a chunk, in their order."""
+class RowPredictions:
+    """Predictions on the rows of a chunk, in their order."""
 
     labels: Sequence[str]
-    """The most probable label; empty where there is an error: [rows]."""
+    """The most probable label; empty for a row with an error: [rows]."""
     probabilities: Sequence[Sequence[float] | None]
-    """Of each class; None where there is an error: [rows][num_labels]."""
+    """Probability of each class; None for a row with an error: [rows][num_labels]."""
     errors: Sequence[str]
-    """Why a row has no label; empty where it has one: [rows]."""
+    """Why a row has no label; empty for a row with a label: [rows]."""
 
 
-def answer(classifier: Classifier, cells: Sequence[Cell], errors: Sequence[str]) -> RowAnswers:
-    """Classify texts; none is left out.
+def predict_rows(
+    classifier: Classifier, cells: Sequence[Cell], errors: Sequence[str]
+) -> RowPredictions:
+    """Classify the text of every row; no row is left out.
 
-    A text that alone breaks the model has that as its error; the others are answered.
+    If the model fails on one text, that row gets the error and the others are classified.
 
     Args:
-        classifier: of the texts.
+        classifier: the model.
         cells: the text of each row.
-        errors: why a row is none; empty where it is sound.
+        errors: why a row could not be read; empty for a row without a problem.
 
     Raises:
         ModelBrokenError: the model no longer classifies any text.
@@ -61,12 +63,12 @@ def answer(classifier: Classifier, cells: Sequence[Cell], errors: Sequence[str])
     found: list[npt.NDArray[np.float64] | str] = [
         error or _why_unusable(cell) for cell, error in zip(cells, errors, strict=True)
     ]
-    usable = [place for place, why in enumerate(found) if not why]
-    answers = _classify(classifier, [str(cells[place]) for place in usable])
-    for place, told in zip(usable, answers, strict=True):
-        found[place] = told
+    usable = [index for index, problem in enumerate(found) if not problem]
+    results = _classify(classifier, [str(cells[index]) for index in usable])
+    for index, result in zip(usable, results, strict=True):
+        found[index] = result
     names = classifier.names
-    return RowAnswers(
+    return RowPredictions(
         labels=["" if isinstance(row, str) else names[int(row.argmax())] for row in found],
         probabilities=[None if isinstance(row, str) else row.tolist() for row in found],
         errors=[row if isinstance(row, str) else "" for row in found],
@@ -74,30 +76,30 @@ def answer(classifier: Classifier, cells: Sequence[Cell], errors: Sequence[str])
 
 
 def _classify(classifier: Classifier, texts: Sequence[str]) -> list[npt.NDArray[np.float64] | str]:
-    """For each text its probabilities, float64 [num_labels], or why it has none."""
+    """Return for each text its probabilities, float64 [num_labels], or why it has none."""
     if not texts:
         return []
     try:
         found = classifier.probabilities(texts)
     except _ENVIRONMENT:
         raise
-    except Exception as error:  # of no common class: torch, onnxruntime, tokenizers
+    except Exception as error:  # torch, onnxruntime and tokenizers have no common class
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
         if len(texts) > 1:
             half = len(texts) // 2
             return [*_classify(classifier, texts[:half]), *_classify(classifier, texts[half:])]
-        _check_still_answers(classifier, reason)
+        _check_still_works(classifier, reason)
         return [f"the model cannot classify this text ({reason})"]
     return [row if np.isfinite(row).all() else "the model gives no finite number" for row in found]
 
 
-def _check_still_answers(classifier: Classifier, reason: str) -> None:
+def _check_still_works(classifier: Classifier, reason: str) -> None:
     try:
         classifier.probabilities([PLAIN_TEXT])
     except Exception as error:
         raise ModelBrokenError(
-            f"the model answers nothing any more ({reason}); the rows before are written; try"
-            " again with --backend onnx, which needs no GPU"
+            f"the model fails for every text since an error ({reason}), but must classify each; the"
+            " earlier rows are written; run it again with --backend onnx, which needs no GPU"
         ) from error
 
 
@@ -108,18 +110,18 @@ def _why_unusable(cell: Cell) -> str:
 
 
 _OWN_COLUMNS = ("label", "error")
-_ROWS_A_GROUP = 65_536
-_BYTES_A_GROUP = 2**25
+_ROWS_PER_GROUP = 65_536
+_BYTES_PER_GROUP = 2**25
 
 
-class AnswerWriter(Protocol):
-    """Writes the rows of a table, each with its answer."""
+class RowWriter(Protocol):
+    """Writer of the rows of a table with their predictions."""
 
-    def write(self, chunk: Chunk, answers: RowAnswers) -> int:
+    def write(self, chunk: Chunk, predictions: RowPredictions) -> int:
         """Write some rows; return how many of them have an error."""
 
     def close(self) -> None:
-        """Write what is left; the file stays open."""
+        """Write the remaining rows; the file stays open."""
 
 
 def make_writer(
@@ -129,26 +131,26 @@ def make_writer(
     table: Table,
     first: Chunk | None,
     names: Sequence[str],
-) -> AnswerWriter:
-    """A writer of answers.
+) -> RowWriter:
+    """Return a writer for a format.
 
     Args:
-        file: for bytes.
-        kind: what is written.
-        separator: between the cells of a CSV.
-        table: that is read.
-        first: its first rows, which say the columns of JSON Lines; None: there are no rows.
-        names: of the labels, in the order of their codes.
+        file: the output, for bytes.
+        kind: the format of the output.
+        separator: the separator of a CSV output.
+        table: the table that is read.
+        first: its first rows, which define the columns of JSON Lines; None if there are no rows.
+        names: names of the labels, in the order of their codes.
 
     Raises:
-        InputError: two columns of the table have one name, and the format has room for one.
+        InputError: two columns of the table have the same name, which the format does not allow.
     """
     columns = list(table.columns if first is None else first.columns)
     if not (kind == table.format or kind == "csv") and len(set(columns)) < len(columns):
         twice = next(name for name in columns if columns.count(name) > 1)
         raise InputError(
-            f"{table.where}: the column name {twice!r} stands twice, but in the output's format"
-            " each must stand once; rename one, or write CSV"
+            f"{table.where}: two columns have the name {twice!r}, but names must be unique in the"
+            " format of the output; rename one, or write CSV"
         )
     new = [_OWN_COLUMNS[0], *(f"p_{name}" for name in names), _OWN_COLUMNS[1]]
     if kind == "csv":
@@ -159,10 +161,10 @@ def make_writer(
 
 
 class _CsvWriter:
-    """Cells in the quotes that they need, whole lines at a time.
+    """Write CSV in complete lines; cells are quoted only if necessary.
 
-    What a row has besides the columns of the header comes out in its `error`, since a header that
-    is written cannot grow.
+    Values of a row that have no column in the header are written in its `error`, since the header
+    cannot change once it is written.
     """
 
     def __init__(
@@ -174,9 +176,9 @@ class _CsvWriter:
         self._flush_lines([[*own, *new]])
         self._num_labels = len(new) - len(_OWN_COLUMNS)
 
-    def write(self, chunk: Chunk, answers: RowAnswers) -> int:
+    def write(self, chunk: Chunk, predictions: RowPredictions) -> int:
         """Write some rows; return how many of them have an error."""
-        errors = _with_leftovers(chunk, answers, self._columns)
+        errors = _with_leftovers(chunk, predictions, self._columns)
         empty = [""] * self._num_labels
         self._flush_lines(
             [
@@ -188,8 +190,8 @@ class _CsvWriter:
                 ]
                 for cells, label, shares, error in zip(
                     chunk.texts(self._columns),
-                    answers.labels,
-                    answers.probabilities,
+                    predictions.labels,
+                    predictions.probabilities,
                     errors,
                     strict=True,
                 )
@@ -198,43 +200,43 @@ class _CsvWriter:
         return sum(map(bool, errors))
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every row is written at once."""
 
     def _flush_lines(self, rows: Sequence[Sequence[str]]) -> None:
         lines = (self._separator.join(map(self._quoted, row)) for row in rows)
         _flush(self._file, "".join(f"{line}\n" for line in lines))
 
     def _quoted(self, cell: str) -> str:
-        # Python's writer leaves a carriage return bare where lines end with a line feed.
+        # Python's writer does not quote a carriage return if lines end with a line feed.
         quoted = self._needs_quotes.search(cell)
         return '"' + cell.replace('"', '""') + '"' if quoted else cell
 
 
 class _JsonLinesWriter:
-    """Own keys and values as they were written, then the answer's."""
+    """Write JSON Lines: keys and values of the input as they were written, then the prediction."""
 
     def __init__(self, file: BinaryIO, new: Sequence[str]) -> None:
         self._file, self._new = file, new
 
-    def write(self, chunk: Chunk, answers: RowAnswers) -> int:
+    def write(self, chunk: Chunk, predictions: RowPredictions) -> int:
         """Write some rows; return how many of them have an error."""
         own = self._own(chunk)
         empty = [""] * (len(self._new) - len(_OWN_COLUMNS))
         lines = []
         for before, label, shares, error in zip(
-            own, answers.labels, answers.probabilities, answers.errors, strict=True
+            own, predictions.labels, predictions.probabilities, predictions.errors, strict=True
         ):
             values = [label, *(empty if shares is None else shares), error]
             ours = json.dumps(dict(zip(self._new, values, strict=True)), ensure_ascii=False)
             lines.append(f"{{{before}, {ours[1:]}\n" if before else f"{ours}\n")
         _flush(self._file, "".join(lines))
-        return sum(map(bool, answers.errors))
+        return sum(map(bool, predictions.errors))
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every row is written at once."""
 
     def _own(self, chunk: Chunk) -> list[str]:
-        """The members of each row, without braces."""
+        """Return the members of each row as JSON, without braces."""
         clash = any(name.strip() in self._new for name in chunk.columns)
         if isinstance(chunk, JsonChunk) and not clash:
             return [
@@ -252,7 +254,7 @@ class _JsonLinesWriter:
 
 
 class _ParquetWriter:
-    """Typed columns stay as they are; those of CSV and JSON Lines are text."""
+    """Write Parquet: typed columns keep their types; columns of CSV and JSON Lines become text."""
 
     def __init__(
         self, file: BinaryIO, table: Table, columns: Sequence[str], new: Sequence[str]
@@ -275,24 +277,24 @@ class _ParquetWriter:
         self._writer = pq.ParquetWriter(file, self._schema)
         self._waiting: list[Any] = []
 
-    def write(self, chunk: Chunk, answers: RowAnswers) -> int:
-        """Take some rows; return how many of them have an error."""
-        errors = answers.errors
+    def write(self, chunk: Chunk, predictions: RowPredictions) -> int:
+        """Collect some rows and write full groups; return how many rows have an error."""
+        errors = predictions.errors
         if isinstance(chunk, ParquetChunk):
             own = chunk.batch.columns
         else:
-            errors = _with_leftovers(chunk, answers, self._columns)
+            errors = _with_leftovers(chunk, predictions, self._columns)
             rows = chunk.texts(self._columns)
             own = [
-                self._pa.array([_storable(row[place]) for row in rows], self._pa.string())
-                for place in range(len(self._columns))
+                self._pa.array([_storable(row[index]) for row in rows], self._pa.string())
+                for index in range(len(self._columns))
             ]
         num_shares = len(self._schema) - len(own) - len(_OWN_COLUMNS)
         values = [
-            [label or None for label in answers.labels],
+            [label or None for label in predictions.labels],
             *(
-                [None if row is None else row[place] for row in answers.probabilities]
-                for place in range(num_shares)
+                [None if row is None else row[code] for row in predictions.probabilities]
+                for code in range(num_shares)
             ),
             [_storable(error) for error in errors],
         ]
@@ -302,12 +304,12 @@ class _ParquetWriter:
         ]
         self._waiting.append(self._pa.RecordBatch.from_arrays([*own, *arrays], schema=self._schema))
         num_bytes = sum(batch.nbytes for batch in self._waiting)
-        if sum(map(len, self._waiting)) >= _ROWS_A_GROUP or num_bytes >= _BYTES_A_GROUP:
+        if sum(map(len, self._waiting)) >= _ROWS_PER_GROUP or num_bytes >= _BYTES_PER_GROUP:
             self._write_group()
         return sum(map(bool, errors))
 
     def close(self) -> None:
-        """Write what is left, and the footer."""
+        """Write the remaining rows and the footer."""
         self._write_group()
         self._writer.close()
 
@@ -318,32 +320,32 @@ class _ParquetWriter:
 
 
 def free_name(name: str, new: Collection[str], own: Collection[str]) -> str:
-    """The name that a column of the input comes out under, beside the new ones."""
+    """Return the name of a column of the input in the output, distinct from the new columns."""
     free = name
     while free.strip() in new or (free != name and free in own):
         free = f"input_{free}"
     return free
 
 
-def _with_leftovers(chunk: Chunk, answers: RowAnswers, columns: Sequence[str]) -> list[str]:
-    """The errors, each with what its row has no column for."""
+def _with_leftovers(chunk: Chunk, predictions: RowPredictions, columns: Sequence[str]) -> list[str]:
+    """Return the errors, and add to each the values of its row that have no column."""
     if not isinstance(chunk, JsonChunk):
-        return list(answers.errors)
+        return list(predictions.errors)
     known = frozenset(columns)
-    told = []
-    for error, row in zip(answers.errors, chunk.members(), strict=True):
-        beyond = ", ".join(
+    errors = []
+    for error, row in zip(predictions.errors, chunk.members(), strict=True):
+        leftovers = ", ".join(
             f"{json.dumps(name, ensure_ascii=False)}: {value}"
             for name, value in row
             if name not in known
         )
-        without = f"no column for {{{beyond}}}" if beyond else ""
-        told.append("; ".join(filter(None, (error, without))))
-    return told
+        addition = f"no column for {{{leftovers}}}" if leftovers else ""
+        errors.append("; ".join(filter(None, (error, addition))))
+    return errors
 
 
 def _storable(text: str | None) -> str | None:
-    """Half of a surrogate pair comes out as its escape, which in JSON means the same again."""
+    """Write half of a surrogate pair as its escape, which means the same in JSON."""
     return None if text is None else text.encode(errors="backslashreplace").decode()
 
 
@@ -355,21 +357,21 @@ def _flush(file: BinaryIO, lines: str) -> None:
 
 @contextmanager
 def _interrupt_waits() -> Iterator[None]:
-    """Hold Ctrl-C back, so that it cuts no line; a second one is obeyed at once."""
+    """Delay Ctrl-C, so that no line is truncated; a second Ctrl-C ends the command at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
 
-    def hold(number: int, _frame: FrameType | None) -> None:
-        if came:
+    def delay(number: int, _frame: FrameType | None) -> None:
+        if received:
             raise KeyboardInterrupt
-        came.append(number)
+        received.append(number)
 
-    before = signal.signal(signal.SIGINT, hold)
+    before = signal.signal(signal.SIGINT, delay)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
+    if received:
         raise KeyboardInterrupt

@@ -9,13 +9,18 @@ import pytest
 import torch
 
 from evaluation import predict
-from evaluation.answers import ModelBrokenError, RowAnswers, answer, make_writer
+from evaluation.predicted_rows import (
+    ModelBrokenError,
+    RowPredictions,
+    make_writer,
+    predict_rows,
+)
 from tests.evaluation.conftest import ROOT
 from training.cells import Unreadable
 from training.errors import InputError
 from training.table import open_table
 
-ANSWERS = RowAnswers(labels=["a"], probabilities=[[0.25, 0.75]], errors=[""])
+PREDICTIONS = RowPredictions(labels=["a"], probabilities=[[0.25, 0.75]], errors=[""])
 
 
 @pytest.mark.parametrize(("kind", "name"), [("jsonl", "a.jsonl"), ("csv", "a.csv")])
@@ -25,13 +30,13 @@ def test_own_columns_called_like_ours_but_for_white_space_are_renamed(kind, name
     source = io.BytesIO(content.encode())
     with open_table(source, name=name, where=name, wanted=["text"]) as table:
         first = next(table.chunks)
-        make_writer(target, kind, ",", table, first, ["a", "b"]).write(first, ANSWERS)
-    told = target.getvalue().decode()
+        make_writer(target, kind, ",", table, first, ["a", "b"]).write(first, PREDICTIONS)
+    written = target.getvalue().decode()
     if kind == "jsonl":
-        assert told.startswith('{"text": "x", "input_ label": 1e5, "label": "a", ')
-        assert json.loads(told)["p_b"] == 0.75
+        assert written.startswith('{"text": "x", "input_ label": 1e5, "label": "a", ')
+        assert json.loads(written)["p_b"] == 0.75
     else:
-        assert told.splitlines() == [
+        assert written.splitlines() == [
             "text,input_ label,label,p_a,p_b,error",
             "x,1e5,a,0.25,0.75,",
         ]
@@ -45,7 +50,7 @@ def test_an_output_that_would_not_be_what_its_name_says_is_refused(name):
 
 INTERRUPTED_WHILE_IT_WRITES = """
 import sys
-from evaluation.answers import _flush
+from evaluation.predicted_rows import _flush
 with open(sys.stdout.fileno(), "wb", closefd=False) as file:
     print("ready", file=sys.stderr, flush=True)
     try:
@@ -97,17 +102,17 @@ class Lengths:
         return np.stack([1 - long, long], axis=1)
 
 
-def _answers(texts, classifier=None):
-    return answer(classifier or Lengths(), texts, [""] * len(texts))
+def _predict(texts, classifier=None):
+    return predict_rows(classifier or Lengths(), texts, [""] * len(texts))
 
 
 def test_a_text_that_breaks_the_model_costs_only_its_own_answer():
     texts = [*["a"] * 500, "breaks", *["aaaaaaaaa"] * 523]
     classifier = Lengths()
-    answers = _answers(texts, classifier)
-    assert answers.labels == [*["short"] * 500, "", *["long"] * 523]
-    assert [row is None for row in answers.probabilities].count(True) == 1
-    assert answers.errors[500] == (
+    predictions = _predict(texts, classifier)
+    assert predictions.labels == [*["short"] * 500, "", *["long"] * 523]
+    assert [row is None for row in predictions.probabilities].count(True) == 1
+    assert predictions.errors[500] == (
         "the model cannot classify this text (IndexError: index out of range)"
     )
     assert classifier.num_calls < 30  # halves, not one by one
@@ -115,23 +120,23 @@ def test_a_text_that_breaks_the_model_costs_only_its_own_answer():
 
 def test_a_model_that_died_ends_the_command_in_one_line_instead_of_a_million_errors():
     with pytest.raises(ModelBrokenError, match="device-side assert triggered") as caught:
-        _answers(["a", "dies", "b"])
+        _predict(["a", "dies", "b"])
     assert "\n" not in str(caught.value)
 
 
 def test_memory_that_runs_out_is_no_fault_of_a_text():
     with pytest.raises(torch.OutOfMemoryError):
-        _answers(["a", "memory"])
+        _predict(["a", "memory"])
 
 
 def test_a_row_that_cannot_be_read_keeps_its_own_error():
-    answers = answer(Lengths(), ["a", "b"], ["torn", ""])
-    assert answers.labels == ["", "short"]
-    assert answers.probabilities[0] is None
-    assert answers.errors == ["torn", ""]
+    predictions = predict_rows(Lengths(), ["a", "b"], ["torn", ""])
+    assert predictions.labels == ["", "short"]
+    assert predictions.probabilities[0] is None
+    assert predictions.errors == ["torn", ""]
 
 
 def test_cells_without_text_have_no_label():
-    answers = _answers([None, "", " \n\u00a0", Unreadable("a JSON list"), "a"])
-    assert answers.labels == ["", "", "", "", "short"]
-    assert answers.errors == [*["no text"] * 3, "the text must be text, not a JSON list", ""]
+    predictions = _predict([None, "", " \n\u00a0", Unreadable("a JSON list"), "a"])
+    assert predictions.labels == ["", "", "", "", "short"]
+    assert predictions.errors == [*["no text"] * 3, "the text must be text, not a JSON list", ""]
