@@ -27,7 +27,7 @@ def report_only(config: dict[str, Any], data: SearchData, surroundings: Surround
     """A fake of `tuning.trainable.run_trial`: scores that rise to a limit drawn from the trial."""
     assert surroundings.gpus == 0
     tune.report({WORKER: json.dumps(asdict(this_worker()))})
-    draw = data.draws[config["replicate"]]
+    draw = data.replicates[config["replicate"]]
     limit = np.random.default_rng(int(config[TRIAL_ID][1:])).uniform(0.3, 0.7)
     for examples in draw.evaluate_at:
         share = examples / draw.evaluate_at[-1]

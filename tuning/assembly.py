@@ -33,7 +33,7 @@ class Search:
         Raises:
             OSError: a file cannot be written.
         """
-        self.driver.tell(lambda observer: observer.closed(status))
+        self.driver.notify(lambda observer: observer.closed(status))
         if self.driver.write_error is not None:
             raise self.driver.write_error
 

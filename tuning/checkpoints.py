@@ -1,25 +1,17 @@
 """Where running trials keep the one checkpoint from which they go on."""
 
-import os
 import shutil
 import socket
 import tempfile
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from cluster.addresses import address_to_join
-from cluster.resources import Resources, num_slots, resources_of_a_trial
 from results.errors import StorageError
-from results.storage import Retries, Storage
+from results.storage import Storage
 from training.checkpoint import CHECKPOINT_FILE
-from training.cli import hide_secrets, is_uri
-from training.errors import InputError
-from tuning.config import Configuration
+from training.cli import hide_secrets
 from tuning.observers import Observer
 from tuning.trials import Trial
 
@@ -134,66 +126,3 @@ class CheckpointRemover(Observer):
 def _remove(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
-
-
-_SHORT = Retries(number=2)
-"""Before anything runs there is nothing to lose, and somebody waits for the answer."""
-
-
-def num_slots_here(configuration: Configuration) -> int:
-    """Trials that this machine holds at once.
-
-    Raises:
-        InputError: none, and there is no cluster to hold one.
-    """
-    cluster, cards = configuration.cluster, torch.cuda.device_count()
-    cpus = cluster.cpus_per_trial or 1.0
-    by_cpu = int((os.cpu_count() or 1) / cpus)
-    gpus = (1.0 if cards else 0.0) if cluster.gpus_per_trial is None else cluster.gpus_per_trial
-    slots = min(by_cpu, cards * int(1 / gpus)) if gpus else by_cpu
-    if not slots and address_to_join(cluster.address) is None:
-        raise no_room(cpus, gpus)
-    return min(slots, configuration.search.max_concurrent or slots)
-
-
-def resources_for(configuration: Configuration) -> Resources:
-    """Resources of a trial on the Ray that this process is connected to.
-
-    Raises:
-        InputError: no node of a Ray of our own will ever hold one.
-    """
-    cluster = configuration.cluster
-    resources = resources_of_a_trial(cluster.cpus_per_trial, cluster.gpus_per_trial)
-    if address_to_join(cluster.address) is None and not num_slots(resources):
-        raise no_room(resources.cpus, resources.gpus)
-    return resources
-
-
-def check_storage(configuration: Configuration) -> None:
-    """Write a small file where the run shall be mirrored, and remove it.
-
-    Raises:
-        InputError: `cluster.storage_path` cannot be written.
-    """
-    place = configuration.cluster.storage_path
-    if place is None:
-        return
-    storage, name = Storage(place, retries=_SHORT), f".write-test-{uuid.uuid4().hex}"
-    is_new = not is_uri(place) and not Path(place).exists()
-    try:
-        storage.write_text(name, "")
-        (storage if is_new else storage.child(name)).remove()
-    except StorageError as error:
-        raise InputError(
-            f"cluster.storage_path is {place!r}, but it cannot be written ({error.reason}); give a"
-            " directory, or a URI that fsspec opens"
-        ) from error
-
-
-def no_room(cpus: float, gpus: float) -> InputError:
-    """The error that no machine at hand will ever hold a trial."""
-    return InputError(
-        f"cluster: a trial needs {cpus:g} CPU cores and {gpus:g} GPUs, but this machine does not"
-        " have them; lower cluster.cpus_per_trial or cluster.gpus_per_trial, or give the address"
-        " of a cluster"
-    )

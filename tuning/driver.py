@@ -59,7 +59,7 @@ class Driver:
         self._given_again: Counter[str] = Counter()
         self._phase: Phase | None = None
 
-    def begin_experiment(self) -> str:
+    def start_experiment(self) -> str:
         """Give an experiment of Ray Tune its name; trials of a lost one start once more."""
         if self._experiment:
             self.policy.requeue_live()
@@ -68,7 +68,7 @@ class Driver:
         self._settle()
         return self._experiment
 
-    def tell(self, event: Callable[[Observer], None]) -> None:
+    def notify(self, event: Callable[[Observer], None]) -> None:
         """Tell all observers of an event: `lambda observer: observer.ended(trial)`.
 
         The first OSError is kept, and the others are still told.
@@ -90,9 +90,9 @@ class Driver:
         return self._write_error
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing is waited for any more, though trials may still run."""
-        return self.error is not None or self.policy.is_over
+        return self.error is not None or self.policy.is_finished
 
     @property
     def num_to_keep(self) -> int:
@@ -116,10 +116,10 @@ class Driver:
             self._settle()
             return trial
         self._placed.discard(trial.trial_id)
-        self.tell(lambda observer: observer.started(trial))
+        self.notify(lambda observer: observer.started(trial))
         self._settle()
         phase = Phase.CONFIRMATION if trial.is_confirmation else Phase.SEARCH
-        return to_config(trial, flag=self._flag(phase), rows_at_once=self._memory_limits)
+        return to_config(trial, flag=self._flag(phase), micro_batch_sizes=self._memory_limits)
 
     def reported(self, trial_id: str, evaluation: Evaluation) -> bool:
         """Take an evaluation; return whether the trial continues."""
@@ -128,7 +128,7 @@ class Driver:
         known = len(trial.evaluations)
         decision = self.policy.report(trial_id, evaluation)
         if len(trial.evaluations) > known:
-            self.tell(lambda observer: observer.evaluated(trial))
+            self.notify(lambda observer: observer.evaluated(trial))
         self._settle()
         return decision is Decision.CONTINUE
 
@@ -143,7 +143,7 @@ class Driver:
         """Take the process that a trial runs in."""
         trial = self._trial(trial_id)
         self._placed.add(trial_id)
-        self.tell(lambda observer: observer.placed(trial, worker))
+        self.notify(lambda observer: observer.placed(trial, worker))
 
     def lost_before_start(self, trial_id: str, *, most: int) -> bool:
         """Take that a trial's worker was lost; whether the trial is given out once more.
@@ -184,7 +184,7 @@ class Driver:
             if flag not in self._halted:
                 self._halted.add(flag)
                 self._halt(flag)
-        self.tell(lambda observer: observer.idle())
+        self.notify(lambda observer: observer.idle())
 
     def wait_for_memory(self, count: int) -> None:
         """Let what took the memory end: tried again at once, all retries are spent in moments.
@@ -209,7 +209,7 @@ class Driver:
             self._tell_end(trial)
         if self._phase != self.policy.phase:
             self._phase = phase = self.policy.phase
-            self.tell(lambda observer: observer.phase_changed(phase))
+            self.notify(lambda observer: observer.phase_changed(phase))
 
     def _tell_end(self, trial: Trial) -> None:
-        self.tell(lambda observer: observer.ended(trial))
+        self.notify(lambda observer: observer.ended(trial))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from training.finetune import finetune
-from tuning.checkpoints import num_slots_here
+from tuning.capacity import num_slots_here
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
 from tuning.log_lines import describe_special_rows

@@ -9,7 +9,7 @@ from cluster.session import check_not_connected
 from results.files import write_text
 from results.run import Run
 from training.config import TINY
-from tuning.checkpoints import check_storage, num_slots_here
+from tuning.capacity import check_storage, num_slots_here
 from tuning.config import Configuration
 from tuning.preparation import Preparation, prepare_search
 from tuning.resume import last_evaluated, recall_trials

@@ -18,7 +18,7 @@ from results.storage import Retries, Storage
 from training.cli import hide_secrets
 from training.encoder import Encoder
 from training.errors import InputError
-from tuning.checkpoints import resources_for
+from tuning.capacity import resources_for
 from tuning.config import Configuration
 from tuning.preparation import Preparation
 

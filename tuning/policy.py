@@ -147,13 +147,13 @@ class Policy:
         )
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing is waited for any more, though trials may still run."""
         if self.aborted_by:
             return True
         if self._interrupted_at is not None:
-            is_overdue = self._time.now >= self._interrupted_at + HALT_S
-            return is_overdue or self._live.keys() <= self._gone
+            is_finisheddue = self._time.now >= self._interrupted_at + HALT_S
+            return is_finisheddue or self._live.keys() <= self._gone
         is_cut = self._has_stuck or bool(self.confirmation_failed_by) or self._is_late(None)
         return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
 
@@ -308,7 +308,7 @@ class Policy:
 
     def _advance(self) -> None:
         """Go to the next state if this one is over."""
-        if self.phase == Phase.SEARCH and self._is_search_over():
+        if self.phase == Phase.SEARCH and self._is_search_finished():
             self._stop_waiting(self._waiting)
             self._waiting = []
             self._start_confirmation()
@@ -322,7 +322,7 @@ class Policy:
                 self._stop_waiting(one for one in self.store.confirmations if one.is_running)
                 self.phase = Phase.FINISHED
 
-    def _is_search_over(self) -> bool:
+    def _is_search_finished(self) -> bool:
         if self._interrupted_at is not None:
             return False
         if any(not trial.is_confirmation for trial in self._live.values()):

@@ -23,7 +23,7 @@ from tuning.config import Configuration
 from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import unfinished_warmup
-from tuning.trainable import Draw, SearchData
+from tuning.trainable import Replicate, SearchData
 
 _SHARES = {
     "training": "a share such as 0.1",
@@ -104,7 +104,7 @@ def prepare_search(
             tokens=tokens,
             labels=np.concatenate([data.train.labels, data.validation.labels]),
         ),
-        draws=tuple(_splits(data, configuration)),
+        replicates=tuple(_splits(data, configuration)),
         model=model,
         tokenizer=facts_of(tokenizer),
         encoder=encoder,
@@ -147,7 +147,7 @@ def _check_unknown(statistics: TokenStatistics, name: str) -> None:
         )
 
 
-def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
+def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Replicate]:
     """Yield the split of the search, then that of each possible replicate of the confirmation."""
     order = np.concatenate([data.train.rows, data.validation.rows])
     position = {int(row): number for number, row in enumerate(order)}
@@ -155,7 +155,7 @@ def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Draw]:
     num_replicates = search.confirm_max_replicates if search.confirm_replicates else 0
     seeds = [split_seed(configuration, k) for k in range(1, num_replicates + 1)]
     for train, validation in ((data.train, data.validation), *map(data.resplit, seeds)):
-        yield Draw(
+        yield Replicate(
             train=_positions(train, position),
             validation=_positions(validation, position),
             # Groups stay whole, so that the number of training rows differs a little.

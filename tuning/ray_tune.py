@@ -31,7 +31,7 @@ from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
     EVALUATION,
-    ROWS_AT_ONCE,
+    MICRO_BATCH_SIZES,
     TRIAL_ID,
     WORKER,
 )
@@ -119,7 +119,7 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
             continues = driver.reported(trial_id, Evaluation(**json.loads(evaluation)))
         elif worker := result.get(WORKER):
             driver.placed(trial_id, Worker(**json.loads(worker)))
-        elif limit := result.get(ROWS_AT_ONCE):
+        elif limit := result.get(MICRO_BATCH_SIZES):
             driver.limited_memory(trial_id, *json.loads(limit))
         if not continues:
             self._kept.keep(tune_controller, driver.num_to_keep)
@@ -233,7 +233,7 @@ class DrivenStopper(_NotSaved, Stopper):
 
     def stop_all(self) -> bool:
         """Whether all trials shall end; Tune asks about ten times a second."""
-        return self._driver.is_over
+        return self._driver.is_finished
 
 
 def kind_of_failure(trial: RayTrial) -> str:
@@ -354,7 +354,7 @@ class Experiment:
 
     def _fit_once(self) -> None:
         self._raise_if_interrupted()
-        name = self.driver.begin_experiment()
+        name = self.driver.start_experiment()
         try:
             run_with_ray(
                 self.driver,

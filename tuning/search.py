@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _dry_run(configuration: Configuration, arguments: Sequence[str]) -> int:
     from training.shipping import check_shipping
-    from tuning.checkpoints import check_storage, num_slots_here
+    from tuning.capacity import check_storage, num_slots_here
     from tuning.dry_run import describe_plan, rehearse
     from tuning.node_checks import try_cluster
     from tuning.preparation import prepare_search

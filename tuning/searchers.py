@@ -11,7 +11,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from training.config import TrainingConfig
 from tuning.config import SearchConfig
-from tuning.space import Parameters, Space, default_point, draw, grid_points
+from tuning.space import Parameters, Space, default_point, grid_points, sample
 from tuning.trials import Trial
 
 SCORE = "score"
@@ -51,7 +51,7 @@ class FixedSearcher:
         """Parameters of trial `number`: a function of seed and number alone."""
         if self._search.algorithm == "grid":
             return self._points[number - 1]
-        return draw(self._search.space, seed=self._search.seed, number=number)
+        return sample(self._search.space, seed=self._search.seed, number=number)
 
     def evaluated(self, trial: Trial) -> None:
         """Nothing to learn."""

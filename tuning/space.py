@@ -102,7 +102,7 @@ class Domain(Section):
         assert bounds is not None
         return bounds
 
-    def draw(self, generator: np.random.Generator) -> Value:
+    def sample(self, generator: np.random.Generator) -> Value:
         """One value."""
         if self.choice is not None:
             return self.choice[int(generator.integers(len(self.choice)))]
@@ -137,10 +137,10 @@ def to_plain_space(space: Space) -> dict[str, dict[str, Any]]:
     }
 
 
-def draw(space: Space, *, seed: int, number: int) -> Parameters:
+def sample(space: Space, *, seed: int, number: int) -> Parameters:
     """Configuration `number` of a random search: a function of its arguments alone."""
     generator = np.random.default_rng([seed, number])
-    return {name: domain.draw(generator) for name, domain in space.items()}
+    return {name: domain.sample(generator) for name, domain in space.items()}
 
 
 def grid_points(space: Space) -> list[Parameters]:
@@ -179,7 +179,7 @@ def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Itera
 
 def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterator[str]:
     generator = np.random.default_rng(0)
-    drawn = () if domain.choice else tuple(domain.draw(generator) for _ in range(_CHECKED_DRAWS))
+    drawn = () if domain.choice else tuple(domain.sample(generator) for _ in range(_CHECKED_DRAWS))
     for value in (*(domain.choice or domain.bounds), *drawn):
         try:
             with_parameters(training, {name: value})

@@ -33,14 +33,14 @@ _MODEL_CACHE = ModelCache()
 
 EVALUATION = "evaluation"
 ENDING = "ending"
-ROWS_AT_ONCE = "rows_at_once"
+MICRO_BATCH_SIZES = "micro_batch_sizes"
 WORKER = "worker"
 DEVICE_MEMORY = "device_memory"
 TRIAL_ID = "trial_id"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draw:
+class Replicate:
     """One train/validation split of the pool."""
 
     train: Integers
@@ -57,7 +57,7 @@ class SearchData:
 
     pool: LabelledTokens
     """Every row that is not a test row."""
-    draws: Sequence[Draw]
+    replicates: Sequence[Replicate]
     """Of the search, then of each replicate."""
     model: ModelConfig
     tokenizer: TokenizerFacts
@@ -71,10 +71,10 @@ class SearchData:
 
     def task(self, replicate: int) -> Task:
         """The rows of the search (0) or of a replicate."""
-        draw = self.draws[replicate]
+        found = self.replicates[replicate]
         return Task(
-            train=self.pool.take(draw.train),
-            validation=self.pool.take(draw.validation),
+            train=self.pool.take(found.train),
+            validation=self.pool.take(found.validation),
             model=self.model,
             tokenizer=self.tokenizer,
             labels=self.labels,
@@ -93,13 +93,13 @@ class Surroundings:
     """Of a trial; a fraction is a share of one card's memory, too."""
 
 
-def to_config(trial: Trial, *, flag: str, rows_at_once: Mapping[str, int]) -> dict[str, Any]:
+def to_config(trial: Trial, *, flag: str, micro_batch_sizes: Mapping[str, int]) -> dict[str, Any]:
     """What Ray hands to the worker of a trial.
 
     Args:
         trial: what is trained.
         flag: name of the flag that halts it.
-        rows_at_once: by kind of device, where memory ran out before.
+        micro_batch_sizes: by kind of device, where memory ran out before.
     """
     return {
         TRIAL_ID: trial.trial_id,
@@ -107,7 +107,7 @@ def to_config(trial: Trial, *, flag: str, rows_at_once: Mapping[str, int]) -> di
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,
         "flag": flag,
-        ROWS_AT_ONCE: dict(rows_at_once),
+        MICRO_BATCH_SIZES: dict(micro_batch_sizes),
     }
 
 
@@ -151,14 +151,14 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
         tuned = finetune(
             task,
             TrainingConfig.model_validate(config["training"]),
-            evaluate_at=data.draws[config["replicate"]].evaluate_at,
+            evaluate_at=data.replicates[config["replicate"]].evaluate_at,
             on_evaluation=partial(_report, task.objective.label),
             stop_early_after=data.stop_early_after if config["stops_early"] else None,
             checkpoint=directory,
             on_checkpoint=written,
             should_stop=halt.is_set,
-            micro_batch_size=config[ROWS_AT_ONCE].get(device),
-            on_micro_batch_size=lambda rows: _report_rows_at_once(device, rows),
+            micro_batch_size=config[MICRO_BATCH_SIZES].get(device),
+            on_micro_batch_size=lambda rows: _report_micro_batch_size(device, rows),
             model_cache=_MODEL_CACHE,
         )
     return Ending(
@@ -195,5 +195,5 @@ def _report(label: str, evaluation: Evaluation) -> None:
     tune.report(told)
 
 
-def _report_rows_at_once(device: str, rows: int) -> None:
-    tune.report({ROWS_AT_ONCE: json.dumps([device, rows])})
+def _report_micro_batch_size(device: str, rows: int) -> None:
+    tune.report({MICRO_BATCH_SIZES: json.dumps([device, rows])})

@@ -63,7 +63,7 @@ def driver_of(
         "memory_limits": {},
     }
     driver = Driver(policy=policy, observers=observers, clock=clock, **(parts | changes))
-    driver.begin_experiment()
+    driver.start_experiment()
     return driver
 
 

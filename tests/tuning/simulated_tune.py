@@ -190,7 +190,7 @@ class SimulatedTune:
     def fit(self) -> None:
         """Run the driver's trials until it says that it is over, or none is left."""
         for _ in range(MOST_STEPS):
-            if self.driver.is_over or not (self._is_asked or self._given):
+            if self.driver.is_finished or not (self._is_asked or self._given):
                 return
             self._step()
         running = [trial.trial_id for trial in self.driver.policy.store if trial.is_running]
@@ -207,7 +207,7 @@ class SimulatedTune:
         if self._given and self._comes(self.faults.lost_node):
             raise NodeLostError
         for given in list(self._given):
-            if not self.driver.is_over:
+            if not self.driver.is_finished:
                 self._run(given)
 
     def _ask(self) -> None:
@@ -353,7 +353,7 @@ class SimulatedSearch:
             assert self.num_experiments < MOST_STARTS * 2, "one experiment after the other"
             experiment = replace(experiment)
             self.num_experiments += 1
-            experiment.driver.begin_experiment()
+            experiment.driver.start_experiment()
             try:
                 experiment.fit()
                 is_needed = experiment.driver.policy.needs_workers

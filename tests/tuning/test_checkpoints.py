@@ -77,7 +77,7 @@ def test_a_checkpoint_goes_once_the_end_of_its_trial_is_written_and_not_before(
         written(directory / CHECKPOINT_FILE)
     remover = CheckpointRemover(checkpoints, is_written=lambda: driver.write_error is None)
     driver = driver_of(policy_of(), files, remover)
-    driver.tell(lambda observer: observer.ended(completed(0, 0.5)))
+    driver.notify(lambda observer: observer.ended(completed(0, 0.5)))
     with checkpoints.of("t0000") as (directory, _):
         assert (directory / CHECKPOINT_FILE).exists() is is_kept
 
@@ -90,7 +90,7 @@ def caught(error: Exception) -> str:
 
 
 def handed_over(given: Trial) -> dict[str, Any]:
-    return to_config(given, flag="search-1", rows_at_once={"cpu": 4})
+    return to_config(given, flag="search-1", micro_batch_sizes={"cpu": 4})
 
 
 def test_what_a_user_can_cause_is_told_as_it_stands() -> None:
@@ -115,7 +115,7 @@ def test_a_worker_is_handed_plain_values_that_make_the_same_configuration() -> N
     handed = pickle.loads(pickle.dumps(handed_over(given)))
     assert TrainingConfig.model_validate(handed["training"]) == given.training
     assert (handed["trial_id"], handed["replicate"], handed["stops_early"]) == ("t0003", 0, True)
-    assert (handed["flag"], handed["rows_at_once"]) == ("search-1", {"cpu": 4})
+    assert (handed["flag"], handed["micro_batch_sizes"]) == ("search-1", {"cpu": 4})
 
 
 def test_default_and_confirmations_are_not_stopped_early() -> None:

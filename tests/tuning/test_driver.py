@@ -112,7 +112,7 @@ def test_files_that_cannot_be_written_end_the_search_and_the_others_are_still_to
     driver = driver_of(policy_of(), Full(), heard)
     next_id(driver)
     assert driver.error is Full.error
-    assert driver.is_over
+    assert driver.is_finished
     assert driver.next_trial() is NoTrial.DONE
     assert ("started", "t0000") in heard.events
 
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_search_and_leaves_the_tria
     trial_id = next_id(driver)
     driver.ended(trial_id, Ending(status="broken", error="no space left"))
     assert str(driver.error) == "no space left"
-    assert driver.is_over
+    assert driver.is_finished
     assert policy.store[trial_id].status == "running"
 
 
@@ -158,7 +158,7 @@ def test_trials_are_told_to_halt_once_and_those_of_the_search_before_the_others(
 def test_trials_lost_with_their_experiment_start_again_in_the_next_under_another_flag() -> None:
     driver = driver_of(policy_of())
     first = driver.next_trial()
-    driver.begin_experiment()
+    driver.start_experiment()
     again = driver.next_trial()
     assert isinstance(first, dict)
     assert isinstance(again, dict)
@@ -175,7 +175,7 @@ def test_a_lower_memory_limit_is_given_to_the_trials_that_follow(
     driver.limited_memory(trial_id, "cuda", 8)
     given = driver.next_trial()
     assert isinstance(given, dict)
-    assert given["rows_at_once"] == {"cuda": 8}
+    assert given["micro_batch_sizes"] == {"cuda": 8}
     assert "8 rows at once" in caplog.text
 
 
@@ -213,19 +213,17 @@ def test_a_trial_that_breaks_after_its_time_was_up_breaks_nothing() -> None:
     assert driver.error is None
 
 
-def test_a_confirmation_that_fails_alike_is_over_at_once_and_what_breaks_then_breaks_nothing() -> (
-    None
-):
+def test_a_confirmation_that_fails_alike_is_finished_and_later_failures_break_nothing() -> None:
     policy = policy_of(trials=2, scheduler="none", confirm_top=1, confirm_replicates=3)
     driver = driver_of(policy)
     for trial_id, score in zip([next_id(driver), next_id(driver)], (0.5, 0.6), strict=True):
         complete(driver, trial_id, score)
     confirmed = [next_id(driver) for _ in range(6)]
     for trial_id in confirmed[:3]:
-        assert not driver.is_over
+        assert not driver.is_finished
         driver.ended(trial_id, Ending(status="failed", error="the same"))
     assert policy.confirmation_failed_by == "the same"
-    assert driver.is_over
+    assert driver.is_finished
     assert not any(policy.store[trial_id].is_running for trial_id in confirmed)
     driver.ended(confirmed[3], Ending(status="broken", error="no space left"))
     assert driver.error is None
@@ -245,9 +243,9 @@ def test_the_confirmation_runs_in_a_new_experiment_where_a_trial_hangs_in_its_wo
     now = 950 - 4 * 50 + 50 + HALT_S  # a training took 50 s; four are to come, and it was halted
     driver.idle()
     assert policy.store[hung].stopped_by == "end of search"
-    assert (driver.is_over, policy.needs_workers) == (True, True)
-    driver.begin_experiment()
-    assert (driver.is_over, policy.needs_workers) == (False, False)
+    assert (driver.is_finished, policy.needs_workers) == (True, True)
+    driver.start_experiment()
+    assert (driver.is_finished, policy.needs_workers) == (False, False)
     for _ in range(4):
         complete(driver, next_id(driver), 0.5)
     assert policy.phase == Phase.FINISHED

@@ -92,7 +92,7 @@ def test_a_trial_whose_worker_is_lost_while_the_search_is_interrupted_is_left_to
     driver.interrupt()
     LostTrials(driver).on_trial_error(0, [], given(trial_id))
     assert driver.policy.store[trial_id].is_running
-    assert driver.is_over  # nobody has to write a checkpoint
+    assert driver.is_finished  # nobody has to write a checkpoint
 
 
 def test_a_trial_whose_worker_is_lost_after_the_deadline_is_closed_with_the_search() -> None:

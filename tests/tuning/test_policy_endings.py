@@ -42,9 +42,9 @@ def test_after_the_deadline_no_trial_starts_and_the_running_ones_are_closed() ->
     assert policy.is_ending
     assert policy.next() is NoTrial.DONE
     assert not policy.halting
-    assert not policy.is_over
+    assert not policy.is_finished
     assert not report(policy, running, evaluation(750, 0.9))
-    assert policy.is_over
+    assert policy.is_finished
     assert (running.status, running.stopped_by) == ("stopped", "end of search")
     assert done.status == "completed"
 
@@ -63,7 +63,7 @@ def test_an_interrupt_ends_the_search() -> None:
     policy.interrupt(10.0)
     assert policy.is_ending
     assert policy.halting == {Phase.SEARCH, Phase.CONFIRMATION}
-    assert not policy.is_over
+    assert not policy.is_finished
     assert policy.next() is NoTrial.DONE
 
 
@@ -80,11 +80,11 @@ def test_trials_that_halt_stay_running_and_nothing_more_is_waited_for() -> None:
     first, second = start(policy), start(policy)
     policy.interrupt(10.0)
     for one in (first, second):
-        assert not policy.is_over
+        assert not policy.is_finished
         policy.ended(one.trial_id, Ending(status="halted"))
-        assert not policy.is_over  # Ray has not yet seen its end
+        assert not policy.is_finished  # Ray has not yet seen its end
         policy.ended(one.trial_id, Ending(status="failed", error="it ended without saying how"))
-    assert policy.is_over
+    assert policy.is_finished
     assert [first.status, second.status] == ["running", "running"]
 
 
@@ -93,9 +93,9 @@ def test_a_trial_that_does_not_halt_is_not_waited_for_long() -> None:
     start(policy)
     policy.interrupt(10.0)
     policy.pass_time(10.0 + HALT_S - 0.1)
-    assert not policy.is_over
+    assert not policy.is_finished
     policy.pass_time(10.0 + HALT_S)
-    assert policy.is_over
+    assert policy.is_finished
 
 
 def test_an_evaluation_that_comes_while_trials_halt_is_kept() -> None:
@@ -114,7 +114,7 @@ def test_trials_that_come_to_no_evaluation_after_the_deadline_halt_and_are_close
     policy.pass_time(100.0)
     assert Phase.SEARCH in policy.halting
     policy.ended(running.trial_id, Ending(status="halted"))
-    assert policy.is_over
+    assert policy.is_finished
     assert (running.status, running.stopped_by) == ("stopped", "end of search")
 
 
@@ -123,7 +123,7 @@ def test_trials_that_do_not_even_halt_after_the_deadline_are_closed_soon() -> No
     running = start(policy)
     policy.pass_time(100.0 + HALT_S)
     assert running.stopped_by == "end of search"
-    assert policy.is_over
+    assert policy.is_finished
     assert not report(policy, running, evaluation(250, 0.4))
 
 
@@ -185,7 +185,7 @@ def test_a_search_whose_first_trials_fail_alike_leaves_no_trial_running() -> Non
     for one in started[:NUM_ALIKE]:
         policy.ended(one.trial_id, Ending(status="failed", error="the same"))
     assert policy.aborted_by == "the same"
-    assert policy.is_over
+    assert policy.is_finished
     assert [one.stopped_by for one in started[NUM_ALIKE:]] == ["end of search"] * 2
     assert policy.take_concluded() == started
 
@@ -198,7 +198,7 @@ def test_where_nothing_is_left_to_confirm_a_trial_that_hangs_is_not_waited_for()
     policy.pass_time(475.0 + 50.0 + HALT_S)  # half of the time is left to the confirmation
     assert hung.stopped_by == "end of search"
     assert policy.phase == Phase.FINISHED
-    assert policy.is_over
+    assert policy.is_finished
     assert not policy.needs_workers
 
 

@@ -22,7 +22,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
 
 
 def test_there_is_a_draw_for_the_search_and_for_each_replicate(prepared: Preparation) -> None:
-    assert len(prepared.search_data.draws) == 1 + 3
+    assert len(prepared.search_data.replicates) == 1 + 3
     without = configuration(search={"confirm_replicates": 0})
     assert without.search.confirm_replicates == 0
 
@@ -30,33 +30,33 @@ def test_there_is_a_draw_for_the_search_and_for_each_replicate(prepared: Prepara
 def test_every_draw_parts_the_same_rows_anew(prepared: Preparation) -> None:
     num_rows = len(prepared.search_data.pool)
     parts = []
-    for draw in prepared.search_data.draws:
-        everything = np.concatenate([draw.train, draw.validation])
+    for replicate in prepared.search_data.replicates:
+        everything = np.concatenate([replicate.train, replicate.validation])
         assert sorted(everything.tolist()) == list(range(num_rows))
-        parts.append(frozenset(draw.validation.tolist()))
+        parts.append(frozenset(replicate.validation.tolist()))
     assert len(set(parts)) == len(parts)
 
 
 def test_a_replicate_s_rows_are_those_of_its_split_seed(prepared: Preparation) -> None:
     train, _ = prepared.data.resplit(split_seed(CONFIG, 2))
-    draw = prepared.search_data.draws[2]
+    replicate = prepared.search_data.replicates[2]
     labels = prepared.search_data.pool.labels
-    assert labels[draw.train].tolist() == train.labels.tolist()
+    assert labels[replicate.train].tolist() == train.labels.tolist()
 
 
 def test_the_last_evaluation_of_every_draw_is_that_of_its_own_last_step(
     prepared: Preparation,
 ) -> None:
-    for draw in prepared.search_data.draws:
-        schedule = schedule_of(CONFIG.training, len(draw.train))
-        assert schedule.step_at(draw.evaluate_at[-1]) == schedule.total_steps
+    for replicate in prepared.search_data.replicates:
+        schedule = schedule_of(CONFIG.training, len(replicate.train))
+        assert schedule.step_at(replicate.evaluate_at[-1]) == schedule.total_steps
 
 
 def test_labels_follow_their_texts_into_the_pool(prepared: Preparation) -> None:
-    draw, data = prepared.search_data.draws[0], prepared.data
+    replicate, data = prepared.search_data.replicates[0], prepared.data
     pool = prepared.search_data.pool
-    assert pool.labels[draw.train].tolist() == data.train.labels.tolist()
-    assert pool.labels[draw.validation].tolist() == data.validation.labels.tolist()
+    assert pool.labels[replicate.train].tolist() == data.train.labels.tolist()
+    assert pool.labels[replicate.validation].tolist() == data.validation.labels.tolist()
     assert not set(data.test_rows) & {*data.train.rows, *data.validation.rows}
 
 

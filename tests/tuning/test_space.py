@@ -15,9 +15,9 @@ from tuning.space import (
     SEARCHABLE,
     Domain,
     default_point,
-    draw,
     extreme_points,
     grid_points,
+    sample,
     with_parameters,
 )
 
@@ -115,7 +115,7 @@ def test_draws_lie_in_their_domains() -> None:
         "warmup_steps": Domain(integer=(3, 5)),
         "weight_decay": Domain(uniform=(0.0, 0.1)),
     }
-    drawn = [draw(space, seed=1, number=number) for number in range(300)]
+    drawn = [sample(space, seed=1, number=number) for number in range(300)]
     rates = np.log10([point["learning_rate"] for point in drawn])
     assert -5 <= rates.min() < -4.9
     assert -2.1 < rates.max() <= -2
@@ -128,19 +128,19 @@ def test_draws_lie_in_their_domains() -> None:
 
 def test_a_draw_depends_on_seed_and_number_alone() -> None:
     space = {"learning_rate": Domain(uniform=(0.0, 1.0))}
-    draw(space, seed=1, number=9)
+    sample(space, seed=1, number=9)
     np.random.seed(0)
-    first = draw(space, seed=1, number=2)
+    first = sample(space, seed=1, number=2)
     np.random.seed(1)
-    assert draw(space, seed=1, number=2) == first
-    assert draw(space, seed=1, number=3) != first
-    assert draw(space, seed=2, number=2) != first
+    assert sample(space, seed=1, number=2) == first
+    assert sample(space, seed=1, number=3) != first
+    assert sample(space, seed=2, number=2) != first
 
 
 def test_a_draw_is_the_same_in_another_process() -> None:
     code = (
-        "from tuning.space import Domain, draw;"
-        "print(draw({'learning_rate': Domain(log_uniform=(1e-5, 1e-2))}, seed=3, number=4))"
+        "from tuning.space import Domain, sample;"
+        "print(sample({'learning_rate': Domain(log_uniform=(1e-5, 1e-2))}, seed=3, number=4))"
     )
     told = subprocess.run(
         [sys.executable, "-c", code],
@@ -150,7 +150,7 @@ def test_a_draw_is_the_same_in_another_process() -> None:
         env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     space = {"learning_rate": Domain(log_uniform=(1e-5, 1e-2))}
-    assert told.stdout.strip() == str(draw(space, seed=3, number=4))
+    assert told.stdout.strip() == str(sample(space, seed=3, number=4))
 
 
 def test_a_grid_has_every_combination_the_last_field_varying_fastest() -> None:
@@ -205,7 +205,7 @@ def test_parameters_replace_fields_and_are_checked_again() -> None:
 def test_optuna_s_distribution_holds_the_same_values(domain: Domain) -> None:
     distribution = domain.distribution()
     for seed in range(20):
-        value = domain.draw(np.random.default_rng(seed))
+        value = domain.sample(np.random.default_rng(seed))
         assert distribution._contains(distribution.to_internal_repr(value))
     if domain.choice is None:
         outside = domain.bounds[1] * 2
