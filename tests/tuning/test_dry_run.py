@@ -56,7 +56,7 @@ def test_a_rehearsal_prints_the_plan_and_starts_nothing(
     assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
     assert f"at most {6 * 4 * num_train:,} by the confirmation" in rows
     assert "% unknown, " in line(out, "tokens")
-    assert "s a step, peak memory" in line(out, "model")
+    assert "s per step, peak memory" in line(out, "model")
     assert "MiB at the peak" in line(out, "disk")
     assert "a small copy of it was saved, loaded and run in" in line(out, "checks")
     last = out.splitlines()[-1]
