@@ -1,26 +1,30 @@
-"""Which Ray a search joins: the configured one, else the one that the environment names."""
+"""Which Ray a search joins: the configured one, else that of the environment. Loads no Ray."""
 
 import os
 
 ENVIRONMENT = "RAY_ADDRESS"
-"""Ray's own variable, which it sets for its jobs, too."""
+"""Ray's own variable. Ray also sets it for its jobs."""
+
+
+class ClusterError(RuntimeError):
+    """Ray cannot be reached, started or kept; the message is one line for the user."""
 
 
 def address_to_join(configured: str | None) -> str | None:
-    """`auto` or HOST:PORT of the Ray to join; None, as by `local`: one of our own is started."""
+    """Return `auto` or HOST:PORT of the Ray to join; None: the search starts a Ray of its own."""
     address = configured
-    if configured in (None, "auto"):  # as Ray has it
+    if configured in (None, "auto"):  # Ray reads the variable in the same two cases
         address = os.environ.get(ENVIRONMENT) or configured
     return None if address == "local" else address
 
 
 def problem_of_address(configured: str | None) -> str:
-    """What is wrong with the address, in one line, or nothing."""
+    """Return what is wrong with the address, in one line; empty if nothing is."""
     address = address_to_join(configured)
     if address is None or "://" not in address:
         return ""
     name = "address" if address == configured else f"the environment's {ENVIRONMENT}"
-    # Tune would run inside the cluster there, and the run's files with it.
+    # Through a URI, Tune and the run's files would be on the cluster.
     host = address.partition("://")[2].rpartition(":")[0] or "HEAD"
     head = address if address.startswith("http") else f"http://{host}:8265"
     scheme = address.partition("://")[0]

@@ -15,8 +15,7 @@ import ray
 from ray._private import worker as ray_worker
 from ray.job_config import JobConfig
 
-from cluster.addresses import address_to_join
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError, address_to_join
 from cluster.nodes import packages_to_send
 from cluster.resources import NAMESPACE
 

@@ -19,7 +19,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from results.run import Run
 from training.metrics import Evaluation
 from tuning.config import Configuration

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from results.errors import RunError, StorageError
 from results.status_text import next_step
 from training.options import to_yaml

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.cluster.hosts import Host, Hosts, needs_hosts, network
-from tests.faults.breaking import SHORT, kill_driver, num_shown, wait_until
+from tests.faults.breaking import SHORT, kill_driver, num_evaluations, wait_until
 from tests.faults.s3 import s3_server
 from tests.tuning.searching import ROOT, Run, Started, command
 
@@ -59,7 +59,7 @@ def test_a_search_uses_hosts_that_join_and_outlives_one_that_is_cut_off(
     wait_until(lambda: addresses(run) == {head.address, other.address}, started)
     workers = pd.read_csv(run.directory / "workers.csv")
     there = workers[workers["address"] == other.address]["trial_id"].iloc[-1]
-    wait_until(lambda: num_shown(run, there) > 0, started)
+    wait_until(lambda: num_evaluations(run, there) > 0, started)
     other.cut_off()
     late = hosts.add()
     hosts.start_ray(late, "--num-cpus", "1")
@@ -116,7 +116,7 @@ def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_i
         stored = ["--address", hosts.ray_address, "--cluster.storage_path", server.place]
         stored += ["--data", f"s3://{server.bucket}/tables/sample.csv"]
         started = searching(head, tmp_path, "stored", *LONGER, *stored)
-        wait_until(lambda: len(addresses(run)) == 2 and num_shown(run, "t0001") > 1, started)
+        wait_until(lambda: len(addresses(run)) == 2 and num_evaluations(run, "t0001") > 1, started)
         known = set(run.curves["trial_id"])
         kill_driver(started)
         shutil.rmtree(run.directory)

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 
 from cluster import resources
 from cluster import session as session_module
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from cluster.resources import Resources, Share, fits
 from cluster.session import ray_session
 from tests.cluster.heads import ray_head

@@ -17,7 +17,7 @@ from tests.cluster.allocation import SCRIPT, Allocation, end_of
 from tests.cluster.hosts import Host, Hosts, needs_hosts, network
 from tests.cluster.launchers import lint
 from tests.cluster.test_guides import shell_of
-from tests.faults.breaking import SHORT, num_shown, rows, wait_until
+from tests.faults.breaking import SHORT, num_evaluations, rows, wait_until
 from tests.tuning.searching import Run
 from tuning.start import read_command
 
@@ -110,7 +110,7 @@ def test_a_search_over_both_nodes_goes_on_after_the_time_limit_and_is_not_begun_
     assert answer_of_dashboard(head, nodes, at="127.0.0.1", token=token) == "200"
     assert "403" in answer_of_dashboard(head, nodes, at="127.0.0.1", token="guessed")
     assert "refused" in answer_of_dashboard(other, nodes, at=head.address, token=token)
-    wait_until(lambda: len(addresses(run)) == 2 and num_shown(run, "t0001") > 0, started)
+    wait_until(lambda: len(addresses(run)) == 2 and num_evaluations(run, "t0001") > 0, started)
     assert addresses(run) == {head.address, other.address}
     assert end_of(started, signalled=True) == 143
     assert nodes.requeued == ["requeue 4711"], nodes.output
@@ -145,8 +145,8 @@ def test_scancel_leaves_a_run_that_can_go_on_and_another_job_on_its_node_alone(
     jobs = [until_end.enter_context(closing(job)) for job in (cancelled, beside)]
     run, other = (Run(directory=job.runs / "first") for job in jobs)
     started, second = (job.start(*FIRST, "--training.epochs", "40") for job in jobs)
-    wait_until(lambda: num_shown(run, "t0000") > 0, started)
-    wait_until(lambda: num_shown(other, "t0000") > 0, second)
+    wait_until(lambda: num_evaluations(run, "t0000") > 0, started)
+    wait_until(lambda: num_evaluations(other, "t0000") > 0, second)
     first_ports, second_ports = (listening(node, job) for job in jobs)
     assert len(first_ports) > 5
     assert len(second_ports) > 5

@@ -45,7 +45,7 @@ def rows(run: Run) -> list[str]:
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
-def num_shown(run: Run, trial_id: str) -> int:
+def num_evaluations(run: Run, trial_id: str) -> int:
     """Evaluations of a trial on disk."""
     return sum(row.startswith(f"{trial_id},") for row in rows(run))
 

@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 import torch
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from evaluation.predicted_rows import ModelBrokenError
 from results.errors import RunError
 from results.log import PACKAGES

@@ -13,7 +13,7 @@ from tests.faults.breaking import (
     Unbroken,
     assert_as_unbroken,
     go_on,
-    num_shown,
+    num_evaluations,
     rows,
     wait_until,
 )
@@ -58,7 +58,7 @@ def test_a_full_disk_is_one_clear_error_and_after_making_room_the_search_goes_on
 ) -> None:
     run = Run(directory=small_disk / "run")
     started = start(small_disk, "run", *SHORT)
-    wait_until(lambda: num_shown(run, "t0001") == 2, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 2, started)
     filler = fill(small_disk)
     code, out, err = started.ended()
     assert code == 1, out + err

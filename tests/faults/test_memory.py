@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.faults import fakes
-from tests.faults.breaking import num_shown, wait_until
+from tests.faults.breaking import num_evaluations, wait_until
 from tests.tuning.searching import IN_TURN, Run, start
 from tuning import worker_pool
 from tuning.run_search import run_search
@@ -44,7 +44,7 @@ def test_a_trial_that_ray_ends_for_the_host_s_memory_waits_and_goes_on(
     run = Run(directory=place / "no-memory")
     one = ["--trials", "1", "--training.epochs", "20", "--search.confirm_replicates", "0"]
     started = start(place, "no-memory", *IN_TURN, *one)
-    wait_until(lambda: num_shown(run, "t0000") == 8, started)
+    wait_until(lambda: num_evaluations(run, "t0000") == 8, started)
     with mmap.mmap(-1, 5 * 2**30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as hog:
         for page in range(0, len(hog), mmap.PAGESIZE):
             hog[page] = 1  # so that it is really there
@@ -53,5 +53,5 @@ def test_a_trial_that_ray_ends_for_the_host_s_memory_waits_and_goes_on(
     code, out, err = started.ended()
     assert code == 0, out + err
     assert list(run.trials["status"]) == ["completed"]
-    assert num_shown(run, "t0000") == 80
+    assert num_evaluations(run, "t0000") == 80
     assert not run.curves.duplicated(["trial_id", "examples"]).any()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.conftest import run_module
-from tests.faults.breaking import SHORT, Unbroken, go_on, kill_driver, num_shown, wait_until
+from tests.faults.breaking import SHORT, Unbroken, go_on, kill_driver, num_evaluations, wait_until
 from tests.tuning.searching import Run, search, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -27,7 +27,7 @@ def copied(unbroken_confirmed: Unbroken, tmp_path: Path) -> Run:
 def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place: Path) -> None:
     run = Run(directory=place / "twin")
     started = start(place, "twin", *SHORT)
-    wait_until(lambda: num_shown(run, "t0000") == 2, started)
+    wait_until(lambda: num_evaluations(run, "t0000") == 2, started)
     os.kill(started.process.pid, signal.SIGSTOP)  # alive, and not at its end too soon
     for arguments in (SHORT, ["--resume"]):
         ended, _ = search(place, "twin", *arguments)
@@ -82,7 +82,7 @@ def test_a_record_lost_in_mid_search_is_rebuilt_and_the_search_resumed(
 ) -> None:
     run = Run(directory=place / "record-lost")
     started = start(place, "record-lost", *SHORT)
-    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     kill_driver(started)
     (run.directory / "search.json").unlink()
     rebuilt = run_module("tuning.status", "--run", str(run.directory), "--rebuild")

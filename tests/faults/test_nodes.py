@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_shown, wait_until
+from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_evaluations, wait_until
 from tests.tuning.searching import Run, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,7 +29,7 @@ def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
     first = cluster.add_node(num_cpus=1)
     run = Run(directory=place / "node-left")
     started = start(place, "node-left", *SHORT, "--address", cluster.address)
-    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     cluster.add_node(num_cpus=1)
     cluster.remove_node(first, allow_graceful=False)
     code, out, err = started.ended()
@@ -44,7 +44,7 @@ def test_the_room_of_a_node_that_joins_is_used(place: Path, cluster: Cluster) ->
     run = Run(directory=place / "joined")
     place_for_two = [*SHORT, "--trials", "4", "--search.max_concurrent", "2"]
     started = start(place, "joined", *place_for_two, "--address", cluster.address)
-    wait_until(lambda: num_shown(run, "t0001") == 1, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 1, started)
     assert list(run.trials["status"]) == ["completed", "running"]
     cluster.add_node(num_cpus=1)
     wait_until(lambda: sum(run.trials["status"] == "running") == 2, started)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_shown, rows, wait_until
+from tests.faults.breaking import (
+    SHORT,
+    Unbroken,
+    assert_as_unbroken,
+    num_evaluations,
+    rows,
+    wait_until,
+)
 from tests.faults.s3 import s3_server
 from tests.tuning.searching import Run, search, start
 
@@ -21,7 +28,7 @@ def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_ur
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         started = start(place, "stalled", *SHORT, "--cluster.storage_path", server.place)
-        wait_until(lambda: num_shown(run, "t0001") == 3, started)
+        wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
         server.stop()
         began = time.monotonic()
         code, out, err = started.ended()

@@ -14,7 +14,7 @@ from tests.faults.breaking import (
     assert_as_unbroken,
     go_on,
     no_process_is_left,
-    num_shown,
+    num_evaluations,
     rows,
     wait_until,
 )
@@ -41,7 +41,7 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_goes_on_from_there(
     run = Run(directory=place / f"{code}-{len(whom)}")
     started = start(place, run.directory.name, *SHORT)
     started.wait_until_started(run, "t0001")
-    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     began = time.monotonic()
     if whom == "the driver":
         os.kill(started.process.pid, number)
@@ -72,7 +72,7 @@ def test_a_signal_to_ray_s_own_processes_too_ends_in_ten_seconds_and_loses_nothi
     run = Run(directory=place / "everyone")
     started = start(place, "everyone", *SHORT)
     started.wait_until_started(run, "t0001")
-    wait_until(lambda: num_shown(run, "t0001") == 3, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     began = time.monotonic()
     for process in everyone(started.process.pid):
         process.send_signal(signal.SIGTERM)

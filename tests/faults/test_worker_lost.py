@@ -11,7 +11,7 @@ from tests.faults.breaking import (
     SHORT,
     Unbroken,
     assert_as_unbroken,
-    num_shown,
+    num_evaluations,
     wait_until,
     workers,
 )
@@ -30,9 +30,9 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
 ) -> None:
     run = Run(directory=place / "killed")
     started = start(place, "killed", *SHORT)
-    wait_until(lambda: num_shown(run, "t0000") == 3, started)
+    wait_until(lambda: num_evaluations(run, "t0000") == 3, started)
     kill_worker(started)
-    wait_until(lambda: num_shown(run, "t0000") == 6, started)
+    wait_until(lambda: num_evaluations(run, "t0000") == 6, started)
     kill_worker(started)
     code, out, err = started.ended()
     assert code == 0, out + err
@@ -47,7 +47,7 @@ def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -
     run = Run(directory=place / "failed")
     started = start(place, "failed", *SHORT, "--trials", "3", "--cluster.max_failures", "0")
     started.wait_until_started(run, "t0001")
-    wait_until(lambda: num_shown(run, "t0001") == 2, started)
+    wait_until(lambda: num_evaluations(run, "t0001") == 2, started)
     kill_worker(started)
     code, out, err = started.ended()
     assert code == 0, out + err

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import ray
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from results.errors import RunError
 from tests.tuning.searching import Run
 from training.errors import InputError

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from results.errors import RunError
 from results.log import PACKAGES
 from training.cli import run_command

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import ClusterError
+from cluster.addresses import ClusterError
 from results.errors import RunError
 from results.log import PACKAGES
 from tests.tuning.test_bad_input import SMALL, table
