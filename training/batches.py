@@ -1,4 +1,4 @@
-"""Batches of rows of like length, padded to their own longest row."""
+"""Batches of training rows of similar length, each padded to its longest row."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Padding:
-    """How the rows of a batch are brought to one length: as their tokenizer does it."""
+    """How the rows of a batch are padded to one length; it is what their tokenizer does."""
 
     token_id: int
-    """The id that fills them; it is masked."""
+    """Token id of padding, which is masked."""
     is_left: bool = False
-    """Whether it comes before the text, not after."""
+    """Whether padding comes before the text instead of after it."""
 
 
 def pad(tokens: TokenTable, indices: Integers, *, padding: Padding) -> Batch:
-    """The rows at `indices` as one batch.
+    """Return the rows at `indices` as one batch.
 
     Returns:
         `input_ids` and `attention_mask`, int64 [rows, longest row of the batch].
@@ -42,7 +42,7 @@ def pad(tokens: TokenTable, indices: Integers, *, padding: Padding) -> Batch:
 
 
 def widen(batch: Batch, length: int, *, padding: Padding) -> Batch:
-    """The same rows, on the CPU, padded to `length` word pieces, at least their own."""
+    """Return a batch, on the CPU, padded to `length` tokens, which is at least its own length."""
     missing = length - batch["input_ids"].shape[1]
     assert missing >= 0, missing
     if missing == 0:
@@ -56,11 +56,11 @@ def widen(batch: Batch, length: int, *, padding: Padding) -> Batch:
 
 
 def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) -> list[Integers]:
-    """Row numbers of each batch of one epoch: a pure function of its arguments.
+    """Return the row numbers of each batch of one epoch, a pure function of the arguments.
 
-    Rows are shuffled, sorted by length within runs of 50 batches, cut into batches, and the
-    batches shuffled; an incomplete batch comes last, so that the rows seen after a step are known
-    without looking at the order.
+    Rows are shuffled, sorted by length within runs of 50 batches and divided into batches, which
+    are shuffled in turn. An incomplete batch comes last, so that the number of rows seen after a
+    step does not depend on the order.
     """
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(len(lengths))
@@ -77,14 +77,14 @@ def order_batches(lengths: Integers, *, batch_size: int, seed: int, epoch: int) 
 def training_batches(
     data: LabelledTokens, *, schedule: Schedule, seed: int, padding: Padding, first_step: int = 0
 ) -> Iterator[Batch]:
-    """The batch of each step of a training, with `labels`, int64 [rows], in `order_batches`' order.
+    """Yield the batch of each step of a training, with its `labels`, int64 [rows].
 
     Args:
         data: the training rows.
-        schedule: how many rows a batch and epochs.
-        seed: of the order.
+        schedule: gives the batch size and the number of epochs.
+        seed: of the order (`order_batches`).
         padding: of the model's tokenizer.
-        first_step: steps that are left out.
+        first_step: number of steps to skip.
     """
     first_epoch, skipped = divmod(first_step, schedule.steps_per_epoch)
     for epoch in range(first_epoch, schedule.epochs):
@@ -98,11 +98,11 @@ def training_batches(
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on `device`; the host does not wait until it is there."""
+    """Return the batch on `device`, without waiting until it is copied."""
 
     def move(values: torch.Tensor) -> torch.Tensor:
         is_far = values.device.type != device.type == "cuda"
-        # From pinned memory alone does a copy run beside the host.
+        # Only a copy from pinned memory runs asynchronously.
         return (values.pin_memory() if is_far else values).to(device, non_blocking=True)
 
     return {name: move(values) for name, values in batch.items()}

@@ -1,8 +1,8 @@
-"""The one file from which a broken-off training goes on.
+"""The checkpoint file from which an interrupted training is resumed.
 
-Weights are kept by `state_dict` and not as `save_pretrained` writes them: that one names weights as
-the hub does, so that for some encoders (gte, jina-embeddings-v3, nomic_bert) reading them back
-leaves the model as it was before training, without an error.
+Weights are saved by `state_dict`, not by `save_pretrained`: the latter uses the names of the hub,
+so that for some encoders (gte, jina-embeddings-v3, nomic_bert) reading them back leaves the model
+as it was before training, without an error.
 """
 
 import contextlib
@@ -31,53 +31,53 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FILE = "resume.pt"
 """Name of the one file in the directory of a checkpoint."""
 
-_STATE = "stepper"
+STATE_KEY = "stepper"
 """Key of the weights and the optimizer's state in that file; version 0.3 wrote it too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A training between two steps of its optimizer."""
+    """The state of a training between two optimizer steps."""
 
     step: int
-    """Steps of the optimizer until then."""
+    """Number of steps made."""
     state: dict[str, Any]
     """What `OptimizerStep.snapshot` returned."""
     evaluations: tuple[Evaluation, ...]
-    """All so far, in order."""
+    """All evaluations made, in order."""
     seconds: float
-    """Spent on the training until then."""
+    """Duration of the training so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFile:
-    """At most one checkpoint of one training, in a directory of its own.
+    """The one checkpoint of one training, in a directory of its own.
 
-    A kill at any moment leaves the former checkpoint or the new one, whole.
+    If the process is killed at any moment, either the former checkpoint or the new one is intact.
     """
 
     directory: Path
     fingerprint: str
-    """Of the training; what another one wrote is not read."""
+    """Identifies the training; the checkpoint of another training is not read."""
 
     @property
     def path(self) -> Path:
-        """Where the checkpoint is."""
+        """Path of the checkpoint."""
         return self.directory / CHECKPOINT_FILE
 
     def read(self) -> Checkpoint | None:
-        """The checkpoint, tensors on the CPU; None, and a warning, if it is of no use.
+        """Return the checkpoint, tensors on the CPU; None, and a warning, if it cannot be used.
 
-        Makes the directory and removes what others did not finish writing there: whoever reads has
-        taken the training over from a process that is dead, or lost and not to write any more.
+        Makes the directory and removes unfinished files there: the process that wrote them is dead
+        or lost, since the training now runs in the process that reads.
 
         Raises:
             CheckpointError: the directory cannot be made or written.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for aside in self.directory.glob(f"{CHECKPOINT_FILE}.*.writing"):
-                aside.unlink(missing_ok=True)
+            for unfinished in self.directory.glob(f"{CHECKPOINT_FILE}.*.writing"):
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise self._error(error) from error
         if not self.path.exists():
@@ -87,19 +87,21 @@ class CheckpointFile:
             if content.pop("fingerprint") != self.fingerprint:
                 logger.warning(
                     "checkpoint %s is of another training (other rows, model, settings or"
-                    " versions of torch and transformers); this training begins anew",
+                    " versions of torch and transformers); this training starts from scratch",
                     self.path,
                 )
                 return None
             evaluations = tuple(Evaluation(**values) for values in content.pop("evaluations"))
-            state = content.pop(_STATE)
+            state = content.pop(STATE_KEY)
             return Checkpoint(state=state, evaluations=evaluations, **content)
         except MemoryError:
             raise
-        except Exception as error:  # of no common class: zip, pickle, torch, missing keys
+        except Exception as error:  # zip, pickle, torch and missing keys share no other class
             reason = " ".join(str(error).split())[:200]
             logger.warning(
-                "checkpoint %s cannot be read (%s); the training begins anew", self.path, reason
+                "checkpoint %s cannot be read (%s); the training starts from scratch",
+                self.path,
+                reason,
             )
             return None
 
@@ -107,20 +109,20 @@ class CheckpointFile:
         """Replace the checkpoint.
 
         Raises:
-            CheckpointError: the new one cannot be written; the former one is whole.
+            CheckpointError: the new one cannot be written; the former one is intact.
         """
         content = {
             "fingerprint": self.fingerprint,
             "step": checkpoint.step,
-            _STATE: checkpoint.state,
+            STATE_KEY: checkpoint.state,
             "evaluations": [asdict(evaluation) for evaluation in checkpoint.evaluations],
             "seconds": checkpoint.seconds,
         }
-        # A name of its own: the worker of a lost node may still be writing to the same place.
-        aside = self.directory / f"{CHECKPOINT_FILE}.{uuid.uuid4().hex}.writing"
+        # A unique name: the worker of a lost node may still be writing to this directory.
+        unfinished = self.directory / f"{CHECKPOINT_FILE}.{uuid.uuid4().hex}.writing"
         try:
-            _save(content, aside)
-            aside.replace(self.path)
+            _save(content, unfinished)
+            unfinished.replace(self.path)
             _sync(self.directory)
         except (OSError, RuntimeError) as error:
             cause = _system_error(error)
@@ -128,19 +130,19 @@ class CheckpointFile:
                 raise
             raise self._error(cause) from error
         finally:
-            with contextlib.suppress(OSError):  # a broken disk breaks this too
-                aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a broken disk fails here too
+                unfinished.unlink(missing_ok=True)
 
     def _error(self, cause: OSError) -> CheckpointError:
         reason = cause.strerror or " ".join(str(cause).split())
         return CheckpointError(
-            f"checkpoint {self.path}: cannot be written ({reason}); free space there, or let it be"
-            " written, and go on"
+            f"checkpoint {self.path}: cannot be written ({reason}); free space there, or make it"
+            " writable, and resume"
         )
 
 
 def fingerprint_of(settings: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any]]) -> str:
-    """SHA-256 of all that a training follows from.
+    """Return the SHA-256 of everything that determines a training.
 
     Args:
         settings: JSON values.
@@ -154,7 +156,7 @@ def fingerprint_of(settings: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """States of the global random generators, that of `device` among them."""
+    """Return the states of the global random generators and of that of `device`."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
@@ -164,13 +166,13 @@ def generator_states(device: torch.device) -> dict[str, Any]:
 
 
 def as_plain_values(states: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without arrays, which a checkpoint does not read."""
+    """Return generator states without arrays, which a checkpoint cannot contain."""
     kind, keys, *rest = states["numpy"]
     return {**states, "numpy": [kind, keys.tolist(), *rest]}
 
 
 def restore_generators(states: Mapping[str, Any], device: torch.device) -> None:
-    """Set the global random generators to what `generator_states` gave."""
+    """Set the global random generators to what `generator_states` returned."""
     random.setstate(states["python"])
     np.random.set_state(tuple(states["numpy"]))
     torch.set_rng_state(states["torch"])
@@ -179,7 +181,7 @@ def restore_generators(states: Mapping[str, Any], device: torch.device) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    # torch does not compare the checksums that it writes.
+    # torch does not verify the checksums that it writes.
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -189,7 +191,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    # Given a path, torch writes by itself and does not say what went wrong.
+    # Given a path instead of a file, torch would not report what went wrong.
     with path.open("wb") as file:
         torch.save(content, file)
         file.flush()
@@ -197,7 +199,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """The system's own among the errors that led to this one: torch covers it by another."""
+    """Return the system's error among the causes of this one: torch replaces it by its own."""
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
     return error
@@ -212,49 +214,49 @@ def _sync(directory: Path) -> None:
 
 
 CHECKPOINT_SHARE = 0.05
-"""Most of a training's time that writing checkpoints may take."""
+"""Largest share of a training's time that writing checkpoints may take."""
 
 
 def is_due(*, since_s: float, last_write_s: float, share: float) -> bool:
-    """Whether a write now, as long as the last one, keeps writing within its share of the time.
+    """Return whether a write as long as the last one keeps writing within its share of the time.
 
     Args:
-        since_s: seconds since the last write's end.
-        last_write_s: seconds that it took.
-        share: of all seconds, above 0, at most 1.
+        since_s: seconds since the end of the last write.
+        last_write_s: duration of the last write in seconds.
+        share: of the whole time, above 0, at most 1.
     """
     return since_s >= (1 / share - 1) * last_write_s
 
 
 @dataclass(kw_only=True)
 class CheckpointWriter:
-    """Writes the checkpoints of one training and knows what they cost."""
+    """Writes the checkpoints of one training, at most as often as its share of the time allows."""
 
     file: CheckpointFile
     share: float
-    """Of the training's time that writing may take."""
+    """Largest share of the training's time that writing may take."""
     on_checkpoint: Callable[[Path], None]
-    """Called with the file each time one was written; its time counts."""
+    """Called with the file after each write; its duration counts as writing."""
     _ended: float = field(default_factory=time.monotonic)
     _seconds: float = 0.0
     _step: int | None = None
 
     def is_due(self) -> bool:
-        """Whether an evaluation should write one: the first, then those that are cheap."""
+        """Return whether to write a checkpoint now; always true before the first write."""
         since = time.monotonic() - self._ended
         return is_due(since_s=since, last_write_s=self._seconds, share=self.share)
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write it, unless the last one is of the same step.
+        """Write a checkpoint, unless the last one is of the same step.
 
         Raises:
-            CheckpointError: it cannot be written; the former one is whole.
+            CheckpointError: it cannot be written; the former one is intact.
         """
         if checkpoint.step == self._step:
             return
-        began = time.monotonic()
+        started = time.monotonic()
         self.file.write(checkpoint)
         self.on_checkpoint(self.file.path)
         self._ended = time.monotonic()
-        self._seconds = self._ended - began
+        self._seconds = self._ended - started
         self._step = checkpoint.step

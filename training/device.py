@@ -1,4 +1,4 @@
-"""The device that a training runs on, and its share of the memory there."""
+"""The device to train on: GPU or CPU, its share of GPU memory, and bfloat16."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -10,14 +10,14 @@ from training.config import TrainingConfig
 from training.errors import InputError
 
 _MOST_CONTEXT = 2**30
-"""Bytes that a process is taken to hold beside torch's allocator where its own cannot be told."""
+"""Upper bound, in bytes, of a CUDA context that cannot be measured exactly."""
 
 
 def kind_of_device(share: float = 1.0) -> str:
-    """Name of the GPU model, or `cpu`: what holds for one of a kind holds for all of it.
+    """Return the name of the GPU model, or `cpu`; devices of one kind have the same memory.
 
     Args:
-        share: of the card that the process may use; a part of a card is a kind of its own.
+        share: of the GPU that the process may use; a part of a GPU is a kind of its own.
     """
     if not torch.cuda.is_available():
         return "cpu"
@@ -26,36 +26,37 @@ def kind_of_device(share: float = 1.0) -> str:
 
 
 def cap_memory(share: float) -> None:
-    """Keep this process within its share of the card, so that others on it have theirs.
+    """Limit this process to its share of the GPU's memory, for the sake of others on the GPU.
 
-    Ray counts shares of a card but isolates nothing. Torch caps its allocator alone, so the
-    process's CUDA context, as it is measured now, is taken off the share before.
+    Ray counts shares of a GPU but does not enforce them. Torch limits only its own allocator, so
+    the memory of the process's CUDA context, as measured now, is subtracted from the share.
 
     Args:
-        share: a whole card, none of one, and a machine without one need no cap.
+        share: 0 or 1, or a machine without a GPU, needs no limit.
 
     Raises:
-        InputError: the context alone takes the share.
+        InputError: the CUDA context alone needs more than the share.
     """
     if share <= 0 or share >= 1 or not torch.cuda.is_available():
         return
-    torch.zeros(1, device="cuda")  # makes the context
+    torch.zeros(1, device="cuda")  # creates the context
     total = torch.cuda.get_device_properties(0).total_memory
     context = context_memory()
     if share * total <= context:
         raise InputError(
             f"cluster.gpus_per_trial is {share:g}, but that share of {torch.cuda.get_device_name()}"
-            f" ({share * total / 2**20:,.0f} MiB) does not hold a process's CUDA context"
+            f" ({share * total / 2**20:,.0f} MiB) is too small for a process's CUDA context"
             f" ({context / 2**20:,.0f} MiB); give trials a larger share"
         )
     torch.cuda.set_per_process_memory_fraction(share - context / total)
 
 
 def context_memory() -> int:
-    """Bytes that this process holds on its card beside torch's allocator.
+    """Return the bytes that this process uses on its GPU outside torch's allocator.
 
-    As the driver counts them for this process; in a container that does not see its own process
-    there, what is on the card beside torch's memory, at most 1 GiB: others may be on it.
+    They are the driver's count for this process. In a container that does not see its own process
+    there, they are all used memory outside torch's allocator, but at most 1 GiB, since other
+    processes may use the GPU too.
     """
     ours = torch.cuda.memory_reserved()
     used = _used_by_this_process()
@@ -66,14 +67,14 @@ def context_memory() -> int:
 
 
 def _used_by_this_process() -> int | None:
-    """Bytes on the card, by the driver's count; None where it does not say."""
-    import pynvml  # needs the driver's library, which is where a card is
+    """Return the bytes that the driver counts for this process; None if it does not report them."""
+    import pynvml  # needs the driver's library, which machines without a GPU lack
 
     try:
         pynvml.nvmlInit()
         uuid = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
-        card = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(card)
+        gpu = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(gpu)
     except pynvml.NVMLError:
         return None
     counts = [one.usedGpuMemory for one in processes if one.pid == os.getpid()]
@@ -81,17 +82,17 @@ def _used_by_this_process() -> int | None:
 
 
 def most_reserved_memory() -> int | None:
-    """Bytes of the card that torch has held at most in this process; None without one."""
+    """Return the most GPU memory that torch reserved so far, in bytes; None without a GPU."""
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None
 
 
 def training_device() -> torch.device:
-    """Where models are trained: the process's GPU, else the CPU."""
+    """Return the device to train on: the process's GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def uses_bfloat16(training: TrainingConfig) -> bool:
-    """Whether the forward pass runs in bfloat16: asked for, or `auto` on a GPU that has it."""
+    """Return whether forward passes use bfloat16: if set so, or `auto` on a GPU that has it."""
     if training.precision == "auto":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return training.precision == "bfloat16"
@@ -100,13 +101,13 @@ def uses_bfloat16(training: TrainingConfig) -> bool:
 def autocast(
     device: torch.device, *, bfloat16: bool, keeps_casts: bool
 ) -> AbstractContextManager[Any]:
-    """Forward passes within it compute in bfloat16, or as they are.
+    """Return a context in which forward passes compute in bfloat16, if asked for.
 
     Args:
         device: of the model.
-        bfloat16: whether at all.
-        keeps_casts: whether a weight is cast once in the whole `with` block, not at each use; a
-            captured step must not rely on what is kept outside of it.
+        bfloat16: whether to compute in bfloat16; else nothing changes.
+        keeps_casts: whether a weight is cast once in the `with` block, not at each use; a captured
+            step must not depend on casts that are kept outside it.
     """
     if not bfloat16:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""One fine-tuning: the same function runs a trial, a confirmation and the final retrain."""
+"""Fine-tune one encoder: the training loop of a trial, a confirmation and the final retrain."""
 
 import logging
 import time
@@ -44,138 +44,9 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal["completed", "stopped early", "diverged"]
 
-
-@dataclass(kw_only=True)
-class Course:
-    """One training: its steps, the evaluations that are due between them, and its end."""
-
-    training: TrainingConfig
-    schedule: Schedule
-    data: LabelledTokens
-    """The training rows."""
-    padding: Padding
-    optimizer_step: OptimizerStep
-    inference: Inference
-    weights: npt.NDArray[np.float64]
-    """Of the classes, float64 [num_labels]."""
-    steps: frozenset[int]
-    """After which to evaluate."""
-    objective: Objective
-    """What evaluations are scored by."""
-    evaluated: LabelledTokens
-    """Rows that evaluations look at."""
-    fixed_rows: LabelledTokens
-    """Training rows whose loss is asked for at the end."""
-    on_evaluation: Callable[[Evaluation], None]
-    early_stopping: EarlyStopping | None
-    writer: CheckpointWriter | None
-    """None: no checkpoint is kept."""
-    should_stop: Callable[[], bool]
-    outcome: Outcome = "completed"
-    evaluations: list[Evaluation] = field(default_factory=list)
-    _started: float = field(default_factory=time.monotonic)
-
-    def seconds(self) -> float:
-        """Spent on the training so far, those before a break among them."""
-        return time.monotonic() - self._started
-
-    def train(self) -> int:
-        """Train, from the checkpoint if there is one, and return the training rows seen."""
-        found = self.writer.file.read() if self.writer is not None else None
-        done = self._go_on(found) if found is not None else 0
-        if not self._has_ended(done):
-            batches = training_batches(
-                self.data,
-                schedule=self.schedule,
-                seed=self.training.seed,
-                padding=self.padding,
-                first_step=done,
-            )
-            for batch in batches:
-                rate = learning_rate_after(done, self.training, self.schedule)
-                self.optimizer_step.step(batch, learning_rate=rate)
-                done += 1
-                self._stepped(done)
-                if self._has_ended(done):
-                    break
-        return self.schedule.examples_after(done)
-
-    def _go_on(self, found: Checkpoint) -> int:
-        """Take over what a checkpoint holds; return the steps that it comes after."""
-        self._started -= found.seconds
-        epochs = self.schedule.examples_after(found.step) / self.schedule.num_rows
-        logger.info("going on from a checkpoint at epoch %.2f", epochs)
-        for evaluation in found.evaluations:
-            self._take(evaluation)
-            self.on_evaluation(evaluation)
-        if self._has_ended(found.step):
-            self.optimizer_step.load_weights(found.state)
-        else:
-            self.optimizer_step.restore(found.state)
-        step = found.step
-        found.state.clear()  # its memory is free for the rest of the training
-        return step
-
-    def _stepped(self, step: int) -> None:
-        """Evaluate if that is due, and see whether the training is to stop."""
-        if step in self.steps:
-            self._evaluation_due(step)
-        if not self._has_ended(step) and self.should_stop():
-            self._write(step)
-            raise TrainingStoppedError(f"the training was asked to stop, and did at step {step}")
-
-    def _evaluation_due(self, step: int) -> None:
-        evaluation = self._evaluate(step)
-        self._take(evaluation)
-        if self.writer is not None and (self._has_ended(step) or self.writer.is_due()):
-            self._write(step)
-        self.on_evaluation(evaluation)
-
-    def _has_ended(self, step: int) -> bool:
-        return self.outcome != "completed" or step >= self.schedule.total_steps
-
-    def _take(self, evaluation: Evaluation) -> None:
-        """Note an evaluation and what it means; after a break with all those before it."""
-        self.evaluations.append(evaluation)
-        if not evaluation.is_finite:
-            self.outcome = "diverged"
-        elif self.early_stopping is not None and self.early_stopping.should_stop(evaluation):
-            at_the_end = evaluation.examples >= self.schedule.budget
-            self.outcome = "completed" if at_the_end else "stopped early"
-
-    def _write(self, step: int) -> None:
-        if self.writer is None:
-            return
-        self.writer.write(
-            Checkpoint(
-                step=step,
-                state=self.optimizer_step.snapshot(),
-                evaluations=tuple(self.evaluations),
-                seconds=self.seconds(),
-            )
-        )
-
-    def _evaluate(self, step: int) -> Evaluation:
-        log_p = self.inference.log_probabilities(self.evaluated.tokens)
-        self.optimizer_step.model.train()
-        examples = self.schedule.examples_after(step)
-        return Evaluation(
-            examples=examples,
-            epoch=examples / self.schedule.num_rows,
-            learning_rate=learning_rate_after(step, self.training, self.schedule),
-            train_loss=self.optimizer_step.take_interval_loss(),
-            **evaluate_probabilities(self.evaluated.labels, log_p, self.weights, self.objective),
-            seconds=self.seconds(),
-        )
-
-    def fixed_rows_loss(self) -> float:
-        """Weighted loss of the fixed rows, dropout off."""
-        log_p = self.inference.log_probabilities(self.fixed_rows.tokens)
-        return weighted_loss(self.fixed_rows.labels, log_p, self.weights)
-
-
 NUM_FIXED_ROWS = 512
-"""Training rows, the first ones, whose loss tells whether a retrain learnt what a trial did."""
+"""Number of training rows, the first ones, whose loss at the end of a trial and of its retrain is
+compared: it shows whether both learnt the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,17 +59,17 @@ class Task:
     tokenizer: TokenizerFacts
     labels: Sequence[str]
     encoder: Encoder | None = None
-    """The model as it was read before; None: it is read from its place."""
+    """The model, if it has been read already; None: it is read from its location."""
     metric: str = DEFAULT_METRIC
-    """`search.metric`, checked."""
+    """`search.metric`, already checked."""
 
     @property
     def objective(self) -> Objective:
-        """What evaluations are scored by."""
+        """The objective that scores evaluations."""
         return objective(self.metric, self.labels)
 
     def read_encoder(self) -> Encoder:
-        """The model as it is before training.
+        """Return the model before training.
 
         Raises:
             InputError: it cannot be loaded, or does not fit the rows.
@@ -210,7 +81,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuned:
-    """The end of a fine-tuning."""
+    """The result of a fine-tuning."""
 
     model: PreTrainedModel
     outcome: Outcome
@@ -218,9 +89,9 @@ class FineTuned:
     examples: int
     """Training rows seen, repeats counted."""
     seconds: float
-    """Spent on the training, those before a break among them."""
+    """Duration of the training, including the time before it was resumed."""
     fixed_rows_loss: float
-    """Weighted loss of the first training rows at the end, dropout off."""
+    """Weighted loss on the first training rows at the end, dropout off."""
 
 
 def finetune(
@@ -238,72 +109,72 @@ def finetune(
     on_micro_batch_size: Callable[[int], None] = lambda _: None,
     model_cache: ModelCache | None = None,
 ) -> FineTuned:
-    """Fine-tune `task.model` on `task.train`, the schedule spanning the full budget.
+    """Fine-tune `task.model` on `task.train`; the schedule always spans the full budget.
 
-    With a `checkpoint`, a training that was killed at any moment goes on from its last checkpoint
-    and ends, on CPU, with the curve and the weights of one without a break, to the last bit. The
-    first evaluation writes one, the one that ends the training too, so that what waits to be taken
-    over is not trained again; others do where the time since the last write makes it cheap. It is
-    written before the evaluation is told; those of a checkpoint are told again, and those between
-    it and a kill are made again.
+    With a `checkpoint`, a training that was killed at any moment is resumed from its last
+    checkpoint. On CPU its curve and its weights are then those of an uninterrupted training, to
+    the last bit. The first evaluation writes a checkpoint and so does the one that ends the
+    training; in between, an evaluation writes one when `checkpoint_share` allows it. A checkpoint
+    is written before its evaluation is reported. A resumed training reports the evaluations of the
+    checkpoint again and repeats those that were made after it.
 
-    Where device memory runs out, the same step is made again in passes of half as many rows, which
-    changes neither its rows nor its loss (dropout draws anew, and sums round otherwise); that
-    number holds for the rest.
+    Where device memory runs out, the step is repeated with micro-batches of half the size
+    (`training.micro_batches`). This changes neither the rows nor the loss of the step, but dropout
+    is sampled anew and sums are rounded differently. The rest of the training keeps that size.
 
     Args:
-        task: rows, model and labels. Without validation rows, evaluations look at the fixed
-            training rows.
+        task: rows, model and labels. Without validation rows, the fixed training rows are
+            evaluated.
         training: hyperparameters and seed.
-        evaluate_at: training rows seen at which to evaluate, each at the first step at or after.
-        on_evaluation: called with each evaluation as it is made, after a break first with those
-            of the checkpoint; may raise to end the training.
-        stop_early_after: training rows seen before which early stopping never counts (it also
-            waits for the warm-up); None: no early stopping.
-        checkpoint: directory of this training's own for its one checkpoint, the caller's to
-            remove; None: none is kept. One of another training, or a damaged one, is not used.
-        checkpoint_share: most of the training's time that writing may take, above 0; 1: every
-            evaluation writes.
-        on_checkpoint: called with the file each time one was written, its time being the
-            write's; what it raises ends the training.
-        should_stop: asked after each step but one that ends the training; True: a checkpoint is
-            written there and the training ends by an error.
-        micro_batch_size: most rows of one pass through the model in training; None: whole batches.
-        on_micro_batch_size: told the number when memory ran out and it was lowered.
-        model_cache: keeps the built model for the next training in this process, which then changes
-            that of the result; None: nothing is kept.
+        evaluate_at: numbers of training rows seen; each evaluation is made at the first step at
+            or after its number.
+        on_evaluation: called with each evaluation; a resumed training calls it first with those
+            of the checkpoint. It may raise to end the training.
+        stop_early_after: number of training rows seen before which early stopping does not count
+            (it also waits for the end of the warm-up); None: no early stopping.
+        checkpoint: directory for the one checkpoint of this training, which the caller removes;
+            None: no checkpoint is written. A damaged one, or one of another training, is ignored.
+        checkpoint_share: largest share of the training's time that writing may take, above 0;
+            1: every evaluation writes a checkpoint.
+        on_checkpoint: called with the file after each write; its duration counts as writing. What
+            it raises ends the training.
+        should_stop: called after each step except the last; if it returns True, a checkpoint is
+            written and the training ends with an error.
+        micro_batch_size: most rows that pass through the model at once; None: whole batches.
+        on_micro_batch_size: called with the new size when memory ran out and it was lowered.
+        model_cache: keeps the built model for the next training in this process, which then
+            changes the model of this result; None: nothing is kept.
 
     Raises:
         InputError: the model cannot be loaded, or does not fit the rows.
-        CheckpointError: the checkpoint cannot be written; the former one is whole.
-        TrainingStoppedError: `should_stop` said so.
-        torch.OutOfMemoryError: not even one row at a time fits.
+        CheckpointError: the checkpoint cannot be written; the one before it is intact.
+        TrainingStoppedError: `should_stop` returned True.
+        torch.OutOfMemoryError: a single row does not fit into memory.
     """
     assert 0 < checkpoint_share <= 1, checkpoint_share
     schedule = schedule_of(training, len(task.train))
     encoder = task.read_encoder()
     weights = class_weights(task.train.labels, len(task.labels), training.class_weights)
     fixed_rows = task.train.take(np.arange(min(NUM_FIXED_ROWS, len(task.train))))
-    steps = frozenset(schedule.step_at(examples) for examples in evaluate_at)
+    evaluation_steps = frozenset(schedule.step_at(examples) for examples in evaluate_at)
+    bfloat16 = uses_bfloat16(training)
     writer = None
     if checkpoint is not None:
-        looks = {"steps": sorted(steps), "stop_early_after": stop_early_after}
+        plan = {"steps": sorted(evaluation_steps), "stop_early_after": stop_early_after}
+        fingerprint = _fingerprint(task, training, plan, encoder)
         writer = CheckpointWriter(
-            file=CheckpointFile(
-                directory=checkpoint, fingerprint=_fingerprint(task, training, looks, encoder)
-            ),
+            file=CheckpointFile(directory=checkpoint, fingerprint=fingerprint),
             share=checkpoint_share,
             on_checkpoint=on_checkpoint,
         )
-    bfloat16 = uses_bfloat16(training)
-    lent = (model_cache or ModelCache()).borrow(
+    borrowed = (model_cache or ModelCache()).borrow(
         encoder,
         seed=training.seed,
         most_tokens=task.model.max_length,
         padding=task.tokenizer.padding,
         captures=training.cuda_graphs,
     )
-    with lent as optimizer_step:
+    with borrowed as optimizer_step:
         optimizer_step.start(
             training,
             weights,
@@ -311,10 +182,10 @@ def finetune(
             micro_batch_size=micro_batch_size,
             on_micro_batch_size=on_micro_batch_size,
         )
-        course = Course(
+        loop = TrainingLoop(
             training=training,
             schedule=schedule,
-            data=task.train,
+            train=task.train,
             padding=task.tokenizer.padding,
             optimizer_step=optimizer_step,
             inference=Inference(
@@ -324,45 +195,150 @@ def finetune(
                 bfloat16=bfloat16,
                 release=optimizer_step.release,
             ),
-            weights=weights,
-            steps=steps,
+            class_weights=weights,
+            evaluation_steps=evaluation_steps,
             objective=task.objective,
             evaluated=task.validation or fixed_rows,
-            fixed_rows=fixed_rows,
             on_evaluation=on_evaluation,
             early_stopping=_early_stopping(task, training, schedule, stop_early_after),
             writer=writer,
             should_stop=should_stop,
         )
-        examples = course.train()
+        examples = loop.run()
         return FineTuned(
             model=optimizer_step.model,
-            outcome=course.outcome,
-            evaluations=tuple(course.evaluations),
+            outcome=loop.outcome,
+            evaluations=tuple(loop.evaluations),
             examples=examples,
-            seconds=course.seconds(),
-            fixed_rows_loss=course.fixed_rows_loss(),
+            seconds=loop.seconds(),
+            fixed_rows_loss=loop.weighted_loss(fixed_rows),
         )
 
 
-def _fingerprint(
-    task: Task, training: TrainingConfig, looks: dict[str, Any], encoder: Encoder
-) -> str:
-    parts = [part for part in (task.train, task.validation) if part is not None]
-    return fingerprint_of(
-        {
-            **looks,
-            "model": task.model.model_dump(mode="json"),
-            "encoder": encoder.digest,
-            "training": training.model_dump(mode="json"),
-            "tokenizer": asdict(task.tokenizer),
-            "labels": list(task.labels),
-            "metric": task.metric,
-            # Another version may draw other initial weights, or want another state.
-            "versions": [str(torch.__version__), transformers.__version__],
-        },
-        [array for part in parts for array in (*vars(part.tokens).values(), part.labels)],
-    )
+@dataclass(kw_only=True)
+class TrainingLoop:
+    """Steps, evaluations, checkpoints and the end of one training."""
+
+    training: TrainingConfig
+    schedule: Schedule
+    train: LabelledTokens
+    padding: Padding
+    optimizer_step: OptimizerStep
+    inference: Inference
+    class_weights: npt.NDArray[np.float64]
+    """float64 [num_labels]."""
+    evaluation_steps: frozenset[int]
+    """Steps after which an evaluation is made."""
+    objective: Objective
+    """The objective that scores evaluations."""
+    evaluated: LabelledTokens
+    """Rows to evaluate on."""
+    on_evaluation: Callable[[Evaluation], None]
+    early_stopping: EarlyStopping | None
+    writer: CheckpointWriter | None
+    """None: no checkpoint is written."""
+    should_stop: Callable[[], bool]
+    outcome: Outcome = "completed"
+    evaluations: list[Evaluation] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+
+    def run(self) -> int:
+        """Train, from the checkpoint if there is one, and return the training rows seen."""
+        found = self.writer.file.read() if self.writer is not None else None
+        step = self._resume(found) if found is not None else 0
+        if not self._has_ended(step):
+            batches = training_batches(
+                self.train,
+                schedule=self.schedule,
+                seed=self.training.seed,
+                padding=self.padding,
+                first_step=step,
+            )
+            for batch in batches:
+                rate = learning_rate_after(step, self.training, self.schedule)
+                self.optimizer_step.step(batch, learning_rate=rate)
+                step += 1
+                if step in self.evaluation_steps:
+                    self._evaluate_and_report(step)
+                if self._has_ended(step):
+                    break
+                self._stop_if_asked(step)
+        return self.schedule.examples_after(step)
+
+    def seconds(self) -> float:
+        """Return the duration of the training so far, including the time before it was resumed."""
+        return time.monotonic() - self._started
+
+    def weighted_loss(self, rows: LabelledTokens) -> float:
+        """Return the class-weighted loss on `rows`, dropout off."""
+        log_p = self.inference.log_probabilities(rows.tokens)
+        return weighted_loss(rows.labels, log_p, self.class_weights)
+
+    def _resume(self, found: Checkpoint) -> int:
+        """Restore a checkpoint and return the number of steps made before it."""
+        self._started -= found.seconds
+        epochs = self.schedule.examples_after(found.step) / self.schedule.num_rows
+        logger.info("resuming from a checkpoint at epoch %.2f", epochs)
+        for evaluation in found.evaluations:
+            self._record(evaluation)
+            self.on_evaluation(evaluation)
+        if self._has_ended(found.step):
+            self.optimizer_step.load_weights(found.state)
+        else:
+            self.optimizer_step.restore(found.state)
+        found.state.clear()  # frees its memory for the rest of the training
+        return found.step
+
+    def _evaluate_and_report(self, step: int) -> None:
+        evaluation = self._evaluate(step)
+        self._record(evaluation)
+        if self.writer is not None and (self._has_ended(step) or self.writer.is_due()):
+            self._write_checkpoint(step)
+        self.on_evaluation(evaluation)
+
+    def _evaluate(self, step: int) -> Evaluation:
+        log_p = self.inference.log_probabilities(self.evaluated.tokens)
+        self.optimizer_step.model.train()
+        examples = self.schedule.examples_after(step)
+        return Evaluation(
+            examples=examples,
+            epoch=examples / self.schedule.num_rows,
+            learning_rate=learning_rate_after(step, self.training, self.schedule),
+            train_loss=self.optimizer_step.take_interval_loss(),
+            **evaluate_probabilities(
+                self.evaluated.labels, log_p, self.class_weights, self.objective
+            ),
+            seconds=self.seconds(),
+        )
+
+    def _record(self, evaluation: Evaluation) -> None:
+        """Keep an evaluation and update the outcome."""
+        self.evaluations.append(evaluation)
+        if not evaluation.is_finite:
+            self.outcome = "diverged"
+        elif self.early_stopping is not None and self.early_stopping.should_stop(evaluation):
+            at_the_end = evaluation.examples >= self.schedule.budget
+            self.outcome = "completed" if at_the_end else "stopped early"
+
+    def _has_ended(self, step: int) -> bool:
+        return self.outcome != "completed" or step >= self.schedule.total_steps
+
+    def _stop_if_asked(self, step: int) -> None:
+        if self.should_stop():
+            if self.writer is not None:
+                self._write_checkpoint(step)
+            raise TrainingStoppedError(f"the training was stopped on request at step {step}")
+
+    def _write_checkpoint(self, step: int) -> None:
+        assert self.writer is not None
+        self.writer.write(
+            Checkpoint(
+                step=step,
+                state=self.optimizer_step.snapshot(),
+                evaluations=tuple(self.evaluations),
+                seconds=self.seconds(),
+            )
+        )
 
 
 def _early_stopping(
@@ -375,4 +351,25 @@ def _early_stopping(
         patience=training.early_stopping_patience,
         after_examples=max(after, warmup),
         constant_score=task.objective.constant_score(task.validation.labels),
+    )
+
+
+def _fingerprint(
+    task: Task, training: TrainingConfig, plan: dict[str, Any], encoder: Encoder
+) -> str:
+    """Return the digest of everything that determines the training; `plan`: its evaluations."""
+    parts = [part for part in (task.train, task.validation) if part is not None]
+    return fingerprint_of(
+        {
+            **plan,
+            "model": task.model.model_dump(mode="json"),
+            "encoder": encoder.digest,
+            "training": training.model_dump(mode="json"),
+            "tokenizer": asdict(task.tokenizer),
+            "labels": list(task.labels),
+            "metric": task.metric,
+            # Another version may initialise weights differently, or need another state.
+            "versions": [str(torch.__version__), transformers.__version__],
+        },
+        [array for part in parts for array in (*vars(part.tokens).values(), part.labels)],
     )

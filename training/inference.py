@@ -1,4 +1,4 @@
-"""Class probabilities of tokenised rows."""
+"""Class probabilities of tokenised rows, in batches that fit into memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ def log_probabilities(
     padding: Padding,
     bfloat16: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Log-probabilities of each class, float64 [rows, num_labels], in the order of the rows.
+    """Return log-probabilities, float64 [rows, num_labels], in the order of the rows.
 
-    Rows are taken longest first, so that a batch that does not fit in memory fails at once. A
-    batch holds as many word pieces as `batch_size` of the longest rows do: more rows where they
-    are shorter. The model is put in evaluation mode and left there.
+    The longest rows come first, so that a batch that does not fit into memory fails at once. Each
+    batch has about as many tokens as `batch_size` of the longest rows: the shorter its rows, the
+    more there are. The model is left in evaluation mode.
     """
     device = next(model.parameters()).device
     order = np.argsort(-tokens.lengths, kind="stable")
     model.eval()
     parts = []
     with torch.inference_mode(), autocast(device, bfloat16=bfloat16, keeps_casts=True):
-        for rows in _cut(order, tokens.lengths, batch_size=batch_size):
+        for rows in _batches(order, tokens.lengths, batch_size=batch_size):
             batch = pad(tokens, rows, padding=padding)
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
             parts.append(logits.double())
@@ -42,46 +42,48 @@ def log_probabilities(
     return result
 
 
-def _cut(order: Integers, lengths: Integers, *, batch_size: int) -> Iterator[Integers]:
-    """Batches of the rows in `order`, longest first, of like numbers of word pieces."""
-    start, pieces = 0, batch_size * int(lengths.max(initial=0))
+def _batches(order: Integers, lengths: Integers, *, batch_size: int) -> Iterator[Integers]:
+    """Yield batches of the rows in `order`, longest first, with about the same number of tokens."""
+    start, num_tokens = 0, batch_size * int(lengths.max(initial=0))
     while start < len(order):
-        num_rows = max(batch_size, pieces // max(int(lengths[order[start]]), 1))
+        num_rows = max(batch_size, num_tokens // max(int(lengths[order[start]]), 1))
         yield order[start : start + num_rows]
         start += num_rows
 
 
 @dataclass(kw_only=True)
 class Inference:
-    """A model that is looked at again and again, in batches that fit into its device's memory."""
+    """Classifies rows again and again, in batches that fit into the memory of the device."""
 
     model: torch.nn.Module
     batch_size: int
-    """Of the longest rows at once; lowered for good where memory runs out."""
+    """Number of the longest rows in a batch; lowered for good when memory runs out."""
     padding: Padding
     bfloat16: bool = False
     release: Callable[[], bool] = lambda: False
-    """Gives back memory that only makes training faster; whether there was any."""
+    """Frees memory that only makes training faster; returns whether there was any."""
 
     def log_probabilities(self, tokens: TokenTable) -> npt.NDArray[np.float64]:
-        """As the function of that name, whose values depend on the batch by rounding alone.
+        """Return log-probabilities as the function of this name does; retry with smaller batches.
+
+        The values depend on the batch size by rounding alone.
 
         Raises:
-            torch.OutOfMemoryError: not even one row fits.
+            torch.OutOfMemoryError: a single row does not fit into memory.
         """
         return halve_on_out_of_memory(
-            lambda rows: log_probabilities(
+            lambda size: log_probabilities(
                 self.model,
                 tokens,
-                batch_size=rows,
+                batch_size=size,
                 padding=self.padding,
                 bfloat16=self.bfloat16,
             ),
-            rows=min(self.batch_size, len(tokens)),
-            on_fewer=self._remember,
+            size=min(self.batch_size, len(tokens)),
+            on_retry=self._set_batch_size,
             name="an evaluation",
             release=self.release,
         )
 
-    def _remember(self, rows: int) -> None:
-        self.batch_size = rows
+    def _set_batch_size(self, size: int) -> None:
+        self.batch_size = size

@@ -1,4 +1,4 @@
-"""Work on rows that may not fit into a device's memory all at once."""
+"""Micro-batches: halve their size and repeat the work when device memory runs out."""
 
 import gc
 import logging
@@ -17,60 +17,61 @@ T = TypeVar("T")
 def halve_on_out_of_memory(
     work: Callable[[int], T],
     *,
-    rows: int,
-    on_fewer: Callable[[int], None],
+    size: int,
+    on_retry: Callable[[int], None],
     name: str,
     release: Callable[[], bool] = lambda: False,
 ) -> T:
-    """What `work(rows)` returns; where memory runs out, with half the rows, and again half.
+    """Return `work(size)`; each time memory runs out, repeat it with half the size.
 
     Accelerate's `find_executable_batch_size` frees memory while the exception still holds the
-    tensors of the failed attempt, and ends in an error that no longer says how much was needed.
+    tensors of the failed attempt, and its final error does not state how much memory was needed.
 
     Args:
-        work: takes the most rows that it may hold at once; begins anew at each call.
-        rows: of the first attempt, at least 1.
-        on_fewer: told the number before `work` is called with it again, lower or the same; drops
-            what the failed attempt left.
+        work: takes the micro-batch size, in rows; each call starts from the beginning.
+        size: rows of a micro-batch in the first attempt, at least 1.
+        on_retry: called with the size of the next attempt, which is lower or the same, before
+            `work` is; it discards what the failed attempt left.
         name: of the work, for the log.
-        release: gives back memory that only makes work faster; whether there was any, which is
-            then tried again with as many rows.
+        release: frees memory that only makes the work faster and returns whether there was any;
+            the next attempt then has the same size.
 
     Raises:
-        torch.OutOfMemoryError: not even one row fits.
+        torch.OutOfMemoryError: a single row does not fit into memory.
     """
     while True:
         try:
-            return work(rows)
+            return work(size)
         except torch.OutOfMemoryError:
-            released = release()
-            if rows == 1 and not released:
+            was_released = release()
+            if size == 1 and not was_released:
                 raise
         # Not within `except`: until its end the exception keeps the attempt's tensors.
-        rows = rows if released else -(-rows // 2)
-        on_fewer(rows)
+        size = size if was_released else -(-size // 2)
+        on_retry(size)
         gc.collect()
         torch.cuda.empty_cache()  # does nothing where there is no GPU
-        if released:
-            continue
-        logger.warning("device memory ran out in %s: from now on %d rows at once", name, rows)
+        if not was_released:
+            logger.warning(
+                "device memory ran out in %s: micro-batches of %d rows from here on", name, size
+            )
 
 
-def split_batch(batch: Batch, *, rows: int) -> list[Batch]:
-    """The rows of `batch` in their order, at most `rows` in a part.
+def split_batch(batch: Batch, *, size: int) -> list[Batch]:
+    """Split a batch into micro-batches of at most `size` rows, in order.
 
-    Each part is padded to its own longest row; one part is the batch as it is.
+    Each is padded to its own longest row; a batch that is no larger is returned as it is.
     """
     mask = batch["attention_mask"]
     num_rows, width = mask.shape
-    if num_rows <= rows:
+    if num_rows <= size:
         return [batch]
-    is_left = bool((mask[:, 0] == 0).any())  # no text begins with padding otherwise
-    lengths = mask.sum(dim=1).tolist()  # one wait for the device, not one a part
+    is_left = bool((mask[:, 0] == 0).any())  # a row starts with padding only if it is on the left
+    lengths = mask.sum(dim=1).tolist()  # waits for the device once, not once a micro-batch
     parts = []
-    for start in range(0, num_rows, rows):
-        part = {name: values[start : start + rows] for name, values in batch.items()}
-        longest = int(max(lengths[start : start + rows]))
+    for start in range(0, num_rows, size):
+        part = {name: values[start : start + size] for name, values in batch.items()}
+        longest = int(max(lengths[start : start + size]))
         kept = slice(width - longest, width) if is_left else slice(longest)
         parts.append({n: v[:, kept] if v.ndim == 2 else v for n, v in part.items()})
     return parts

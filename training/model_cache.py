@@ -1,9 +1,9 @@
-"""What a process keeps of one training for the next: the model as built, and its steps.
+"""Keep a built model and its captured steps from one training to the next in the same process.
 
-Building IndoBERT takes a second, and capturing its steps as graphs a few; the trials of a search
-differ in neither. So the worker of a search builds once, and each further trial copies the state
-back that a training starts with. A training with a model cache gives, on CPU, the same curve and
-the same weights, to the last bit, as one without.
+Building IndoBERT takes a second and capturing its steps as CUDA graphs takes a few; both are the
+same for all trials of a search. A worker therefore builds the model once, and each further trial
+resets it to its initial weights. On CPU a training with a model cache gives the same curve and the
+same weights, to the last bit, as one without.
 """
 
 from collections.abc import Iterator
@@ -25,24 +25,24 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Start:
-    """What a training with one seed begins with, beside what every one does."""
+class _Initialised:
+    """Tensors of the initial model that depend on the seed."""
 
     seed: int
-    drawn: Tensors
-    """Parameters and buffers that the encoder's weights do not give, on the CPU."""
+    tensors: Tensors
+    """Parameters and buffers that the encoder's weights do not contain, on the CPU."""
 
 
 @dataclass(kw_only=True)
 class ModelCache:
-    """One built model of one encoder, lent to one training at a time."""
+    """At most one built model, borrowed by one training at a time."""
 
-    _of: tuple[str, bool] = field(default=("", False), init=False)
+    _key: tuple[str, bool] = field(default=("", False), init=False)
     """Digest of the encoder, and whether steps are captured."""
     _optimizer_step: OptimizerStep | None = field(default=None, init=False)
     _layer: nn.Module | None = field(default=None, init=False)
-    """The one that is computed for the first token alone."""
-    _start: _Start | None = field(default=None, init=False)
+    """The layer that is computed for the first token alone."""
+    _initialised: _Initialised | None = field(default=None, init=False)
     _graphs: CudaGraphs | None = field(default=None, init=False)
 
     @contextmanager
@@ -55,31 +55,31 @@ class ModelCache:
         padding: Padding,
         captures: bool = True,
     ) -> Iterator[OptimizerStep]:
-        """The steps of a model as `encoder.build(seed)` gives it, for the time of a `with` block.
+        """Yield the optimizer step of a model that is equal to `encoder.build(seed)`.
 
-        What an error leaves is not used again.
+        After an error in the `with` block the model is discarded.
 
         Args:
             encoder: of the model.
-            seed: of the drawn parts, and of the training's own draws, which begin anew.
-            most_tokens: longest row that the model is given.
-            padding: of its tokenizer.
+            seed: of the new head and of everything random in the training.
+            most_tokens: of the longest row.
+            padding: of the model's tokenizer.
             captures: whether steps run as CUDA graphs where there is a GPU.
 
         Raises:
             InputError: the model cannot be built.
         """
-        wanted = (encoder.digest, captures)
-        if self._of != wanted:
+        key = (encoder.digest, captures)
+        if self._key != key:
             self.clear()
-        with self._at_work(captures=captures):
+        with self._capturing_stream(captures=captures):
             try:
                 if self._optimizer_step is None:
                     model = self._build(encoder, seed)
-                    captured = self._captured_steps(most_tokens, padding) if captures else None
-                    self._optimizer_step, self._of = OptimizerStep(model, captured=captured), wanted
+                    graphs = self._captured_steps(most_tokens, padding) if captures else None
+                    self._optimizer_step, self._key = OptimizerStep(model, graphs=graphs), key
                 else:
-                    self._set_back(self._optimizer_step.model, encoder, seed)
+                    self._reset(self._optimizer_step.model, encoder, seed)
                 reduced = first_token_alone(self._layer) if self._layer else nullcontext()
                 with reduced:
                     set_seed(seed)
@@ -92,19 +92,20 @@ class ModelCache:
                     self._optimizer_step.end()
 
     def clear(self) -> None:
-        """Keep nothing."""
-        self._of, self._optimizer_step, self._layer, self._start = ("", False), None, None, None
+        """Discard the model."""
+        self._key, self._optimizer_step = ("", False), None
+        self._layer, self._initialised = None, None
 
     @contextmanager
-    def _at_work(self, *, captures: bool) -> Iterator[None]:
+    def _capturing_stream(self, *, captures: bool) -> Iterator[None]:
         if captures and self._graphs is None and training_device().type == "cuda":
             self._graphs = CudaGraphs()
-        with self._graphs.at_work() if self._graphs else nullcontext():
+        with self._graphs.capturing_stream() if self._graphs else nullcontext():
             yield
 
     def _build(self, encoder: Encoder, seed: int) -> PreTrainedModel:
         model = encoder.build(seed)
-        self._start = _start_of(model, encoder, seed)
+        self._initialised = _initialised(model, encoder, seed)
         self._layer = reducible_layer(model)
         model.to(training_device())  # type: ignore[arg-type]
         return model
@@ -119,24 +120,26 @@ class ModelCache:
             padding=padding,
         )
 
-    def _set_back(self, model: PreTrainedModel, encoder: Encoder, seed: int) -> None:
-        if self._start is None or self._start.seed != seed:
-            self._start = None  # its memory is free for the next
-            self._start = _start_of(encoder.build(seed), encoder, seed)
-        places = _state_of(model)
+    def _reset(self, model: PreTrainedModel, encoder: Encoder, seed: int) -> None:
+        """Copy the initial weights of `encoder` and `seed` into the model's memory."""
+        if self._initialised is None or self._initialised.seed != seed:
+            self._initialised = None  # frees its memory before the next is built
+            self._initialised = _initialised(encoder.build(seed), encoder, seed)
+        state = _state_of(model)
         with torch.no_grad():
             for name, array in (encoder.weights or {}).items():
-                places[name].copy_(torch.tensor(array))
-            for name, tensor in self._start.drawn.items():
-                places[name].copy_(tensor)
+                state[name].copy_(torch.tensor(array))
+            for name, tensor in self._initialised.tensors.items():
+                state[name].copy_(tensor)
 
 
 def _state_of(model: PreTrainedModel) -> Tensors:
-    """Parameters and buffers, those that no file holds among them."""
+    """Return all parameters and buffers, including those that are not saved in files."""
     return {**dict(model.named_buffers()), **dict(model.named_parameters()), **model.state_dict()}
 
 
-def _start_of(model: PreTrainedModel, encoder: Encoder, seed: int) -> _Start:
-    known = encoder.weights or {}
-    drawn = {n: t.detach().clone() for n, t in _state_of(model).items() if n not in known}
-    return _Start(seed=seed, drawn=drawn)
+def _initialised(model: PreTrainedModel, encoder: Encoder, seed: int) -> _Initialised:
+    pretrained = encoder.weights or {}
+    state = _state_of(model).items()
+    tensors = {name: t.detach().clone() for name, t in state if name not in pretrained}
+    return _Initialised(seed=seed, tensors=tensors)

@@ -1,7 +1,7 @@
-"""Steps of the optimizer: class-weighted loss, gradients, clipping, AdamW.
+"""One optimizer step: loss, gradients, clipping, AdamW's parameter groups and learning rates.
 
-A loop of our own, not the Trainer of Hugging Face: on small models that one adds a third to a
-step, and its step cannot be captured as a CUDA graph (`training.cuda_graphs`).
+The Trainer of Hugging Face is not used: on small models it makes a step a third longer, and its
+step cannot be captured as a CUDA graph (`training.cuda_graphs`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +24,15 @@ from training.device import autocast
 from training.micro_batches import halve_on_out_of_memory, split_batch
 
 _UNDECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
-"""Patterns of names, as the Trainer of Hugging Face has them."""
+"""Patterns of the names of parameters without weight decay, as in the Trainer of Hugging Face."""
 
 
 def make_optimizer(model: nn.Module) -> torch.optim.AdamW:
-    """AdamW, fused; the first group of parameters decays, the second does not.
+    """Make a fused AdamW of two parameter groups: the first has weight decay, the second has none.
 
-    On a GPU the learning rate is a tensor there, so that a captured step reads the present one.
+    All groups have one learning rate (`set_learning_rate`); layer-wise learning rates need a group
+    for each layer here. On a GPU the learning rate is a tensor, so that a captured step reads its
+    current value.
     """
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
@@ -49,7 +51,7 @@ def make_optimizer(model: nn.Module) -> torch.optim.AdamW:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set it for all parameters, in place where it is a tensor."""
+    """Set the learning rate of all groups; a tensor keeps its memory."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(value)
@@ -57,39 +59,39 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
             group["lr"] = value
 
 
-def forget_steps(optimizer: torch.optim.Optimizer) -> None:
-    """Make the state that of an optimizer without a step, in the same memory."""
+def reset_state(optimizer: torch.optim.Optimizer) -> None:
+    """Reset the optimizer's state to that before its first step, in the same memory."""
     for state in optimizer.state.values():
         for tensor in state.values():
             tensor.zero_()
 
 
 class OptimizerStep:
-    """Trains one model, a step at a time; used again for the next training of the same model.
+    """Trains a model one step at a time; the next training of the same model can reuse it.
 
-    The loss is the weighted mean over all rows of a step: the divisor is the sum of the weights
-    of the whole step, so that loss and gradient are the same whether its rows pass through the
-    model at once or, where device memory is short, in several passes.
+    The loss is the weighted mean over all rows of a step: its divisor is the sum of the weights of
+    the whole batch. Loss and gradients are therefore the same whether the batch passes through the
+    model whole or in micro-batches.
     """
 
-    def __init__(self, model: PreTrainedModel, *, captured: CapturedSteps | None = None) -> None:
-        """Take the model, on its device.
+    def __init__(self, model: PreTrainedModel, *, graphs: CapturedSteps | None = None) -> None:
+        """Make the optimizer of a model.
 
         Args:
-            model: gives logits [rows, num_labels].
-            captured: runs whole steps as graphs of the device; None: each is run as it is.
+            model: returns logits [rows, num_labels]; it is on its device already.
+            graphs: runs whole steps as CUDA graphs; None: steps run without graphs.
         """
         self.model = model
         self.device = next(model.parameters()).device
         self._optimizer = make_optimizer(model)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._captured = captured
-        # What a captured step reads, and so never another tensor.
+        self._graphs = graphs
+        # A captured step reads these tensors: they are filled, never replaced.
         self._class_weights = torch.zeros(model.config.num_labels or 0, device=self.device)
         self._max_grad_norm = torch.zeros((), device=self.device)
-        self._kept_share = torch.ones((), device=self.device)
+        self._undecayed_share = torch.ones((), device=self.device)
         self._interval_loss = torch.zeros((), device=self.device)
-        self._decays_apart = False
+        self._decays_separately = False
         self._weight_decay: float | None = None
         self._interval_steps = 0
         self._bfloat16 = False
@@ -105,21 +107,21 @@ class OptimizerStep:
         micro_batch_size: int | None = None,
         on_micro_batch_size: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Forget all steps: the next one is the first of a training.
+        """Start a training: reset the optimizer and take the hyperparameters.
 
         Args:
-            training: its hyperparameters.
-            class_weights: [num_labels].
-            bfloat16: whether the forward pass computes in it.
-            micro_batch_size: most rows of one pass through the model; None: whole batches.
-            on_micro_batch_size: told the number when memory ran out and it was lowered.
+            training: the hyperparameters.
+            class_weights: float64 [num_labels].
+            bfloat16: whether the forward pass computes in bfloat16.
+            micro_batch_size: most rows that pass through the model at once; None: whole batches.
+            on_micro_batch_size: called with the new size when memory ran out and it was lowered.
         """
         assert micro_batch_size is None or micro_batch_size >= 1, micro_batch_size
-        forget_steps(self._optimizer)
+        reset_state(self._optimizer)
         self._optimizer.zero_grad(set_to_none=True)
         self._set_weight_decay(training.weight_decay)
-        if self._captured and bfloat16 != self._bfloat16:
-            self._captured.forget()
+        if self._graphs and bfloat16 != self._bfloat16:
+            self._graphs.forget()
         self._bfloat16 = bfloat16
         self._class_weights.copy_(torch.from_numpy(class_weights))
         self._max_grad_norm.fill_(training.max_grad_norm)
@@ -130,7 +132,7 @@ class OptimizerStep:
         self.model.train()
 
     def step(self, batch: Batch, *, learning_rate: float) -> None:
-        """Take one step; where memory runs out, it is made again in smaller passes.
+        """Take one step; if memory runs out, repeat it with smaller micro-batches.
 
         Args:
             batch: `input_ids` and `attention_mask`, int64 [rows, length], and `labels`,
@@ -138,27 +140,27 @@ class OptimizerStep:
             learning_rate: of this step.
 
         Raises:
-            torch.OutOfMemoryError: not even one row fits.
+            torch.OutOfMemoryError: a single row does not fit into memory.
         """
         set_learning_rate(self._optimizer, learning_rate)
-        if self._decays_apart:
-            self._kept_share.fill_(1 - learning_rate * (self._weight_decay or 0.0))
+        if self._decays_separately:
+            self._undecayed_share.fill_(1 - learning_rate * (self._weight_decay or 0.0))
         self._interval_steps += 1
         rows = len(batch["labels"])
-        if self._captured is not None and rows <= self._micro_batch_size:
-            self._captured.run(batch, step=self._step_whole, plain=self._step_fitting)
+        if self._graphs is not None and rows <= self._micro_batch_size:
+            self._graphs.run(batch, step=self._step_whole, plain=self._step_in_micro_batches)
         else:
-            self._step_fitting(batch)
+            self._step_in_micro_batches(batch)
 
     def take_interval_loss(self) -> float:
-        """Mean loss of the steps since the last call; NaN if there was none."""
+        """Return the mean loss of the steps since the last call; NaN if there was no step."""
         loss = float(self._interval_loss) / self._interval_steps if self._interval_steps else None
         self._interval_loss.zero_()
         self._interval_steps = 0
         return float("nan") if loss is None else loss
 
     def snapshot(self) -> dict[str, Any]:
-        """All that the rest of the training depends on, between two steps; nothing is copied."""
+        """Return all state that the next steps depend on; the tensors are not copied."""
         return {
             "weights": self.model.state_dict(),
             "optimizer": {"state": self._optimizer.state_dict()["state"]},
@@ -168,11 +170,11 @@ class OptimizerStep:
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from where `snapshot` was taken, after `begin` with the same hyperparameters."""
+        """Restore a snapshot; `start` was called before with the same hyperparameters."""
         self.load_weights(snapshot)
-        if self._captured is not None:
-            self._captured.forget()  # they hold the state's former memory
-        # The settings stay: a snapshot of another device has others, and `begin` set the rest.
+        if self._graphs is not None:
+            self._graphs.forget()  # they refer to the former memory of the state
+        # The settings stay: those of another device differ, and `start` has set the rest.
         settings = self._optimizer.state_dict()["param_groups"]
         state = snapshot["optimizer"]["state"]
         self._optimizer.load_state_dict({"state": state, "param_groups": settings})
@@ -181,86 +183,87 @@ class OptimizerStep:
         self._interval_steps = snapshot["interval_steps"]
 
     def load_weights(self, snapshot: Mapping[str, Any]) -> None:
-        """Set the model alone to what it was when `snapshot` was taken."""
+        """Restore the weights of a snapshot, and nothing else."""
         self.model.load_state_dict(snapshot["weights"])
 
     def release(self) -> bool:
-        """Give back the memory of graphs, for good; whether there was any."""
-        return self._captured is not None and self._captured.give_up()
+        """Free the memory of all graphs, for good; return whether there was any."""
+        return self._graphs is not None and self._graphs.give_up()
 
     def end(self) -> None:
-        """Free what only a training under way needs."""
+        """End the training: free what only its steps need."""
         self._optimizer.zero_grad(set_to_none=True)
 
     def _set_weight_decay(self, value: float) -> None:
-        is_another = self._weight_decay not in (None, value)
-        if self._captured is not None and is_another and not self._decays_apart:
-            # A graph has the optimizer's own decay, a plain number, burnt in.
-            self._decays_apart = True
-            self._captured.forget()
+        has_changed = self._weight_decay not in (None, value)
+        if self._graphs is not None and has_changed and not self._decays_separately:
+            # The optimizer's own decay is a plain number, which is constant in a graph.
+            self._decays_separately = True
+            self._graphs.forget()
         self._weight_decay = value
-        # Looked up anew: loading a state replaces the groups.
-        self._optimizer.param_groups[0]["weight_decay"] = 0.0 if self._decays_apart else value
+        # Read again each time: loading a state replaces the groups.
+        self._optimizer.param_groups[0]["weight_decay"] = 0.0 if self._decays_separately else value
 
     def _step_whole(self, batch: Batch) -> None:
-        """One step in one pass."""
-        self._descend(self._gradients([batch]))
+        """Take one step with the whole batch in one forward pass."""
+        self._update(self._backward([batch]))
 
-    def _step_fitting(self, batch: Batch) -> None:
-        """One step of rows of which nobody knows whether they fit into memory."""
+    def _step_in_micro_batches(self, batch: Batch) -> None:
+        """Take one step; lower the micro-batch size for good where memory runs out."""
         generators = generator_states(self.device)
-        self._optimizer.zero_grad(set_to_none=True)  # of a capture that failed
+        self._optimizer.zero_grad(set_to_none=True)  # of a failed capture
 
-        def begin_again(rows: int) -> None:
+        def retry_with(size: int) -> None:
             self._optimizer.zero_grad(set_to_none=True)
             restore_generators(generators, self.device)
-            if rows < min(self._micro_batch_size, len(batch["labels"])):
-                self._micro_batch_size = rows
-                self._on_micro_batch_size(rows)
+            if size < min(self._micro_batch_size, len(batch["labels"])):
+                self._micro_batch_size = size
+                self._on_micro_batch_size(size)
 
         loss = halve_on_out_of_memory(
-            lambda rows: self._gradients(split_batch(batch, rows=rows)),
-            rows=min(self._micro_batch_size, len(batch["labels"])),
-            on_fewer=begin_again,
+            lambda size: self._backward(split_batch(batch, size=size)),
+            size=min(self._micro_batch_size, len(batch["labels"])),
+            on_retry=retry_with,
             name="a training step",
             release=self.release,
         )
-        self._descend(loss)
+        self._update(loss)
 
-    def _gradients(self, parts: Sequence[Batch]) -> torch.Tensor:
-        """Gradients of one step in one pass a part; its loss, float32 []."""
-        parts = [to_device(part, self.device) for part in parts]
-        divisor = self._class_weights[torch.cat([part["labels"] for part in parts])].sum()
+    def _backward(self, micro_batches: Sequence[Batch]) -> torch.Tensor:
+        """Accumulate the gradients of one step and return its loss, float32 []."""
+        micro_batches = [to_device(batch, self.device) for batch in micro_batches]
+        labels = torch.cat([batch["labels"] for batch in micro_batches])
+        divisor = self._class_weights[labels].sum()
         losses = []
-        for part in parts:
-            loss = self._summed_loss(part) / divisor
+        for batch in micro_batches:
+            loss = self._summed_loss(batch) / divisor
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
-    def _summed_loss(self, part: Batch) -> torch.Tensor:
-        inputs = {name: values for name, values in part.items() if name != "labels"}
+    def _summed_loss(self, batch: Batch) -> torch.Tensor:
+        inputs = {name: values for name, values in batch.items() if name != "labels"}
         with autocast(self.device, bfloat16=self._bfloat16, keeps_casts=False):
             logits = self.model(**inputs).logits
         return cross_entropy(
-            logits.float(), part["labels"], weight=self._class_weights, reduction="sum"
+            logits.float(), batch["labels"], weight=self._class_weights, reduction="sum"
         )
 
-    def _descend(self, loss: torch.Tensor) -> None:
-        """Clip the gradients, take the optimizer's step and note the loss.
+    def _update(self, loss: torch.Tensor) -> None:
+        """Clip the gradients, update the weights and record the loss.
 
-        AdamW divides by its `grad_scale` as it reads the gradients, which saves a pass over them
-        for the clipping.
+        AdamW divides the gradients by its `grad_scale` as it reads them, so that clipping needs no
+        pass of its own over them.
         """
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
-        # As torch's `clip_grads_with_norm_` has it, inverted.
+        # The inverse of the factor in torch's `clip_grads_with_norm_`.
         scale = ((norm + 1e-6) / self._max_grad_norm).clamp(min=1.0)
         self._optimizer.grad_scale = scale  # type: ignore[attr-defined]  # torch's GradScaler sets it
-        if self._decays_apart:
+        if self._decays_separately:
             with torch.no_grad():
                 decayed = self._optimizer.param_groups[0]["params"]
                 kept = [p for p in decayed if p.grad is not None]
-                torch._foreach_mul_(kept, self._kept_share)
+                torch._foreach_mul_(kept, self._undecayed_share)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._interval_loss += loss

@@ -14,7 +14,7 @@ def panics_are_errors() -> Iterator[None]:
     """Raise a panic as an error that `except Exception` catches.
 
     Raises:
-        RuntimeError: in place of the panic.
+        RuntimeError: instead of the panic.
     """
     try:
         yield

@@ -1,4 +1,7 @@
-"""Arithmetic of steps and training rows seen (`examples`) of one training run."""
+"""How long a training runs: steps and epochs, warm-up and learning rate, early stopping.
+
+The length of a training is counted in training rows seen (`examples`), repeats counted.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ from training.objective import CLEARLY_ABOVE
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Steps of one run over `num_rows` training rows; the last batch of an epoch may be short."""
+    """Steps of a training on `num_rows` rows; the last batch of an epoch may be incomplete."""
 
     num_rows: int
     batch_size: int
@@ -18,7 +21,7 @@ class Schedule:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps a pass over the rows."""
+        """Optimizer steps in an epoch."""
         return -(-self.num_rows // self.batch_size)
 
     @property
@@ -32,30 +35,30 @@ class Schedule:
         return self.num_rows * self.epochs
 
     def examples_after(self, step: int) -> int:
-        """Training rows seen when `step` steps have ended."""
+        """Return the training rows seen after `step` steps."""
         epochs, rest = divmod(step, self.steps_per_epoch)
         return epochs * self.num_rows + min(rest * self.batch_size, self.num_rows)
 
     def step_at(self, examples: int) -> int:
-        """The first step after which at least `examples` rows have been seen."""
+        """Return the first step after which at least `examples` rows have been seen."""
         epochs, rest = divmod(examples, self.num_rows)
         return epochs * self.steps_per_epoch + -(-rest // self.batch_size)
 
 
 def schedule_of(training: TrainingConfig, num_rows: int) -> Schedule:
-    """The schedule of `training` over `num_rows` rows."""
+    """Return the schedule of `training` on `num_rows` rows."""
     return Schedule(num_rows=num_rows, batch_size=training.batch_size, epochs=training.epochs)
 
 
 def num_warmup_steps(training: TrainingConfig, schedule: Schedule) -> int:
-    """Warm-up in steps: `warmup_steps` itself, or its share of all steps rounded up if below 1."""
+    """Return the warm-up in steps; a `warmup_steps` below 1 is a share of all steps, rounded up."""
     if training.warmup_steps < 1:
         return math.ceil(training.warmup_steps * schedule.total_steps)
     return int(training.warmup_steps)
 
 
 def learning_rate_after(steps: int, training: TrainingConfig, schedule: Schedule) -> float:
-    """Learning rate of the step that follows `steps` steps.
+    """Return the learning rate of the step that follows `steps` steps.
 
     It rises linearly from 0 over the warm-up, then falls linearly to 0 at the end of the full
     budget (`get_linear_schedule_with_warmup` of transformers).
@@ -68,25 +71,25 @@ def learning_rate_after(steps: int, training: TrainingConfig, schedule: Schedule
 
 @dataclass(kw_only=True)
 class EarlyStopping:
-    """Stops after `patience` epochs without a better score; counting starts late on purpose.
+    """Stops a training after `patience` epochs without a better score.
 
-    Epochs count from when the warm-up and the first rung are over and some score, then or before,
-    was clearly above the constant predictor's: real runs sit at the constant predictor's score
-    for hundreds of steps and end among the best.
+    Epochs count only after the warm-up, after the first rung, and once some score has been clearly
+    above the constant predictor's: real trials stay at the constant predictor's score for hundreds
+    of steps and end among the best.
     """
 
     patience: int
-    """Epochs."""
+    """Number of epochs."""
     after_examples: int
-    """End of the warm-up or the first rung, the later one, in training rows seen."""
+    """End of the warm-up or of the first rung, whichever is later, in training rows seen."""
     constant_score: float
-    """The best constant predictor's score."""
+    """Score of the best constant predictor."""
     _has_learnt: bool = field(default=False, init=False)
     _best: float = field(default=float("-inf"), init=False)
     _best_epoch: float = field(default=0.0, init=False)
 
     def should_stop(self, evaluation: Evaluation) -> bool:
-        """Take one evaluation, in order of training, and say whether training should end."""
+        """Take the next evaluation and return whether the training should stop."""
         self._has_learnt |= evaluation.score > self.constant_score + CLEARLY_ABOVE
         if not self._has_learnt or evaluation.examples < self.after_examples:
             return False

@@ -236,7 +236,7 @@ def test_a_hostile_checkpoint_is_not_unpickled(
     if form == "pickle":
         (place / CHECKPOINT_FILE).write_bytes(hostile)
     else:
-        torch.save({"fingerprint": "x", "stepper": Attack(made)}, place / CHECKPOINT_FILE)
+        torch.save({"fingerprint": "x", STATE_KEY: Attack(made)}, place / CHECKPOINT_FILE)
     assert CheckpointFile(directory=place, fingerprint="x").read() is None
     assert not made.exists()
 

@@ -73,7 +73,7 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
     data = toy_rows(7)
     (batch,) = training_batches(data, schedule=SEVEN, seed=5, padding=Padding(token_id=0))
     lengths = batch["attention_mask"].sum(dim=1).tolist()
-    parts = split_batch(batch, rows=3)
+    parts = split_batch(batch, size=3)
     assert [len(part["labels"]) for part in parts] == [3, 3, 1]
     assert torch.cat([part["labels"] for part in parts]).equal(batch["labels"])
     for number, part in enumerate(parts):
@@ -87,7 +87,7 @@ def test_a_batch_is_cut_in_order_and_each_part_padded_to_its_own_longest_row() -
 @pytest.mark.parametrize("rows", [7, 8])
 def test_a_batch_that_need_not_be_cut_is_the_same_object(rows: int) -> None:
     (batch,) = training_batches(toy_rows(7), schedule=SEVEN, seed=5, padding=Padding(token_id=0))
-    (part,) = split_batch(batch, rows=rows)
+    (part,) = split_batch(batch, size=rows)
     assert part is batch
 
 
@@ -128,7 +128,7 @@ def test_on_the_left_rows_end_together_and_parts_and_wider_ones_do_too() -> None
     wide = widen(batch, 5, padding=left)
     assert wide["input_ids"].tolist()[1] == [7, 7, 7, 7, 2]
     assert wide["attention_mask"].tolist()[2] == [0, 0, 0, 1, 1]
-    first, second = split_batch(wide, rows=2)
+    first, second = split_batch(wide, size=2)
     assert first["input_ids"].tolist() == [[1, 1, 1], [7, 7, 2]]
     assert second["input_ids"].tolist() == [[3, 3]]
     assert second["attention_mask"].tolist() == [[1, 1]]

@@ -124,8 +124,8 @@ def test_each_lowering_is_a_warning(task: Task, caplog: pytest.LogCaptureFixture
         _tuned(task)
     lines = [r.getMessage() for r in caplog.records if r.name == "training.micro_batches"]
     assert [line.split(": ")[1] for line in lines] == [
-        "from now on 8 rows at once",
-        "from now on 4 rows at once",
+        "micro-batches of 8 rows from here on",
+        "micro-batches of 4 rows from here on",
     ]
     assert all("training step" in line for line in lines)
 
@@ -223,7 +223,7 @@ def test_a_failed_attempt_is_let_go_before_the_next() -> None:
             raise torch.OutOfMemoryError
         return rows
 
-    assert halve_on_out_of_memory(work, rows=9, on_fewer=lambda _: None, name="a test") == 2
+    assert halve_on_out_of_memory(work, size=9, on_retry=lambda _: None, name="a test") == 2
     assert left == [0, 0, 0, 0]
 
 
@@ -235,7 +235,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        halve_on_out_of_memory(work, rows=8, on_fewer=lambda _: None, name="a test")
+        halve_on_out_of_memory(work, size=8, on_retry=lambda _: None, name="a test")
     assert calls == [8]
 
 

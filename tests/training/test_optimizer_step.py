@@ -25,9 +25,9 @@ class _Watched(OptimizerStep):
         self.after: list[torch.Tensor] = []
         self._optimizer.register_step_pre_hook(lambda *_: self._note(self.after))
 
-    def _descend(self, loss: torch.Tensor) -> None:
+    def _update(self, loss: torch.Tensor) -> None:
         self._note(self.before)
-        super()._descend(loss)
+        super()._update(loss)
 
     def _note(self, kept: list[torch.Tensor]) -> None:
         scale = 1.0 if kept is self.before else float(getattr(self._optimizer, "grad_scale", 1.0))
