@@ -54,6 +54,7 @@ PHRASES: dict[str, str] = {
     "earlier_openings": "a key of evaluation_report.json",
     '"rows_at_once"': "a key of search.json, which scripts read",
     '"draws"': "a key of search.json and evaluation_report.json, which scripts read",
+    '"stepper"': "a key of the checkpoint file, which version 0.3 wrote too",
 }
 # path: {word as found, in lower case: why it remains there}.
 REMAIN: dict[str, dict[str, str]] = {}

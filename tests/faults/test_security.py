@@ -23,7 +23,7 @@ from results.run import Run, open_run
 from tests.evaluation.conftest import SEARCH
 from tests.faults.commands import Ended, run_here
 from tests.faults.materials import Materials, make_materials
-from training.checkpoint import CHECKPOINT_FILE, CheckpointFile
+from training.checkpoint import CHECKPOINT_FILE, STATE_KEY, CheckpointFile
 from tuning.resume import recall_trials
 from tuning.start import build, read_yaml
 
