@@ -1,7 +1,7 @@
-"""The lock of a run: one process writes it at a time, whichever machine it runs on.
+"""The lock of a run directory: one process writes a run at a time, whichever machine it runs on.
 
-`.lock` names its holder. It is claimed by a hard link and taken over by a rename, which are atomic
-on NFS too, where `flock` is not to be relied on.
+The file `.lock` names its owner. It is created by a hard link and taken over by a rename: both are
+atomic on NFS too, where `flock` is unreliable. The owner writes a heartbeat into it.
 """
 
 import errno
@@ -26,41 +26,46 @@ from results.errors import RunError
 
 logger = logging.getLogger(__name__)
 
+HEARTBEAT_S = 5.0
+"""Seconds between two heartbeats; after three missing ones another machine takes the lock over."""
+
+_NAME = ".lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
-_BEATS_WATCHED = 3
-_LATELY_S = 60.0
-_SAME_START_S = 0.5  # far above rounding, far below the time in which a pid comes round again
+_HEARTBEATS_AWAITED = 3
+_RECENT_S = 60.0
+_START_TOLERANCE_S = 0.5  # far above rounding, far below the time until a process id is reused
 _COUNTER_DIGITS = 12
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockOwner:
-    """The process that a lock speaks of, as JSON in the lock's file."""
+    """The process that owns a lock; the fields are the JSON keys of the lock file."""
 
     host: str
     """Name of its machine."""
     boot: str
-    """Id of the machine's boot; where /proc gives none (macOS), the time of it."""
+    """Id of the machine's boot; where /proc has none (macOS), the time of the boot."""
     pid_namespace: str
-    """Where its process id counts (containers); empty where /proc tells nothing of it."""
+    """Namespace of its process id (containers); empty where /proc has none."""
     process: Annotated[int, Field(gt=0)]
     """Process id."""
     process_started: float
-    """Seconds from the boot, or since 1970 where /proc gives no boot id."""
+    """Seconds from the boot to its start, or since 1970 where /proc has no boot id."""
     since: str
-    """When it took the lock: UTC, for people."""
+    """When it acquired the lock: UTC, for people."""
     token: str
-    """Unique to one taking of one lock."""
+    """Unique to one acquisition of one lock."""
     interval_s: Annotated[float, Field(gt=0)]
     """Seconds between two heartbeats."""
     heartbeat: int = 0
-    """Grows as long as the holder lives."""
+    """Number of heartbeats so far."""
 
     def as_bytes(self) -> bytes:
-        """The lock's content, of the same length whatever the heartbeat."""
+        """Return the content of the lock file, whose length does not depend on the heartbeat."""
         fields = asdict(self)
-        # Blanks before the number are still JSON; a reader meets old or new digits, never a tear.
+        # JSON allows blanks before the number: a reader gets the old or the new digits, never both.
         counter = f"{fields.pop('heartbeat'):{_COUNTER_DIGITS}d}"
         return f'{json.dumps(fields)[:-1]}, "heartbeat": {counter}}}\n'.encode()
 
@@ -68,7 +73,7 @@ class LockOwner:
         return f"process {self.process} on host {self.host}, since {self.since}"
 
 
-_HOLDER = TypeAdapter(LockOwner)
+_OWNER_ADAPTER = TypeAdapter(LockOwner)
 
 UNREADABLE = LockOwner(
     host="",
@@ -80,11 +85,68 @@ UNREADABLE = LockOwner(
     token="unreadable",
     interval_s=1.0,
 )
-"""Whoever left a file that is no lock: a kill, a damaged disk, an earlier version."""
+"""Owner of a lock file without valid content, as a killed process or a damaged disk leaves it."""
+
+
+@contextmanager
+def acquire(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
+    """Own the lock of `directory` during a `with` block.
+
+    A lock whose owner is dead is taken over: at once if the owner ran on this machine, else after
+    three missing heartbeats. No clocks of two machines are compared.
+
+    Args:
+        directory: `.lock` is created in it, and removed at the end.
+        interval_s: seconds between two heartbeats.
+
+    Raises:
+        RunError: a living process owns the lock.
+        OSError: the directory cannot be written.
+    """
+    path, mine = directory / _NAME, this_process(interval_s)
+    _acquire(path, mine)
+    _remove_leftovers(directory, mine)
+    stop = threading.Event()
+    heart = threading.Thread(target=_send_heartbeats, args=(path, mine, stop), daemon=True)
+    heart.name = "lock"
+    heart.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        heart.join()
+        _release(path, mine)
+
+
+def is_locked(directory: Path) -> bool:
+    """Return whether a living process owns the lock of `directory`; change nothing, do not wait.
+
+    An owner on another machine counts as living if it sent a heartbeat in the last 60 seconds. That
+    compares the clocks of this machine and of the file server, which is precise enough to inform a
+    user, but not to take the lock over.
+    """
+    path = directory / _NAME
+    owner = read_owner(path)
+    if owner is None or owner == UNREADABLE:
+        return False
+    return _runs(owner) if _is_here(owner) else _has_recent_heartbeat(path)
+
+
+def read_owner(path: Path) -> LockOwner | None:
+    """Return the owner named in a lock file, `UNREADABLE` if it names none; None: no file."""
+    for pause_s in (0.1, 0.0):
+        try:
+            # NFS asks the server whenever a file is opened.
+            return _OWNER_ADAPTER.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError:
+            time.sleep(pause_s)  # without hard links a lock may be read while it is written
+    return UNREADABLE
 
 
 def this_process(interval_s: float) -> LockOwner:
-    """The calling process, with a token of its own."""
+    """Return the calling process as an owner with a new token."""
     try:
         pid_namespace = str(_PID_NAMESPACE.readlink())
     except OSError:
@@ -92,270 +154,206 @@ def this_process(interval_s: float) -> LockOwner:
     process = psutil.Process()
     return LockOwner(
         host=socket.gethostname(),
-        boot=_boot(),
+        boot=_boot_id(),
         pid_namespace=pid_namespace,
         process=process.pid,
-        process_started=_started(process),
+        process_started=_start_time(process),
         since=datetime.now(UTC).isoformat(timespec="seconds"),
         token=uuid4().hex,
         interval_s=interval_s,
     )
 
 
-def read_owner(path: Path) -> LockOwner | None:
-    """The holder named in a file, `UNREADABLE` where it names none; None: there is no file."""
-    for pause_s in (0.1, 0.0):
-        try:
-            # Opened anew for each look: that is when NFS asks the server.
-            return _HOLDER.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValidationError:
-            time.sleep(pause_s)  # without hard links a lock is written where it lies
-    return UNREADABLE
-
-
-def is_alive(holder: LockOwner, path: Path) -> bool:
-    """Whether the holder found in `path` lives; takes three heartbeats for another machine."""
-    if holder == UNREADABLE:
-        return False
-    here = this_process(1.0)
-    if _same_machine(holder, here):
-        return _runs(holder)
-    # A machine that came up again. Two machines of one name do occur, so the dead is never fresh.
-    if holder.host == here.host and holder.boot != here.boot and not _beat_lately(path):
-        return False
-    return _beats(holder, path)
-
-
-def seems_alive(holder: LockOwner, path: Path) -> bool:
-    """The same at once: of another machine, whether it beat in the last 60 seconds.
-
-    That compares the clocks of this machine and of the file server: good enough to tell a user,
-    not to take a lock over.
-    """
-    if holder == UNREADABLE:
-        return False
-    if _same_machine(holder, this_process(1.0)):
-        return _runs(holder)
-    return _beat_lately(path)
-
-
-def _same_machine(one: LockOwner, other: LockOwner) -> bool:
-    return (one.host, one.boot, one.pid_namespace) == (other.host, other.boot, other.pid_namespace)
-
-
-def _boot() -> str:
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return f"{psutil.boot_time():.0f}"
-
-
-def _started(process: psutil.Process) -> float:
-    """When a process began, by a measure that setting the clock does not change."""
-    # On Linux psutil adds the boot time, which moves with the clock; elsewhere it is as noted then.
-    added = psutil.boot_time() if _BOOT_ID.exists() else 0.0
-    return round(float(process.create_time() - added), 2)
-
-
-def _runs(holder: LockOwner) -> bool:
-    try:
-        process = psutil.Process(holder.process)
-        if abs(_started(process) - holder.process_started) > _SAME_START_S:
-            return False  # the number was given to another process
-        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True  # another user's, of which /proc tells nothing more
-
-
-def _beats(holder: LockOwner, path: Path) -> bool:
-    seconds = _BEATS_WATCHED * holder.interval_s
-    logger.warning(
-        "run %s: waiting up to %.1f s for a sign of life of %s", path.parent, seconds, holder
-    )
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        time.sleep(holder.interval_s / 4)
-        found = read_owner(path)
-        if found is None or found.token != holder.token:
-            return False  # released, or another's by now
-        if found.heartbeat != holder.heartbeat:
-            return True
-    return False
-
-
-def _beat_lately(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime < _LATELY_S
-    except FileNotFoundError:
-        return False
-
-
-def bump(path: Path, holder: LockOwner, heartbeat: int) -> bool:
-    """Write the next heartbeat where the lock lies; False, and nothing done, if it is not ours."""
-    try:
-        file = path.open("r+b", buffering=0)
-    except FileNotFoundError:
-        return False
-    with file:
-        try:
-            found = _HOLDER.validate_json(file.read())
-        except ValidationError:
-            return False
-        if found.token != holder.token:
-            return False
-        # In place: no new block, so a full disk takes it; into the very file that was looked at,
-        # so a lock that was taken over in this moment is not touched.
-        file.seek(0)
-        file.write(replace(holder, heartbeat=heartbeat).as_bytes())
-    return True
-
-
-HEARTBEAT_S = 5.0
-"""Seconds between two signs of life; after three without, another machine takes the lock over."""
-
-_NAME = ".lock"
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-
-
-@contextmanager
-def acquire(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[None]:
-    """Keep every other process from holding `directory` for the time of a `with` block.
-
-    The lock of a holder that died, or whose machine did, is taken over. For one on another machine
-    that takes three of its heartbeats: no clocks are compared.
-
-    Args:
-        directory: what is held; `.lock` is made in it and removed at the end.
-        interval_s: seconds between two heartbeats.
+def _acquire(path: Path, mine: LockOwner) -> None:
+    """Write our name into the lock file, if it does not exist or names a dead process.
 
     Raises:
-        RunError: a living process holds it.
-        OSError: the directory cannot be written.
+        RunError: it names a living process.
     """
-    path, mine = directory / _NAME, this_process(interval_s)
-    _take(path, mine)
-    _sweep(directory, mine)
-    stop = threading.Event()
-    beating = threading.Thread(target=_beat, args=(path, mine, stop), name="lock", daemon=True)
-    beating.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        beating.join()
-        _release(path, mine)
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether a living process holds `directory`; changes nothing and does not wait.
-
-    Of another machine it is known only that it gave a sign of life in the last 60 seconds, by the
-    clocks of this machine and of the file server.
-    """
-    path = directory / _NAME
-    holder = read_owner(path)
-    return holder is not None and seems_alive(holder, path)
-
-
-def _take(path: Path, mine: LockOwner) -> None:
-    """Make `path` name us, where it names nobody or a dead process.
-
-    Raises:
-        RunError: it names a living one.
-    """
-    while not _link(path, mine):
+    while not _create(path, mine):
         found = read_owner(path)
         if found is None:
             continue  # released in this moment
-        if is_alive(found, path):
+        if _is_alive(found, path):
             raise RunError(
-                f"run {path.parent}: another process is writing it: {found}; wait for its end, or"
-                f" end it first (kill {found.process} on {found.host})"
+                f"run {path.parent}: another process is writing it: {found}; wait until it ends, or"
+                f" stop it first (kill {found.process} on {found.host})"
             )
-        _replace(path, found, mine)
+        _take_over(path, found, mine)
 
 
-def _replace(path: Path, dead: LockOwner, mine: LockOwner) -> None:
-    """Replace the lock of a dead process, unless somebody else did it before.
+def _take_over(path: Path, dead: LockOwner, mine: LockOwner) -> None:
+    """Replace the lock of a dead process, unless another process did it first.
 
-    Several may find it dead, and the slowest must not replace the fresh lock of the fastest. So
-    only who holds the file named after the dead one's token may do it. That file is a lock itself:
-    of a process that was killed with it, it is taken over in the same way.
+    Several processes may find the owner dead, and the slowest must not replace the new lock of the
+    fastest. So a process must first own a second lock, a file named after the dead owner's token.
+    If that one's owner was killed, it is taken over in the same way.
     """
-    right = path.with_name(f"{path.name}.{dead.token}")
-    _take(right, mine)
+    permission = path.with_name(f"{path.name}.{dead.token}")
+    _acquire(permission, mine)
     found = read_owner(path)
     if found is None or found.token != dead.token:
-        right.unlink(missing_ok=True)
+        permission.unlink(missing_ok=True)
         return
-    with suppress(FileNotFoundError):  # NFS repeats a rename whose answer was lost; `_take` looks
-        right.replace(path)
+    # NFS repeats a rename whose reply was lost; `_acquire` checks the result.
+    with suppress(FileNotFoundError):
+        permission.replace(path)
     if path.name == _NAME:
         what = "a lock that cannot be read" if dead == UNREADABLE else f"the lock of dead {dead}"
         logger.warning("run %s: took over %s", path.parent, what)
 
 
-def _link(path: Path, mine: LockOwner) -> bool:
-    """Make `path` at once and whole; whether it names us, now or from before."""
-    aside = path.with_name(f"{_NAME}.{uuid4().hex}")
+def _create(path: Path, mine: LockOwner) -> bool:
+    """Create the lock file atomically; return whether it names us, now or from before."""
+    temporary = path.with_name(f"{_NAME}.{uuid4().hex}")
     try:
-        _write(aside, mine)
-        # `path` may be there by our own doing, for NFS repeats a link whose answer was lost, and
-        # `aside` gone, swept away by whoever was faster.
+        _write(temporary, mine)
+        # `path` may be our own file, since NFS repeats a link whose reply was lost. `temporary` may
+        # have been removed as a leftover by a faster process.
         with suppress(FileExistsError, FileNotFoundError):
-            _place(aside, path, mine)
+            _link(temporary, path, mine)
         found = read_owner(path)
         return found is not None and found.token == mine.token
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _write(path: Path, holder: LockOwner) -> None:
+def _link(temporary: Path, path: Path, mine: LockOwner) -> None:
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        _write(path, mine)  # FAT and some shared folders; `read_owner` reads a second time
+
+
+def _write(path: Path, owner: LockOwner) -> None:
     with path.open("xb") as file:
-        file.write(holder.as_bytes())
+        file.write(owner.as_bytes())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _place(aside: Path, path: Path, mine: LockOwner) -> None:
-    try:
-        path.hardlink_to(aside)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        _write(path, mine)  # FAT, some shared folders; readers look twice
-
-
-def _sweep(directory: Path, mine: LockOwner) -> None:
-    """Remove what killed processes left beside the lock that we hold now."""
+def _remove_leftovers(directory: Path, mine: LockOwner) -> None:
+    """Remove what killed processes left beside the lock, which we own now."""
     for path in directory.glob(f"{_NAME}.*"):
-        # A file after our own token is the business of one who thinks us dead.
+        # The file named after our token belongs to a process that takes us for dead.
         if path.name != f"{_NAME}.{mine.token}":
             path.unlink(missing_ok=True)
 
 
-def _beat(path: Path, mine: LockOwner, stop: threading.Event) -> None:
+def _send_heartbeats(path: Path, mine: LockOwner, stop: threading.Event) -> None:
     count = 0
     while not stop.wait(mine.interval_s):
         count += 1
-        with suppress(OSError):  # passing: the next beat may succeed
-            if not bump(path, mine, count):
+        with suppress(OSError):  # the next heartbeat may succeed
+            if not write_heartbeat(path, mine, count):
                 logger.warning(
-                    "run %s: its lock is no longer ours; another process may be writing it, so end"
+                    "run %s: its lock is no longer ours; another process may be writing it, so stop"
                     " this one",
                     path.parent,
                 )
                 return
 
 
+def write_heartbeat(path: Path, mine: LockOwner, count: int) -> bool:
+    """Write a heartbeat into the lock file; return False, and write nothing, if it is not ours."""
+    try:
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            found = _OWNER_ADAPTER.validate_json(file.read())
+        except ValidationError:
+            return False
+        if found.token != mine.token:
+            return False
+        # Overwriting the content needs no new block, so it works on a full disk. The file is the one
+        # that was just read, so a lock that is taken over in this moment stays untouched.
+        file.seek(0)
+        file.write(replace(mine, heartbeat=count).as_bytes())
+    return True
+
+
 def _release(path: Path, mine: LockOwner) -> None:
     if mine.process != os.getpid():
-        return  # a forked child that leaves the block: its parent goes on
-    with suppress(OSError):  # it dies with the process, and what was done is done
+        return  # a forked child leaves the block: its parent keeps the lock
+    with suppress(OSError):  # a lock that stays is dead with this process
         found = read_owner(path)
         if found is not None and found.token == mine.token:
             path.unlink(missing_ok=True)
+
+
+def _is_alive(owner: LockOwner, path: Path) -> bool:
+    """Return whether the owner lives; wait for up to three heartbeats of another machine."""
+    if owner == UNREADABLE:
+        return False
+    if _is_here(owner):
+        return _runs(owner)
+    # Most likely this machine was rebooted. But two machines may have one name, so that an owner
+    # with a recent heartbeat is not taken for dead.
+    is_earlier_boot = owner.host == socket.gethostname() and owner.boot != _boot_id()
+    if is_earlier_boot and not _has_recent_heartbeat(path):
+        return False
+    return _sends_heartbeats(owner, path)
+
+
+def _is_here(owner: LockOwner) -> bool:
+    """Return whether the owner's process id counts on this machine, in this container."""
+    here = this_process(1.0)
+    return (owner.host, owner.boot, owner.pid_namespace) == (
+        here.host,
+        here.boot,
+        here.pid_namespace,
+    )
+
+
+def _runs(owner: LockOwner) -> bool:
+    """Return whether the owner runs on this machine; a stopped process (SIGSTOP) counts."""
+    try:
+        process = psutil.Process(owner.process)
+        if abs(_start_time(process) - owner.process_started) > _START_TOLERANCE_S:
+            return False  # the process id was reused
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True  # the process of another user
+
+
+def _sends_heartbeats(owner: LockOwner, path: Path) -> bool:
+    seconds = _HEARTBEATS_AWAITED * owner.interval_s
+    logger.warning(
+        "run %s: waiting up to %.1f s for a heartbeat of %s", path.parent, seconds, owner
+    )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(owner.interval_s / 4)
+        found = read_owner(path)
+        if found is None or found.token != owner.token:
+            return False  # released, or taken over by another process
+        if found.heartbeat != owner.heartbeat:
+            return True
+    return False
+
+
+def _has_recent_heartbeat(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _RECENT_S
+    except FileNotFoundError:
+        return False
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{psutil.boot_time():.0f}"
+
+
+def _start_time(process: psutil.Process) -> float:
+    """Return when a process started, by a measure that does not change when the clock is set."""
+    # On Linux psutil adds the boot time, which moves with the clock; on other systems it does not.
+    added = psutil.boot_time() if _BOOT_ID.exists() else 0.0
+    return round(float(process.create_time() - added), 2)

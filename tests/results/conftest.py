@@ -1,4 +1,4 @@
-"""Other processes, ended with the test that started them."""
+"""A fixture that starts other processes and ends them with the test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Other processes that hold a run's lock, and locks that others left."""
+"""Other processes that own a run's lock, and locks that dead processes left."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import psutil
 
 from results.lock import LockOwner, acquire, read_owner, this_process
 
-# For each line of stdin, a directory: hold it, or say why not; let go at the next line.
+# Each line of stdin is a directory: acquire its lock, or print the error; release at the next line.
 STARTER = """
 import socket, sys
 from pathlib import Path
@@ -26,9 +26,9 @@ print("ready", flush=True)
 while line := sys.stdin.readline():
     try:
         with acquire(Path(line.strip()), interval_s=float(interval_s)):
-            print("held", flush=True)
+            print("acquired", flush=True)
             sys.stdin.readline()
-        print("let go", flush=True)
+        print("released", flush=True)
     except RunError as error:
         print(error, flush=True)
 """
@@ -38,11 +38,11 @@ LONG_AGO = (1_000_000_000, 1_000_000_000)
 
 @dataclass(frozen=True)
 class Starter:
-    """Another process, that holds what it is told to."""
+    """Another process, which acquires and releases locks on request."""
 
     process: "subprocess.Popen[str]"
 
-    def say(self, line: object) -> None:
+    def send(self, line: object) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
@@ -51,9 +51,13 @@ class Starter:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def hold(self, directory: Path) -> str:
-        self.say(directory)
+    def acquire(self, directory: Path) -> str:
+        self.send(directory)
         return self.answer()
+
+    def release(self) -> None:
+        self.send("release")
+        assert self.answer() == "released"
 
     def kill(self, *, reap: bool = True) -> None:
         self.process.kill()
@@ -82,7 +86,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.005)
 
 
-def named(directory: Path) -> LockOwner:
+def owner_of(directory: Path) -> LockOwner:
     found = read_owner(directory / ".lock")
     assert found is not None
     return found
@@ -98,12 +102,12 @@ def leave_lock(
 
 
 def dead() -> LockOwner:
-    """This very process number, but begun at another time."""
+    """This process id with another start time: the id was reused."""
     return replace(this_process(5.0), process_started=1.0)
 
 
-def assert_taken_at_once(directory: Path) -> None:
-    began = time.monotonic()
+def assert_acquired_at_once(directory: Path) -> None:
+    started = time.monotonic()
     with acquire(directory):
-        assert time.monotonic() - began < 2  # no heartbeat of 5 s is waited for
-        assert named(directory).process == os.getpid()
+        assert time.monotonic() - started < 2  # does not wait for a heartbeat of 5 s
+        assert owner_of(directory).process == os.getpid()
