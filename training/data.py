@@ -1,6 +1,6 @@
-"""Rows to splits: reads the table, cleans it, and says which row trains, decides or tests.
+"""Prepare the data: read the table, clean it and split it into train, validation and test.
 
-The one place where facts about data are checked, and the only one that reads test texts.
+The only module that checks facts about the data, and the only one that reads test texts.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from training.cleaning import (
     REASONS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
-    choose_low_confidence,
     clean,
     columns_of,
 )
@@ -28,27 +27,26 @@ from training.errors import InputError
 from training.folding import identity
 from training.labels import Labels, check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
-from training.splits import SPLITS, choose_held_out, in_last_split
+from training.splits import SPLITS, choose_held_out, choose_low_confidence, in_last_split
 from training.table_bytes import local_copy
-from training.texts import HeldOutTexts, LabelledTexts, Row
+from training.texts import HeldOutTexts, Indices, LabelledTexts, Row
 from training.trained_on import Hashes, are_among
 
 RULES = 2
-"""Number of the rules by which rows are dropped and held together.
+"""Version of the rules by which rows are dropped and grouped; another version may split otherwise.
 
-1, which no record names: rows of equal folded texts were dropped, up to version 0.1.0. A split of
-other rules may come out otherwise.
+Version 1, up to release 0.1.0, is in no record: it dropped rows of equal folded texts.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """What a run records of its data."""
+    """What a run records about its data."""
 
     path: str
-    """As configured."""
+    """The path as configured."""
     sha256: str
-    """Of the file's bytes."""
+    """Hash of the file's bytes."""
     rows: int
     """Records in the file."""
     kept: int
@@ -60,17 +58,17 @@ class DataSummary:
     duplicate_groups: int
     """Groups of more than one kept record (near-duplicates, or one value of the group column)."""
     label_noise: float | None
-    """Share of the texts standing more than once whose labels disagree; None: no such text."""
+    """Share of the repeated texts whose labels disagree; None: no text is repeated."""
     format: str
-    """Of the table, in words: CSV separated by ';'."""
+    """Format of the table in words, such as `CSV separated by ';'`."""
     notes: list[str]
-    """What was read otherwise than it is written: a sentence each."""
+    """Sentences about columns and labels whose spelling was normalised."""
     repeated_test_rows: int
-    """Records of a test part fixed by the file whose text stands in it before: never dropped."""
+    """Records of a fixed test part that repeat a text of it; they are never dropped."""
     rows_seen: dict[str, int] | None
-    """{split: records whose text the starting model was trained on}; None: it does not say."""
+    """{split: records whose text the starting model was trained on}; None: unknown."""
     rules: int = RULES
-    """Number of the rules by which rows were dropped and held together."""
+    """Version of the rules by which rows were dropped and grouped (`RULES`)."""
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -78,49 +76,47 @@ class DataSummary:
         return {split: sum(counts.values()) for split, counts in self.class_counts.items()}
 
     def as_record(self) -> dict[str, Any]:
-        """The value of `data` in search.json."""
+        """Return the value of `data` in search.json."""
         return asdict(self)
 
 
 _SMALL_DATA = 20_000
 
-Indices = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
-    """Everything a search may know of its data: no text and no label of a test row."""
+    """Everything a search may know about its data: no text and no label of a test row."""
 
     train: LabelledTexts
     """Rows to train on."""
     validation: LabelledTexts
-    """Rows that decide between trials."""
+    """Rows on which trials are compared."""
     test_rows: Indices
     """Record numbers of the test rows, int64 [n]."""
     assignment: pd.DataFrame
-    """A line an input row: row, split (train, validation, test, dropped), reason."""
+    """One line per input row: row, split (train, validation, test, dropped), reason."""
     summary: DataSummary
-    """What a run records."""
+    """What a run records about the data."""
     validation_share: float
-    """Part of the rows outside the test that a new draw gives to validation."""
+    """Share of the rows outside the test that `resplit` holds out for validation."""
 
     def resplit(self, split_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-        """Split the rows outside the test anew into train and validation.
+        """Split the rows outside the test again into train and validation.
 
-        Groups stay whole and the test is as it was. The configuration's own `split_seed` gives
-        the split at hand, unless the file fixed it.
+        Groups stay whole and the test does not change. The configured `split_seed` gives the
+        existing split, unless the file fixed it.
 
         Raises:
             InputError: a class would have no row on one side.
         """
         rest = self.train.merge(self.validation)
         identities = [identity(text) for text in rest.texts]
-        held = _draw_validation(rest, identities, self.validation_share, split_seed)
+        held = _choose_validation(rest, identities, self.validation_share, split_seed)
         train, validation = rest.select(~held), rest.select(held)
         for name, part in (("train", train), ("validation", validation)):
             if set(part.labels.tolist()) != set(rest.labels.tolist()):
                 raise InputError(
-                    f"{self.summary.path}: drawn again with seed {split_seed}, {name} has no row of"
+                    f"{self.summary.path}: split again with seed {split_seed}, {name} has no row of"
                     " some class, but needs one of each; label more rows of the rarest class"
                 )
         return train, validation
@@ -128,11 +124,11 @@ class PreparedData:
 
 @dataclass(frozen=True, kw_only=True)
 class _Divided:
-    """All kept rows, those of the test included: never leaves this module."""
+    """All kept rows, including test rows: never leaves this module."""
 
     rows: list[Row]
     everything: LabelledTexts
-    """Of `rows`."""
+    """The texts of `rows`."""
     low_confidence: list[Row]
     splits: npt.NDArray[np.str_]
     reasons: list[str]
@@ -145,7 +141,7 @@ class _Divided:
         return self.everything.select(self.splits == split)
 
     def count_among(self, hashes: Hashes) -> dict[str, int]:
-        """{split: rows whose text is among the hashes}."""
+        """Count the rows whose text is among the hashes: {split: rows}."""
         found = are_among(self.everything.texts, hashes)
         return {split: int(np.count_nonzero(found & (self.splits == split))) for split in SPLITS}
 
@@ -153,19 +149,19 @@ class _Divided:
 def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     """Read, check, clean and split the data.
 
-    Texts of one fold, near-duplicates and the rows of one `group_column` value share a split; see
-    `training.cleaning.clean` for what is dropped. Under `split_column` the file's own split
-    stands, save that rows of train and validation whose text or group also stands in a later
-    split (train, validation, test) are dropped under reasons of their own; a file without
-    validation rows has them drawn from its train rows.
+    Texts with equal folds, near-duplicates and rows with one value of `group_column` share a split
+    (`training.near_duplicates`); `training.cleaning` decides which rows are dropped. Under
+    `split_column` the file fixes the split: rows of train and validation whose text or group is
+    also in a later split (train, validation, test) are dropped for reasons of their own, and if the
+    file has no validation rows, they are chosen from its train rows.
 
     Args:
-        config: of the data.
-        seen: hashes of the drop keys that the starting model was trained on; the rows among them
-            are counted, those of the test too.
+        config: the section `data`.
+        seen: hashes of the drop keys that the starting model was trained on; rows among them are
+            counted in every split, including the test.
 
     Raises:
-        InputError: the table cannot be read or holds what it must not; a group is too large
+        InputError: the table cannot be read or has wrong values; a group is too large
             (`training.near_duplicates.check_group_sizes`); a class would have no row in some split.
     """
     divided = _divide(config)
@@ -200,10 +196,10 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
 
 
 def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> HeldOutTexts:
-    """The test rows' texts and labels. Only evaluation may call this, once a run.
+    """Return the texts and labels of the test rows; only `evaluation` may call this.
 
     The rows that the confidence filter removed from the test part are returned beside them
-    (`training.cleaning.choose_low_confidence`), since a test of confident labels alone is easier.
+    (`training.splits.choose_low_confidence`), since a test of confident labels alone is easier.
     Those of them that the starting model was trained on (`seen`, as in `prepare`) are left out.
 
     Raises:
@@ -240,13 +236,13 @@ def _not_among(rows: Sequence[Row], hashes: Hashes | None) -> Sequence[Row]:
 
 
 def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
-    """The labeller's confidence of each row, float64 [n], NaN where there is none."""
+    """Return the labeller's confidence of each row, float64 [n], NaN where there is none."""
     values = np.array([row.confidence for row in rows], dtype=np.float64)
     return np.where(np.isinf(values), np.nan, values)
 
 
 def file_of(path: str) -> Path:
-    """The file at `data.path`; what is behind a URI is fetched first."""
+    """Return the local file for `data.path`; a URI is fetched first."""
     if path == SAMPLE:
         return Path(__file__).parent / "sample" / "sample.csv"
     if is_uri(path):
@@ -262,8 +258,8 @@ def _divide(config: DataConfig) -> _Divided:
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
         rows, groups, reasons = _without_straddling(table, groups)
-    drawn = np.array([row.split != "test" for row in rows])
-    check_group_sizes([row for row in rows if row.split != "test"], groups[drawn], config)
+    to_split = np.array([row.split != "test" for row in rows])
+    check_group_sizes([row for row in rows if row.split != "test"], groups[to_split], config)
     everything = LabelledTexts.of_rows(rows, groups)
     splits, share = _assign(everything, rows, config)
     check_every_class(everything.labels, splits, config)
@@ -293,15 +289,15 @@ def _read(config: DataConfig) -> Columns:
 def _without_straddling(table: CleanTable, groups: Indices) -> tuple[list[Row], Indices, list[str]]:
     stays = in_last_split([row.split or "" for row in table.rows], groups)
     reasons = table.reasons.copy()
-    for place in np.flatnonzero(~stays):
-        reasons[table.rows[place].row] = GROUP_OF_ANOTHER_SPLIT
-    return [table.rows[place] for place in np.flatnonzero(stays)], groups[stays], reasons
+    for index in np.flatnonzero(~stays):
+        reasons[table.rows[index].row] = GROUP_OF_ANOTHER_SPLIT
+    return [table.rows[index] for index in np.flatnonzero(stays)], groups[stays], reasons
 
 
 def _assign(
     everything: LabelledTexts, rows: Sequence[Row], config: DataConfig
 ) -> tuple[npt.NDArray[np.str_], float]:
-    """The split of each row, and validation's share of the rows outside the test."""
+    """Return the split of each row, and validation's share of the rows outside the test."""
     identities = [row.identity for row in rows]
     if config.split_column is not None:
         splits = np.array([row.split for row in rows], dtype="<U10")
@@ -320,14 +316,14 @@ def _assign(
     if fixed:
         return splits, fixed / len(rest)
     share = config.validation_size or (0.2 if len(rest) < _SMALL_DATA else 0.1)
-    held = _draw_validation(
-        everything.select(outside), [identities[place] for place in rest], share, config.split_seed
+    held = _choose_validation(
+        everything.select(outside), [identities[index] for index in rest], share, config.split_seed
     )
     splits[rest[held]] = "validation"
     return splits, share
 
 
-def _draw_validation(
+def _choose_validation(
     rest: LabelledTexts, identities: Sequence[bytes], share: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     return choose_held_out(

@@ -1,8 +1,7 @@
-"""When two texts are the same: to be dropped as repeated, or only to stay in one split.
+"""Normalise texts: which are duplicates (`drop_key`), and which must share a split (`fold`).
 
-Two functions, one coarser than the other. Texts of equal drop keys are one text, of which one row
-is kept. Texts of equal folds are told apart by digits, emoji or signs alone: all are kept, in one
-split. Equal drop keys have equal folds.
+Of texts with equal drop keys one row is kept. Texts with equal folds may differ in digits, emoji or
+signs: all are kept, in one split. Equal drop keys have equal folds.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ _JOINER_RANGES = (
 )
 _JOINERS = "".join(chr(code) for low, high in _JOINER_RANGES for code in range(low, high + 1))
 
-# A name in a script with vowel signs goes on over them, which \w does not.
+# A name in a script with vowel signs includes them, which \w does not.
 _LINK_OR_MENTION = re.compile(rf"https?://\S+|www\.\S+|@\w[\w{_MARKS}{_JOINERS}]*")
 _ASCII_WORD = re.compile(r"[a-z]+")
 _LONG_RUN = re.compile(rf"[{_REORDERED}]{{32,}}")
@@ -39,7 +38,7 @@ _FINGERPRINT_BYTES = 8
 
 
 class _Letters(dict[int, int | None]):
-    """For `str.translate`: letters and marks stay, joiners go, all else becomes a space."""
+    """For `str.translate`: keep letters and marks, remove joiners, replace all else by a space."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)
@@ -52,43 +51,43 @@ _LETTERS = _Letters()
 
 
 def drop_key(text: str) -> str:
-    """What a text must have in common with another to be dropped as the same text.
+    """Return the key by which texts are duplicates of each other.
 
     Unicode NFC; lower case; links and @mentions removed; every run of white space becomes one
-    space, the ends are trimmed. Where that leaves nothing, the text itself. Digits, emoji and signs
-    stay.
+    space; the ends are trimmed. If nothing is left, the key is the text itself. Digits, emoji and
+    signs are kept.
     """
     return _normal(text) or text
 
 
 def fold(text: str) -> str:
-    """Fold a text to what must not stand in two splits.
+    """Return the folded text; equal folded texts must not be in two splits.
 
     As `drop_key`, then: variation selectors and joiners are removed; every run of characters that
     are neither letters nor marks (Mn, Mc) after a letter becomes one space; the words user, rt and
-    url are removed; the ends are trimmed. Words are runs of letters with their marks, so that "RT2"
-    loses its "rt" too. Folding twice changes nothing. The result is empty when nothing else is
-    left, as of emoji alone.
+    url are removed; the ends are trimmed. Words are runs of letters with their marks, so "RT2"
+    loses its "rt" too. Folding twice changes nothing. The result may be empty, as for a text of
+    emoji alone.
     """
     return _fold_normal(_normal(text))
 
 
 def fold_and_identity(text: str) -> tuple[str, bytes]:
-    """`fold` and `identity` of a text, in the time of one."""
+    """Return `fold` and `identity` of a text, normalising it once."""
     normal = _normal(text)
     return _fold_normal(normal), _hash(normal or text, _IDENTITY_BYTES)
 
 
 def identity(text: str) -> bytes:
-    """Hash of a text's drop key that never changes: BLAKE2b, 16 bytes."""
+    """Hash a text's drop key, the same in every version: BLAKE2b, 16 bytes."""
     return _hash(drop_key(text), _IDENTITY_BYTES)
 
 
 def fingerprint(text: str) -> bytes:
-    """Hash of a text's drop key that never changes: BLAKE2b, 8 bytes.
+    """Hash a text's drop key, the same in every version: BLAKE2b, 8 bytes.
 
-    For lists of the texts that a model was trained on: of ten million texts, one that is not among
-    them is taken for one that is with a probability below 1e-12.
+    For lists of the texts that a model was trained on: a text that is not among ten million listed
+    ones is taken for one of them with a probability below 1e-12.
     """
     return _hash(drop_key(text), _FINGERPRINT_BYTES)
 
@@ -98,8 +97,8 @@ def _hash(key: str, size: int) -> bytes:
 
 
 def _normal(text: str) -> str:
-    """NFC, lower case, without links and mentions, white space folded; maybe empty."""
-    # Lower case may leave NFC: "İ" becomes two characters.
+    """Normalise to NFC and lower case without links, mentions and runs of white space."""
+    # Lower case may undo NFC: "İ" becomes two characters.
     lower = _composed(_composed(text).lower())
     if "@" in lower or "http" in lower or "www." in lower:
         lower = _LINK_OR_MENTION.sub(" ", lower)
@@ -110,26 +109,26 @@ def _fold_normal(normal: str) -> str:
     if normal.isascii():
         words = _ASCII_WORD.findall(normal)
     else:
-        # Without a joiner between them a letter and its mark may be one character.
+        # Once a joiner is removed, a letter and its mark may compose to one character.
         words = _composed(normal.translate(_LETTERS)).split()
         words = [word if word[0].isalpha() else _from_first_letter(word) for word in words]
     return " ".join(word for word in words if word and word not in _REMOVED_WORDS)
 
 
 def _from_first_letter(word: str) -> str:
-    """Without the marks that stand before any letter."""
+    """Remove the marks before the first letter."""
     return "".join(dropwhile(lambda character: not character.isalpha(), word))
 
 
 def _composed(text: str) -> str:
-    """Unicode NFC."""
+    """Normalise to Unicode NFC."""
     if len(text) > _LONG:
-        # Python puts a run of marks in order in a time that grows with its square.
+        # Python sorts a run of marks in quadratic time.
         text = _LONG_RUN.sub(_in_order, text)
     return unicodedata.normalize("NFC", text)
 
 
 def _in_order(run: re.Match[str]) -> str:
-    """Marks in canonical order (The Unicode Standard, definition D109)."""
+    """Sort marks canonically (The Unicode Standard, definition D109)."""
     marks = "".join(unicodedata.normalize("NFD", mark) for mark in run.group())
     return "".join(sorted(marks, key=unicodedata.combining))

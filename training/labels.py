@@ -10,8 +10,7 @@ import numpy.typing as npt
 from training.config import DataConfig
 from training.errors import InputError
 from training.splits import SPLITS
-
-Indices = npt.NDArray[np.int64]
+from training.texts import Indices
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: groups of rows that must share a split, and how large a group may be."""
+"""Near-duplicates: the rule that groups rows which must share a split, and limits on group size."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,11 @@ from scipy.sparse.csgraph import connected_components
 from training.cli import excerpt
 from training.config import DataConfig
 from training.errors import InputError
-from training.texts import Row
-
-Indices = npt.NDArray[np.int64]
+from training.texts import Indices, Row
 
 _PERMUTATIONS = 128
 _RECALL = 0.99
-_PAIRS_AT_ONCE = 20_000
+_PAIRS_PER_CHUNK = 20_000
 _ODD_64_BIT = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -31,29 +29,29 @@ def group_texts(
 ) -> Indices:
     """Number the group of every row.
 
-    Rows are in one group when a chain of links joins them; a link is an equal non-empty folded
-    text, an equal key (None: no key), or a Jaccard similarity of the sets of character
-    3-grams of at least `threshold`. Candidates for the last come from MinHash signatures cut in
-    bands (Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, section 3.4), which find a
-    pair at the threshold with a probability of at least 0.99 and a more similar one more surely;
-    each is then verified exactly. Numbers go by the smallest folded text of a group, so the order
-    of the rows changes none.
+    Rows are in one group if a chain of links connects them. A link is an equal non-empty folded
+    text, an equal key (None: no key), or a Jaccard similarity of the sets of character 3-grams of
+    at least `threshold`. Candidates for the last come from banded MinHash signatures (Leskovec,
+    Rajaraman and Ullman, Mining of Massive Datasets, section 3.4), which find a pair at the
+    threshold with a probability of at least 0.99 and a more similar pair with a higher one; each
+    candidate is then verified exactly. Groups are numbered by their smallest folded text, whatever
+    the order of the rows.
 
     Args:
-        folded: folded text of each of n rows; an empty one is never like another.
-        keys: of each row a key; keys of different kinds, each n long, are no link to one another.
-        threshold: above 0 and at most 1; None: only equal texts and keys make links.
+        folded: folded text of each of n rows; an empty one is similar to no other.
+        keys: one key per row; each sequence, n long, is a kind of keys of its own.
+        threshold: above 0 and at most 1; None: only equal texts and keys are links.
         seed: of the MinHash permutations.
 
     Returns:
         int64 [n], the group of each row, numbered from 0.
     """
     texts = sorted({text for text in folded if text})
-    # One graph over rows, distinct texts and distinct keys, in this order.
+    # The nodes of the graph are rows, distinct texts and distinct keys, in this order.
     num_nodes, edges = len(folded), np.empty((0, 2), dtype=np.int64)
     for names in (folded, *keys):
         distinct = sorted({name for name in names if name})
-        node = {name: num_nodes + place for place, name in enumerate(distinct)}
+        node = {name: num_nodes + index for index, name in enumerate(distinct)}
         links = [(row, node[name]) for row, name in enumerate(names) if name]
         edges = np.concatenate([edges, np.array(links, dtype=np.int64).reshape(-1, 2)])
         num_nodes += len(distinct)
@@ -64,13 +62,13 @@ def group_texts(
 
 
 def group_rows(rows: Sequence[Row], config: DataConfig) -> Indices:
-    """Number the group of every row, int64 [n]."""
-    # A text without letters is like those of its drop key alone.
-    alike = [None if row.folded else row.identity.hex() for row in rows]
+    """Number the group of every row, int64 [n], as `config` defines groups."""
+    # A text without letters is similar only to texts with the same drop key.
+    drop_keys = [None if row.folded else row.identity.hex() for row in rows]
     return group_texts(
         [row.folded for row in rows],
         [row.key for row in rows],
-        alike,
+        drop_keys,
         threshold=config.near_duplicate_threshold,
         seed=config.split_seed,
     )
@@ -84,11 +82,11 @@ def _components(links: Indices, num_nodes: int) -> Indices:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _renumber(component: Indices, told: Sequence[tuple[str | None, ...]]) -> Indices:
-    """Number groups by the smallest of their members, a folded text and keys each."""
-    # No two components share their smallest member, save rows without a text or a key.
+def _renumber(component: Indices, members: Sequence[tuple[str | None, ...]]) -> Indices:
+    """Number groups by their smallest member: a folded text with its keys."""
+    # Components differ in their smallest members, except rows without a text or a key.
     smallest: dict[int, tuple[str, ...]] = {}
-    for number, parts in zip(component.tolist(), told, strict=True):
+    for number, parts in zip(component.tolist(), members, strict=True):
         member = tuple(part or "" for part in parts)
         smallest[number] = min(smallest.get(number, member), member)
     ranks = {number: rank for rank, number in enumerate(sorted(smallest, key=smallest.__getitem__))}
@@ -96,7 +94,7 @@ def _renumber(component: Indices, told: Sequence[tuple[str | None, ...]]) -> Ind
 
 
 def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:
-    """Verified pairs, int64 [p, 2], enough to join every component, of distinct texts."""
+    """Find similar pairs of distinct texts, int64 [p, 2], enough to connect every component."""
     grams, codes = character_ngrams(texts)
     signatures = _signatures(grams, codes, seed)
     num_bands, num_rows = _banding(threshold)
@@ -104,18 +102,18 @@ def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:
     component = np.arange(len(texts))
     for band in range(num_bands):
         buckets = _buckets(signatures[:, band * num_rows : (band + 1) * num_rows])
-        # The first of a bucket against the others joins most; only what that leaves apart is
-        # compared each with each, so that thousands of like texts do not cost their square.
-        for candidates in (_with_first(buckets), _each_with_each(buckets)):
+        # The first text of a bucket against the others connects most of them. Only the rest is
+        # compared pairwise, so that the time for thousands of similar texts is not quadratic.
+        for candidates in (_with_first(buckets), _pairwise(buckets)):
             for pairs in _chunks(candidates, component):
-                alike = _jaccard(grams, pairs) >= threshold
-                links = np.concatenate([links, pairs[alike]])
+                similar = _jaccard(grams, pairs) >= threshold
+                links = np.concatenate([links, pairs[similar]])
             component = _components(links, len(texts))
     return links
 
 
 def character_ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
-    """Sets of character 3-grams of " text ": what near-duplicates are found by.
+    """Return the sets of character 3-grams of " text ", by which near-duplicates are found.
 
     Args:
         texts: folded; an empty one has no 3-gram.
@@ -141,7 +139,7 @@ def character_ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
 
 
 def _signatures(grams: csr_array, codes: Indices, seed: int) -> npt.NDArray[np.uint64]:
-    """MinHash signatures, uint64 [texts, permutations]."""
+    """Compute MinHash signatures, uint64 [texts, permutations]."""
     hashes = (codes.astype(np.uint64) * _ODD_64_BIT >> np.uint64(32)).tolist()
     tokens = (
         [hashes[gram] for gram in grams.indices[start:stop]]
@@ -152,7 +150,7 @@ def _signatures(grams: csr_array, codes: Indices, seed: int) -> npt.NDArray[np.u
 
 
 def _banding(threshold: float) -> tuple[int, int]:
-    """Bands and rows a band: the longest bands that keep the recall at the threshold."""
+    """Choose bands and rows per band: the longest bands that keep the recall."""
     for num_rows in range(_PERMUTATIONS, 1, -1):
         num_bands = _PERMUTATIONS // num_rows
         if 1 - (1 - threshold**num_rows) ** num_bands >= _RECALL:
@@ -161,9 +159,9 @@ def _banding(threshold: float) -> tuple[int, int]:
 
 
 def _buckets(band: npt.NDArray[np.uint64]) -> list[Indices]:
-    """Rows whose values in the band are equal, where there are at least two."""
+    """Group rows with equal values in the band, at least two each."""
     factors = _ODD_64_BIT ** np.arange(1, band.shape[1] + 1, dtype=np.uint64)
-    # A collision of these sums only adds a candidate, which is then verified.
+    # A collision of these sums only adds a candidate, which is verified later.
     key = (band * factors).sum(axis=1, dtype=np.uint64)
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order])) + 1
@@ -175,10 +173,10 @@ def _with_first(buckets: Sequence[Indices]) -> Iterator[Indices]:
         yield _pairs(bucket[0], bucket[1:])
 
 
-def _each_with_each(buckets: Sequence[Indices]) -> Iterator[Indices]:
+def _pairwise(buckets: Sequence[Indices]) -> Iterator[Indices]:
     for bucket in buckets:
-        for place in range(1, len(bucket) - 1):
-            yield _pairs(bucket[place], bucket[place + 1 :])
+        for index in range(1, len(bucket) - 1):
+            yield _pairs(bucket[index], bucket[index + 1 :])
 
 
 def _pairs(row: np.int64, others: Indices) -> Indices:
@@ -186,14 +184,14 @@ def _pairs(row: np.int64, others: Indices) -> Indices:
 
 
 def _chunks(candidates: Iterator[Indices], component: Indices) -> Iterator[Indices]:
-    """Those candidates that are not joined yet, many at a time."""
+    """Yield the candidates that are not connected yet, in chunks."""
     waiting: list[Indices] = []
     num_waiting = 0
     for pairs in candidates:
         apart = pairs[component[pairs[:, 0]] != component[pairs[:, 1]]]
         waiting.append(apart)
         num_waiting += len(apart)
-        if num_waiting >= _PAIRS_AT_ONCE:
+        if num_waiting >= _PAIRS_PER_CHUNK:
             yield np.concatenate(waiting)
             waiting, num_waiting = [], 0
     if num_waiting:
@@ -215,14 +213,14 @@ _THRESHOLD_STEPS = 20
 
 
 def check_group_sizes(rows: Sequence[Row], groups: Indices, config: DataConfig) -> None:
-    """Refuse a group that cannot be put on one side of a split without bending the class shares.
+    """Refuse a group that is too large for one side of a split.
 
-    Texts that differ in letters count once each, however many rows differ from them in digits,
-    emoji or signs alone: short texts stand in real tables with every ending ("ok", "ok!!"). Rows
-    have a limit of their own, which leaves about two such groups to each of test and validation.
+    Such a group would distort the class shares. Texts count once, however many rows differ only in
+    digits, emoji or signs, since real tables have short texts with many endings ("ok", "ok!!").
+    Rows have a separate limit, which allows about two such groups in test and in validation.
 
     Args:
-        rows: from which a split is drawn.
+        rows: the rows to split.
         groups: int64 [n].
         config: names the columns and the threshold.
 
@@ -236,18 +234,18 @@ def check_group_sizes(rows: Sequence[Row], groups: Indices, config: DataConfig) 
         return
     sizes = np.bincount(groups)
     largest = too_large[sizes[too_large].argmax()]
-    members = [rows[place] for place in np.flatnonzero(groups == largest).tolist()]
-    crowded = [rows[place] for place in np.flatnonzero(np.isin(groups, too_large)).tolist()]
-    texts_alone = len({_told_by(row) for row in members}) > limits.texts
+    members = [rows[index] for index in np.flatnonzero(groups == largest).tolist()]
+    crowded = [rows[index] for index in np.flatnonzero(np.isin(groups, too_large)).tolist()]
+    too_many_texts = len({_letters_of(row) for row in members}) > limits.texts
     limit = (
         f"{limits.texts} texts (2 %, at least {_LARGEST_OF_FEW})"
-        if texts_alone
+        if too_many_texts
         else f"{limits.rows} rows (10 %, at least {_LARGEST_OF_FEW})"
     )
     raise InputError(
         f"{config.path}: {len(members)} of {len(rows)} kept rows are one group, such as row"
         f" {members[0].row} '{excerpt(members[0].text)}', but a group must stay within {limit} to"
-        f" fit in one split; {_what_would_part(members, crowded, limits, config)}"
+        f" fit in one split; {_how_to_divide(members, crowded, limits, config)}"
     )
 
 
@@ -256,7 +254,7 @@ class _Limits:
     """How large a group may be."""
 
     texts: int
-    """That differ in letters."""
+    """Texts that differ in letters."""
     rows: int
 
     @classmethod
@@ -265,23 +263,25 @@ class _Limits:
         return cls(*(max(_LARGEST_OF_FEW, int(share * num_rows)) for share in shares))
 
     def exceeded(self, rows: Sequence[Row], groups: Indices) -> Indices:
-        """The groups that are too large, int64."""
+        """Return the groups that are too large, int64."""
         if not rows:
             return np.zeros(0, dtype=np.int64)
-        texts = {(group, _told_by(row)) for group, row in zip(groups.tolist(), rows, strict=True)}
+        texts = {
+            (group, _letters_of(row)) for group, row in zip(groups.tolist(), rows, strict=True)
+        }
         num_texts = np.bincount([group for group, _ in texts])
         return np.flatnonzero((num_texts > self.texts) | (np.bincount(groups) > self.rows))
 
 
-def _told_by(row: Row) -> str | bytes:
-    """What makes a row's text another than that of the rows in its group."""
+def _letters_of(row: Row) -> str | bytes:
+    """Return what distinguishes a row from the rows of its group: the letters of its text."""
     return row.folded or row.identity
 
 
-def _what_would_part(
+def _how_to_divide(
     members: Sequence[Row], crowded: Sequence[Row], limits: _Limits, config: DataConfig
 ) -> str:
-    """What holds the largest group together, and what parts all those too large."""
+    """Explain what connects the largest group, and what divides all groups that are too large."""
     for key, count in Counter(row.key for row in members if row.key).most_common(1):
         of_key = [row for row in members if row.key == key]
         if len(limits.exceeded(of_key, np.zeros(count, dtype=np.int64))):
@@ -289,30 +289,30 @@ def _what_would_part(
                 f"{count} of them have {config.group_column} = '{excerpt(key)}': drop some, or"
                 " name another data.group_column"
             )
-    for tried in _stricter(config.near_duplicate_threshold):
-        # A stricter threshold joins nothing new, so only the rows of groups too large matter.
-        changed = config.model_copy(update={"near_duplicate_threshold": tried})
+    for threshold in _stricter(config.near_duplicate_threshold):
+        # A stricter threshold adds no links, so only the rows of the too large groups matter.
+        changed = config.model_copy(update={"near_duplicate_threshold": threshold})
         if not len(limits.exceeded(crowded, group_rows(crowded, changed))):
             return (
-                "their texts are alike at data.near_duplicate_threshold"
+                "their texts are similar at data.near_duplicate_threshold"
                 f" {config.near_duplicate_threshold:g}: try"
-                f" {'null (only equal texts)' if tried is None else format(tried, 'g')}"
+                f" {'null (only equal texts)' if threshold is None else format(threshold, 'g')}"
             )
     folds = Counter(row.folded for row in crowded if row.folded)
     count = max(folds.values(), default=0)
     if count > limits.rows:
         return (
-            f"{count} differ only in digits, emoji or signs, which do not tell texts apart when"
-            " splits are drawn: keep fewer of them, or write what tells them apart in letters"
+            f"{count} differ only in digits, emoji or signs, which do not distinguish texts of"
+            " different splits: keep fewer of them, or write the difference in letters"
         )
     return (
-        f"rows of equal texts and rows of one {config.group_column} make a chain: drop the texts"
+        f"rows of equal texts and rows of one {config.group_column} form a chain: drop the texts"
         " that many of them share, or name another data.group_column"
     )
 
 
 def _stricter(threshold: float | None) -> list[float | None]:
-    """The thresholds to try, the mildest first; none where near-duplicates make no link."""
+    """Return stricter thresholds, in ascending order; none if near-duplicates are no links."""
     if threshold is None:
         return []
     first = int(threshold * _THRESHOLD_STEPS + 1e-9) + 1

@@ -1,4 +1,4 @@
-"""Draws which rows are held out: whole groups, every class in its share, by seed alone."""
+"""Choose the held-out rows: stratified by class, whole groups, decided by the seed alone."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,17 +8,21 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from training.config import DataConfig
+from training.folding import drop_key
+from training.near_duplicates import group_texts
+from training.texts import Floats, Indices, Row
+
 Mask = npt.NDArray[np.bool_]
 
 SPLITS = ("train", "validation", "test")
-"""Every split, in the order in which a text or group that stands in several moves on."""
+"""All splits; a text or group that is in several belongs to the last of them."""
 
 _TOLERANCE = 0.01
 _ATTEMPTS = 16
 _ROUNDING = 1e-12
 _SWAPPED = 100
+_LOW_CONFIDENCE = "low confidence"
 
 
 def choose_held_out(
@@ -30,24 +34,24 @@ def choose_held_out(
     seed: int,
     purpose: str = "test",
 ) -> Mask:
-    """Draw the rows to hold out, whole groups and stratified by class.
+    """Choose the rows to hold out: whole groups, stratified by class.
 
-    Each group of several rows is drawn with probability `share`, whatever its size, by the hash
-    of its smallest identity and the seed; rows without a group then fill the quota of their class
-    in the order of their hashes. Where they cannot, groups change sides in the order of their
-    hashes, each time one that brings the classes nearer to their shares; of up to 16 such draws
-    the first is taken in which every class is within one point of its share, else the nearest.
-    The result depends on the set of (identity, group, label), `share`, `seed` and `purpose`; the
-    order of the rows and the numbers of groups change nothing. A class of two rows or more has a
-    quota of at least one row on each side.
+    Each group of several rows is held out with probability `share`, whatever its size, decided by
+    the hash of its smallest identity and the seed; rows without a group then fill the quota of
+    their class in the order of their hashes. Where they cannot, groups change sides in the order of
+    their hashes, each time one that brings the classes nearer to their shares. Of up to 16 such
+    attempts the first is taken in which every class is within one percentage point of its share,
+    else the nearest. The result depends on the set of (identity, group, label), `share`, `seed` and
+    `purpose`, but not on the order of the rows or the numbers of the groups. A class of two rows or
+    more has a quota of at least one row on each side.
 
     Args:
         identities: hash of each of n rows' drop key; no two alike.
-        groups: int64 [n], rows with equal numbers stay together.
+        groups: int64 [n]; rows with equal numbers stay together.
         labels: int64 [n].
         share: part of each class to hold out, between 0 and 1.
-        seed: of the draw.
-        purpose: draws for other purposes are independent under the same seed.
+        seed: of the choice.
+        purpose: choices for different purposes are independent under the same seed.
 
     Returns:
         bool [n], True where a row is held out.
@@ -64,25 +68,25 @@ def choose_held_out(
         alone_counts=np.bincount(label[alone], minlength=label.max() + 1),
     )
     shared = np.flatnonzero(sizes > 1)
-    held_groups = _draw_groups(
+    held_groups = _choose_groups(
         _group_names(identities, group, shared),
         _class_counts(group, label, len(sizes))[shared],
         target,
         key=f"{purpose}/{seed}",
     )
     held = np.isin(group, shared[held_groups])
-    draws = _uniform(identities, f"{purpose}/{seed}/rows")
+    values = _uniform(identities, f"{purpose}/{seed}/rows")
     for number, quota in enumerate(target.quota):
         free = np.flatnonzero(alone & (label == number))
         missing = max(0, quota - np.count_nonzero(held & (label == number)))
-        held[free[np.argsort(draws[free], kind="stable")][:missing]] = True
+        held[free[np.argsort(values[free], kind="stable")][:missing]] = True
     return held
 
 
 def in_last_split(splits: Sequence[str], groups: Indices) -> Mask:
-    """Where a split is fixed: bool [n], True for the rows in the last split of their group.
+    """Return which rows of a fixed split are in the last split of their group, bool [n].
 
-    Keeping only these, no group stands in two splits and none of the test's rows is lost.
+    If only these are kept, no group is in two splits and no test row is lost.
     """
     ranks = np.array([SPLITS.index(split) for split in splits], dtype=np.int64)
     last = np.zeros(groups.max() + 1, dtype=np.int64)
@@ -90,9 +94,68 @@ def in_last_split(splits: Sequence[str], groups: Indices) -> Mask:
     return np.asarray(ranks == last[groups], dtype=np.bool_)
 
 
+def choose_low_confidence(
+    low: Sequence[Row],
+    kept: Sequence[Row],
+    groups: Indices,
+    is_test: Mask,
+    config: DataConfig,
+) -> tuple[list[Row], Indices]:
+    """Choose the low-confidence rows to evaluate beside the test set, in the same way as that.
+
+    Group the low-confidence rows together with the kept ones, whose split does not change. A
+    low-confidence row is left out if its group has a row of train or validation, since the model
+    learnt from a similar text; it is chosen if its group has only test rows. Of the other rows,
+    choose whole groups as for the test, with the same share and seed. Where the file fixes the
+    split, choose only among the rows that it assigns to the test.
+
+    Args:
+        low: rows dropped for low confidence alone (an empty confidence counts as low) whose label
+            is known; with distinct drop keys unless the file fixes the split.
+        kept: rows of train, validation and test.
+        groups: int64 [kept], the groups that the split kept whole.
+        is_test: bool [kept].
+        config: of the split.
+
+    Returns:
+        The rows, in the order of `low`, and their groups, int64 [rows]: that of the test rows
+        in their group, else a number that no kept row has.
+    """
+    if not low:
+        return [], np.zeros(0, dtype=np.int64)
+    rows = [*kept, *low]
+    # A text without letters is compared by its drop key.
+    component = group_texts(
+        [row.folded or drop_key(row.text) for row in rows],
+        [row.key for row in rows],
+        threshold=config.near_duplicate_threshold,
+        seed=config.split_seed,
+    )
+    of_kept, of_low = component[: len(kept)], component[len(kept) :]
+    learnt = np.isin(of_low, of_kept[~is_test])
+    if config.split_column is not None:
+        wanted = np.array([row.split == "test" for row in low])
+    else:
+        wanted = np.isin(of_low, of_kept)
+        free = np.flatnonzero(~wanted)
+        candidates = [low[index] for index in free.tolist()]
+        wanted[free] = choose_held_out(
+            [row.identity for row in candidates],
+            of_low[free],
+            np.array([row.label for row in candidates], dtype=np.int64),
+            share=config.test_size,
+            seed=config.split_seed,
+            purpose=_LOW_CONFIDENCE,
+        )
+    chosen = np.flatnonzero(wanted & ~learnt)
+    number = groups.max() + 1 + np.arange(component.max() + 1)
+    np.minimum.at(number, of_kept, groups)
+    return [low[index] for index in chosen.tolist()], number[of_low[chosen]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Target:
-    """How many rows of each class are to be held out; arrays are int64 [classes]."""
+    """How many rows of each class to hold out; arrays are int64 [classes]."""
 
     share: float
     class_counts: Indices
@@ -101,22 +164,22 @@ class _Target:
 
     @cached_property
     def quota(self) -> Indices:
-        """The nearest whole number of rows, and where a class has two, one on each side."""
+        """The nearest whole number of rows; with two rows or more at least one on each side."""
         nearest = np.floor(self.share * self.class_counts + 0.5).astype(np.int64)
         within = np.clip(nearest, 1, np.maximum(self.class_counts - 1, 1))
         return np.asarray(np.where(self.class_counts >= 2, within, nearest), dtype=np.int64)
 
     def errors(self, held: Indices) -> Floats:
-        """Distance of each class from the share, in parts of the class: [..., classes].
+        """Return the distance of each class from its share, relative to its size: [..., classes].
 
-        `held` counts the rows that groups hold out; rows without a group then fill up.
+        `held` counts the held-out rows of groups; rows without a group then fill the quota.
         """
         reached = np.clip(self.quota, held, held + self.alone_counts)
         return np.asarray(np.abs(reached / self.class_counts - self.share), dtype=np.float64)
 
     @cached_property
     def allowed(self) -> Floats:
-        """One point, or what rounding to whole rows costs a small class."""
+        """The allowed distance: one percentage point, or the rounding error of a small class."""
         return np.maximum(_TOLERANCE, self.errors(self.quota))
 
 
@@ -127,7 +190,7 @@ def _class_counts(group: Indices, label: Indices, num_groups: int) -> Indices:
 
 
 def _group_names(identities: Sequence[bytes], group: Indices, wanted: Indices) -> list[bytes]:
-    """The smallest identity in each wanted group."""
+    """Return the smallest identity in each wanted group."""
     smallest: dict[int, bytes] = {}
     for number, name in zip(group.tolist(), identities, strict=True):
         smallest[number] = min(smallest.get(number, name), name)
@@ -135,17 +198,17 @@ def _group_names(identities: Sequence[bytes], group: Indices, wanted: Indices) -
 
 
 def _uniform(names: Sequence[bytes], key: str) -> Floats:
-    """A number in [0, 1) for each name, by hash: it stays when other rows come or go."""
+    """Hash each name to a number in [0, 1), independent of the other rows."""
     words = [hashlib.blake2b(name, digest_size=8, key=key.encode()[:64]).digest() for name in names]
     return np.frombuffer(b"".join(words), dtype="<u8") / 2.0**64
 
 
-def _draw_groups(names: Sequence[bytes], counts: Indices, target: _Target, *, key: str) -> Mask:
-    """The groups to hold out, bool [groups]; counts: int64 [groups, classes]."""
+def _choose_groups(names: Sequence[bytes], counts: Indices, target: _Target, *, key: str) -> Mask:
+    """Choose the groups to hold out, bool [groups]; counts: int64 [groups, classes]."""
     best, least = np.zeros(len(names), dtype=np.bool_), np.inf
     for attempt in range(_ATTEMPTS):
-        draws = _uniform(names, f"{key}/groups/{attempt}")
-        held = _balance(draws, draws < target.share, counts, target)
+        values = _uniform(names, f"{key}/groups/{attempt}")
+        held = _balance(values, values < target.share, counts, target)
         excess = float((target.errors(counts[held].sum(axis=0)) - target.allowed).max())
         if excess < least:
             best, least = held, excess
@@ -154,14 +217,14 @@ def _draw_groups(names: Sequence[bytes], counts: Indices, target: _Target, *, ke
     return best
 
 
-def _balance(draws: Floats, held: Mask, counts: Indices, target: _Target) -> Mask:
-    """Move groups, in the order of their draws, while that lowers the squared errors.
+def _balance(values: Floats, held: Mask, counts: Indices, target: _Target) -> Mask:
+    """Move groups, in the order of their values, while that lowers the squared errors.
 
-    The first move that helps is made and not the one that helps most: large groups are no
-    likelier than others to change sides. Where no single move helps, two groups are swapped.
+    Make the first move that helps, not the one that helps most, so that large groups are not more
+    likely than others to change sides. Where no single move helps, swap two groups.
     """
     held = held.copy()
-    order = np.argsort(draws, kind="stable")
+    order = np.argsort(values, kind="stable")
     total = counts[held].sum(axis=0)
     while (target.errors(total) > target.allowed + _ROUNDING).any():
         for moves in (order[:, None], _swaps(held, order)):
@@ -179,6 +242,6 @@ def _balance(draws: Floats, held: Mask, counts: Indices, target: _Target) -> Mas
 
 
 def _swaps(held: Mask, order: Indices) -> Indices:
-    """A group held out and one that is not, int64 [moves, 2]; of many groups some suffice."""
+    """Pair held-out groups with others, int64 [moves, 2]; of many groups only the first."""
     out, kept = order[held[order]][:_SWAPPED], order[~held[order]][:_SWAPPED]
     return np.stack(np.meshgrid(out, kept, indexing="ij"), axis=-1).reshape(-1, 2)

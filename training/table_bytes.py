@@ -196,13 +196,14 @@ def local_copy(uri: str) -> Path:
 
 def _refuse_foreign(head: bytes, name: str, where: str) -> None:
     begins = head.removeprefix(_UTF8_MARK).lstrip()
-    for mark, kind, way_out in _FOREIGN:
+    for mark, kind, next_step in _FOREIGN:
         if not (head.startswith(mark) or begins.lower().startswith(mark)):
             continue
         if mark == b"PK\x03\x04" and _is_workbook(head, name):
-            kind, way_out = "an Excel or OpenDocument file", _SAVE_AS
+            kind, next_step = "an Excel or OpenDocument file", _SAVE_AS
         raise InputError(
-            f"{where}: not a table: it is {kind}, but must be CSV, JSON Lines or Parquet; {way_out}"
+            f"{where}: not a table: it is {kind}, but must be CSV, JSON Lines or Parquet;"
+            f" {next_step}"
         )
     if head[257:262] == b"ustar":
         raise InputError(

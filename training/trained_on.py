@@ -1,7 +1,8 @@
-"""Which texts a model was trained on: hashes beside its weights, and rows that are among them.
+"""Record which texts a model was trained on, and refuse to score a search on such rows.
 
-The file holds 8 bytes a text and no text. It is not for publishing: who has it can test whether a
-text was in. So a `.gitignore` stands beside it, which git and the Hub's uploads obey.
+The file beside the weights holds a hash of 8 bytes per text and no text. Do not publish it: with it
+anybody can test whether a text was trained on. A `.gitignore` beside it keeps it out of git and of
+uploads to the Hub.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from training.errors import InputError
 from training.folding import fingerprint
 
 TRAINED_ON = "trained_on.bin"
-"""Name of the file in a model directory: 8 bytes that say what it is, 8 of the BLAKE2b hash of the
-rest, then the hashes, sorted, none twice, unsigned, 64 bits, little-endian."""
+"""Name of the file in a model directory: 8 bytes of magic, 8 bytes of BLAKE2b hash of the rest,
+then the distinct hashes, sorted, as unsigned 64-bit little-endian integers."""
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -26,21 +27,21 @@ _BYTES = 8
 
 
 def hashes_of(texts: Iterable[str]) -> Hashes:
-    """Hash of the drop key of each text, uint64 [distinct drop keys], sorted."""
+    """Hash the drop key of each text: uint64 [distinct drop keys], sorted."""
     return np.unique(_each(texts))
 
 
 def are_among(texts: Iterable[str], hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """Which texts have a drop key whose hash is among `hashes`, bool [texts]."""
+    """Return which texts have a drop key whose hash is among `hashes`, bool [texts]."""
     return np.isin(_each(texts), hashes)
 
 
 def write_trained_on(directory: Path, hashes: Hashes) -> None:
-    """Write the file, and a `.gitignore` that keeps it from being published.
+    """Write the file and a `.gitignore` against publishing it.
 
     Args:
         directory: of a model, not in use yet.
-        hashes: sorted, none twice.
+        hashes: distinct and sorted.
 
     Raises:
         OSError: they cannot be written.
@@ -51,7 +52,7 @@ def write_trained_on(directory: Path, hashes: Hashes) -> None:
 
 
 def read_trained_on(directory: Path) -> Hashes | None:
-    """The hashes of a model directory; None: it does not say what it was trained on.
+    """Read the hashes of a model directory; None: it has no such file.
 
     Raises:
         InputError: the file is damaged.
@@ -70,7 +71,7 @@ def read_trained_on(directory: Path) -> Hashes | None:
 
 
 def known_to(model: ModelConfig) -> Hashes | None:
-    """What the weights that training starts from were trained on; None where nothing is known.
+    """Return hashes of the texts that the starting weights were trained on; None: unknown.
 
     Raises:
         InputError: the model's file is damaged.
@@ -91,11 +92,11 @@ def check_not_seen(
     """Refuse to score rows that the starting model was trained on.
 
     Args:
-        seen: {split: rows of it that the model was trained on}; None: the model does not say.
+        seen: {split: rows of it that the model was trained on}; None: unknown.
         rows: {split: rows of it}.
-        model: its name, as configured.
+        model: name of the model, as configured.
         path: of the data, as configured.
-        is_resplit: whether rows outside the test are split anew, so that any of them is held out.
+        is_resplit: whether rows outside the test are split again, so that any may be held out.
 
     Raises:
         InputError: there are such rows.
@@ -115,9 +116,9 @@ def check_not_seen(
     )
     raise InputError(
         f"model.name: {model!r} was trained on {_listed(found)} of {path}, as its {TRAINED_ON}"
-        " says, but a score counts only on rows that the starting model has not seen; give"
-        f" validation and test other rows by data.split_column{keep}, take other rows, or start"
-        " from another model"
+        " lists, but only rows that the starting model has not seen can be scored; assign other"
+        f" rows to validation and test in data.split_column{keep}, use other rows, or start from"
+        " another model"
     )
 
 
@@ -135,6 +136,6 @@ def _checksum(body: bytes) -> bytes:
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
-        f"model.name: {path} is damaged ({reason}), but says which rows this model has seen;"
-        " restore it from where the model came"
+        f"model.name: {path} is damaged ({reason}), but must list which rows this model has seen;"
+        " restore it from the source of the model"
     )

@@ -1,4 +1,4 @@
-"""Small tables written to files, for the tests of the data."""
+"""Builders of small tables, as data frames and as files, for the tests of the data."""
 
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ WORDS = np.array(WORD_LIST.split())
 
 
 def table_of(num_rows: int = 120, *, seed: int = 0) -> pd.DataFrame:
-    """Distinct texts of three classes, 6:3:1, every cell as text."""
-    draws = np.random.default_rng(seed)
-    texts = [" ".join(draws.choice(WORDS, 12)) for _ in range(num_rows)]
+    """Make distinct texts of three classes, 6:3:1, every cell as text."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, 12)) for _ in range(num_rows)]
     labels = [LABELS[0 if row % 10 < 6 else 1 if row % 10 < 9 else 2] for row in range(num_rows)]
     return pd.DataFrame(
         {"text": texts, "final_label": labels, "confidence_score": "0.9", "error": ""}

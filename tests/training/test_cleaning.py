@@ -61,7 +61,7 @@ def test_a_filter_whose_column_is_null_is_off_and_a_missing_error_column_is_no_e
     assert prepare(configured(tmp_path, table, confidence_column=None)).summary.kept == 120
 
 
-def test_of_equal_texts_the_one_of_the_highest_confidence_is_kept(tmp_path: Path) -> None:
+def test_of_equal_texts_the_one_with_the_highest_confidence_is_kept(tmp_path: Path) -> None:
     table = table_of()
     for row, confidence in ((20, "0.8"), (21, "0.95"), (22, "0.9")):
         text = "Sepi tenan" + " " * row + "@budi"
@@ -70,7 +70,7 @@ def test_of_equal_texts_the_one_of_the_highest_confidence_is_kept(tmp_path: Path
     assert prepared.assignment["reason"][20:23].tolist() == ["duplicate", "", "duplicate"]
 
 
-def test_an_unknown_split_is_an_error_that_shows_its_rows(tmp_path: Path) -> None:
+def test_an_unknown_split_is_an_error_that_lists_its_rows(tmp_path: Path) -> None:
     table = fixed_table()
     table.loc[[3, 4], "part"] = ["hold-out", ""]
     first, second = problems_of(configured(tmp_path, table, split_column="part"))
@@ -93,7 +93,7 @@ def test_missing_columns_are_reported_at_once_with_the_nearest_names(tmp_path: P
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_the_separator_of_a_table_is_found_and_told(tmp_path: Path, separator: str) -> None:
+def test_the_separator_of_a_table_is_found_and_reported(tmp_path: Path, separator: str) -> None:
     table = table_of()
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False, sep=separator)
@@ -101,7 +101,7 @@ def test_the_separator_of_a_table_is_found_and_told(tmp_path: Path, separator: s
     assert (summary.kept, summary.format) == (120, f"CSV separated by {separator!r}")
 
 
-def test_white_space_around_labels_and_columns_is_taken_off_and_told(tmp_path: Path) -> None:
+def test_white_space_around_labels_and_columns_is_removed_and_reported(tmp_path: Path) -> None:
     table = table_of().rename(columns={"final_label": " final_label "})
     table.loc[0, " final_label "] = " biasa\t"
     table.loc[9, " final_label "] = "abot "
@@ -112,7 +112,7 @@ def test_white_space_around_labels_and_columns_is_taken_off_and_told(tmp_path: P
     assert labels.startswith("2 labels have another spelling, such as ' biasa\\t' for 'biasa'")
 
 
-def test_numeric_labels_are_one_however_the_number_is_written(tmp_path: Path) -> None:
+def test_numeric_labels_are_equal_however_the_number_is_written(tmp_path: Path) -> None:
     table = table_of()
     numbers = dict(zip(LABELS, ("0", "1.0", " 2"), strict=True))
     table["final_label"] = [numbers[label] for label in table["final_label"]]
@@ -140,7 +140,7 @@ def test_case_is_never_folded_and_words_beside_numbers_stay_words(tmp_path: Path
     assert "'0.0' in 1 row (row 0)" in line
 
 
-def test_a_label_outside_the_list_is_an_error_that_shows_its_first_rows(tmp_path: Path) -> None:
+def test_a_label_outside_the_list_is_an_error_that_lists_its_first_rows(tmp_path: Path) -> None:
     table = table_of()
     table.loc[5:13, "final_label"] = "abott"
     table.loc[50, "final_label"] = "xyz"
@@ -173,7 +173,7 @@ def test_independent_problems_are_reported_at_once(tmp_path: Path) -> None:
     assert all(part in line for line, part in zip(lines, expected, strict=True))
 
 
-def test_nothing_left_is_an_error_with_the_counts(tmp_path: Path) -> None:
+def test_dropping_every_row_is_an_error_with_the_counts(tmp_path: Path) -> None:
     table = table_of().assign(confidence_score="0.5")
     table.loc[0, "text"] = ""
     (line,) = problems_of(configured(tmp_path, table))
@@ -189,7 +189,7 @@ def test_the_rows_of_confidence_exactly_0_7_of_the_real_excerpt_are_kept() -> No
     assert summary.dropped["low confidence"] == 3
 
 
-def test_labels_of_another_table_are_shown_and_those_of_the_study_are_not(tmp_path: Path) -> None:
+def test_labels_of_another_table_are_listed_and_those_of_the_study_are_not(tmp_path: Path) -> None:
     table = table_of().rename(columns={"final_label": "tone"})
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
@@ -205,18 +205,18 @@ def test_labels_of_another_table_are_shown_and_those_of_the_study_are_not(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "advice"),
     [
-        ("text", "", "data.text_column and data.label_column"),
+        ("text", "", "check the names in data.text_column and data.label_column"),
         ("error", "none", "set data.error_column to null"),
         ("confidence_score", "0.1", "lower data.min_confidence"),
     ],
 )
 def test_where_no_row_is_left_the_advice_is_about_what_dropped_them(
-    tmp_path: Path, column: str, value: str, told: str
+    tmp_path: Path, column: str, value: str, advice: str
 ) -> None:
     (line,) = problems_of(configured(tmp_path, table_of().assign(**{column: value})))
-    assert told in line
+    assert advice in line
     assert ("min_confidence" in line) == (column == "confidence_score")
 
 
@@ -257,8 +257,8 @@ def test_words_that_differ_in_vowel_signs_alone_are_different_texts(
     tmp_path: Path, consonants: str, signs: list[str]
 ) -> None:
     syllables = [f"{letter}{sign}" for letter in consonants for sign in signs]
-    draws = np.random.default_rng(0)
-    texts = {"".join(draws.choice(syllables, 4)) for _ in range(120)}
+    rng = np.random.default_rng(0)
+    texts = {"".join(rng.choice(syllables, 4)) for _ in range(120)}
     table = pd.DataFrame({"text": sorted(texts)})
     table["final_label"] = [LABELS[row % 3] for row in range(len(table))]
     config = configured(tmp_path, table, confidence_column=None, near_duplicate_threshold=None)
@@ -266,7 +266,7 @@ def test_words_that_differ_in_vowel_signs_alone_are_different_texts(
     assert (summary.kept, summary.duplicate_groups) == (len(table), 0)
 
 
-def test_rows_of_a_fixed_test_stay_whatever_they_repeat_and_their_texts_leave_the_others(
+def test_rows_of_a_fixed_test_stay_and_their_texts_are_dropped_from_other_splits(
     tmp_path: Path,
 ) -> None:
     table = fixed_table()  # test rows are 70 to 99, validation rows 60 to 69
@@ -323,7 +323,7 @@ _ROWS = st.lists(
 
 @given(_ROWS, st.booleans(), st.randoms())
 def test_a_row_is_dropped_only_where_another_has_its_drop_key(
-    drawn: list[tuple[str, int, str | None]], fixed: bool, random: Random
+    generated: list[tuple[str, int, str | None]], fixed: bool, random: Random
 ) -> None:
     rows = [
         Row(
@@ -331,7 +331,7 @@ def test_a_row_is_dropped_only_where_another_has_its_drop_key(
             **{"label": label, "confidence": 1.0, "key": None},
             split=split or "train" if fixed else None,
         )
-        for number, (text, label, split) in enumerate(drawn)
+        for number, (text, label, split) in enumerate(generated)
     ]
     kept, reasons, _ = without_duplicates(rows)
     assert sorted([*(row.row for row in kept), *reasons]) == list(range(len(rows)))
@@ -345,6 +345,6 @@ def test_a_row_is_dropped_only_where_another_has_its_drop_key(
     for key in set(keys) - tested:
         labels = {row.label for row in rows if keys[row.row] == key}
         assert (key in others) == (len(labels) == 1)
-    told = [(row.text, row.label) for row in kept]
+    expected = [(row.text, row.label) for row in kept]
     random.shuffle(rows)
-    assert [(row.text, row.label) for row in without_duplicates(rows)[0]] == told
+    assert [(row.text, row.label) for row in without_duplicates(rows)[0]] == expected

@@ -23,9 +23,9 @@ TWEETS = SHARED / "severity_tweets.csv"
 
 
 def split_of_text(table: pd.DataFrame, prepared: PreparedData) -> dict[str, str]:
-    """The split of each kept text; a text of a dropped row alone has none."""
-    placed = prepared.assignment[prepared.assignment["split"] != "dropped"]
-    return dict(zip(table["text"].iloc[placed["row"]], placed["split"], strict=True))
+    """Return the split of each kept text."""
+    kept = prepared.assignment[prepared.assignment["split"] != "dropped"]
+    return dict(zip(table["text"].iloc[kept["row"]], kept["split"], strict=True))
 
 
 def test_shuffling_the_file_leaves_every_text_in_its_split(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_shuffling_the_file_leaves_every_text_in_its_split(tmp_path: Path) -> No
     ]
 
 
-def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> None:
+def test_no_group_and_no_folded_text_is_in_two_splits(tmp_path: Path) -> None:
     table = messy_table()
     # Threads of four rows, away from the near-duplicates: both in one would chain them.
     table["thread"] = [
@@ -69,7 +69,7 @@ def test_no_group_and_no_folded_text_stands_in_two_splits(tmp_path: Path) -> Non
     assert prepared.summary.duplicate_groups > 0
 
 
-def test_texts_and_labels_stand_at_their_row_numbers(tmp_path: Path) -> None:
+def test_texts_and_labels_belong_to_their_row_numbers(tmp_path: Path) -> None:
     table = messy_table()
     config = configured(tmp_path, table)
     prepared = prepare(config)
@@ -113,7 +113,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
     assert set(vars(prepared)) == {field.name for field in fields(prepared)}
 
 
-def test_a_redraw_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path: Path) -> None:
+def test_a_resplit_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path: Path) -> None:
     prepared = prepare(configured(tmp_path, messy_table()))
     rest = {*prepared.train.rows.tolist(), *prepared.validation.rows.tolist()}
     train, validation = prepared.resplit(43)
@@ -124,21 +124,23 @@ def test_a_redraw_keeps_the_test_and_whole_groups_and_is_another_split(tmp_path:
     assert abs(len(validation.rows) - len(prepared.validation.rows)) <= 3
 
 
-def test_a_redraw_with_the_configured_seed_is_the_split_at_hand(tmp_path: Path) -> None:
+def test_a_resplit_with_the_configured_seed_is_the_existing_split(tmp_path: Path) -> None:
     prepared = prepare(configured(tmp_path, messy_table(), split_seed=5))
     train, validation = prepared.resplit(5)
     assert train.texts == prepared.train.texts
     assert validation.rows.tolist() == prepared.validation.rows.tolist()
 
 
-def test_validation_is_a_fifth_of_little_data_and_what_is_configured_else(tmp_path: Path) -> None:
+def test_validation_is_a_fifth_of_little_data_unless_configured_otherwise(tmp_path: Path) -> None:
     table = table_of(500)
     assert prepare(configured(tmp_path, table)).validation_share == 0.2
     prepared = prepare(configured(tmp_path, table, validation_size=0.3))
     assert len(prepared.validation.rows) == pytest.approx(0.3 * 400, abs=2)
 
 
-def test_a_fixed_split_stands_and_what_it_leaks_leaves_train_first(tmp_path: Path) -> None:
+def test_a_fixed_split_is_kept_and_what_it_leaks_is_dropped_from_train_first(
+    tmp_path: Path,
+) -> None:
     table = fixed_table()
     # Row 70 is a test row, 60 a validation row and 0 to 2 are train rows, all of one class.
     table.loc[0, "text"] = table.loc[70, "text"].upper()
@@ -160,7 +162,7 @@ def test_a_fixed_split_stands_and_what_it_leaks_leaves_train_first(tmp_path: Pat
     assert not {*train.rows.tolist(), *validation.rows.tolist()} & set(prepared.test_rows.tolist())
 
 
-def test_a_fixed_split_without_validation_draws_it_from_train(tmp_path: Path) -> None:
+def test_a_fixed_split_without_validation_takes_it_from_train(tmp_path: Path) -> None:
     table = fixed_table()
     table["part"] = table["part"].replace(" VAL ", "train")
     prepared = prepare(configured(tmp_path, table, split_column="part"))
@@ -176,7 +178,7 @@ def test_a_fixed_split_without_a_test_is_an_error(tmp_path: Path) -> None:
     assert "give it some in data.split_column" in line
 
 
-def test_rows_that_are_all_alike_leave_nothing_to_split_and_the_error_says_so(
+def test_too_few_rows_to_split_are_an_error_that_asks_for_more(
     tmp_path: Path,
 ) -> None:
     table = table_of().groupby("final_label").head(1).reset_index(drop=True)
@@ -203,7 +205,7 @@ def test_a_class_without_rows_is_an_error(tmp_path: Path) -> None:
     assert "no kept row has the label 'abot' of data.labels; spell it as column" in line
 
 
-def test_a_large_group_of_like_texts_is_an_error_that_names_a_threshold_that_works(
+def test_a_large_group_of_similar_texts_is_an_error_that_names_a_threshold_that_works(
     tmp_path: Path,
 ) -> None:
     table = table_of(200)
@@ -212,13 +214,13 @@ def test_a_large_group_of_like_texts_is_an_error_that_names_a_threshold_that_wor
     (line,) = problems_of(configured(tmp_path, table))
     assert "9 of 200 kept rows are one group" in line
     assert "saiki wong desa" in line
-    assert "alike at data.near_duplicate_threshold 0.8: try 0." in line
+    assert "similar at data.near_duplicate_threshold 0.8: try 0." in line
     tried = float(line.rsplit("try ", 1)[1])
     prepared = prepare(configured(tmp_path, table, near_duplicate_threshold=tried))
     assert prepared.summary.kept == 200
 
 
-def test_like_texts_that_no_threshold_parts_are_parted_by_null(tmp_path: Path) -> None:
+def test_similar_texts_that_no_threshold_divides_are_divided_by_null(tmp_path: Path) -> None:
     table = table_of(200)
     table.loc[range(0, 90, 10), "text"] = ["haha" + "ha" * times for times in range(9)]
     (line,) = problems_of(configured(tmp_path, table))
@@ -241,7 +243,7 @@ def test_a_short_text_with_many_endings_is_no_group_too_large(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("threshold", [0.8, None])
-def test_too_many_rows_that_differ_only_in_digits_are_an_error_that_says_so(
+def test_too_many_rows_that_differ_only_in_digits_are_an_error_that_explains_it(
     tmp_path: Path, threshold: float | None
 ) -> None:
     table = table_of(200)
@@ -249,13 +251,13 @@ def test_too_many_rows_that_differ_only_in_digits_are_an_error_that_says_so(
     (line,) = problems_of(configured(tmp_path, table, near_duplicate_threshold=threshold))
     assert "21 of 200 kept rows are one group, such as row " in line
     assert "must stay within 20 rows (10 %, at least 5)" in line
-    assert "21 differ only in digits, emoji or signs, which do not tell texts apart" in line
+    assert "21 differ only in digits, emoji or signs, which do not distinguish texts of" in line
     assert "threshold" not in line
     table.loc[40, "text"] = "liya maneh"
     assert prepare(configured(tmp_path, table)).summary.kept == 200
 
 
-def test_authors_and_equal_texts_that_make_a_chain_are_an_error_that_says_so(
+def test_authors_and_equal_texts_that_form_a_chain_are_an_error_that_explains_it(
     tmp_path: Path,
 ) -> None:
     table = table_of(200)
@@ -264,7 +266,7 @@ def test_authors_and_equal_texts_that_make_a_chain_are_an_error_that_says_so(
     (line,) = problems_of(configured(tmp_path, table, group_column="author"))
     assert "40 of 200 kept rows are one group" in line
     assert line.endswith(
-        "rows of equal texts and rows of one author make a chain: drop the texts that many of"
+        "rows of equal texts and rows of one author form a chain: drop the texts that many of"
         " them share, or name another data.group_column"
     )
 

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 (letters that look like others are what is tested)
+# ruff: noqa: RUF001 (the tests need letters that can be confused with others)
 import time
 import unicodedata
 from typing import Literal
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from training.folding import drop_key, fingerprint, fold, identity
 
 JOINERS = "\u200c\u200d\u2060\ufeff\u034f\u180b\u180e\ufe0e\ufe0f\U000e0101"
-# What lower case, NFC and the removal of joiners do to one another is seen on these.
+# On these, lower case, NFC and the removal of joiners affect one another.
 ODD = [
     *("İ", "I\u0307", "ẞ", "Σ", "ς", "ΑΣ", "\u212a", "\u212b", "ϴ", "ǅ", "ŉ", "ſ", "ᾼ", "\u0345"),
     *("\u1112", "\u1161", "\u11ab", "한", "\u1100\u200d\u1161"),
@@ -69,7 +69,7 @@ def test_folded_text_is_lower_case_letters_without_names_and_links(text: str, fo
         ("résumé", "resume"),
     ],
 )
-def test_vowel_signs_and_accents_tell_texts_apart(first: str, second: str) -> None:
+def test_texts_that_differ_in_vowel_signs_or_accents_are_different(first: str, second: str) -> None:
     for key in (fold, drop_key):
         assert key(first) != key(second)
         assert key(first) == key(unicodedata.normalize("NFD", first)) == key(f" {first}\n")
@@ -115,7 +115,9 @@ def test_marks_count_where_a_letter_stands_before_them_and_joiners_never(
         ("−5", "5"),
     ],
 )
-def test_digits_emoji_and_signs_tell_texts_apart_when_dropping(first: str, second: str) -> None:
+def test_texts_that_differ_in_digits_emoji_or_signs_are_no_duplicates(
+    first: str, second: str
+) -> None:
     assert drop_key(first) != drop_key(second)
     assert fingerprint(first) != fingerprint(second)
 
@@ -133,7 +135,9 @@ def test_digits_emoji_and_signs_tell_texts_apart_when_dropping(first: str, secon
         ("@राम नमस्ते", "नमस्ते"),
     ],
 )
-def test_case_white_space_links_and_mentions_do_not(first: str, second: str) -> None:
+def test_texts_that_differ_in_case_white_space_links_or_mentions_are_duplicates(
+    first: str, second: str
+) -> None:
     assert drop_key(first) == drop_key(second)
     assert fingerprint(first) == fingerprint(second)
 
@@ -162,7 +166,7 @@ def test_a_drop_key_is_its_own_key_and_has_the_fold_of_its_text(text: str) -> No
 def test_texts_of_equal_drop_keys_have_equal_folds(
     text: str, form: Literal["NFC", "NFD"], blank: str
 ) -> None:
-    # Where nothing but links and mentions stands there, the text is its own key.
+    # A text of links and mentions alone would be its own key.
     text = "a " + text
     same = blank + unicodedata.normalize(form, text)
     assert drop_key(same) == drop_key(text)
@@ -171,7 +175,7 @@ def test_texts_of_equal_drop_keys_have_equal_folds(
         assert drop_key(text) != drop_key(other) or fold(text) == fold(other)
 
 
-def test_a_text_of_very_many_marks_is_folded_at_once() -> None:
+def test_a_text_of_very_many_marks_is_folded_in_seconds() -> None:
     text = "a" + "\u0301\u0323\u0327" * 50_000
     start = time.perf_counter()
     assert fold(text) == drop_key(text)

@@ -12,8 +12,8 @@ WORDS = np.array(WORD_LIST.split())
 
 
 def random_texts(num: int, *, seed: int, num_words: int = 12) -> list[str]:
-    draws = np.random.default_rng(seed)
-    return [" ".join(draws.choice(WORDS, num_words)) for _ in range(num)]
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, num_words)) for _ in range(num)]
 
 
 def jaccard(first: str, second: str) -> float:
@@ -38,12 +38,12 @@ def test_rows_of_one_key_share_a_group_and_rows_without_a_key_do_not() -> None:
     assert len(set(groups.tolist())) == 3
 
 
-def test_keys_and_texts_chain_to_one_group() -> None:
+def test_a_chain_of_keys_and_texts_is_one_group() -> None:
     groups = group_texts([LONG, NEAR, "beda"], ["x", "y", "y"], threshold=0.8, seed=42)
     assert len(set(groups.tolist())) == 1
 
 
-def test_empty_folded_texts_are_never_alike() -> None:
+def test_empty_folded_texts_are_never_similar() -> None:
     assert len(set(group_texts(["", "", ""], threshold=0.8, seed=42).tolist())) == 3
 
 
@@ -53,13 +53,13 @@ def test_short_texts_are_not_chained_to_one_another() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
-def test_groups_are_those_of_comparing_each_text_with_each(threshold: float) -> None:
-    draws = np.random.default_rng(0)
+def test_groups_are_those_of_a_pairwise_comparison(threshold: float) -> None:
+    rng = np.random.default_rng(0)
     texts = random_texts(60, seed=1)
-    # Neighbours of every degree: some words are replaced or dropped.
+    # Texts of every similarity: some words are replaced.
     for text in list(texts):
         words = np.array(text.split())
-        words[draws.random(len(words)) < draws.choice([0.05, 0.2])] = "liya"
+        words[rng.random(len(words)) < rng.choice([0.05, 0.2])] = "liya"
         texts.append(" ".join(words))
     parents = list(range(len(texts)))
     for i in range(len(texts)):
@@ -78,12 +78,12 @@ def test_numbers_of_groups_do_not_depend_on_the_order_of_rows() -> None:
     groups = group_texts(texts, keys, threshold=0.8, seed=42)
     order = np.random.default_rng(3).permutation(len(texts))
     shuffled = group_texts(
-        [texts[place] for place in order], [keys[place] for place in order], threshold=0.8, seed=42
+        [texts[index] for index in order], [keys[index] for index in order], threshold=0.8, seed=42
     )
     assert shuffled.tolist() == groups[order].tolist()
 
 
-def test_thousands_of_texts_from_one_template_do_not_cost_their_square() -> None:
+def test_thousands_of_texts_from_one_template_do_not_take_quadratic_time() -> None:
     texts = [f"{LONG} {a} {b}" for a in WORDS for b in random_texts(150, seed=4, num_words=1)]
     texts = [f"{text} {chr(97 + i % 26)}{chr(97 + i // 26 % 26)}" for i, text in enumerate(texts)]
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Which texts a model was trained on, and the rows of a search that are among them."""
+"""The file of hashes beside a model, and the rows of a search that are among them."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_the_file_is_kept_from_being_published(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=4)), st.lists(st.text(max_size=4)))
-def test_a_text_is_among_others_where_its_drop_key_is(known: list[str], asked: list[str]) -> None:
+def test_a_text_is_found_among_others_by_its_drop_key(known: list[str], asked: list[str]) -> None:
     keys = {drop_key(text) for text in known}
     expected = [drop_key(text) in keys for text in asked]
     assert are_among(asked, hashes_of(known)).tolist() == expected
@@ -63,16 +63,16 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, at: int, how: str
         read_trained_on(tmp_path)
     (line,) = caught.value.problems
     assert line.startswith(f"model.name: {path} is damaged (")
-    assert line.endswith("restore it from where the model came")
+    assert line.endswith("restore it from the source of the model")
 
 
-def test_what_stands_in_its_place_and_is_no_file_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_directory_of_that_name_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / TRAINED_ON).mkdir()
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
         read_trained_on(tmp_path)
 
 
-def test_models_that_do_not_say_and_weights_that_are_not_taken_have_no_known_texts(
+def test_models_without_the_file_and_random_weights_have_no_known_texts(
     tmp_path: Path,
 ) -> None:
     for name in ("tiny", "indobenchmark/indobert-base-p1", str(tmp_path), "no\x00file"):
@@ -105,7 +105,7 @@ def test_rows_that_the_starting_model_has_seen_are_counted_in_every_split(tmp_pa
     assert nothing == {"train": 0, "validation": 0, "test": 0}
 
 
-def test_rows_of_low_confidence_that_it_has_seen_are_not_tested_apart(tmp_path: Path) -> None:
+def test_low_confidence_rows_that_it_has_seen_are_not_evaluated(tmp_path: Path) -> None:
     table = table_of(240)
     table.loc[120:, "confidence_score"] = "0.3"
     config = configured(tmp_path, table)
@@ -117,7 +117,7 @@ def test_rows_of_low_confidence_that_it_has_seen_are_not_tested_apart(tmp_path: 
 
 
 ROWS = {"train": 800, "validation": 200, "test": 1250}
-HINT = "give validation and test other rows by data.split_column"
+HINT = "assign other rows to validation and test in data.split_column"
 
 
 def refused(*, is_resplit: bool, **seen: int) -> str:
@@ -140,17 +140,17 @@ def test_one_held_out_row_that_it_has_seen_is_enough_and_counted(is_resplit: boo
     )
     line = refused(validation=7, test=1250, is_resplit=is_resplit)
     assert "on 7 of 200 validation rows and 1,250 of 1,250 test rows of rows.csv" in line
-    assert f"{HINT}, take other rows, or start from another model" in line
+    assert f"{HINT}, use other rows, or start from another model" in line
 
 
 def test_train_rows_that_it_has_seen_count_where_a_replicate_may_hold_them_out() -> None:
     line = refused(train=8, validation=2, test=1, is_resplit=True)
     assert "8 of 800 train rows (which confirmation may hold out), 2 of 200 validation rows" in line
-    assert f"{HINT} and set search.confirm_replicates to 0, take" in line
+    assert f"{HINT} and set search.confirm_replicates to 0, use" in line
     assert "train rows" not in refused(train=8, test=1, is_resplit=False)
 
 
-def test_to_go_on_training_on_rows_that_it_has_seen_is_no_error(tmp_path: Path) -> None:
+def test_continued_training_on_rows_that_it_has_seen_is_no_error(tmp_path: Path) -> None:
     config = configured(tmp_path, fixed_table(), split_column="part")
     train = prepare(config).train.texts
     summary = prepare(config, seen=hashes_of(train)).summary
