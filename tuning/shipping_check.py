@@ -54,7 +54,7 @@ class ShippingCheck:
 
     _process: subprocess.Popen[str]
     _scratch: Path | None = field(default=None, init=False)
-    """Directory of the shipment and of the model that the process tries."""
+    """Directory of the shipment and of the model that the process checks."""
     _error: Exception | None = field(default=None, init=False)
     _is_finished: bool = field(default=False, init=False)
     _started_at: float = field(default=0.0, init=False)

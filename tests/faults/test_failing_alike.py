@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from tests.tuning.searching import search
-from tests.tuning.test_bad_input import SMALL, table
+from tests.tuning.tables import SMALL, table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -1,4 +1,4 @@
-"""Start real searches in processes of their own, wait for their trials and read their files."""
+"""Run searches in this process or another, wait for their trials and read their files."""
 
 import json
 import re
@@ -7,9 +7,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+import pytest
+
+from cluster.addresses import ClusterError
+from results.errors import RunError, StorageError
+from results.log import PACKAGES, preserve_logging
+from training.cli import run_command
+from tuning.search import main
 
 ROOT = Path(__file__).parents[2]
 # Under the median the first two trials always reach the end, so there is one to confirm.
@@ -43,6 +50,25 @@ class Run:
 
     def rows(self, *sources: str) -> pd.DataFrame:
         return self.trials[self.trials["source"].isin(sources)]
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> Ended:
+    """Run the search command in this process; loggers are restored."""
+    monkeypatch.setattr(sys, "argv", ["search", *arguments])
+    with preserve_logging(PACKAGES):
+        code = run_command(main, bad_input=(RunError,), environment=(ClusterError, StorageError))
+    printed = capsys.readouterr()
+    return Ended(code=code, out=printed.out, err=printed.err)
 
 
 def command(directory: Path, name: str, *arguments: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A search called from Python: the command's checks, and a process that is as it was before."""
+"""A search called from Python: same checks as the command, and the process is left unchanged."""
 
 import logging
 import os
@@ -24,20 +24,20 @@ SMALL = {"search.trials": 2, "search.confirm_replicates": 0, "training.epochs": 
 
 
 class StoppedError(Exception):
-    """Raised where a search would begin."""
+    """Raised where a search would start."""
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Configuration]:
-    """The configurations that searches would begin with."""
-    begun: list[Configuration] = []
+    """Return the configurations that searches are started with."""
+    started: list[Configuration] = []
 
-    def begin(configuration: Configuration, **_: Any) -> None:
-        begun.append(configuration)
+    def start(configuration: Configuration, **_: Any) -> None:
+        started.append(configuration)
         raise StoppedError
 
-    monkeypatch.setattr(api, "run_search", begin)
-    return begun
+    monkeypatch.setattr(api, "run_search", start)
+    return started
 
 
 def state() -> list[Any]:
@@ -70,7 +70,7 @@ def test_a_configuration_is_a_file_which_names_the_run(
     assert str(asked[0].output.name).startswith("mine-2")
 
 
-def test_overrides_are_sections_or_names_of_options_and_go_before_the_configuration(
+def test_overrides_are_sections_or_option_names_and_take_precedence(
     asked: list[Configuration], tmp_path: Path
 ) -> None:
     with pytest.raises(StoppedError):
@@ -93,18 +93,18 @@ def test_all_problems_are_raised_at_once_as_the_class_that_is_documented() -> No
 
 
 @pytest.mark.parametrize("chosen", ["indobret", 7, [1], {3: {}}, "none.yaml"])
-def test_what_is_no_configuration_is_refused_in_a_line(chosen: Any) -> None:
+def test_a_value_that_is_no_configuration_is_refused_in_one_line(chosen: Any) -> None:
     with pytest.raises(InputError) as error:
         search(chosen)
     assert len(error.value.problems) == 1
 
 
-def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
+def test_a_missing_run_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no unfinished run"):
         search(overrides={"output.directory": str(tmp_path)}, resume=True)
 
 
-def test_a_process_that_is_connected_to_ray_is_told_before_anything_is_read(
+def test_a_process_that_is_connected_to_ray_is_refused_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
@@ -136,7 +136,7 @@ def test_a_search_in_a_thread_leaves_the_process_as_it_was(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_ctrl_c_interrupts_the_search_and_not_the_process_and_it_goes_on_here(
+def test_ctrl_c_interrupts_the_search_and_not_the_process_which_can_resume_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = state()

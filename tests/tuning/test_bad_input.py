@@ -1,70 +1,19 @@
-"""What a user can get wrong: exit code 2, one line a problem, no traceback, nothing left behind."""
+"""Mistakes of a user: exit code 2, one line for each problem, no traceback, no files."""
 
-import csv
-import logging
-import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster.addresses import ClusterError
-from results.errors import RunError
-from results.log import PACKAGES
-from training.cli import run_command
+from tests.tuning.searching import run_here
+from tests.tuning.tables import SMALL, table
 from tuning.search import main
 
-LABELS = (
-    "Bukan Ujaran Kebencian",
-    "Ujaran Kebencian - Ringan",
-    "Ujaran Kebencian - Sedang",
-    "Ujaran Kebencian - Berat",
-)
-# Letters that the vocabulary of `small_bert` has where they stand.
-FIRST = [consonant + vowel for consonant in "bdgkps" for vowel in "aeiou"]
-LATER = [consonant + vowel for consonant in "dghklnrstw" for vowel in "aeiou"]
-Place = Callable[[Path], list[str]]
-
-# What fits the small model and a few rows.
-SMALL = [
-    *("--model.max_length", "16", "--training.warmup_steps", "0"),
-    *("--search.space", "{batch_size: {choice: [8]}}"),
-]
-
-
-def rows(each: int = 20) -> list[dict[str, str]]:
-    """Rows of every class, no two texts alike."""
-    draws = random.Random(0)
-    return [
-        {
-            "text": " ".join(
-                draws.choice(FIRST) + "".join(draws.sample(LATER, 2)) for _ in range(8)
-            ),
-            "final_label": label,
-            "confidence_score": "0.9",
-            "error": "",
-        }
-        for label in LABELS
-        for _ in range(each)
-    ]
-
-
-def table(directory: Path, *changes: dict[str, Any], drop: str = "", each: int = 20) -> str:
-    """A CSV of good rows; the first ones changed, or one column dropped."""
-    written = rows(each)
-    for row, change in zip(written, changes, strict=False):
-        row.update(change)
-    columns = [name for name in written[0] if name != drop]
-    path = directory / "data.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(written)
-    return str(path)
+Arguments = Callable[[Path], list[str]]
+"""The arguments of a case, for its temporary directory."""
 
 
 def file(directory: Path, content: bytes, name: str = "data.csv") -> str:
@@ -91,7 +40,7 @@ def three_classes(directory: Path) -> str:
     return table(directory, *[{"text": ""}] * 20)
 
 
-CASES: dict[str, tuple[Place, list[str]]] = {
+CASES: dict[str, tuple[Arguments, list[str]]] = {
     # --- the file
     "file missing": (lambda d: ["--data", str(d / "none.csv")], ["none.csv"]),
     "file empty": (lambda d: ["--data", file(d, b"")], ["data.csv"]),
@@ -170,7 +119,7 @@ CASES: dict[str, tuple[Place, list[str]]] = {
         ["cluster: a trial needs 4000 CPU cores"],
     ),
     "storage that is a file": (
-        lambda place: ["--cluster.storage_path", file(place, b"x", "taken")],
+        lambda d: ["--cluster.storage_path", file(d, b"x", "taken")],
         ["cluster.storage_path is", "cannot be written"],
     ),
     "storage of an unknown kind": (
@@ -185,61 +134,50 @@ CASES: dict[str, tuple[Place, list[str]]] = {
 }
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., list[str]]]:
-    """Run the command in this process; give the problems that it told."""
-    kept = {
-        name: (logger.level, logger.propagate, list(logger.handlers))
-        for name in PACKAGES
-        if (logger := logging.getLogger(name))
-    }
+Refused = Callable[..., list[str]]
 
-    def refused(*arguments: str, output: Path = tmp_path / "runs") -> list[str]:
-        given = ["search", *arguments, "--output.directory", str(output)]
-        monkeypatch.setattr(sys, "argv", given)
-        code = run_command(main, bad_input=(RunError,), environment=(ClusterError,))
-        told = capsys.readouterr()
-        assert code == 2, told
-        assert "Traceback" not in told.err
-        lines = told.err.splitlines()
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Return a function that runs the command in this process and returns its error lines."""
+
+    def run(*arguments: str, output: Path = tmp_path / "runs") -> list[str]:
+        ended = run_here(monkeypatch, capsys, *arguments, *("--output.directory", str(output)))
+        assert ended.code == 2, ended
+        assert "Traceback" not in ended.err
+        lines = ended.err.splitlines()
         assert all(line.startswith("error: ") for line in lines)
         return [line.removeprefix("error: ") for line in lines]
 
-    yield refused
-    for name, (level, propagate, handlers) in kept.items():
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        logger.propagate, logger.handlers = propagate, handlers
+    return run
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_user_s_mistake_is_one_line_and_leaves_nothing_behind(
-    case: str, tmp_path: Path, run: Callable[..., list[str]]
+def test_a_user_s_mistake_is_one_line_and_leaves_no_files(
+    case: str, tmp_path: Path, refused: Refused
 ) -> None:
     arguments, expected = CASES[case]
-    (line,) = run(*arguments(tmp_path))
+    (line,) = refused(*arguments(tmp_path))
     missing = [part for part in expected if part not in line]
     assert missing == [], line
     assert not (tmp_path / "runs").exists()
 
 
-def test_two_mistakes_of_different_kinds_are_told_at_once(
-    tmp_path: Path, run: Callable[..., list[str]]
+def test_two_mistakes_of_different_kinds_are_reported_at_once(
+    tmp_path: Path, refused: Refused
 ) -> None:
     mine = config(tmp_path, "training: {learning_rte: 1e-3}\nsearch: {trials: 0}")
-    lines = run(*mine, "--modle", "tiny")
+    lines = refused(*mine, "--modle", "tiny")
     assert len(lines) == 3
     for part, line in zip(("--modle", "learning_rte", "search.trials"), lines, strict=True):
         assert part in line
 
 
-def test_two_missing_columns_are_told_at_once(
-    tmp_path: Path, run: Callable[..., list[str]]
-) -> None:
+def test_two_missing_columns_are_reported_at_once(tmp_path: Path, refused: Refused) -> None:
     data = table(tmp_path)
-    lines = run("--data", data, "--data.text_column", "tweet", "--data.label_column", "klass")
+    lines = refused("--data", data, "--data.text_column", "tweet", "--data.label_column", "klass")
     assert len(lines) == 2
 
 
@@ -253,54 +191,48 @@ def test_an_option_without_its_value_ends_with_exit_code_2(
     assert line.startswith("error: argument --trials: expected one argument")
 
 
-def test_a_name_that_exists_is_refused_and_its_files_stay(
-    tmp_path: Path, run: Callable[..., list[str]]
-) -> None:
+def test_a_name_that_exists_is_refused_and_its_files_stay(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "search.json").write_text("{}")
-    (line,) = run("--name", "mine")
+    (line,) = refused("--name", "mine")
     assert "output.name is 'mine'" in line
     assert "--resume" in line
     assert [path.name for path in (tmp_path / "runs" / "mine").iterdir()] == ["search.json"]
 
 
-def test_an_output_directory_that_is_a_file_is_refused(
-    tmp_path: Path, run: Callable[..., list[str]]
-) -> None:
-    place = tmp_path / "file"
-    place.write_text("x")
-    for output in (place, place / "runs"):
-        (line,) = run(output=output)
+def test_an_output_directory_that_is_a_file_is_refused(tmp_path: Path, refused: Refused) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("x")
+    for output in (taken, taken / "runs"):
+        (line,) = refused(output=output)
         assert "output.directory is" in line
         assert "cannot be written" in line
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where root cannot write")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs a directory in which root cannot write"
+)
 def test_an_output_directory_where_nothing_can_be_made_is_refused(
-    run: Callable[..., list[str]],
+    refused: Refused,
 ) -> None:
-    (line,) = run(output=Path("/proc/self/runs"))
+    (line,) = refused(output=Path("/proc/self/runs"))
     assert "cannot be written" in line
 
 
-def test_a_resumed_run_with_another_model_is_refused(
-    tmp_path: Path, run: Callable[..., list[str]]
-) -> None:
+def test_a_resumed_run_with_another_model_is_refused(tmp_path: Path, refused: Refused) -> None:
     directory = tmp_path / "runs" / "mine"
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text("training: {seed: 1}")
-    (line,) = run("--resume", "--name", "mine", "--training.seed", "2")
+    (line,) = refused("--resume", "--name", "mine", "--training.seed", "2")
     assert line == (
         "--resume: training.seed is 2, but the run started with 1; leave it as it was, or start a"
         " new run"
     )
 
 
-def test_a_run_without_a_configuration_is_not_resumed(
-    tmp_path: Path, run: Callable[..., list[str]]
-) -> None:
+def test_a_run_without_a_configuration_is_not_resumed(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "runs" / "mine").mkdir(parents=True)
-    (line,) = run("--resume", "--name", "mine")
+    (line,) = refused("--resume", "--name", "mine")
     assert "config.yaml" in line
 
 
@@ -316,40 +248,42 @@ def model(small_bert: Path, directory: Path, *, without: str) -> Path:
 )
 def test_a_model_directory_that_lacks_a_part_is_refused(
     tmp_path: Path,
-    run: Callable[..., list[str]],
+    refused: Refused,
     small_bert: Path,
     without: str,
     expected: str,
 ) -> None:
-    place = model(small_bert, tmp_path, without=without)
-    (line,) = run("--data", table(tmp_path), "--model", str(place), *SMALL)
+    directory = model(small_bert, tmp_path, without=without)
+    (line,) = refused("--data", table(tmp_path), "--model", str(directory), *SMALL)
     assert expected in line
-    assert str(place) in line
+    assert str(directory) in line
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_tokenizer_that_does_not_know_the_script_is_refused(
-    tmp_path: Path, run: Callable[..., list[str]], small_bert: Path
+    tmp_path: Path, refused: Refused, small_bert: Path
 ) -> None:
     javanese = [{"text": f"ꦲꦏꦸ {'ꦧ' * n} pasar"} for n in range(1, 81)]
-    place = model(small_bert, tmp_path, without="nothing")
+    directory = model(small_bert, tmp_path, without="nothing")
     lone = ["--data.near_duplicate_threshold", "null"]
-    (line,) = run("--data", table(tmp_path, *javanese), "--model", str(place), *SMALL, *lone)
+    (line,) = refused(
+        "--data", table(tmp_path, *javanese), "--model", str(directory), *SMALL, *lone
+    )
     assert "[UNK]" in line
     assert "at most 20%" in line
 
 
 def test_rows_longer_than_the_model_s_positions_are_refused(
-    tmp_path: Path, run: Callable[..., list[str]], small_bert: Path
+    tmp_path: Path, refused: Refused, small_bert: Path
 ) -> None:
     long = ["--model.max_length", "128"]
-    (line,) = run("--data", table(tmp_path), "--model", str(small_bert), *SMALL, *long)
+    (line,) = refused("--data", table(tmp_path), "--model", str(small_bert), *SMALL, *long)
     assert "model.max_length is 128, but must be at most 32" in line
 
 
 @pytest.mark.parametrize("arguments", [["--data", "none.csv"], ["--trials", "0", "--trails", "1"]])
 def test_the_command_itself_ends_with_exit_code_2(tmp_path: Path, arguments: list[str]) -> None:
-    told = subprocess.run(
+    ended = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -362,7 +296,7 @@ def test_the_command_itself_ends_with_exit_code_2(tmp_path: Path, arguments: lis
         text=True,
         check=False,
     )
-    assert told.returncode == 2
-    assert told.stdout == ""
-    assert [line[:7] for line in told.stderr.splitlines()] == ["error: "] * (len(arguments) // 2)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert [line[:7] for line in ended.stderr.splitlines()] == ["error: "] * (len(arguments) // 2)
     assert not (tmp_path / "runs").exists()

@@ -18,7 +18,7 @@ def problems(**sections: Any) -> list[str]:
     return list(refused.value.problems)
 
 
-def test_every_field_says_what_it_is() -> None:
+def test_every_field_is_documented() -> None:
     undocumented = [
         f"{section}.{name}"
         for section, model in SECTIONS.items()
@@ -91,7 +91,7 @@ def test_every_field_is_read_by_something_besides_its_definition() -> None:
         ("output", {"nam": "x"}, "did you mean name?"),
     ],
 )
-def test_a_value_that_does_not_do_is_told_in_one_line_with_its_rule(
+def test_an_invalid_value_is_reported_in_one_line_with_its_rule(
     section: str, fields: dict[str, Any], expected: str
 ) -> None:
     (line,) = problems(**{section: fields})
@@ -101,7 +101,7 @@ def test_a_value_that_does_not_do_is_told_in_one_line_with_its_rule(
     assert "validation error" not in line.lower()
 
 
-def test_problems_of_several_sections_are_told_at_once() -> None:
+def test_problems_of_several_sections_are_reported_at_once() -> None:
     lines = problems(
         search={"trials": "0", "space": {"epochs": {"choice": ["1"]}}},
         training={"learning_rate": "7", "batchsize": "8"},
@@ -128,7 +128,7 @@ def test_a_run_name_that_leaves_the_output_directory_is_refused(name: str) -> No
     assert "must be a plain directory name inside output.directory" in line
 
 
-def test_a_plain_run_name_is_taken() -> None:
+def test_a_plain_run_name_is_accepted() -> None:
     assert configuration(output={"name": "run-1_a.b"}).output.name == "run-1_a.b"
 
 

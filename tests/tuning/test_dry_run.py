@@ -1,36 +1,22 @@
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cluster.addresses import ClusterError
-from results.errors import RunError
-from results.log import PACKAGES
-from tests.tuning.test_bad_input import SMALL, table
-from training.cli import run_command
-from tuning.search import main
+from tests.tuning.searching import Ended, run_here
+from tests.tuning.tables import SMALL, table
+
+DryRun = Callable[..., Ended]
 
 
 @pytest.fixture
 def dry_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Rehearse in this process; give exit code, output and errors."""
-    kept = {name: logging.getLogger(name).__dict__.copy() for name in PACKAGES}
-
-    def rehearse(*arguments: str) -> tuple[int, str, str]:
-        place = ["--output.directory", str(tmp_path / "runs")]
-        monkeypatch.setattr(sys, "argv", ["search", "--dry-run", *arguments, *place])
-        code = run_command(main, bad_input=(RunError,), environment=(ClusterError,))
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    yield rehearse
-    for name, attributes in kept.items():
-        logging.getLogger(name).__dict__.update(attributes)
+) -> DryRun:
+    """Return a function that runs `--dry-run` in this process."""
+    output = ("--output.directory", str(tmp_path / "runs"))
+    return lambda *arguments: run_here(monkeypatch, capsys, "--dry-run", *arguments, *output)
 
 
 def line(out: str, name: str) -> str:
@@ -38,9 +24,7 @@ def line(out: str, name: str) -> str:
     return found
 
 
-def test_a_rehearsal_prints_the_plan_and_starts_nothing(
-    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: DryRun) -> None:
     code, out, err = dry_run(
         *("--config", "ci", "--training.epochs", "4", "--search.trials", "5"),
         *("--search.grace_epochs", "1", "--search.confirm_replicates", "2"),
@@ -66,8 +50,8 @@ def test_a_rehearsal_prints_the_plan_and_starts_nothing(
     assert "--dry-run" not in last
 
 
-def test_a_rehearsal_takes_the_largest_searched_batch_of_the_longest_rows(
-    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]], small_bert: Path
+def test_a_dry_run_measures_the_largest_searched_batch_of_the_longest_rows(
+    tmp_path: Path, dry_run: DryRun, small_bert: Path
 ) -> None:
     data = table(tmp_path, {"text": "pasar " * 40}, each=40)
     space = ["--search.space", "{batch_size: {choice: [4, 32]}}"]
@@ -77,18 +61,16 @@ def test_a_rehearsal_takes_the_largest_searched_batch_of_the_longest_rows(
     assert "of the rows truncated at 16" in line(out, "tokens")
 
 
-def test_a_trial_that_this_machine_does_not_hold_is_refused(
-    dry_run: Callable[..., tuple[int, str, str]],
+def test_a_trial_that_needs_more_than_this_machine_is_refused(
+    dry_run: DryRun,
 ) -> None:
     code, out, err = dry_run("--cluster.cpus_per_trial", "4000")
     assert (code, out) == (2, "")
-    (told,) = err.splitlines()
-    assert told.startswith("error: cluster: a trial needs 4000 CPU cores")
+    (error,) = err.splitlines()
+    assert error.startswith("error: cluster: a trial needs 4000 CPU cores")
 
 
-def test_what_a_search_would_refuse_its_rehearsal_refuses_too(
-    tmp_path: Path, dry_run: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_a_dry_run_refuses_what_a_search_refuses(tmp_path: Path, dry_run: DryRun) -> None:
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     for arguments in (["--name", "mine"], ["--data", "none.csv"], ["--trials", "0"]):
         code, out, err = dry_run(*arguments)
@@ -96,8 +78,8 @@ def test_what_a_search_would_refuse_its_rehearsal_refuses_too(
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two trials at once need two cores")
-def test_the_disk_that_is_needed_holds_the_checkpoints_of_all_trials_at_once(
-    dry_run: Callable[..., tuple[int, str, str]],
+def test_the_needed_disk_space_includes_the_checkpoints_of_all_concurrent_trials(
+    dry_run: DryRun,
 ) -> None:
     sizes = []
     for at_once in ("1", "2"):

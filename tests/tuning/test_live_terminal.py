@@ -1,4 +1,4 @@
-"""A real search on a real terminal, looked at as a user sees it."""
+"""A real search on a real terminal, read as a user sees it."""
 
 import os
 import shlex
@@ -31,16 +31,16 @@ class Screen:
         return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     def open(self, arguments: list[str]) -> None:
-        # What ends is looked at, too.
+        # The screen stays readable after the command has ended.
         line = f"env -u CI {shlex.join(arguments)}; echo ended with $?; sleep 600"
         self.tmux("new-session", "-d", "-x", str(self.columns), "-y", "48", line)
 
-    def shown(self) -> list[str]:
+    def lines(self) -> list[str]:
         return self.tmux("capture-pane", "-p").rstrip("\n").split("\n")
 
     def wait_for(self, text: str, *, seconds: float = 150) -> list[str]:
         deadline = time.monotonic() + seconds
-        while text not in "\n".join(lines := self.shown()):
+        while text not in "\n".join(lines := self.lines()):
             assert time.monotonic() < deadline, "\n".join(lines)
             time.sleep(0.3)
         return lines
@@ -61,7 +61,7 @@ def open_screen(tmp_path: Path) -> Iterator[Callable[[int], Screen]]:
         screen.tmux("kill-server")
 
 
-def test_a_search_and_its_status_are_seen_alike_on_narrow_and_wide_terminals(
+def test_a_search_and_its_status_have_the_same_view_on_narrow_and_wide_terminals(
     tmp_path: Path, open_screen: Callable[[int], Screen]
 ) -> None:
     narrow, wide = open_screen(80), open_screen(140)
@@ -89,7 +89,7 @@ def test_a_search_and_its_status_are_seen_alike_on_narrow_and_wide_terminals(
     ("number", "code"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.long), (signal.SIGTERM, 143)],
 )
-def test_a_signal_leaves_the_terminal_as_it_was_and_the_way_on_is_told(
+def test_a_signal_leaves_the_terminal_unchanged_and_the_resume_command_on_it(
     tmp_path: Path, number: int, code: int
 ) -> None:
     found = open_terminal(command(tmp_path, "signalled", *SHORT))

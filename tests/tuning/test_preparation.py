@@ -17,17 +17,17 @@ CONFIG = configuration(
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
-    place = tmp_path_factory.mktemp("prepared") / "tokenizer"
-    return prepare_search(CONFIG, tokenizer_directory=place)
+    directory = tmp_path_factory.mktemp("prepared") / "tokenizer"
+    return prepare_search(CONFIG, tokenizer_directory=directory)
 
 
-def test_there_is_a_draw_for_the_search_and_for_each_replicate(prepared: Preparation) -> None:
+def test_there_is_a_split_for_the_search_and_for_each_replicate(prepared: Preparation) -> None:
     assert len(prepared.search_data.replicates) == 1 + 3
     without = configuration(search={"confirm_replicates": 0})
     assert without.search.confirm_replicates == 0
 
 
-def test_every_draw_parts_the_same_rows_anew(prepared: Preparation) -> None:
+def test_every_replicate_splits_the_same_rows_differently(prepared: Preparation) -> None:
     num_rows = len(prepared.search_data.pool)
     parts = []
     for replicate in prepared.search_data.replicates:
@@ -44,7 +44,7 @@ def test_a_replicate_s_rows_are_those_of_its_split_seed(prepared: Preparation) -
     assert labels[replicate.train].tolist() == train.labels.tolist()
 
 
-def test_the_last_evaluation_of_every_draw_is_that_of_its_own_last_step(
+def test_the_last_evaluation_of_every_replicate_is_at_its_last_step(
     prepared: Preparation,
 ) -> None:
     for replicate in prepared.search_data.replicates:
@@ -65,11 +65,11 @@ def test_early_stopping_waits_for_the_first_rung(prepared: Preparation) -> None:
 
 
 def test_the_tokenizer_of_tiny_is_learnt_once_and_kept(tmp_path: Path) -> None:
-    place = tmp_path / "tokenizer"
-    first = prepare_search(CONFIG, tokenizer_directory=place)
-    written = {path.name: path.stat().st_mtime_ns for path in place.iterdir()}
-    second = prepare_search(CONFIG, tokenizer_directory=place)
-    assert {path.name: path.stat().st_mtime_ns for path in place.iterdir()} == written
+    directory = tmp_path / "tokenizer"
+    first = prepare_search(CONFIG, tokenizer_directory=directory)
+    written = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
+    second = prepare_search(CONFIG, tokenizer_directory=directory)
+    assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == written
     pools = (first.search_data.pool.tokens, second.search_data.pool.tokens)
     assert np.array_equal(pools[0].ids, pools[1].ids)
 
@@ -86,7 +86,7 @@ def test_the_tokenizer_of_tiny_is_learnt_once_and_kept(tmp_path: Path) -> None:
         (0, {"warmup_steps": {"choice": ["95", "96"]}, "batch_size": {"choice": ["32"]}}, True),
     ],
 )
-def test_a_warmup_that_some_combination_could_not_end_is_told(
+def test_a_warmup_that_some_combination_could_not_finish_is_refused(
     warmup_steps: float, space: dict[str, dict[str, list[str]]], refused: bool
 ) -> None:
     config = configuration(
@@ -96,8 +96,8 @@ def test_a_warmup_that_some_combination_could_not_end_is_told(
     assert bool(list(check_warmups(config, 1000))) is refused
 
 
-def test_a_draw_without_a_class_is_told_before_anything_starts(tmp_path: Path) -> None:
-    from tests.tuning.test_bad_input import table
+def test_a_replicate_without_a_class_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    from tests.tuning.tables import table
 
     data = table(tmp_path, *[{"text": ""}] * 18)  # two rows of the first class are left
     config = configuration(data={"path": data})

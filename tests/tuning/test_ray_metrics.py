@@ -1,4 +1,4 @@
-"""What the gauges of a search are set to; that they arrive is tested with a real dashboard."""
+"""The values of a search's gauges; a test with a real dashboard checks that they arrive."""
 
 import math
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def end(metrics: RayMetrics, one: Trial, score: float) -> None:
     metrics.ended(one)
 
 
-def test_slots_are_given_again_so_that_series_stay_few(gauges: Gauges) -> None:
+def test_slots_are_reused_so_that_series_stay_few(gauges: Gauges) -> None:
     store = TrialStore()
     metrics = RayMetrics("first", store)
     for number in range(50):
@@ -60,7 +60,7 @@ def test_slots_are_given_again_so_that_series_stay_few(gauges: Gauges) -> None:
     assert gauges["trials"]["first running"] == 0
 
 
-def test_trials_at_once_have_slots_of_their_own(gauges: Gauges) -> None:
+def test_concurrent_trials_have_slots_of_their_own(gauges: Gauges) -> None:
     trials = [trial(0), trial(1), trial(2)]
     store = TrialStore(trials)
     metrics = RayMetrics("first", store)
@@ -70,14 +70,14 @@ def test_trials_at_once_have_slots_of_their_own(gauges: Gauges) -> None:
     trials[1].add(evaluation(100, 0.4))
     trials[1].stop(StoppedBy.SCHEDULER)
     metrics.ended(trials[1])
-    for one in (trial(3), trial(4)):  # of which the last one still waits for its process
+    for one in (trial(3), trial(4)):  # the last one has no process yet
         store.add(one)
         metrics.started(one)
     metrics.placed(store["t0003"], WORKER)
     assert gauges["trial_number"] == {"first 0": 0, "first 1": 3, "first 2": 2}
 
 
-def test_the_best_is_of_the_search_and_of_full_trials_alone(gauges: Gauges) -> None:
+def test_the_best_score_is_that_of_full_trials_of_the_search(gauges: Gauges) -> None:
     whole, cut, confirmed = trial(0), trial(1), trial(2, source="confirm", replicate=1)
     metrics = RayMetrics("first", TrialStore([whole, cut, confirmed]))
     cut.add(evaluation(100, 0.9))
@@ -88,7 +88,7 @@ def test_the_best_is_of_the_search_and_of_full_trials_alone(gauges: Gauges) -> N
     assert gauges["best_f1_macro"] == gauges["best_score"] == {"first": 0.5}
 
 
-def test_rows_a_second_are_those_since_the_evaluation_before(gauges: Gauges) -> None:
+def test_rows_per_second_are_those_since_the_previous_evaluation(gauges: Gauges) -> None:
     metrics, one = _placed()
     for examples, seconds, rate in ((100, 2.0, 50.0), (400, 3.0, 300.0)):
         one.add(evaluation(examples, 0.5, seconds=seconds))
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_is_not_reported(gauges: Gauges) -> None:
     assert gauges["eval_loss"] == {}
 
 
-def test_the_device_memory_of_a_trial_is_shown_where_there_is_any(gauges: Gauges) -> None:
+def test_the_device_memory_of_a_trial_is_reported_where_it_is_known(gauges: Gauges) -> None:
     metrics, one = _placed()
     one.add(evaluation(100, 0.1))
     metrics.evaluated(one)

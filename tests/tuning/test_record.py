@@ -42,7 +42,7 @@ A = {"learning_rate": 2e-3, "batch_size": 32}
         ({"scheduler": "median"}, False, False),
     ],
 )
-def test_a_search_repeats_in_turn_or_where_nothing_depends_on_who_came_first(
+def test_a_search_repeats_one_trial_at_a_time_or_where_order_does_not_matter(
     search: dict[str, Any], has_gpu: bool, expected: bool
 ) -> None:
     assert is_repeatable(configuration(search=search), has_gpu=has_gpu) is expected
@@ -73,11 +73,11 @@ def test_without_a_confirmation_the_best_at_the_full_budget_wins() -> None:
         ({}, A),
         ({("default", 1): 0.5}, A),
         ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.6}, A),
-        # Both have two replicates: what they say counts.
+        # Both have two replicates, which decide.
         ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.4, ("A", 2): 0.4}, None),
     ],
 )
-def test_a_confirmation_cut_off_before_it_says_anything_leaves_the_search_s_best(
+def test_a_confirmation_that_ends_undecided_keeps_the_best_of_the_search(
     scores: dict[tuple[str, int], float], expected: dict[str, float] | None
 ) -> None:
     default = trial(0).parameters
@@ -108,7 +108,7 @@ def test_a_default_that_failed_is_described_without_scores() -> None:
     assert (described["search_score"], described["score"]) == (None, None)
 
 
-def test_the_winner_s_configuration_has_its_values_in_place() -> None:
+def test_the_winner_s_configuration_has_its_values() -> None:
     config = configuration()
     winning = winning_configuration(config, A)
     assert set(winning) == {"data", "model", "training"}
@@ -116,7 +116,7 @@ def test_the_winner_s_configuration_has_its_values_in_place() -> None:
     assert winning["training"]["seed"] == config.training.seed
 
 
-def test_files_that_take_long_are_not_written_again_for_each_trial(
+def test_large_files_are_not_rewritten_for_each_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = create_run(tmp_path, "run")
@@ -144,7 +144,7 @@ def test_files_that_take_long_are_not_written_again_for_each_trial(
     assert run.trials.stat().st_mtime_ns == stamp
 
 
-def test_the_end_writes_whatever_is_left(tmp_path: Path) -> None:
+def test_the_end_of_a_search_writes_all_pending_rows(tmp_path: Path) -> None:
     run = create_run(tmp_path, "run")
     files, policy = files_of(run)
     files.write()
@@ -174,7 +174,7 @@ def _configuration(tmp_path: Path) -> Any:
     return configuration(output={"directory": str(tmp_path), "name": "before"})
 
 
-def test_a_search_does_not_go_on_with_other_data(run: Run, tmp_path: Path) -> None:
+def test_a_search_is_not_resumed_with_other_data(run: Run, tmp_path: Path) -> None:
     record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "0" * 64, "rules": RULES}}
     record |= {"trials": {"requested": 1}, "best": None, "default": None}
     run.write_record(record)
@@ -183,7 +183,9 @@ def test_a_search_does_not_go_on_with_other_data(run: Run, tmp_path: Path) -> No
     assert json.loads(run.record.read_text())["data"] == record["data"]
 
 
-def test_a_search_does_not_go_on_after_its_test_was_opened(run: Run, tmp_path: Path) -> None:
+def test_a_search_is_not_resumed_after_its_evaluation_on_the_test_set(
+    run: Run, tmp_path: Path
+) -> None:
     run.test_openings.write_text("[]")
     with pytest.raises(RunError, match=r"has been evaluated on the test set"):
         run_search(_configuration(tmp_path), resume=run)

@@ -22,8 +22,8 @@ from tuning.trials import Trial
 CONFIG = configuration()
 
 
-def lived(config: Configuration = CONFIG) -> list[Trial]:
-    """One trial of every kind and state."""
+def all_kinds(config: Configuration = CONFIG) -> list[Trial]:
+    """Return one trial of every kind and state."""
     awkward = 0.1 + 0.2  # 0.30000000000000004
     other = {"learning_rate": 0.0012345678901234567, "batch_size": 32}
     fresh = config.training.model_copy(update={"seed": 4_000_000_000})
@@ -53,7 +53,7 @@ def lived(config: Configuration = CONFIG) -> list[Trial]:
 
 
 def written(directory: Path, trials: list[Trial], config: Configuration = CONFIG) -> Run:
-    """A run whose files hold these trials, evaluation by evaluation."""
+    """Write a run with these trials, evaluation by evaluation."""
     run = create_run(directory, "run")
     files, policy = files_of(run, configuration=config)
     for one in trials:
@@ -63,7 +63,7 @@ def written(directory: Path, trials: list[Trial], config: Configuration = CONFIG
 
 
 def test_trials_are_recalled_as_they_were(tmp_path: Path) -> None:
-    trials = lived()
+    trials = all_kinds()
     assert list(recall_trials(written(tmp_path, trials), CONFIG)) == trials
 
 
@@ -85,27 +85,27 @@ def test_a_trial_cut_off_by_the_end_of_the_search_continues(tmp_path: Path) -> N
     assert (closed.status, closed.stopped_by) == ("stopped", "end of search")
 
 
-def test_the_trial_that_was_evaluated_last_is_known(tmp_path: Path) -> None:
-    assert last_evaluated(written(tmp_path, lived())) == "t0006"
+def test_the_last_evaluated_trial_is_known(tmp_path: Path) -> None:
+    assert last_evaluated(written(tmp_path, all_kinds())) == "t0006"
 
 
-def test_a_line_torn_by_a_crash_is_left_out(tmp_path: Path) -> None:
-    run = written(tmp_path, lived())
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
+    run = written(tmp_path, all_kinds())
     whole = run.read_curves()
     with run.curves.open("a") as file:
         file.write("t0005,1000,1.0,12.")
     assert run.read_curves() == whole
-    assert list(recall_trials(run, CONFIG)) == lived()
+    assert list(recall_trials(run, CONFIG)) == all_kinds()
     assert run.curves.read_text().endswith("\n")
 
 
-def test_evaluations_of_a_trial_that_no_row_names_are_left_out(tmp_path: Path) -> None:
-    run = written(tmp_path, lived()[:1])
+def test_evaluations_of_an_unknown_trial_are_ignored(tmp_path: Path) -> None:
+    run = written(tmp_path, all_kinds()[:1])
     run.append_evaluation({**run.read_curves()[0], "trial_id": "t0009"})
-    assert list(recall_trials(run, CONFIG)) == lived()[:1]
+    assert list(recall_trials(run, CONFIG)) == all_kinds()[:1]
 
 
-def test_a_run_that_had_no_trial_yet_has_none_to_recall(tmp_path: Path) -> None:
+def test_a_run_without_trials_has_none_to_recall(tmp_path: Path) -> None:
     run = create_run(tmp_path, "run")
     assert list(recall_trials(run, CONFIG)) == []
     assert last_evaluated(run) is None
@@ -120,8 +120,8 @@ def test_a_run_that_had_no_trial_yet_has_none_to_recall(tmp_path: Path) -> None:
         (",learning_rate,", ",speed,"),
     ],
 )
-def test_a_file_that_does_not_fit_is_told_in_one_line(tmp_path: Path, old: str, new: str) -> None:
-    run = written(tmp_path, lived()[:1])
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    run = written(tmp_path, all_kinds()[:1])
     for path in (run.trials, run.curves):
         text = path.read_text()
         path.write_text(text.replace(old, new))
@@ -131,8 +131,8 @@ def test_a_file_that_does_not_fit_is_told_in_one_line(tmp_path: Path, old: str, 
     assert "start a new run" in str(refused.value) or "restore the file" in str(refused.value)
 
 
-def test_columns_stand_in_the_order_that_scripts_rely_on(tmp_path: Path) -> None:
-    run = written(tmp_path, lived())
+def test_columns_have_the_order_that_scripts_rely_on(tmp_path: Path) -> None:
+    run = written(tmp_path, all_kinds())
     header = run.trials.read_text().splitlines()[0].split(",")
     assert header[:13] == [
         *("trial_id", "status", "source", "learning_rate", "batch_size", "score", "f1_macro"),
@@ -146,7 +146,7 @@ def test_columns_stand_in_the_order_that_scripts_rely_on(tmp_path: Path) -> None
 
 
 def test_the_record_counts_trials_and_rows(tmp_path: Path) -> None:
-    record = written(tmp_path, lived()).read_record()
+    record = written(tmp_path, all_kinds()).read_record()
     assert record["status"] == "interrupted"
     assert record["finished_at"] is not None
     assert record["trials"] == {"requested": 6, "completed": 2, "stopped_early": 2, "failed": 1}
@@ -164,8 +164,8 @@ def test_a_run_without_a_score_has_no_best(tmp_path: Path) -> None:
     assert (record["default"]["score"], record["default"]["f1_macro"]) == (None, None)
 
 
-def test_no_half_written_file_is_left_beside_the_others(tmp_path: Path) -> None:
-    run = written(tmp_path, lived())
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
+    run = written(tmp_path, all_kinds())
     assert [path for path in run.directory.iterdir() if path.name.startswith(".")] == []
 
 
@@ -178,7 +178,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def keep(run: Run, *trial_ids: str, **changed: dict[str, str]) -> None:
-    """Leave these trials alone in `trials.csv`, cells of some of them changed."""
+    """Keep only these trials in `trials.csv`, with changed cells."""
     with run.trials.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["trial_id"] in trial_ids]
     rows = [row | changed.get(row["trial_id"], {}) for row in rows]
@@ -192,7 +192,7 @@ def ids(run: Run) -> list[str]:
     return [row["trial_id"] for row in run.read_trials()]
 
 
-def test_a_rebuild_writes_no_trainings_that_were_only_planned(run: Run) -> None:
+def test_a_rebuild_adds_no_trials_that_had_not_started(run: Run) -> None:
     searched = ("t0000", "t0001", "t0002", "t0003")
     keep(run, *searched)
     assert rebuild(run) == "interrupted"
@@ -200,7 +200,7 @@ def test_a_rebuild_writes_no_trainings_that_were_only_planned(run: Run) -> None:
     assert run.read_record()["status"] == "interrupted"
 
 
-def test_a_search_whose_time_was_up_while_a_trial_still_ran_was_interrupted(run: Run) -> None:
+def test_a_search_whose_time_ended_during_a_trial_is_rebuilt_as_interrupted(run: Run) -> None:
     settings = read_yaml(run.config)
     settings["search"]["time_budget_s"] = 60
     run.config.write_text(to_yaml(settings))
@@ -224,7 +224,7 @@ def old(tmp_path: Path) -> Run:
 
 
 def table(path: Path) -> pd.DataFrame:
-    """A table of a run as it is written, without the times that no two searches share."""
+    """Read a table of a run as text, without the times, which differ between searches."""
     return pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="seconds")
 
 
@@ -236,9 +236,9 @@ def confirmed_means(record: dict[str, Any]) -> list[float]:
 def test_an_old_run_is_compared_with_itself(old: Run, capsys: pytest.CaptureFixture[str]) -> None:
     again = Path(shutil.copytree(old.directory, old.directory.with_name("again")))
     assert compare([str(old.directory), str(again)]) == 0
-    told = capsys.readouterr().out
-    assert "other splits" not in told
-    assert told.count("0.389") >= 2  # the confirmed mean of each
+    printed = capsys.readouterr().out
+    assert "other splits" not in printed
+    assert printed.count("0.389") >= 2  # the confirmed mean of each
 
 
 def test_an_old_run_is_rebuilt_with_its_winner_trials_and_means(old: Run) -> None:
@@ -264,7 +264,7 @@ def test_an_old_run_is_rebuilt_with_its_winner_trials_and_means(old: Run) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_an_old_interrupted_run_is_resumed_and_ends_as_the_one_without_a_break(
+def test_an_old_interrupted_run_is_resumed_and_ends_as_the_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(INTERRUPTED, tmp_path / "old")

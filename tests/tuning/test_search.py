@@ -1,4 +1,4 @@
-"""Whole searches with a real Ray: what they write, that they repeat, stop, go on, and fail."""
+"""Whole searches with a real Ray: their files, and that they repeat, stop, resume and fail."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from tests.faults import fakes
 from tests.tuning.hparams_page import read_page
 from tests.tuning.searching import IN_TURN, Run, Whole, search, start
-from tests.tuning.test_bad_input import SMALL, table
+from tests.tuning.tables import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig
 from training.options import read_yaml, validate
 from training.schedule import schedule_of
@@ -24,22 +24,22 @@ from tuning.start import read_command
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def whole(place: Path) -> Whole:
-    """A small search from beginning to end, one trial at a time."""
-    return search(place, "whole", *IN_TURN)
+def whole(directory: Path) -> Whole:
+    """Run a small search to its end, one trial at a time."""
+    return search(directory, "whole", *IN_TURN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interrupted:
-    """A search ended by Ctrl-C in its second trial, as it was then."""
+    """The state of a search that Ctrl-C ended in its second trial."""
 
     code: int
-    told: str
+    output: str
     status: str
     trials: pd.DataFrame
     processes_before: int
@@ -47,10 +47,10 @@ class Interrupted:
 
 
 @pytest.fixture(scope="module")
-def interrupted(place: Path) -> Interrupted:
-    """The same search as `whole`, interrupted."""
-    started = start(place, "interrupted", *IN_TURN)
-    run = Run(directory=place / "interrupted")
+def interrupted(directory: Path) -> Interrupted:
+    """Run the search of `whole` and interrupt it."""
+    started = start(directory, "interrupted", *IN_TURN)
+    run = Run(directory=directory / "interrupted")
     started.wait_until_started(run, "t0001")
     before = len(started.processes())
     os.killpg(started.process.pid, signal.SIGINT)
@@ -60,7 +60,7 @@ def interrupted(place: Path) -> Interrupted:
         time.sleep(0.2)
     return Interrupted(
         code=code,
-        told=out + err,
+        output=out + err,
         status=run.record["status"],
         trials=run.trials,
         processes_before=before,
@@ -72,7 +72,7 @@ def configuration_of(run: Run) -> Configuration:
     return read_command(["--config", str(run.directory / "config.yaml")])[2]
 
 
-def test_a_search_ends_well_and_says_what_comes_next(
+def test_a_completed_search_prints_the_next_step(
     whole: Whole,
 ) -> None:
     ended, run = whole
@@ -95,21 +95,21 @@ def test_a_search_writes_every_file_that_scripts_rely_on(
     assert not (run.directory / ".ray").exists()
 
 
-def test_tensorboard_shows_every_trial_its_parameters_and_its_score(
+def test_tensorboard_has_every_trial_with_its_parameters_and_score(
     whole: Whole,
 ) -> None:
     _, run = whole
     sessions = read_page(run.directory / "logs" / "tensorboard").sessions
     assert set(sessions) == set(run.trials.index)
-    told = ["learning_rate", "batch_size", "source", "replicate"]
+    columns = ["learning_rate", "batch_size", "source", "replicate"]
     for trial_id, trial in run.trials.iterrows():
         session = sessions[str(trial_id)]
-        assert session.values == trial[told].to_dict()
+        assert session.values == trial[columns].to_dict()
         assert session.metrics == pytest.approx(trial[["score", "examples"]].to_dict())
         assert session.status == "success"
 
 
-def test_the_record_says_what_was_done(
+def test_the_record_counts_trials_rows_and_replicates(
     whole: Whole,
 ) -> None:
     _, run = whole
@@ -158,12 +158,12 @@ def test_evaluations_fall_at_the_first_step_at_or_after_each_point_of_the_plan(
             num_rows,
         )
         due = [schedule.examples_after(schedule.step_at(point)) for point in plan.points]
-        shown = curves.get_group(trial_id).tolist()
-        assert shown == due[: len(shown)]
+        reached = curves.get_group(trial_id).tolist()
+        assert reached == due[: len(reached)]
         if trial["status"] == "completed":
-            assert shown[-1] == plan.budget
+            assert reached[-1] == plan.budget
         if trial["stopped_by"] == "scheduler":
-            assert plan.rungs_between(shown[-2], shown[-1])
+            assert plan.rungs_between(reached[-2], reached[-1])
 
 
 def test_the_winner_s_file_holds_data_model_and_training(
@@ -181,10 +181,10 @@ def test_the_winner_s_file_holds_data_model_and_training(
 
 @pytest.mark.slow
 def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_process(
-    whole: Whole, place: Path
+    whole: Whole, directory: Path
 ) -> None:
     _, first = whole
-    ended, second = search(place, "again", "--config", str(first.directory / "config.yaml"))
+    ended, second = search(directory, "again", "--config", str(first.directory / "config.yaml"))
     assert ended.returncode == 0, ended.stderr
     for name in ("trials.csv", "curves.csv"):
         pair = [(r.directory / name).read_text().splitlines() for r in (first, second)]
@@ -196,12 +196,12 @@ def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_pro
     ).read_text()
 
 
-def test_ctrl_c_ends_a_search_with_exit_code_130_and_what_is_known_on_disk(
+def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
     interrupted: Interrupted,
 ) -> None:
-    assert interrupted.code == 130, interrupted.told
-    assert "Traceback" not in interrupted.told
-    assert "--resume --name interrupted" in interrupted.told
+    assert interrupted.code == 130, interrupted.output
+    assert "Traceback" not in interrupted.output
+    assert "--resume --name interrupted" in interrupted.output
     assert interrupted.status == "interrupted"
     assert list(interrupted.trials["status"]) == ["completed", "running"]
 
@@ -215,13 +215,13 @@ def test_ctrl_c_leaves_no_process_of_the_search_behind(interrupted: Interrupted)
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
-    interrupted: Interrupted, whole: Whole, place: Path
+    interrupted: Interrupted, whole: Whole, directory: Path
 ) -> None:
-    ended, run = search(place, "interrupted", "--resume")
+    ended, run = search(directory, "interrupted", "--resume")
     assert ended.returncode == 0, ended.stderr
     assert run.record["status"] == "completed"
     log = (run.directory / "logs" / "search.log").read_text()
-    assert log.count(": trial t0000 started: ") == 1  # it had ended
+    assert log.count(": trial t0000 started: ") == 1  # it had completed
     assert ": trial t0001 resumed after " in log or log.count(": trial t0001 started: ") == 2
     assert run.trials.loc["t0000", "seconds"] == interrupted.trials.loc["t0000", "seconds"]
     columns = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examples"]
@@ -229,29 +229,29 @@ def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
     assert not run.curves.duplicated(["trial_id", "examples"]).any()
 
 
-def test_trials_that_fail_alike_end_the_search_soon_with_one_line_and_exit_code_4(
-    place: Path,
+def test_trials_that_fail_with_one_error_end_the_search_with_one_line_and_exit_code_4(
+    directory: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(worker_pool, "run_trial", fakes.run_trial_with_a_broken_library)
     mine = ["--data", table(tmp_path), *SMALL, "--trials", "9"]
-    where = ["--output.directory", str(place), "--name", "failing"]
+    where = ["--output.directory", str(directory), "--name", "failing"]
     assert main([*mine, *where, "--search.confirm_replicates", "0"]) == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         "error: the first trials all failed with the same error: RuntimeError: fake: a library is"
     )
-    run = Run(directory=place / "failing")
+    run = Run(directory=directory / "failing")
     assert run.record["status"] == "aborted"
     assert (run.trials["status"] == "failed").sum() == 3
     assert len(run.trials) < 9
 
 
 @pytest.mark.slow
-def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(place: Path) -> None:
-    ended, run = search(place, "late", *IN_TURN, "--search.time_budget_s", "1")
+def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(directory: Path) -> None:
+    ended, run = search(directory, "late", *IN_TURN, "--search.time_budget_s", "1")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert ended.stderr.startswith("error: no trial reached the full budget with a score")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from results.run import Run
-from tests.tuning.test_bad_input import SMALL, table
+from tests.tuning.tables import SMALL, table
 from training.config import DataConfig, ModelConfig, TrainingConfig, WinningConfiguration
 from training.encoder import read_encoder
 from training.errors import InputError

@@ -22,7 +22,7 @@ def test_the_first_signal_asks_for_the_end_and_is_kept(number: int, code: int) -
     assert signal.getsignal(number) is before
 
 
-def test_a_handler_put_in_place_by_another_library_is_taken_back() -> None:
+def test_a_handler_that_another_library_set_is_replaced() -> None:
     with stop_signals() as stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop.listen()
@@ -38,7 +38,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    print('never said', flush=True)\n"
+        "    print('never printed', flush=True)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -46,7 +46,7 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "still here\n", "")
 
 
-def test_in_a_process_of_another_a_second_signal_is_python_s_own() -> None:
+def test_outside_a_process_of_its_own_a_second_signal_is_python_s_own() -> None:
     with stop_signals(ends_process=False) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received == signal.SIGTERM
@@ -54,27 +54,27 @@ def test_in_a_process_of_another_a_second_signal_is_python_s_own() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_in_a_thread_nothing_is_listened_to() -> None:
-    before, told = signal.getsignal(signal.SIGINT), []
+def test_in_a_thread_no_signal_is_handled() -> None:
+    before, received = signal.getsignal(signal.SIGINT), []
 
     def listen() -> None:
         with stop_signals(ends_process=False) as stop:
-            told.append((stop.received, signal.getsignal(signal.SIGINT)))
+            received.append((stop.received, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=listen)
     thread.start()
     thread.join()
-    assert told == [(None, before)]
+    assert received == [(None, before)]
 
 
-def test_the_way_to_go_on_is_ready_for_a_shell() -> None:
+def test_the_resume_command_is_quoted_for_a_shell() -> None:
     interrupted = SearchInterruptedError(Path("/data/my runs/first"), 130)
     assert interrupted.resume_command == (
         "python -m tuning.search --resume --name first --output.directory '/data/my runs'"
     )
 
 
-def test_advice_follows_how_the_trials_without_a_score_ended() -> None:
+def test_advice_depends_on_how_the_trials_ended() -> None:
     assert describe_endings(["failed", "failed"]) == "2 failed"
     assert describe_endings(["diverged", "failed"]) == (
         "1 diverged: try lower learning rates, 1 failed"

@@ -109,7 +109,9 @@ def test_the_model_s_name_in_a_file_chooses_the_base(tmp_path: Path) -> None:
     assert resolved("--config", str(file), "--model", "tiny").training == resolved().training
 
 
-def test_an_option_goes_over_the_file_and_the_file_over_the_base(tmp_path: Path) -> None:
+def test_an_option_overrides_the_file_and_the_file_the_base(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("training: {learning_rate: 3e-3, weight_decay: 0.2}\n")
     training = resolved("--config", str(file), "--training.weight_decay", "0.3").training
@@ -189,7 +191,7 @@ def test_data_are_needed_for_a_pretrained_model() -> None:
 
 
 @pytest.mark.parametrize("base", ["", *shipped_names()])
-def test_what_print_config_prints_is_printed_again_when_it_is_given(
+def test_a_printed_configuration_is_printed_unchanged_when_it_is_given(
     base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config", base, "--data", "x.csv"] if base else ["--model", "a/b", "--data", "x"]
@@ -203,18 +205,18 @@ def test_what_print_config_prints_is_printed_again_when_it_is_given(
     assert resolved("--config", str(file)) == resolved(*arguments)
 
 
-def test_help_fits_80_columns_and_tells_both_bases(
+def test_help_fits_80_columns_and_has_the_values_of_both_bases(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as ended:
         read_command(["-h"])
     assert ended.value.code == 0
-    said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 80
-    words = " ".join(said.split())
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    words = " ".join(printed.split())
     for section, model in SECTIONS.items():
-        assert f"\n{section}:\n" in said
+        assert f"\n{section}:\n" in printed
         assert all(f"--{section}.{name} VALUE" in words for name in model.model_fields)
     assert "[text; sample: sample; indobert: must be given]" in words
     assert "[one of asha, median, none; base: asha]" in words
@@ -259,19 +261,19 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert remote.model.name == "some/encoder"
 
 
-def test_an_unknown_option_and_a_bad_value_are_told_at_once() -> None:
+def test_an_unknown_option_and_a_bad_value_are_reported_at_once() -> None:
     lines = refused("--trails", "5", "--training.learning_rate", "7")
     assert lines[0] == "unknown option --trails; did you mean --trials?"
     assert "training.learning_rate is '7'" in lines[1]
 
 
-def test_an_unknown_option_alone_is_told() -> None:
+def test_an_unknown_option_alone_is_reported() -> None:
     assert refused("--search.trail", "5") == [
         "unknown option --search.trail; did you mean --search.trials?"
     ]
 
 
-def test_an_unknown_configuration_name_is_told_with_the_nearest() -> None:
+def test_an_unknown_configuration_name_is_reported_with_the_nearest() -> None:
     (line,) = refused("--config", "indobret")
     assert line.endswith("did you mean indobert?")
 
@@ -287,7 +289,7 @@ def test_the_newest_unfinished_run_is_resumed(tmp_path: Path) -> None:
     assert find_run({"output": {"directory": str(tmp_path)}}, "").directory.name == "b"
 
 
-def test_a_resume_looks_where_the_configuration_file_says(tmp_path: Path) -> None:
+def test_a_resume_finds_the_run_in_the_directory_of_the_configuration_file(tmp_path: Path) -> None:
     started(tmp_path / "runs", "mine")
     file = tmp_path / "mine.yaml"
     file.write_text(f"output: {{directory: {tmp_path / 'runs'}}}\n")
@@ -301,7 +303,7 @@ def test_without_an_unfinished_run_there_is_nothing_to_resume(tmp_path: Path) ->
         read_command(["--resume", "--output.directory", str(tmp_path)])
 
 
-def test_a_resume_takes_the_configuration_that_the_run_began_with(tmp_path: Path) -> None:
+def test_a_resume_keeps_the_configuration_of_the_run(tmp_path: Path) -> None:
     run = started(tmp_path, "mine", "--training.learning_rate", "3e-3", "--trials", "5")
     arguments = ["--resume", "--name", "mine", "--output.directory", str(tmp_path)]
     _, found, configuration = read_command([*arguments, "--trials", "9"])

@@ -24,12 +24,12 @@ def recorded(directory: Path, trials: list[Trial]) -> Run:
     return run
 
 
-def told_of(run: Run) -> list[str]:
+def report_of(run: Run) -> list[str]:
     return list(describe(read_overview(run, is_alive=run.is_locked()), datetime.now(UTC)))
 
 
 def lines(run: Run) -> dict[str, str]:
-    return {line.split()[0]: line for line in told_of(run)}
+    return {line.split()[0]: line for line in report_of(run)}
 
 
 def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
@@ -46,29 +46,29 @@ def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
         ],
     )
     with run.lock():
-        told = lines(run)
-    assert told["status"].startswith("status    running, ")
-    assert told["trials"] == "trials    4 of 6 begun: 2 completed, 1 stopped, 1 running"
-    assert told["confirm"] == "confirm   1 begun: 1 running"
-    assert told["best"] == "best      t0001 (learning_rate 0.002, batch_size 32): macro-F1 0.6000"
-    assert told["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
+        found = lines(run)
+    assert found["status"].startswith("status    running, ")
+    assert found["trials"] == "trials    4 of 6 begun: 2 completed, 1 stopped, 1 running"
+    assert found["confirm"] == "confirm   1 begun: 1 running"
+    assert found["best"] == "best      t0001 (learning_rate 0.002, batch_size 32): macro-F1 0.6000"
+    assert found["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
 
 
-def test_running_trials_are_told_with_the_process_that_they_run_in_now(tmp_path: Path) -> None:
+def test_running_trials_are_reported_with_their_present_process(tmp_path: Path) -> None:
     trials = [trial(0, (3000, 0.5), status="completed"), trial(1), trial(2)]
     run = recorded(tmp_path, trials)
     for trial_id, host in (("t0000", "a"), ("t0001", "a"), ("t0001", "b")):
         where = {"node": host, "address": "10.0.0.1", "process": 7, "actor_id": "f00"}
         run.append_worker({"trial_id": trial_id, "at": "2026-01-01T00:00:00+00:00", **where})
-    assert not any(line.startswith("worker") for line in told_of(run))  # its process is gone
+    assert not any(line.startswith("worker") for line in report_of(run))  # no process runs it
     with run.lock():
-        told = told_of(run)
-    assert [line for line in told if line.startswith("worker")] == [
+        found = report_of(run)
+    assert [line for line in found if line.startswith("worker")] == [
         "worker    t0001 on b (10.0.0.1), process 7, actor f00, since 2026-01-01T00:00:00+00:00"
     ]
 
 
-def test_a_search_whose_process_is_gone_is_told_from_a_running_one(tmp_path: Path) -> None:
+def test_a_search_whose_process_is_gone_is_distinguished_from_a_running_one(tmp_path: Path) -> None:
     run = recorded(tmp_path, [trial(0)])
     assert "its process was lost" in lines(run)["status"]
     with run.lock():
@@ -76,8 +76,8 @@ def test_a_search_whose_process_is_gone_is_told_from_a_running_one(tmp_path: Pat
 
 
 def test_before_the_first_full_budget_there_is_no_best(tmp_path: Path) -> None:
-    told = lines(recorded(tmp_path, [trial(0, (500, 0.5))]))
-    assert told["best"] == "best      no trial has a score at the full budget yet"
+    found = lines(recorded(tmp_path, [trial(0, (500, 0.5))]))
+    assert found["best"] == "best      no trial has a score at the full budget yet"
 
 
 def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None:
@@ -90,21 +90,21 @@ def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None
     assert lines(failed)["default"] == "default   has no score yet"
 
 
-def test_the_last_events_of_the_log_are_shown(tmp_path: Path) -> None:
+def test_the_last_events_of_the_log_are_reported(tmp_path: Path) -> None:
     run = recorded(tmp_path, [])
     run.log.parent.mkdir()
-    line = "2026-01-01 10:00:0{0},000 INFO tuning.log_lines: t000{0} completed after 1 epochs\n"
+    line = "2026-01-01 10:00:0{0},000 INFO tuning.log_lines: trial t000{0} completed: 1 s\n"
     run.log.write_text("".join(line.format(number) for number in range(9)))
-    shown = [line for line in told_of(run) if line.startswith("event")]
-    assert shown == [
-        f"event     10:00:0{number} t000{number} completed after 1 epochs" for number in range(4, 9)
+    events = [line for line in report_of(run) if line.startswith("event")]
+    assert events == [
+        f"event     10:00:0{number} trial t000{number} completed: 1 s" for number in range(4, 9)
     ]
 
 
 def test_status_changes_no_file_of_the_run(tmp_path: Path) -> None:
     run = recorded(tmp_path, [trial(0)])
     before = {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")}
-    told_of(run)
+    report_of(run)
     assert {path: path.stat().st_mtime_ns for path in run.directory.rglob("*")} == before
 
 
@@ -125,9 +125,9 @@ def test_following_ends_with_the_search(tmp_path: Path, capsys: pytest.CaptureFi
         run.write_record({**run.read_record(), "status": "completed"})
     follower.join(timeout=10)
     assert not follower.is_alive()
-    told = capsys.readouterr().out
-    assert told.count("status    running") == 1
-    assert told.count("status    completed") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("status    running") == 1
+    assert printed.count("status    completed") == 1
 
 
 def test_the_command_needs_no_ray_and_answers_at_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Places in a storage, as the commands of a search take them."""
+"""URIs and storage paths in the options of a search and of its status."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ def _fail(error: OSError) -> None:
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
-    """Of a mirrored search of one trial."""
+    """Return the URI of a mirrored search with one trial."""
     run = create_run(tmp_path / "there", "mine")
     write_configuration(run, read_command(["--training.learning_rate", "3e-3"])[2])
     files_of(run, [trial(0, (500, 0.5))])[0].write()
@@ -33,7 +33,7 @@ def uri(tmp_path: Path) -> str:
     return f"file://{tmp_path}/storage/mine"
 
 
-def test_a_run_at_a_uri_is_fetched_and_gone_on_with(uri: str, tmp_path: Path) -> None:
+def test_a_run_at_a_uri_is_fetched_and_resumed(uri: str, tmp_path: Path) -> None:
     here = ["--output.directory", str(tmp_path / "here")]
     for name in ([], ["--name", "mine"]):
         _, run, found = read_command(["--resume", uri, *here, *name, "--trials", "9"])
@@ -51,7 +51,7 @@ def test_a_uri_and_another_name_are_refused(uri: str, tmp_path: Path) -> None:
         read_command(["--resume", uri, "--name", "x", "--output.directory", str(tmp_path)])
 
 
-def test_status_tells_the_same_of_a_uri(
+def test_status_reports_the_same_for_a_uri(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--run", uri]) == 0
@@ -69,25 +69,25 @@ def test_status_of_a_storage_that_cannot_be_opened_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "path",
     ["s3://key:pass/word@bucket/x", "sftp://me:word@host/x", "s3://bucket/x?secret=word"],
 )
-def test_a_storage_path_with_a_password_is_refused_and_not_repeated(place: str) -> None:
+def test_a_storage_path_with_a_password_is_refused_and_not_repeated(path: str) -> None:
     with pytest.raises(InputError, match="cluster: storage_path is") as raised:
-        configuration(cluster={"storage_path": place})
+        configuration(cluster={"storage_path": path})
     (line,) = raised.value.problems
     assert "word@" not in line
     assert "=word" not in line
     assert "must hold no password" in line
 
 
-def test_a_storage_path_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+def test_a_writable_storage_path_is_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "storage").mkdir()
     check_storage(configuration(cluster={"storage_path": str(tmp_path / "storage")}))
     assert list((tmp_path / "storage").iterdir()) == []
 
 
-def test_a_storage_path_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_storage_path_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="cannot be written") as raised:
         check_storage(configuration(cluster={"storage_path": str(tmp_path / "taken")}))

@@ -31,14 +31,14 @@ def tensorboard(tmp_path: Path) -> TensorBoard:
 def ended(
     tensorboard: TensorBoard, number: int, *scores: tuple[int, float], **changes: Any
 ) -> Trial:
-    """A trial from its beginning to its end."""
-    shown = trial(number, config=SEARCHED, **changes)
-    tensorboard.started(shown)
+    """Run a trial from its start to its end."""
+    found = trial(number, config=SEARCHED, **changes)
+    tensorboard.started(found)
     for examples, score in scores:
-        shown.add(evaluation(examples, score))
-        tensorboard.evaluated(shown)
-    tensorboard.ended(shown)
-    return shown
+        found.add(evaluation(examples, score))
+        tensorboard.evaluated(found)
+    tensorboard.ended(found)
+    return found
 
 
 def page(tensorboard: TensorBoard) -> Page:
@@ -55,7 +55,7 @@ def test_a_trial_is_a_session_with_its_values_its_last_score_and_the_rows_it_saw
     assert session.status == "success"
 
 
-def test_trial_0_outside_of_the_space_is_within_what_the_page_shows(
+def test_trial_0_outside_of_the_space_is_within_the_ranges_of_the_page(
     tensorboard: TensorBoard,
 ) -> None:
     ended(tensorboard, 0, (500, 0.3), status="completed")
@@ -72,7 +72,7 @@ def test_the_page_knows_kind_and_bounds_of_each_parameter(tensorboard: TensorBoa
     assert list(infos["source"].domain_discrete) == ["default", "search", "confirm"]
 
 
-def test_a_confirmation_tells_its_replicate(tensorboard: TensorBoard) -> None:
+def test_a_confirmation_has_its_replicate(tensorboard: TensorBoard) -> None:
     ended(tensorboard, 4, (3000, 0.5), source="confirm", replicate=2, status="completed")
     values = page(tensorboard).sessions["t0004"].values
     assert (values["source"], values["replicate"]) == ("confirm", 2)
@@ -97,7 +97,7 @@ def test_a_trial_that_ends_before_any_evaluation_is_there_without_a_score(
     assert (session.metrics, session.status) == ({}, "failure")
 
 
-def test_a_trial_that_runs_shows_what_is_known(tensorboard: TensorBoard) -> None:
+def test_a_running_trial_has_its_last_score(tensorboard: TensorBoard) -> None:
     running = trial(1, config=SEARCHED)
     tensorboard.started(running)
     running.add(evaluation(500, 0.25))
@@ -108,7 +108,9 @@ def test_a_trial_that_runs_shows_what_is_known(tensorboard: TensorBoard) -> None
     tensorboard.closed(SearchStatus.INTERRUPTED)
 
 
-def test_a_trial_that_goes_on_in_another_process_is_one_session(tensorboard: TensorBoard) -> None:
+def test_a_trial_resumed_in_another_process_is_one_session(
+    tensorboard: TensorBoard,
+) -> None:
     running = trial(1, (500, 0.25), config=SEARCHED)
     tensorboard.started(running)
     tensorboard.evaluated(running)
@@ -132,7 +134,7 @@ def test_any_directory_of_a_trial_can_be_read_alone(tensorboard: TensorBoard) ->
     assert len(page(tensorboard).experiment.metric_infos) == 2
 
 
-def test_only_trials_that_run_hold_a_file_open(tensorboard: TensorBoard) -> None:
+def test_only_running_trials_keep_a_file_open(tensorboard: TensorBoard) -> None:
     ended(tensorboard, 0, (500, 0.3), status="completed")
     tensorboard.started(trial(1, config=SEARCHED))
     assert set(tensorboard._writers) == {"t0001"}
