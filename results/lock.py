@@ -269,7 +269,7 @@ def write_heartbeat(path: Path, mine: LockOwner, count: int) -> bool:
             return False
         if found.token != mine.token:
             return False
-        # Overwriting the content needs no new block, so it works on a full disk. The file is the one
+        # Overwriting the content needs no new block, so it works on a full disk. This is the file
         # that was just read, so a lock that is taken over in this moment stays untouched.
         file.seek(0)
         file.write(replace(mine, heartbeat=count).as_bytes())

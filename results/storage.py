@@ -1,4 +1,4 @@
-"""Files in a directory or behind a URI that may stall: every operation is tried, and ends."""
+"""Storage in a directory or behind a URI: atomic writes, retries, and quirks of file systems."""
 
 import errno
 import os
@@ -23,274 +23,283 @@ from training.cli import hide_secrets, is_uri
 
 T = TypeVar("T")
 
-_BYTES_A_SECOND = 2_000_000
-"""The slowest connection on which large files still arrive."""
+Files = Any
+"""A file system of fsspec, which ships no types."""
+
+_BYTES_PER_SECOND = 2_000_000
+"""The slowest connection on which large files still arrive in time."""
+
+_PERMANENT = (
+    *(PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError),
+    *(ImportError, ValueError, TypeError),
+)
+_PERMANENT_NUMBERS = {errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG}
 
 
 class RetriesExhaustedError(Exception):
-    """No try went well."""
+    """Every attempt failed, or one failed with an error that no further attempt can change."""
 
-    def __init__(self, num_tries: int, cause: Exception) -> None:
-        super().__init__(f"given up after {num_tries} tries")
-        self.num_tries = num_tries
+    def __init__(self, num_attempts: int, cause: Exception) -> None:
+        super().__init__(f"failed after {num_attempts} attempts")
+        self.num_attempts = num_attempts
         self.cause = cause
 
 
 @dataclass(kw_only=True)
 class Attempt:
-    """One try, seen from the work that it does."""
+    """One attempt at an operation, which runs in a thread of its own."""
 
     seconds: float
-    """How long it may take."""
-    _over: threading.Event = field(default_factory=threading.Event)
+    """Time limit; the operation adds to it by `allow_time_for`."""
+    _abandoned: threading.Event = field(default_factory=threading.Event)
 
     def allow_time_for(self, num_bytes: int) -> None:
-        """Allow the time that moving so many bytes takes: a second for each 2 MB."""
-        self.seconds += num_bytes / _BYTES_A_SECOND
+        """Add the time that moving so many bytes takes: a second for each 2 MB."""
+        self.seconds += num_bytes / _BYTES_PER_SECOND
 
     def is_abandoned(self) -> bool:
-        """Whether nobody waits for it any more: it woke up late and must change nothing."""
-        return self._over.is_set()
+        """Return whether the time limit has passed: a late attempt must change nothing any more."""
+        return self._abandoned.is_set()
 
     def abandon(self) -> None:
-        """Wait no longer."""
-        self._over.set()
+        """Stop waiting for this attempt."""
+        self._abandoned.set()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How often something is tried and how long it is waited for: 58 seconds in all."""
+    """Number of attempts, their time limit and the pauses between them: 58 seconds in all."""
 
     number: int = 5
+    """Attempts in all."""
     seconds: float = 8.5
-    """Of one try; more where it expects much to move."""
+    """Time limit of an attempt, without the time for what it moves."""
     first_wait_s: float = 1.0
-    """Seconds between the first and the second try; doubled after each."""
+    """Seconds between the first and the second attempt; doubled after each."""
 
     def run(self, work: Callable[[Attempt], T], *, on_failure: Callable[[Exception], bool]) -> T:
-        """The result of `work`, called in a thread of its own a try.
+        """Return the result of `work`, which is called in a new thread for each attempt.
 
         Args:
-            work: may hang; its thread is then left behind, and is told by its `Attempt`.
-            on_failure: told of each try that failed; says whether another may help.
+            work: may hang; then its thread is left behind, and its `Attempt` is abandoned.
+            on_failure: is called after each failed attempt; returns whether another one may help.
 
         Raises:
-            RetriesExhaustedError: every try failed, or one failed for good.
+            RetriesExhaustedError: all attempts failed, or `on_failure` returned False.
         """
         for number in range(1, self.number + 1):
             try:
-                return _in_thread(work, Attempt(seconds=self.seconds))
+                return _run_in_thread(work, Attempt(seconds=self.seconds))
             except Exception as error:  # each kind of storage has exceptions of its own
                 if not on_failure(error) or number == self.number:
                     raise RetriesExhaustedError(number, error) from error
             time.sleep(self.first_wait_s * 2 ** (number - 1))
-        raise AssertionError("there is at least one try")
+        raise AssertionError("there is at least one attempt")
 
 
-def _in_thread(work: Callable[[Attempt], T], now: Attempt) -> T:
+def _run_in_thread(work: Callable[[Attempt], T], attempt: Attempt) -> T:
     result: Future[T] = Future()
 
     def run() -> None:
         try:
-            result.set_result(work(now))
+            result.set_result(work(attempt))
         except BaseException as error:
             result.set_exception(error)
 
     threading.Thread(target=run, name="storage", daemon=True).start()
-    began = time.monotonic()
+    started = time.monotonic()
     while not result.done():
-        left = began + now.seconds - time.monotonic()
+        left = started + attempt.seconds - time.monotonic()
         if left <= 0:
-            now.abandon()
-            raise TimeoutError(f"no answer within {now.seconds:.3g} s")
+            attempt.abandon()
+            raise TimeoutError(f"no answer within {attempt.seconds:.3g} s")
         wait([result], timeout=left)
     return result.result()
 
 
-Files = Any
-"""A file system of fsspec, which ships no types."""
+_connections: dict[str, Files] = {}
+"""File system by host or bucket. A failed attempt removes it: the next one must not reuse a
+connection that hangs."""
 
-_connected: dict[str, Files] = {}
-"""A file system a host or bucket, until a try fails: what hangs must not meet the next try."""
-
-_FIVE_TRIES = Retries()
-
-_LASTING = (
-    *(PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError),
-    *(ImportError, ValueError, TypeError),
-)
-_LASTING_NUMBERS = {errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG}
+_DEFAULT_RETRIES = Retries()
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A place for files: a directory, or a URI that fsspec opens.
+    """Files in a directory, or behind a URI that fsspec opens.
 
-    Every operation is tried up to five times within 60 seconds, and a second more a try for each
-    2 MB that it moves. Each raises `StorageError`, whose message is one line for the user, when
-    no try went well, or at once where no further try can help.
+    Every operation is attempted up to five times within 60 seconds, and a second more per attempt
+    for each 2 MB that it moves. Each raises `StorageError`, whose message is one line for the user,
+    when no attempt succeeded, or at once after an error that no further attempt can change.
     """
 
     location: str
-    """Path or URI; credentials belong into the environment or fsspec's configuration."""
+    """Path or URI; credentials belong in the environment or in fsspec's configuration."""
     _: KW_ONLY
-    retries: Retries = _FIVE_TRIES
+    retries: Retries = _DEFAULT_RETRIES
 
     def child(self, name: str) -> "Storage":
-        """The place `name` in this one."""
+        """Return the storage of the directory `name` in this one."""
         return replace(self, location=f"{self.location.rstrip('/')}/{name}")
 
     def upload(self, path: Path, name: str) -> None:
-        """Copy the file `path` to `name`, replacing it; nobody ever sees half of it.
+        """Copy the file `path` to `name`, atomically.
 
         Raises:
             FileNotFoundError: there is no file at `path`.
         """
         size = path.stat().st_size
 
-        def write(files: Files, aside: str, now: Attempt) -> range:
-            now.allow_time_for(size)
+        def write(files: Files, temporary: str, attempt: Attempt) -> range:
+            attempt.allow_time_for(size)
             before = path.stat().st_size
-            files.put_file(os.fspath(path), aside)
-            # A file that grew meanwhile is as good as one that grows a moment later.
-            lowest, highest = sorted((before, path.stat().st_size))
-            return range(lowest, highest + 1)
+            files.put_file(os.fspath(path), temporary)
+            # A file that grew meanwhile is as valid as one that grows a moment later.
+            smallest, largest = sorted((before, path.stat().st_size))
+            return range(smallest, largest + 1)
 
-        self._publish(name, write)
+        self._write_atomically(name, write)
 
     def write_text(self, name: str, text: str) -> None:
-        """Replace `name` with `text` (UTF-8), whole at every moment."""
+        """Replace `name` with `text` (UTF-8), atomically."""
         self.write_bytes(name, text.encode("utf-8"))
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Replace `name` with `content`, whole at every moment."""
+        """Replace `name` with `content`, atomically."""
 
-        def write(files: Files, aside: str, now: Attempt) -> range:
-            now.allow_time_for(len(content))
-            files.pipe_file(aside, content)
+        def write(files: Files, temporary: str, attempt: Attempt) -> range:
+            attempt.allow_time_for(len(content))
+            files.pipe_file(temporary, content)
             return range(len(content), len(content) + 1)
 
-        self._publish(name, write)
+        self._write_atomically(name, write)
 
     def download(self, name: str, path: Path) -> bool:
-        """Copy `name` to the file `path`, which is replaced whole; False if it is not there."""
+        """Copy `name` to the file `path`, atomically; return False if there is no such file."""
         path.parent.mkdir(parents=True, exist_ok=True)
 
-        def fetch(files: Files, place: str, now: Attempt) -> bool:
+        def fetch(files: Files, root: str, attempt: Attempt) -> bool:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-                aside = Path(scratch) / "file"
+                temporary = Path(scratch) / "file"
                 try:
-                    size = files.info(f"{place}/{name}")["size"]
-                    now.allow_time_for(size)
-                    files.get_file(f"{place}/{name}", os.fspath(aside))
+                    size = files.info(f"{root}/{name}")["size"]
+                    attempt.allow_time_for(size)
+                    files.get_file(f"{root}/{name}", os.fspath(temporary))
                 except FileNotFoundError:
                     return False
-                _check_size(aside.stat().st_size, range(size, size + 1))
-                _sync(aside)
-                if not now.is_abandoned():
-                    aside.replace(path)
+                _check_size(temporary.stat().st_size, range(size, size + 1))
+                _sync(temporary)
+                if not attempt.is_abandoned():
+                    temporary.replace(path)
             return True
 
-        return self._try(f"reading {name}", fetch)
+        return self._attempt(f"reading {name}", fetch)
 
     def read_text(self, name: str) -> str | None:
-        """Content of `name` (UTF-8; what is not, as a sign for it); None if it is not there."""
+        """Return the content of `name` (UTF-8, invalid bytes replaced); None: no such file."""
 
-        def read(files: Files, place: str, now: Attempt) -> str | None:
+        def read(files: Files, root: str, attempt: Attempt) -> str | None:
             try:
-                now.allow_time_for(files.info(f"{place}/{name}")["size"])
-                content: bytes = files.cat_file(f"{place}/{name}")
+                attempt.allow_time_for(files.info(f"{root}/{name}")["size"])
+                content: bytes = files.cat_file(f"{root}/{name}")
             except FileNotFoundError:
                 return None
             return content.decode("utf-8", errors="replace")
 
-        return self._try(f"reading {name}", read)
+        return self._attempt(f"reading {name}", read)
 
     def names(self) -> list[str]:
-        """Names of all files below, relative, with `/`; none where there is no such place."""
+        """Return the relative names of all files, with `/`; none if the directory is missing."""
 
-        def find(files: Files, place: str, _now: Attempt) -> list[str]:
+        def find(files: Files, root: str, _attempt: Attempt) -> list[str]:
             with suppress(FileNotFoundError):
-                below = (path.removeprefix(f"{place}/") for path in files.find(place))
-                return sorted(name for name in below if name and name != place)
+                below = (path.removeprefix(f"{root}/") for path in files.find(root))
+                return sorted(name for name in below if name and name != root)
             return []
 
-        return self._try("listing", find)
+        return self._attempt("listing", find)
 
     def remove(self) -> None:
-        """Remove the whole place; one that is missing is removed already."""
+        """Remove the directory with all its files, if it exists."""
 
-        def remove(files: Files, place: str, _now: Attempt) -> None:
+        def remove(files: Files, root: str, _attempt: Attempt) -> None:
             with suppress(FileNotFoundError):
                 if isinstance(files, LocalFileSystem):
-                    files.rm(place, recursive=True)
+                    files.rm(root, recursive=True)
                     return
-                for path in files.find(place):
+                for path in files.find(root):
                     files.rm_file(path)  # not `rm`, which takes names for patterns
 
-        self._try("removing", remove)
+        self._attempt("removing", remove)
 
-    def _publish(self, name: str, write: Callable[[Files, str, Attempt], range]) -> None:
-        def publish(files: Files, place: str, now: Attempt) -> None:
-            folder, base = posixpath.split(f"{place}/{name}")
-            aside = f"{folder}/.{base}.{uuid.uuid4().hex}"
+    def _write_atomically(self, name: str, write: Callable[[Files, str, Attempt], range]) -> None:
+        """Write a temporary file beside `name` and move it there.
+
+        Args:
+            name: of the file to replace.
+            write: writes the temporary file; returns the sizes that it may have.
+        """
+
+        def publish(files: Files, root: str, attempt: Attempt) -> None:
+            folder, base = posixpath.split(f"{root}/{name}")
+            temporary = f"{folder}/.{base}.{uuid.uuid4().hex}"
             try:
-                sizes = write(files, aside, now)
+                sizes = write(files, temporary, attempt)
             except FileNotFoundError:
                 _make_directory(files, folder)
-                sizes = write(files, aside, now)
-            if now.is_abandoned():  # it woke up late: its content may be old by now
-                files.rm_file(aside)
+                sizes = write(files, temporary, attempt)
+            if attempt.is_abandoned():  # a later attempt may have written newer content
+                files.rm_file(temporary)
                 return
-            _check_size(files.info(aside)["size"], sizes)
-            _move(files, aside, f"{folder}/{base}")
+            _check_size(files.info(temporary)["size"], sizes)
+            _move(files, temporary, f"{folder}/{base}")
 
-        self._try(f"writing {name}", publish)
+        self._attempt(f"writing {name}", publish)
 
-    def _try(self, what: str, act: Callable[[Files, str, Attempt], T]) -> T:
+    def _attempt(self, operation: str, act: Callable[[Files, str, Attempt], T]) -> T:
         host = "/".join(self.location.split("/")[:3]) if is_uri(self.location) else ""
 
-        def work(now: Attempt) -> T:
-            if host not in _connected:
-                _connected[host] = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)[0]
-            files = _connected[host]
-            files.invalidate_cache()  # others write there too
-            return act(files, files._strip_protocol(self.location).rstrip("/"), now)
+        def work(attempt: Attempt) -> T:
+            if host not in _connections:
+                opened, _ = fsspec.core.url_to_fs(self.location, skip_instance_cache=True)
+                _connections[host] = opened
+            files = _connections[host]
+            files.invalidate_cache()  # other processes write there too
+            return act(files, files._strip_protocol(self.location).rstrip("/"), attempt)
 
-        def may_pass(error: Exception) -> bool:
-            _connected.pop(host, None)
-            return not _is_lasting(error)
+        def is_transient(error: Exception) -> bool:
+            _connections.pop(host, None)
+            return not _is_permanent(error)
 
         try:
-            if host:  # the import of its package is not timed
+            if host:  # imports the package of the protocol outside of the time limit
                 fsspec.get_filesystem_class(host.partition("://")[0])
-            return self.retries.run(work, on_failure=may_pass)
+            return self.retries.run(work, on_failure=is_transient)
         except RetriesExhaustedError as error:
-            raise self._error(what, error.cause, error.num_tries) from error
+            raise self._error(operation, error.cause, error.num_attempts) from error
         except (ImportError, ValueError) as error:
-            raise self._error(what, error) from error
+            raise self._error(operation, error) from error
 
-    def _error(self, what: str, error: BaseException, num_tries: int = 1) -> StorageError:
-        where = hide_secrets(f"storage {self.location}: {what}")
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        reason = hide_secrets(reason)
+    def _error(self, operation: str, error: BaseException, num_attempts: int = 1) -> StorageError:
+        where = hide_secrets(f"storage {self.location}: {operation}")
+        reason = hide_secrets(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         if isinstance(error, ImportError):
             rest = f"is not possible ({reason}); install that package with pip"
-        elif _is_lasting(error):
-            rest = f"is not possible ({reason}); check that the place exists and may be written"
+        elif _is_permanent(error):
+            rest = f"is not possible ({reason}); check that the location exists and is writable"
         else:
             rest = (
-                f"failed {num_tries} times ({reason}); check that the storage can be reached: what"
-                " is known is in the local run, and --resume goes on"
+                f"failed {num_attempts} times ({reason}); check that the storage can be reached,"
+                " then use --resume: the local run is complete"
             )
         return StorageError(f"{where} {rest}", reason=reason)
 
 
-def _is_lasting(error: BaseException) -> bool:
-    """Whether no further try can help."""
+def _is_permanent(error: BaseException) -> bool:
+    """Return whether no further attempt can succeed."""
     return (
-        isinstance(error, _LASTING)
-        or getattr(error, "errno", None) in _LASTING_NUMBERS
+        isinstance(error, _PERMANENT)
+        or getattr(error, "errno", None) in _PERMANENT_NUMBERS
         or "Credentials" in type(error).__name__  # each kind of storage has a class of its own
     )
 
@@ -301,7 +310,7 @@ def _check_size(size: int, expected: range) -> None:
 
 
 def _make_directory(files: Files, folder: str) -> None:
-    """Make `folder`, but never its first part: a bucket whose name is mistyped stays unmade."""
+    """Make `folder`, but not its first part: a bucket whose name is misspelt is not created."""
     parts = folder.split("/")
     for depth in range(2, len(parts) + 1):
         with suppress(FileExistsError):
@@ -309,7 +318,7 @@ def _make_directory(files: Files, folder: str) -> None:
 
 
 def _move(files: Files, source: str, target: str) -> None:
-    if type(files).mv is AbstractFileSystem.mv:  # it takes names for patterns
+    if type(files).mv is AbstractFileSystem.mv:  # fsspec's own `mv` takes names for patterns
         files.copy([source], [target], on_error="raise")
         files.rm_file(source)
     else:

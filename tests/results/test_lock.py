@@ -336,7 +336,7 @@ def test_a_process_killed_while_acquiring_leaves_no_half_lock(tmp_path: Path) ->
 
 
 def test_the_lock_of_an_older_version_is_read(tmp_path: Path, start: Start) -> None:
-    """Version 0.2.0 wrote this content; the owner on this machine is alive, then killed."""
+    """Version 0.3.0 wrote this content; its owner on this machine is alive, then killed."""
     owner = start()
     mine = this_process(5.0)
     started = psutil.Process(owner.process.pid).create_time() - psutil.boot_time()
