@@ -1,6 +1,8 @@
-"""Configuration of data, model and training: typed, frozen, checked here and nowhere else.
+"""Fields of the configuration of data, model and training: types, ranges, defaults, explanations.
 
-The defaults are those of the base `indobert`, which are the study's where it gives one.
+A field's docstring is its explanation in `-h`; its annotation states whether it may be searched
+(`Searched`). Ranges are checked here and nowhere else. Defaults are those of the base `indobert`,
+which are the study's where the study states one.
 """
 
 from dataclasses import dataclass
@@ -9,10 +11,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SAMPLE = "sample"
-"""The value of `data.path` that stands for the bundled sample."""
+"""Value of `data.path` for the bundled sample."""
 
 TINY = "tiny"
-"""The value of `model.name` that stands for a small BERT built from scratch."""
+"""Value of `model.name` for a small BERT that is built from scratch."""
 
 
 class Section(BaseModel):
@@ -41,10 +43,10 @@ Number = Annotated[float, BeforeValidator(_not_boolean)]
 
 @dataclass(frozen=True)
 class Searched:
-    """Stands at a field of training: whether a search may try values of it."""
+    """Annotation of a field of `TrainingConfig`: whether its values may be searched."""
 
     refused: str = ""
-    """Why not; empty: it may."""
+    """Why the field cannot be searched; empty: it can."""
 
 
 SEARCHED = Searched()
@@ -63,38 +65,40 @@ class DataConfig(Section):
     """Which rows are read, which are kept, and how they are split."""
 
     path: str
-    """Table of texts: a CSV, Parquet or JSON Lines file, its URI, or `sample`, the bundled one."""
+    """Table of texts: path or URI of a CSV, Parquet or JSON Lines file; `sample` is bundled."""
     text_column: ColumnName = "text"
-    """Column that holds the text."""
+    """Column of the text."""
     label_column: ColumnName = "final_label"
-    """Column that holds the label."""
+    """Column of the label."""
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = _STUDY_LABELS
-    """Every label, in the order that maps them to 0, 1, 2, ...; at least two."""
+    """All labels, at least two; their order gives their codes 0, 1, 2, ..."""
     ordered: bool | None = None
-    """Whether the labels are a scale, in this order; null: the study's are, others are not."""
+    """Whether the labels are a scale in this order; null: only the study's labels are."""
     confidence_column: ColumnName | None = "confidence_score"
-    """Column that holds the labeller's confidence, 0 to 1; null: no such filter."""
+    """Column of the annotator's confidence, 0 to 1; null: rows are not filtered by it."""
     min_confidence: Annotated[Number, Field(ge=0, le=1)] = 0.7
-    """Rows with a lower confidence, or none, are dropped."""
+    """Rows with a lower confidence, or without one, are dropped."""
     error_column: ColumnName | None = "error"
-    """Column that is filled where labelling failed; null, or no such column: no such filter."""
+    """Column that is filled where labelling failed; such rows are dropped. null, or a column that
+    the table lacks: no rows are dropped by it."""
     group_column: ColumnName | None = None
-    """Column whose equal values (an author, a thread) stay in one split; null: none."""
+    """Column of groups (such as authors or threads) that stay in one split; null: no groups."""
     split_column: ColumnName | None = None
-    """Column with a fixed split (train, validation, test); null: the split is drawn."""
+    """Column with a fixed split (train, validation, test); null: rows are split at random."""
     test_size: Share = 0.2
-    """Share of the kept rows that is held out as the test part."""
+    """Share of the kept rows in the test set."""
     validation_size: Share | None = None
-    """Share of the rest that decides the search; null: 0.1, or 0.2 under 20,000 rows."""
+    """Share of the other rows in the validation set; null: 0.1, or 0.2 under 20,000 rows."""
     split_seed: Seed = 42
-    """Seed of the split."""
+    """Seed of the random split."""
     near_duplicate_threshold: Annotated[Number, Field(gt=0, le=1)] | None = 0.8
-    """Texts at least this alike (Jaccard, character n-grams) share a split; null: of one fold."""
+    """Texts with at least this similarity (Jaccard of character n-grams) stay in one split; null:
+    only texts that are equal after folding do."""
     separator: Annotated[Literal[",", ";", "\t", "|"], BeforeValidator(_separator)] | None = None
-    """Between the cells of a CSV: `,`, `;`, `tab` or `|`; null: found from the first lines."""
+    """Separator of the cells of a CSV: `,`, `;`, `tab` or `|`; null: found in the first lines."""
     multiline: bool = False
-    """Whether quoted cells may hold lines that look like rows; otherwise such a table is refused,
-    since a quote that was not doubled has probably swallowed them."""
+    """Whether quoted cells may contain lines with the form of rows; if not, such a table is an
+    error, since a quote that is not doubled has probably joined those rows."""
 
     @property
     def is_ordered(self) -> bool:
@@ -104,9 +108,9 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _labels_are_usable(self) -> "DataConfig":
         if len(self.labels) < 2:
-            raise ValueError(f"labels is {list(self.labels)}, but must hold at least two")
+            raise ValueError(f"labels is {list(self.labels)}, but must have at least two entries")
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels is {list(self.labels)}, but must not hold one twice")
+            raise ValueError(f"labels is {list(self.labels)}, but must not repeat an entry")
         return self
 
 
@@ -114,46 +118,48 @@ class ModelConfig(Section):
     """Which encoder is fine-tuned."""
 
     name: Annotated[str, Field(min_length=1)] = "indobenchmark/indobert-base-p1"
-    """Hub id, directory, or `tiny`: a small BERT from scratch with a vocabulary of the data."""
+    """Hub id, directory, or `tiny`: a small BERT from scratch, whose vocabulary is learnt from the
+    training texts."""
     revision: str | None = None
     """Branch, tag or commit of a hub id; null: the newest."""
     weights: Literal["pretrained", "random"] = "pretrained"
-    """`pretrained`, or `random`: the architecture without its weights."""
+    """`pretrained`, or `random`: the same architecture with random weights."""
     max_length: Annotated[Count, Field(ge=4, le=8192)] = 128
-    """Longest row in word pieces, special ones included; the rest is cut off."""
+    """Longest text in tokens, special tokens included; longer texts are truncated."""
 
 
 _BUDGET = Searched("it is the budget, and configurations are compared at equal budgets")
-_IN_WORDS = Searched("only numeric fields are searched")
+_NOT_NUMERIC = Searched("only numeric fields can be searched")
 _LENGTH_OF_TRIALS = Searched("it sets how long a trial runs, not how well it learns")
-_LUCK = Searched("picking a seed picks luck, not a configuration")
+_LUCK = Searched("the best of several seeds is luck, not a better configuration")
 
 
 class TrainingConfig(Section):
-    """How one model is fine-tuned; as written here it is also trial 0 of a search."""
+    """How one model is fine-tuned; trial 0 of a search uses exactly these values."""
 
     epochs: Annotated[Count, Field(le=1000), _BUDGET] = 3
-    """Passes over the training rows."""
+    """Number of passes over the training rows."""
     batch_size: Annotated[Count, Field(le=4096), SEARCHED] = 16
-    """Rows a step of the optimizer."""
+    """Rows in each optimizer step."""
     eval_batch_size: Annotated[Count, Field(le=65536), Searched("it changes no score")] = 32
-    """Rows a forward pass of evaluation; changes no score."""
+    """Rows in each forward pass of an evaluation; it does not change the score."""
     learning_rate: Annotated[Number, Field(gt=0, le=1), SEARCHED] = 2e-5
     """Peak learning rate of AdamW, reached when the warm-up ends."""
     warmup_steps: Annotated[Number, Field(ge=0), SEARCHED] = 500
-    """Steps of linear warm-up; a value below 1 is a share of all steps."""
+    """Number of steps of the linear warm-up; a value below 1 is a share of all steps."""
     weight_decay: Annotated[Number, Field(ge=0, le=1), SEARCHED] = 0.01
-    """Decoupled weight decay of AdamW; biases and layer norms have none."""
+    """Decoupled weight decay of AdamW, except for biases and layer norms."""
     max_grad_norm: Annotated[Number, Field(gt=0), SEARCHED] = 1.0
     """Gradients are clipped to this Euclidean norm."""
-    class_weights: Annotated[Literal["balanced", "none"], _IN_WORDS] = "balanced"
-    """`balanced`: weight n / (classes * n_class), counted on training rows; or `none`."""
+    class_weights: Annotated[Literal["balanced", "none"], _NOT_NUMERIC] = "balanced"
+    """Weights of the classes in the loss; `balanced`: n / (classes * n_class), counted on training
+    rows; `none`: all are 1."""
     early_stopping_patience: Annotated[Count, Field(le=1000), _LENGTH_OF_TRIALS] = 3
-    """Epochs without a better score after which a trial ends."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], _IN_WORDS] = "auto"
+    """A trial is stopped early after this number of epochs without a better score."""
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], _NOT_NUMERIC] = "auto"
     """`auto`: bfloat16 on a GPU that has it, else float32."""
-    cuda_graphs: Annotated[bool, Searched("it sets how steps run, and changes no score")] = True
-    """Whether steps run as CUDA graphs on a GPU: faster, with a little more memory."""
+    cuda_graphs: Annotated[bool, Searched("it changes how steps run, not the score")] = True
+    """Whether steps run as CUDA graphs on a GPU, which is faster and needs a little more memory."""
     seed: Annotated[Seed, _LUCK] = 42
     """Seed of the initial weights, the order of rows and dropout."""
 
@@ -168,11 +174,11 @@ class TrainingConfig(Section):
 
 
 class WinningConfiguration(Section):
-    """The content of `best.yaml`, and of the `training_config.yaml` of a model that ships."""
+    """Content of `best.yaml`, and of `training_config.yaml` in a model directory."""
 
     data: DataConfig
     """As in the search."""
     model: ModelConfig
     """As in the search."""
     training: TrainingConfig
-    """With the winner's values."""
+    """The values of the winner."""

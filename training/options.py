@@ -1,4 +1,7 @@
-"""Configuration from YAML files and command lines: values take the type of their field."""
+"""Read, merge, validate and write configurations: YAML files and `--section.field` options.
+
+A value is text until its field's type converts it, in files and options alike.
+"""
 
 import argparse
 import re
@@ -13,57 +16,26 @@ from training.cli import nearest, shorten
 from training.config import Section
 from training.errors import InputError
 
-_MOST_HOLDERS = 10_000
-
-
-def refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    """Make sure that no mapping of a document holds a key twice, of which YAML keeps the last.
-
-    Raises:
-        InputError: one does, or aliases stand for too much to be looked through.
-    """
-    for number, holder in enumerate(_holders(node)):
-        if number > _MOST_HOLDERS:  # a few aliases of aliases can stand for billions
-            raise InputError(
-                f"{where}: holds more than {_MOST_HOLDERS:,} lists and mappings where each alias"
-                " (*name) stands for its own; write out the few values that are meant"
-            )
-        seen: set[str] = set()
-        for key, _ in holder.value if isinstance(holder, yaml.MappingNode) else ():
-            if str(key.value) in seen:
-                raise InputError(
-                    f"{where}, line {key.start_mark.line + 1}: {key.value!r} stands twice, but"
-                    " must stand once; keep the one that is meant"
-                )
-            seen.add(str(key.value))
-
-
-def _holders(node: yaml.Node | None) -> Iterator[yaml.MappingNode | yaml.SequenceNode]:
-    """Every mapping and sequence at and under `node`, as often as aliases repeat it."""
-    if isinstance(node, yaml.MappingNode | yaml.SequenceNode):
-        yield node
-        for item in node.value:
-            yield from _holders(item[1] if isinstance(node, yaml.MappingNode) else item)
-
-
 Model = TypeVar("Model", bound=BaseModel)
 Values = dict[str, Any]
 
+_MOST_COLLECTIONS = 10_000
+
 
 class _TextLoader(yaml.SafeLoader):
-    """YAML whose scalars stay text (or null), since the field knows the type, not the spelling.
+    """Loads YAML scalars as text or null; the type of the field converts them later.
 
-    Otherwise `2e-5` would be text and `[No, Yes]` booleans.
+    YAML's own rules would make `2e-5` text and `[No, Yes]` booleans.
     """
 
 
 _NULL = "tag:yaml.org,2002:null"
-# Set from outside: the stubs have these as attributes of instances.
+# Set outside the class: the type stubs declare these as attributes of instances.
 _TextLoader.yaml_implicit_resolvers = {
     first: [(tag, rule) for tag, rule in rules if tag == _NULL]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# Without the other tags `!!int abc` is an error with its place, not one of Python's.
+# Without the other tags `!!int abc` is a YAML error with its line, not a Python error.
 _TextLoader.yaml_constructors = {
     tag: construct
     for tag, construct in yaml.SafeLoader.yaml_constructors.items()
@@ -72,11 +44,11 @@ _TextLoader.yaml_constructors = {
 
 
 class _TextDumper(yaml.SafeDumper):
-    """Writes the line breaks of other alphabets as escapes, since they are not read back plain."""
+    """Writes Unicode line breaks as escapes, since they are not read back otherwise."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        is_odd = any(character in data for character in "\x85\u2028\u2029")
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if is_odd else None)
+        style = '"' if any(character in data for character in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 _TextDumper.add_representer(str, _TextDumper.represent_str)
@@ -86,7 +58,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     """Parse YAML; every scalar is text or None.
 
     Raises:
-        InputError: it does not parse, or holds a key twice; names the place.
+        InputError: it does not parse, or repeats a key; the message names the line.
     """
     try:
         loader = _TextLoader(text)
@@ -95,10 +67,10 @@ def parse_yaml(text: str, *, where: str) -> Any:
         return None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        position = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
         raise InputError(
-            f"{where}{place}: not YAML ({reason}); check indentation, colons and quotes there"
+            f"{where}{position}: not YAML ({reason}); check indentation, colons and quotes there"
         ) from error
     except RecursionError as error:
         raise InputError(f"{where}: nested too deeply; write section: {{field: value}}") from error
@@ -128,10 +100,40 @@ def read_yaml(path: Path) -> Values:
     return values
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
-    """`base` with the fields of `changes` over it, section by section.
+def refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
+    """Check that no mapping of a document has a key twice; YAML itself would keep the last.
 
-    A section with nothing under it changes nothing.
+    Raises:
+        InputError: a key is repeated, or aliases expand to too many lists and mappings.
+    """
+    for number, collection in enumerate(_collections(node)):
+        if number > _MOST_COLLECTIONS:  # a few aliases of aliases can expand to billions
+            raise InputError(
+                f"{where}: has more than {_MOST_COLLECTIONS:,} lists and mappings once each alias"
+                " (*name) is expanded; write out the few values that are meant"
+            )
+        seen: set[str] = set()
+        for key, _ in collection.value if isinstance(collection, yaml.MappingNode) else ():
+            if str(key.value) in seen:
+                raise InputError(
+                    f"{where}, line {key.start_mark.line + 1}: the key {key.value!r} is repeated,"
+                    " but must be unique; keep the one that is meant"
+                )
+            seen.add(str(key.value))
+
+
+def _collections(node: yaml.Node | None) -> Iterator[yaml.MappingNode | yaml.SequenceNode]:
+    """Yield every mapping and sequence at and under `node`, repeated by aliases."""
+    if isinstance(node, yaml.MappingNode | yaml.SequenceNode):
+        yield node
+        for item in node.value:
+            yield from _collections(item[1] if isinstance(node, yaml.MappingNode) else item)
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
+    """Return `base` updated with the fields of `changes`, section by section.
+
+    An empty section changes nothing.
     """
     merged = dict(base)
     for section, fields in changes.items():
@@ -156,14 +158,14 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
-    """Plain sections of fields as YAML that `read_yaml` reads back to the same values."""
+    """Return sections of fields as YAML, which `read_yaml` reads back to the same values."""
     return yaml.dump(
         dict(values), Dumper=_TextDumper, sort_keys=False, allow_unicode=True, width=100
     )
 
 
 def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values:
-    """The values given as `--section.field VALUE`, by section.
+    """Return the values given as `--section.field VALUE`, by section.
 
     Raises:
         InputError: a value is not YAML.
@@ -177,14 +179,14 @@ def given_fields(options: argparse.Namespace, sections: Iterable[str]) -> Values
 
 
 def parse_value(text: str, *, where: str) -> Any:
-    """The value of one option: YAML when it is a list or mapping, else the text itself."""
+    """Return the value of one option: a list or mapping is parsed as YAML, other text is kept."""
     if text.lstrip().startswith(("[", "{")):
         return parse_yaml(text, where=where)
     return None if text in ("null", "~") else text
 
 
 def _nulls(model: type[BaseModel], values: Mapping[str, Any]) -> Values:
-    """`values` without empty sections: `training:` with nothing under it changes nothing."""
+    """Return `values` with `{}` for each empty section, such as a bare `training:`."""
     return {
         name: {} if value is None and _section_of(model, name) else value
         for name, value in values.items()
@@ -200,8 +202,9 @@ def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 
 def _line(model: type[BaseModel], problem: Any, where: str) -> str:
+    """Return the error line of one of pydantic's problems."""
     loc = problem["loc"]
-    # Section and field are keys of the user, whatever they look like.
+    # The first two parts are section and field as the user wrote them; later ones may be tags.
     path = [str(part) for i, part in enumerate(loc) if i < 2 or not _is_choice_tag(part)]
     name = ".".join(path) or "it"
     if problem["type"] == "extra_forbidden":
@@ -213,8 +216,8 @@ def _line(model: type[BaseModel], problem: Any, where: str) -> str:
         return f"{where}: {name} is missing, but must be given; add it{option}"
     if problem["type"] in ("model_type", "model_attributes_type"):
         return (
-            f"{where}: {name} is {shorten(problem['input'])}, but must hold fields, each with a"
-            f" value; write {name}: {{field: value}}"
+            f"{where}: {name} is {shorten(problem['input'])}, but must be a mapping of fields to"
+            f" values; write {name}: {{field: value}}"
         )
     rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     rule = (rule[0].lower() + rule[1:]).replace("should", "must", 1)
@@ -229,7 +232,7 @@ def _line(model: type[BaseModel], problem: Any, where: str) -> str:
 
 
 def _owner(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:
-    """The model that the last key of `path` was looked up in."""
+    """Return the model in which the last key of `path` was searched for."""
     kind: Any = model
     for part in path[:-1]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -259,7 +262,7 @@ _KINDS = {
     "object": "mapping",
     "null": "null",
 }
-# Pydantic names a bound differently where a check of our own stands before it.
+# Pydantic names a bound differently if a validator of ours runs before it.
 _BOUNDS = {
     "ge": "at least",
     "minimum": "at least",
@@ -273,7 +276,7 @@ _BOUNDS = {
 
 
 class FieldHelp(argparse.HelpFormatter):
-    """Explanations below the options, whose names are long."""
+    """Prints explanations below the options, whose names are long."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=8)
@@ -284,12 +287,12 @@ def add_fields(
     sections: Mapping[str, type[Section]],
     bases: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """One option `--section.field VALUE` for every field, explained by its own documentation.
+    """Add one option `--section.field VALUE` for every field, with the field's documentation.
 
     Args:
-        parser: it is given a group of options a section.
-        sections: models by their names.
-        bases: by its name, what stands where nothing is given: values by section and field.
+        parser: gets one group of options for each section.
+        sections: models by the names of their sections.
+        bases: base configurations by name; their values are reported as the defaults.
     """
     for section, model in sections.items():
         summary = " ".join((model.__doc__ or "").split())
@@ -308,10 +311,10 @@ def add_fields(
 
 
 def describe_values(schema: Mapping[str, Any]) -> str:
-    """The values that a field takes, such as `number above 0, at most 1, or null`.
+    """Describe the values that a field takes, such as `number above 0, at most 1, or null`.
 
     Args:
-        schema: of the field, as JSON Schema or pydantic's own words for bounds have it.
+        schema: of the field, with bounds as JSON Schema or pydantic name them.
     """
     if "anyOf" in schema:
         return ", or ".join(describe_values(kind) for kind in schema["anyOf"])
@@ -322,17 +325,17 @@ def describe_values(schema: Mapping[str, Any]) -> str:
 
 
 def _describe_bases(bases: Mapping[str, Mapping[str, Any]], field: str) -> Iterator[str]:
-    """`base 3` where the bases agree, else each base and its value."""
-    told = {base: _as_yaml(values[field]) for base, values in bases.items() if field in values}
-    if len(told) == len(bases) and len(set(told.values())) == 1:
-        yield f"base: {next(iter(told.values()))}"
+    """Yield `base: 3` if all bases have this value, else each base with its value."""
+    values = {base: _as_yaml(fields[field]) for base, fields in bases.items() if field in fields}
+    if len(values) == len(bases) and len(set(values.values())) == 1:
+        yield f"base: {next(iter(values.values()))}"
         return
     for base in bases:
-        yield f"{base}: {told.get(base, 'must be given')}"
+        yield f"{base}: {values.get(base, 'must be given')}"
 
 
 def _as_yaml(value: Any) -> str:
-    """A value as it would be given."""
+    """Return a value as it would be written in an option."""
     if isinstance(value, float):
         return f"{value:g}"
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)

@@ -104,10 +104,10 @@ def test_a_wrong_type_shows_the_value_and_what_it_must_be(text: str, parts: list
         ("training: {learning_rate: 2}", ["'2'", "must be less than or equal to 1", "Peak"]),
         ("training: {seed: -1}", ["'-1'", "must be greater than or equal to 0"]),
         ("training: {class_weights: heavy}", ["'heavy'", "must be 'balanced' or 'none'"]),
-        ("data: {test_size: 1}", ["'1'", "must be less than 1", "held out"]),
+        ("data: {test_size: 1}", ["'1'", "must be less than 1", "test set"]),
         ("model: {max_length: 3}", ["model.max_length is '3'", "greater than or equal to 4"]),
-        ("data: {labels: [a]}", ["labels is ['a']", "must hold at least two"]),
-        ("data: {labels: [a, a]}", ["must not hold one twice"]),
+        ("data: {labels: [a]}", ["labels is ['a']", "must have at least two"]),
+        ("data: {labels: [a, a]}", ["must not repeat an entry"]),
         ("training: {warmup_steps: 1.5}", ["warmup_steps is 1.5", "must be a whole number"]),
     ],
 )
@@ -170,7 +170,7 @@ def test_a_key_that_stands_twice_is_an_error_and_not_the_last_one(text: str) -> 
     number = len(text.splitlines())
     line = _problem(text)
     assert line.startswith(f"file.yaml, line {number}: ")
-    assert "stands twice" in line
+    assert "is repeated" in line
 
 
 @given(text=st.text(max_size=60))

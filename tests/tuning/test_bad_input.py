@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Arguments, list[str]]] = {
     "out of range": (lambda _: ["--training.learning_rate", "3"], ["learning_rate is '3'"]),
     "not YAML": (lambda d: config(d, "training: {a: [1\n"), ["mine.yaml", "line"]),
     "YAML of one word": (lambda d: config(d, "hello"), ["mine.yaml", "'hello'"]),
-    "key twice": (lambda d: config(d, "model: {name: a}\nmodel: {name: b}"), ["stands twice"]),
+    "key twice": (lambda d: config(d, "model: {name: a}\nmodel: {name: b}"), ["is repeated"]),
     "configuration missing": (lambda _: ["--config", "none.yaml"], ["none.yaml"]),
     "configuration mistyped": (lambda _: ["--config", "smaple"], ["did you mean sample?"]),
     "no trials": (lambda _: ["--trials", "0"], ["search.trials is '0'"]),
