@@ -50,6 +50,8 @@ MODULES = {"captured", "levels", "phases", "board", "holder", "tries", "openings
 
 # phrase: why it remains. It is passed over wherever it stands.
 PHRASES: dict[str, str] = {
+    "WordPiece": "the name of an algorithm, and its class in the library tokenizers",
+    "SentencePiece": "the name of an algorithm and of a file format",
     "test_openings": "a key of evaluation_report.json, which scripts read",
     "earlier_openings": "a key of evaluation_report.json",
     '"rows_at_once"': "a key of search.json, which scripts read",

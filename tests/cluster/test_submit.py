@@ -202,9 +202,7 @@ def test_a_stopped_search_is_resumed_by_another_job_and_its_winner_is_tested_by_
 
 
 @pytest.mark.slow
-def test_a_wrong_token_and_an_unknown_job_are_one_line_each(
-    head: Head, tmp_path: Path
-) -> None:
+def test_a_wrong_token_and_an_unknown_job_are_one_line_each(head: Head, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0" * 64)
     wrong = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     for arguments, environment in ((["--trials", "1"], wrong), (["--stop", "raysubmit_no"], {})):

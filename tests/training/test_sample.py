@@ -56,7 +56,9 @@ def test_a_wrong_label_is_mostly_a_neighbouring_severity() -> None:
     assert counts[LABELS[1]] > 3 * (counts[LABELS[2]] + counts[LABELS[3]])
 
 
-def test_texts_stand_twice_in_other_case_marks_or_mentions(table: pd.DataFrame) -> None:
+def test_some_texts_are_repeated_with_other_case_marks_or_mentions(
+    table: pd.DataFrame,
+) -> None:
     labelled = table[table["final_label"].notna()]
     folded = labelled["text"].map(fold)
     groups = labelled.groupby(folded)["final_label"]
@@ -83,8 +85,8 @@ def test_near_duplicates_are_pairs_and_not_one_large_group(table: pd.DataFrame) 
 
 
 def test_cells_hold_what_breaks_careless_readers(table: pd.DataFrame) -> None:
-    for piece in ("\n", '"', ",", "@kanca", "https://", "😂"):
-        assert table["text"].str.contains(piece, regex=False).sum() >= 5, piece
+    for part in ("\n", '"', ",", "@kanca", "https://", "😂"):
+        assert table["text"].str.contains(part, regex=False).sum() >= 5, part
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_cells_hold_what_breaks_careless_readers(table: pd.DataFrame) -> None:
         ("person", "exclusion", "intensified", 3),
     ],
 )
-def test_severity_hangs_on_target_strength_and_denial_together(
+def test_severity_depends_on_target_strength_and_denial_together(
     target: str, predicate: str, manner: str, expected: int
 ) -> None:
     assert severity(Statement(target=target, predicate=predicate, manner=manner)) == expected

@@ -1,4 +1,4 @@
-"""Tokenizers that are in Python alone, need libraries, or read otherwise once they are saved."""
+"""Saved tokenizers encode as before, missing libraries are named, a vocabulary is learnt."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def _set(directory: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["BERTweet", "PhoBERT"])
-def test_a_tokenizer_in_python_reads_the_same_once_it_is_saved(name: str, tmp_path: Path) -> None:
+def test_a_tokenizer_in_python_encodes_the_same_once_it_is_saved(name: str, tmp_path: Path) -> None:
     source = save_architecture(name, tmp_path / "source")
     _check(source)
     tokenizer, saved = _load(source), tmp_path / "saved"
@@ -81,7 +81,7 @@ def test_a_tokenizer_in_python_reads_the_same_once_it_is_saved(name: str, tmp_pa
     )
 
 
-def test_which_files_hold_a_vocabulary_is_said_by_the_kind_of_tokenizer(bert: Path) -> None:
+def test_the_kind_of_tokenizer_decides_which_files_hold_a_vocabulary(bert: Path) -> None:
     assert vocabulary_files(bert) == ("tokenizer.json",)
     for kind, names in (
         ("CanineTokenizer", ()),
@@ -100,7 +100,7 @@ def test_which_files_hold_a_vocabulary_is_said_by_the_kind_of_tokenizer(bert: Pa
     assert vocabulary_files(bert) == ("tokenizer.json",)
 
 
-def test_a_tokenizer_that_reads_otherwise_once_saved_is_refused_and_the_way_out_works(
+def test_a_tokenizer_that_encodes_otherwise_once_saved_is_refused_and_the_advice_works(
     tmp_path: Path,
 ) -> None:
     directory = save_architecture("RemBERT without tokenizer.json", tmp_path)
@@ -117,13 +117,13 @@ def test_ids_beyond_what_the_model_embeds_are_refused_though_there_are_few_of_th
     vocabulary = content["model"]["vocab"]
     last = max(vocabulary, key=vocabulary.__getitem__)
     size = len(vocabulary)
-    vocabulary[last] = size + 40  # a hole before it, as in vocabularies that were cut
+    vocabulary[last] = size + 40  # a gap before it, as in vocabularies that were cut
     path.write_text(json.dumps(content), "utf-8")
     assert len(AutoTokenizer.from_pretrained(bert)) == size
     assert f"gives ids up to {size + 40}, but the model embeds {size}" in _problem(bert)
 
 
-def test_the_pipeline_sends_what_training_sends_whatever_the_tokenizer_says(
+def test_the_saved_tokenizer_returns_the_inputs_of_training_whatever_its_settings(
     tmp_path: Path,
 ) -> None:
     source = save_architecture("XLNet", tmp_path / "source")
@@ -136,7 +136,7 @@ def test_the_pipeline_sends_what_training_sends_whatever_the_tokenizer_says(
         training=TrainingConfig(),
     )
     shipped = tmp_path / "shipped"
-    with pytest.raises(OnnxExportError):  # XLNet's fate, not the tokenizer's
+    with pytest.raises(OnnxExportError):  # because of XLNet, not of its tokenizer
         write_model(shipped, model, _load(source), configuration, "safetensors")
     assert AutoTokenizer.from_pretrained(shipped).model_input_names == [
         "input_ids",
@@ -144,7 +144,7 @@ def test_the_pipeline_sends_what_training_sends_whatever_the_tokenizer_says(
     ]
 
 
-def test_a_text_of_which_no_token_comes_is_a_row_all_the_same(tmp_path: Path) -> None:
+def test_a_text_without_tokens_still_becomes_a_row(tmp_path: Path) -> None:
     tokenizer = _load(save_architecture("GPT-2 with a padding token", tmp_path))
     table = encode(tokenizer, ["", "kalir", ""], max_length=8)
     assert table.lengths.tolist()[::2] == [1, 1]
@@ -158,7 +158,7 @@ def test_a_tokenizer_without_an_unknown_token_is_described(tmp_path: Path) -> No
     assert (found.unknown_share, found.truncated_share) == (0, 0.5)
 
 
-def test_a_tokenizer_that_cannot_pad_says_which_token_would_do(tmp_path: Path) -> None:
+def test_a_tokenizer_without_padding_gets_an_error_that_suggests_a_token(tmp_path: Path) -> None:
     tokenizer = _load(save_architecture("GPT-2", tmp_path))
     with pytest.raises(InputError, match=r"pad_token='<\|endoftext\|>'"):
         facts_of(tokenizer)
@@ -240,7 +240,7 @@ def test_without_sentencepiece_it_is_named_and_not_tiktoken(name: str, tmp_path:
     assert _load_without("sentencepiece tiktoken", directory).startswith("read ")
 
 
-def test_a_torn_sentencepiece_file_is_said_to_be_that(tmp_path: Path) -> None:
+def test_a_truncated_sentencepiece_file_is_an_error_of_its_own(tmp_path: Path) -> None:
     directory = save_architecture("ALBERT", tmp_path)
     path = directory / "spiece.model"
     path.write_bytes(path.read_bytes()[:100])
@@ -248,7 +248,6 @@ def test_a_torn_sentencepiece_file_is_said_to_be_that(tmp_path: Path) -> None:
         _load(directory)
 
 
-_ROOT = Path(__file__).parents[2]
 _SYLLABLES = (
     *("ka", "ra", "ma", "nga", "ba", "tha", "wé", "bo", "dho"),
     *("su", "nung", "pa", "sar", "ß", "ø"),
@@ -256,17 +255,17 @@ _SYLLABLES = (
 _LEARN = """
 import hashlib, json, sys
 from training.tokenizer import learn_vocabulary
-pieces = learn_vocabulary(json.load(sys.stdin), size=300)
-print(hashlib.sha256("\\n".join(pieces).encode()).hexdigest())
+vocabulary = learn_vocabulary(json.load(sys.stdin), size=300)
+print(hashlib.sha256("\\n".join(vocabulary).encode()).hexdigest())
 """
 
 
 def _texts(num: int = 400) -> list[str]:
-    draws = np.random.default_rng(3)
-    words = ["".join(draws.choice(_SYLLABLES, draws.integers(1, 5))) for _ in range(300)]
+    rng = np.random.default_rng(3)
+    words = ["".join(rng.choice(_SYLLABLES, rng.integers(1, 5))) for _ in range(300)]
     marks = ["!", "?", " 😂", " #tag", " @user", "...", " Ē", "\n", ""]
     return [
-        " ".join(draws.choice(words, draws.integers(1, 12))).capitalize() + str(draws.choice(marks))
+        " ".join(rng.choice(words, rng.integers(1, 12))).capitalize() + str(rng.choice(marks))
         for _ in range(num)
     ]
 
@@ -274,8 +273,8 @@ def _texts(num: int = 400) -> list[str]:
 def _digest_in_a_fresh_process(texts: list[str], hash_seed: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         [sys.executable, "-c", _LEARN],
-        cwd=_ROOT,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(_ROOT)},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -287,7 +286,7 @@ def _digest_in_a_fresh_process(texts: list[str], hash_seed: str) -> "subprocess.
     return process
 
 
-def test_two_fresh_processes_learn_the_same_pieces_in_the_same_order() -> None:
+def test_two_fresh_processes_learn_the_same_tokens_in_the_same_order() -> None:
     started = [_digest_in_a_fresh_process(_texts(), seed) for seed in ("1", "2")]
     digests = [process.communicate(timeout=60)[0] for process in started]
     assert len(digests[0]) == 65
@@ -301,21 +300,21 @@ def test_the_order_of_the_texts_changes_nothing() -> None:
     assert learn_vocabulary(texts, size=300) == learn_vocabulary(shuffled, size=300)
 
 
-def test_other_texts_give_other_pieces() -> None:
+def test_other_texts_give_other_tokens() -> None:
     assert learn_vocabulary(_texts(400)) != learn_vocabulary(_texts(200))
 
 
-def test_pieces_stand_once_special_ones_first_and_keep_to_the_size() -> None:
-    pieces = learn_vocabulary(_texts(), size=150)
-    assert tuple(pieces[:5]) == SPECIAL_TOKENS
-    assert len(pieces) == len(set(pieces)) == 150
+def test_tokens_are_distinct_special_ones_first_and_keep_to_the_size() -> None:
+    vocabulary = learn_vocabulary(_texts(), size=150)
+    assert tuple(vocabulary[:5]) == SPECIAL_TOKENS
+    assert len(vocabulary) == len(set(vocabulary)) == 150
     assert len(learn_vocabulary(_texts(), size=8)) == 8
 
 
-def test_a_frequent_word_is_one_piece_and_a_word_seen_once_is_none() -> None:
-    pieces = learn_vocabulary(["bodho bodho pinter"])
-    assert "bodho" in pieces
-    assert "pinter" not in pieces
+def test_a_frequent_word_is_one_token_and_a_word_that_occurs_once_is_none() -> None:
+    vocabulary = learn_vocabulary(["bodho bodho pinter"])
+    assert "bodho" in vocabulary
+    assert "pinter" not in vocabulary
 
 
 @pytest.fixture
@@ -325,10 +324,10 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_a_saved_tokenizer_comes_back_with_the_same_ids(saved: Path) -> None:
-    pieces = learn_vocabulary(_texts())
+    vocabulary = learn_vocabulary(_texts())
     tokenizer = AutoTokenizer.from_pretrained(saved)
-    assert len(tokenizer) == len(pieces)
-    assert tokenizer.convert_ids_to_tokens(list(range(len(pieces)))) == pieces
+    assert len(tokenizer) == len(vocabulary)
+    assert tokenizer.convert_ids_to_tokens(list(range(len(vocabulary)))) == vocabulary
     assert tokenizer.model_max_length == 24
     again = saved / "again"
     tokenizer.save_pretrained(again)

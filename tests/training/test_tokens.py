@@ -7,7 +7,7 @@ from tests.training.models import table_of_lengths, toy_rows
 from training.tokens import describe_tokens, encode, from_rows, unknown_shares
 
 
-def test_rows_come_back_as_they_went_in() -> None:
+def test_a_table_returns_the_rows_it_was_built_from() -> None:
     rows = [np.array(row, dtype=np.int32) for row in ([2, 7, 3], [2, 3], [2, 9, 9, 9, 3])]
     table = from_rows(rows)
     assert len(table) == 3
@@ -16,7 +16,7 @@ def test_rows_come_back_as_they_went_in() -> None:
         assert table.row(number).tolist() == row.tolist()
 
 
-def test_taking_rows_shares_the_ids_and_keeps_the_order_asked_for() -> None:
+def test_taking_rows_shares_the_ids_and_keeps_the_requested_order() -> None:
     table = table_of_lengths([3, 1, 2, 4])
     taken = table.take(np.array([3, 0, 3]))
     assert taken.ids is table.ids
@@ -62,17 +62,19 @@ def test_a_lone_surrogate_is_tokenised_and_not_an_error(small_bert: Path) -> Non
     assert describe_tokens(tokenizer, ["aku \ud800"], max_length=16).tokens_per_word >= 1
 
 
-def test_statistics_count_unknown_pieces_pieces_a_word_and_rows_cut_off(small_bert: Path) -> None:
+def test_statistics_count_unknown_tokens_and_truncated_rows(
+    small_bert: Path,
+) -> None:
     tokenizer = AutoTokenizer.from_pretrained(small_bert)
-    # Four known words of one piece each, and one that no piece spells.
+    # Four known words of one token each, and one that is unknown.
     found = describe_tokens(tokenizer, ["aku kowe pasar", "aku \u4e00"], max_length=4)
     assert found.unknown_share == 1 / 5
     assert found.tokens_per_word == 1
-    assert found.truncated_share == 1 / 2  # three pieces and two special ones are five
+    assert found.truncated_share == 1 / 2  # three tokens and two special ones are five
     assert describe_tokens(tokenizer, ["aku kowe pasar"], max_length=5).truncated_share == 0
 
 
-def test_unknown_shares_leave_special_tokens_out_and_count_each_row_by_itself() -> None:
+def test_unknown_shares_exclude_special_tokens_and_are_per_row() -> None:
     rows = [[2, 1, 7, 3], [2, 3], [2, 1, 1, 3], [7, 8, 1, 9], []]
     table = from_rows([np.array(row, dtype=np.int32) for row in rows])
     for special in ([2, 3], [0, 1, 2, 3]):

@@ -1,8 +1,8 @@
-"""Writes the bundled sample: `python -m training.sample.generate` makes the same file again.
+"""Generate the bundled sample: `python -m training.sample.generate` writes the same file again.
 
-Sentences are put together from word lists (words.py). The severity does not hang on single
-words but on who or what is spoken of, how strongly, and whether it is taken back: see `severity`.
-Faults of real data are added in known amounts: see `Amounts`.
+Sentences are composed from the word lists below. The severity does not depend on single words but
+on the target, the strength and whether the statement is denied (`severity`). Faults of real data
+are added in known amounts (`Amounts`).
 """
 
 import csv
@@ -51,7 +51,7 @@ mboseni | njelehi | nyebeli | lemot | ngrepoti | bodho | males | sombong | kemak
 | pelit | licik | ngeyel | jirih | keminter | umuk | ceroboh | sembrono | gumedhe | srakah
 | plin-plan | kurang ajar
 """)
-NUM_FAULTS_OF_THINGS = 5  # the first so many also suit a thing
+NUM_FAULTS_OF_THINGS = 5  # the first ones also suit a thing
 
 CONTEMPT = _list("""
 ora ana gunane | ora ana ajine | mung ngentekake wektu | pantese diguyu wong akeh | utege kothong
@@ -94,7 +94,7 @@ sega pecel | gudhangan | tahu tempe | jajan pasar | kembang mlathi | buku crita 
 | rempeyek | getuk | tiwul | onde-onde | klepon | wajik | tugas sekolah | laporan | undhangan
 | foto lawas | video masak | kartu pos | karcis | dhuwit receh
 """)
-PLACES = _list("""
+LOCATIONS = _list("""
 neng pasar | neng sekolahan | neng kantor | neng latar | neng pawon | neng warung | neng lapangan
 | neng stasiun | neng terminal | neng kebon | neng sawah | neng toko buku | neng perpustakaan
 | neng bale desa | neng omahe simbah | neng pinggir kali | neng prapatan | neng alun-alun
@@ -143,7 +143,7 @@ PATH = Path(__file__).with_name("sample.csv")
 
 @dataclass(frozen=True, kw_only=True)
 class Amounts:
-    """How many rows of which kind; shares are of the `num_sentences` first written."""
+    """How many rows of each kind; shares refer to the first `num_sentences` rows."""
 
     num_sentences: int = 1880
     class_shares: tuple[float, ...] = (0.5, 0.2, 0.2, 0.1)
@@ -153,16 +153,16 @@ class Amounts:
     low_confidence: float = 0.04
     error: float = 0.015
     num_equal: int = 60
-    """Further rows that are an earlier one in other case, punctuation or mentions."""
+    """Further rows that repeat an earlier one with other case, punctuation or mentions."""
     num_disagreeing: int = 8
-    """Of these, how many carry another label."""
+    """How many of these have another label."""
     num_near: int = 40
-    """Further rows that are an earlier one with a word added or a letter repeated."""
+    """Further rows that repeat an earlier one with a word added or a letter repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row, in the columns of the study; every cell is text, empty where unknown."""
+    """One row in the columns of the study; every cell is text, empty where unknown."""
 
     text: str
     original_label: str
@@ -173,33 +173,33 @@ class Row:
     error: str = ""
 
 
-class Draw:
-    """Random choices that use `random.Random.random` alone, whose stream Python keeps."""
+class RandomChoices:
+    """Random choices by `random.Random.random` alone, which is the same in all Python versions."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self._random() < probability
 
     def between(self, low: float, high: float) -> float:
-        """A number in [low, high)."""
+        """Return a number in [low, high)."""
         return low + (high - low) * self._random()
 
     def one(self, choices: Sequence[T]) -> T:
-        """One of the choices, all equally likely."""
+        """Return one of the choices, all equally likely."""
         return choices[int(self._random() * len(choices))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """The items in random order."""
+        """Return the items in random order."""
         keys = [self._random() for _ in items]
         return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a sentence says: of whom, what, and how strongly."""
+    """The meaning of a sentence: its target, its predicate and its strength."""
 
     target: str
     """self, thing, person or group."""
@@ -228,16 +228,16 @@ PREDICATES_OF_THINGS = {
     "exclusion": EXCLUSION[:NUM_EXCLUSION_OF_THINGS],
 }
 MANNERS = {"bare": 10, "softened": 1, "intensified": 2, "denied": 1}
-"""With how often each is said, in parts."""
-PLAIN_IS_SAID = 5
-"""How many times as often as a fault, contempt or exclusion."""
+"""Relative frequency of each manner."""
+PLAIN_FREQUENCY = 5
+"""Frequency of plain predicates, relative to fault, contempt and exclusion."""
 
 
 def severity(statement: Statement) -> int:
-    """Index of the label, 0 (none) to 3 (severe).
+    """Return the index of the label, 0 (none) to 3 (severe).
 
-    Only people and groups can be hurt, and nothing that is denied counts. A fault weighs 1,
-    contempt 2, exclusion 3; a group or an intensifier adds 1, a softener takes 1 away.
+    Only statements about persons and groups that are not denied count. A fault weighs 1, contempt
+    2, exclusion 3; a group or an intensifier adds 1, a softener subtracts 1.
     """
     hurts = statement.target in ("person", "group") and statement.predicate != "plain"
     if not hurts or statement.manner == "denied":
@@ -248,151 +248,151 @@ def severity(statement: Statement) -> int:
     return min(max(level, 1), 3)
 
 
-def statements() -> list[list[Statement]]:
-    """What is said, by severity, each as often as it is said; of oneself only faults are told."""
+def statements_by_severity() -> list[list[Statement]]:
+    """Return all statements by severity, each repeated by its frequency; of oneself only faults."""
     by_severity: list[list[Statement]] = [[] for _ in LABELS]
     for target, predicate, manner in product(TARGETS, PREDICATES, MANNERS):
         if target == "self" and predicate in ("contempt", "exclusion"):
             continue
         statement = Statement(target=target, predicate=predicate, manner=manner)
-        times = MANNERS[manner] * (PLAIN_IS_SAID if predicate == "plain" else 1)
+        times = MANNERS[manner] * (PLAIN_FREQUENCY if predicate == "plain" else 1)
         by_severity[severity(statement)] += [statement] * times
     return by_severity
 
 
-def sentence(draw: Draw, statement: Statement) -> str:
-    """One way to say the statement, mostly with something harmless around it."""
+def express(rng: RandomChoices, statement: Statement) -> str:
+    """Express the statement in words, mostly with a harmless clause around it."""
     is_thing = statement.target == "thing"
-    predicate = draw.one((PREDICATES_OF_THINGS if is_thing else PREDICATES)[statement.predicate])
+    predicate = rng.one((PREDICATES_OF_THINGS if is_thing else PREDICATES)[statement.predicate])
     if statement.manner == "softened":
-        predicate = f"{draw.one(SOFTENERS)} {predicate}"
+        predicate = f"{rng.one(SOFTENERS)} {predicate}"
     if statement.manner == "intensified":
         urgent = statement.predicate == "exclusion"
-        predicate = f"{predicate} {draw.one(URGENCY if urgent else INTENSIFIERS)}"
-    core = f"{draw.one(TARGETS[statement.target])} {predicate}"
-    core = draw.one(DENIALS if statement.manner == "denied" else FRAMES).format(core)
-    place = draw.between(0, 1)
-    if place < 0.25:
-        core = f"{event(draw)}, {core}"
-    elif place < 0.5:
-        core = f"{core}. {event(draw).capitalize()}"
-    elif place < 0.7:
-        core = f"{draw.one(TIMES)} {draw.one(PLACES)} {core}"
+        predicate = f"{predicate} {rng.one(URGENCY if urgent else INTENSIFIERS)}"
+    core = f"{rng.one(TARGETS[statement.target])} {predicate}"
+    core = rng.one(DENIALS if statement.manner == "denied" else FRAMES).format(core)
+    position = rng.between(0, 1)
+    if position < 0.25:
+        core = f"{compose_clause(rng)}, {core}"
+    elif position < 0.5:
+        core = f"{core}. {compose_clause(rng).capitalize()}"
+    elif position < 0.7:
+        core = f"{rng.one(TIMES)} {rng.one(LOCATIONS)} {core}"
     return core
 
 
-def event(draw: Draw) -> str:
-    """A harmless clause; now and then it holds the words that make others severe."""
-    who = draw.one(KIN) if draw.chance(0.85) else draw.one(PERSONS + GROUPS)
-    parts = [who, draw.one(VERBS), draw.one(OBJECTS)]
-    if draw.chance(0.6):
-        parts.append(draw.one(PLACES))
-    if draw.chance(0.5):
-        parts.insert(draw.one((0, len(parts))), draw.one(TIMES))
-    if draw.chance(0.2):
-        parts.append(f"sing {draw.one(QUALITIES)} {draw.one(INTENSIFIERS)}")
+def compose_clause(rng: RandomChoices) -> str:
+    """Compose a harmless clause; some contain words that make other sentences severe."""
+    who = rng.one(KIN) if rng.chance(0.85) else rng.one(PERSONS + GROUPS)
+    parts = [who, rng.one(VERBS), rng.one(OBJECTS)]
+    if rng.chance(0.6):
+        parts.append(rng.one(LOCATIONS))
+    if rng.chance(0.5):
+        parts.insert(rng.one((0, len(parts))), rng.one(TIMES))
+    if rng.chance(0.2):
+        parts.append(f"sing {rng.one(QUALITIES)} {rng.one(INTENSIFIERS)}")
     return " ".join(parts)
 
 
-def written(draw: Draw, text: str) -> str:
-    """The text as people type it: case, marks, quotes, emoji, mentions, line breaks."""
-    if draw.chance(0.7):
+def vary_typing(rng: RandomChoices, text: str) -> str:
+    """Vary case, punctuation, quotes, emoji, mentions and line breaks as people type them."""
+    if rng.chance(0.7):
         text = text[0].upper() + text[1:]
-    text += draw.one(("", ".", "!", "...", "!!", ""))
-    if draw.chance(0.04):
+    text += rng.one(("", ".", "!", "...", "!!", ""))
+    if rng.chance(0.04):
         text = f'"{text}"'
-    if draw.chance(0.03):
+    if rng.chance(0.03):
         text = text.replace(" ", "\n", 1)
-    if draw.chance(0.09):
-        text = f"{text} {draw.one(EMOJI) * draw.one((1, 1, 2, 3))}"
-    if draw.chance(0.06):
-        text = f"@kanca{int(draw.between(1, 90))} {text}"
+    if rng.chance(0.09):
+        text = f"{text} {rng.one(EMOJI) * rng.one((1, 1, 2, 3))}"
+    if rng.chance(0.06):
+        text = f"@kanca{int(rng.between(1, 90))} {text}"
     return text
 
 
-def wrong(draw: Draw, label: int, by_one: float) -> int:
-    """Another label than this one, mostly a neighbouring severity."""
+def choose_wrong_label(rng: RandomChoices, label: int, by_one: float) -> int:
+    """Choose another label, mostly a neighbouring severity."""
     others = [other for other in range(len(LABELS)) if other != label]
     near = [other for other in others if abs(other - label) == 1]
-    return draw.one(near if draw.chance(by_one) else others)
+    return rng.one(near if rng.chance(by_one) else others)
 
 
-def labelled(draw: Draw, text: str, label: int) -> Row:
-    """A row as the labelling run would write it."""
+def label_row(rng: RandomChoices, text: str, label: int) -> Row:
+    """Make a row as the labelling run would write it."""
     return Row(
         text=text,
         original_label="negative" if label else "positive",
         final_label=LABELS[label],
-        # Exactly 0.7, the usual threshold, is among them.
-        confidence_score=draw.one(("0.7", "0.75", "0.8", "0.85", "0.9", "0.95", "1.0")),
-        response_time=f"{draw.between(1.5, 6):.3f}",
+        # One of them is exactly 0.7, the default threshold.
+        confidence_score=rng.one(("0.7", "0.75", "0.8", "0.85", "0.9", "0.95", "1.0")),
+        response_time=f"{rng.between(1.5, 6):.3f}",
     )
 
 
-def spoiled(draw: Draw, row: Row, amounts: Amounts) -> Row:
-    """The row, or in few cases one that was labelled with low confidence or not at all."""
-    if draw.chance(amounts.error):
-        reason = draw.one(("timeout", "answer cut off", "rate limit"))
-        if reason == "answer cut off":  # a label came, but nobody should trust it
+def spoil(rng: RandomChoices, row: Row, amounts: Amounts) -> Row:
+    """Give a few rows a low confidence or an error instead of a label."""
+    if rng.chance(amounts.error):
+        reason = rng.one(("timeout", "answer cut off", "rate limit"))
+        if reason == "answer cut off":  # there is a label, but it is not reliable
             return replace(row, error=reason)
         return replace(row, original_label="", final_label="", confidence_score="", error=reason)
-    if draw.chance(amounts.low_confidence):
-        return replace(row, confidence_score=draw.one(("0.4", "0.5", "0.6", "0.65", "0.69")))
+    if rng.chance(amounts.low_confidence):
+        return replace(row, confidence_score=rng.one(("0.4", "0.5", "0.6", "0.65", "0.69")))
     return row
 
 
-def equal_text(draw: Draw, text: str) -> str:
-    """The same text once case, marks, mentions and links are taken away."""
-    kind = draw.one((0, 1, 2, 3))
+def vary_equal(rng: RandomChoices, text: str) -> str:
+    """Vary case, punctuation, mentions or links, which folding removes."""
+    kind = rng.one((0, 1, 2, 3))
     if kind == 0:
         return text.upper()
     if kind == 1:
         return text.lower().rstrip(".!") + "?!"
     if kind == 2:
-        return f"RT @kanca{int(draw.between(90, 99))}: {text}"
-    return f"{text} https://example.org/{int(draw.between(100, 999))}"
+        return f"RT @kanca{int(rng.between(90, 99))}: {text}"
+    return f"{text} https://example.org/{int(rng.between(100, 999))}"
 
 
-def near_text(draw: Draw, text: str) -> str:
-    """Nearly the same text: a particle added, or a last letter repeated."""
+def vary_nearly_equal(rng: RandomChoices, text: str) -> str:
+    """Vary the text slightly: add a particle or repeat the last letter."""
     body = text.rstrip(".!?")
-    if draw.chance(0.6) or not body[-1].isalpha():
-        return f"{body} {draw.one(PARTICLES)}"
+    if rng.chance(0.6) or not body[-1].isalpha():
+        return f"{body} {rng.one(PARTICLES)}"
     return body + body[-1] * 2
 
 
 def generate(seed: int = 42, amounts: Amounts | None = None) -> list[Row]:
-    """All rows in random order; the same seed and amounts make the same rows."""
-    draw, amounts = Draw(seed), amounts or Amounts()
-    by_severity = statements()
+    """Generate all rows in random order, determined by the seed and the amounts."""
+    rng, amounts = RandomChoices(seed), amounts or Amounts()
+    by_severity = statements_by_severity()
     rows = []
     for label, share in enumerate(amounts.class_shares):
         for _ in range(round(share * amounts.num_sentences)):
-            text = written(draw, sentence(draw, draw.one(by_severity[label])))
-            mistaken = draw.chance(amounts.wrong_label)
-            told = wrong(draw, label, amounts.wrong_by_one) if mistaken else label
-            rows.append(spoiled(draw, labelled(draw, text, told), amounts))
-    return draw.shuffled([*rows, *repeated(draw, rows, amounts)])
+            text = vary_typing(rng, express(rng, rng.one(by_severity[label])))
+            mistaken = rng.chance(amounts.wrong_label)
+            given = choose_wrong_label(rng, label, amounts.wrong_by_one) if mistaken else label
+            rows.append(spoil(rng, label_row(rng, text, given), amounts))
+    return rng.shuffled([*rows, *repeat(rng, rows, amounts)])
 
 
-def repeated(draw: Draw, rows: Sequence[Row], amounts: Amounts) -> list[Row]:
-    """Rows that say again, in the same or nearly the same words, what different rows said."""
-    sources = draw.shuffled([row for row in rows if row.final_label and len(row.text) > 50])
+def repeat(rng: RandomChoices, rows: Sequence[Row], amounts: Amounts) -> list[Row]:
+    """Repeat some rows with equal or nearly equal texts."""
+    sources = rng.shuffled([row for row in rows if row.final_label and len(row.text) > 50])
     equal = sources[: amounts.num_equal]
     near = sources[amounts.num_equal :][: amounts.num_near]
     copies = []
     for i, row in enumerate(equal):
         label = LABELS.index(row.final_label)
-        told = wrong(draw, label, 1.0) if i < amounts.num_disagreeing else label
-        copies.append(labelled(draw, equal_text(draw, row.text), told))
+        given = choose_wrong_label(rng, label, 1.0) if i < amounts.num_disagreeing else label
+        copies.append(label_row(rng, vary_equal(rng, row.text), given))
     for row in near:
         label = LABELS.index(row.final_label)
-        copies.append(labelled(draw, near_text(draw, row.text), label))
+        copies.append(label_row(rng, vary_nearly_equal(rng, row.text), label))
     return copies
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV with a header, lines ended by a line feed."""
+    """Write the rows as CSV with a header; lines end with a line feed."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow([field.name for field in fields(Row)])
