@@ -1,4 +1,4 @@
-"""What every side of the throughput benchmark is given, and what it tells of its trials."""
+"""The data, model and configurations that every side of the throughput benchmark trains."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from tuning.start import build
 LEARNING_RATES = (5e-4, 1e-3, 2e-3)
 BATCH_SIZES = (16, 32)
 CPU_THREADS = 1
-"""A trial; as many trials run at once as there are cores."""
+"""Of a trial; as many trials run concurrently as there are cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Contest:
     epochs: int
     seed: int
     name: str
-    """Of the model; `tiny`, or a directory whose weights are drawn anew."""
+    """Of the model; `tiny`, or a directory whose weights are replaced by random ones."""
     with_asha: bool
-    """Whether weak trials are ended early, by each side's ASHA."""
+    """Whether each side's ASHA stops weak trials early."""
     num_labels: int
     max_length: int
     class_weights: tuple[float, ...]
@@ -43,7 +43,7 @@ class Contest:
 
     @property
     def trials(self) -> list[dict[str, float]]:
-        """Values of each trial."""
+        """Return the searched parameters of each trial."""
         return [
             {"learning_rate": rate, "per_device_train_batch_size": size}
             for rate, size in product(LEARNING_RATES, BATCH_SIZES)
@@ -51,33 +51,33 @@ class Contest:
 
     @property
     def model(self) -> Path:
-        """Configuration and tokenizer of the model, as `from_pretrained` reads them."""
+        """Return the directory of model configuration and tokenizer, for `from_pretrained`."""
         return self.directory / "model"
 
     def configuration(self) -> Configuration:
-        """The same search as our command takes it."""
+        """Return the same search as a configuration of `tuning.search`."""
         return _configuration(
             self.directory / "rows.csv", self.name, self.epochs, self.seed, self.with_asha
         )
 
     def rows(self, part: str) -> pd.DataFrame:
-        """Columns `text` and `label` (a number) of `train` or `validation`."""
+        """Read the columns `text` and `label` (a number) of `train` or `validation`."""
         return pd.read_json(self.directory / f"{part}.jsonl", lines=True)
 
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Word pieces of each training row."""
+        """Return the number of tokens of each training row."""
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         texts = self.rows("train")["text"].tolist()
         return encode(tokenizer, texts, max_length=self.max_length).lengths
 
     def save(self, path: Path) -> None:
-        """Write it where `load` reads it."""
+        """Write the contest to a file that `load` reads."""
         values = asdict(self) | {"directory": str(self.directory)}
         path.write_text(json.dumps(values), encoding="utf-8")
 
 
 def load(path: Path) -> Contest:
-    """The contest that was saved there."""
+    """Read a contest that `Contest.save` wrote."""
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     values["directory"] = Path(values["directory"])
     values["class_weights"] = tuple(values["class_weights"])
@@ -93,14 +93,14 @@ def make_contest(
     with_asha: bool,
     model: str = TINY,
 ) -> Contest:
-    """Clean and split rows as a search does, learn the vocabulary, write all of it down.
+    """Clean and split rows as a search does, learn the vocabulary, write all of it to files.
 
     Args:
         table: rows of the study's data set.
-        directory: is made.
+        directory: is created.
         epochs: passes of each trial.
         seed: of splits and trainings.
-        with_asha: whether trials may be ended early.
+        with_asha: whether trials may be stopped early.
         model: `tiny`, or a directory.
     """
     directory.mkdir(parents=True)

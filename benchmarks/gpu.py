@@ -1,11 +1,11 @@
-"""`python -m benchmarks.gpu`: how fast a GPU trains, beside the Trainer and its own limits.
+"""`python -m benchmarks.gpu`: training speed on a GPU, compared with the Trainer and a roofline.
 
-For a model of IndoBERT's size; its weights may be random. Without a GPU it does the same on the
-CPU, which shows that it works, and nothing about a GPU.
+For a model of IndoBERT's size; its weights may be random. Without a GPU the command measures the
+CPU, which tests the command and is no measurement of a GPU.
 
 The roofline of a step is the longer of two times: the optimizer's traffic (28 bytes a parameter:
 gradient read, weight and both moments read and written, float32) at the measured bandwidth, and the
-operations of forward and backward pass (6 a parameter outside the embeddings and a word piece) at
+operations of forward and backward pass (6 per token and parameter outside the embeddings) at
 the measured rate of matrix products.
 """
 
@@ -29,8 +29,7 @@ import pandas as pd
 import torch
 
 from benchmarks.contest import Contest, make_contest
-from benchmarks.machine import describe_machine
-from benchmarks.numbers import whole_numbers
+from benchmarks.figures import describe_machine, whole_numbers, write_figures
 from benchmarks.peers import make_trainer
 from evaluation.streams import open_output
 from training.config import SAMPLE, TINY
@@ -56,9 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--data", default=SAMPLE, metavar="FILE", help="rows with columns as ours")
-    parser.add_argument("--model", default=TINY, metavar="DIR", help="drawn anew, or `tiny`")
+    parser.add_argument(
+        "--model",
+        default=TINY,
+        metavar="DIR",
+        help="random weights; or `tiny`",
+    )
     parser.add_argument("--batch-sizes", default="8,16,32", metavar="N,...", help="rows a step")
-    parser.add_argument("--at-once", default="1,2,4,8", metavar="N,...", help="trials on a card")
+    parser.add_argument("--at-once", default="1,2,4,8", metavar="N,...", help="concurrent trials")
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="of one turn")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="for equal scores")
     parser.add_argument("--pretrained", metavar="DIR", help="a model to run a whole search with")
@@ -69,26 +73,26 @@ def main(arguments: Sequence[str]) -> int:
     sizes = whole_numbers(options.batch_sizes, option="--batch-sizes")
     at_once = whole_numbers(options.at_once, option="--at-once")
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
+        scratch = Path(directory)
         configuration = _configuration(options.data, options.model)
-        task = _task(configuration, place)
+        task = _task(configuration, scratch)
         limits = measure_limits()
         figures: dict[str, Any] = {"machine": describe_machine(), "limits": limits}
-        figures["steps"] = [_beside_the_limits(options, task, size, limits) for size in sizes]
-        figures["peers"] = _peers(options, place, sizes)
-        figures["at_once"] = [_together(options, sizes[-1], number) for number in at_once]
+        figures["steps"] = [_compare_to_limits(options, task, size, limits) for size in sizes]
+        figures["peers"] = _peers(options, scratch, sizes)
+        figures["at_once"] = [_run_concurrently(options, sizes[-1], number) for number in at_once]
         figures["faithful"] = compare_captured(configuration, task, num_seeds=options.seeds)
         if options.pretrained:
-            figures["search"] = _search(options, place)
-        file.write((json.dumps(figures, indent=2) + "\n").encode())
+            figures["search"] = _search(options, scratch)
+        write_figures(file, figures)
         print(json.dumps(figures, indent=2))
     if not torch.cuda.is_available():
-        print("There is no GPU: these figures are the CPU's and say nothing about a GPU.")
+        print("There is no GPU: these are figures of the CPU and no measurement of a GPU.")
     return ExitCode.DONE
 
 
 def measure_limits() -> dict[str, float | str]:
-    """What the device can do at most.
+    """Measure the limits of the device.
 
     Returns:
         `device`, `bytes_per_second` (of copying, reads and writes counted) and
@@ -108,32 +112,32 @@ def measure_limits() -> dict[str, float | str]:
 
 
 def compare_captured(configuration: Configuration, task: Task, *, num_seeds: int) -> dict[str, Any]:
-    """Trainings whose steps are captured beside such whose steps are not.
+    """Compare trainings whose steps run as CUDA graphs with trainings whose steps do not.
 
     Args:
-        configuration: its training.
+        configuration: its section `training` is used.
         task: rows and model.
-        num_seeds: trainings of each kind.
+        num_seeds: number of trainings of each kind.
 
     Returns:
         `largest_loss_difference` of the mean training losses of every 20 steps over 200 steps,
-        and the final `scores` of both kinds, a seed each; the same numbers twice where
-        there is no GPU.
+        and the final `scores` of both kinds, one for each seed; without a GPU both kinds are the
+        same.
     """
     training = configuration.training
     points = [training.batch_size * step for step in range(20, _FAITHFUL_STEPS + 1, 20)]
 
     def losses(*, captures: bool) -> list[float]:
-        heard: list[float] = []
+        reported: list[float] = []
         with suppress(TrainingStoppedError):
             finetune(
                 task,
                 training.model_copy(update={"cuda_graphs": captures}),
                 evaluate_at=points,
-                on_evaluation=lambda shown: heard.append(shown.train_loss),
-                should_stop=lambda: len(heard) == len(points),
+                on_evaluation=lambda evaluation: reported.append(evaluation.train_loss),
+                should_stop=lambda: len(reported) == len(points),
             )
-        return heard
+        return reported
 
     def score(seed: int, *, captures: bool) -> float:
         tuned = finetune(
@@ -164,19 +168,19 @@ def _configuration(data: str, model: str, **training: Any) -> Configuration:
     )
 
 
-def _task(configuration: Configuration, place: Path) -> Task:
+def _task(configuration: Configuration, scratch: Path) -> Task:
     prepared = prepare_search(
-        configuration, tokenizer_directory=place / "tokenizer", num_threads=os.cpu_count() or 1
+        configuration, tokenizer_directory=scratch / "tokenizer", num_threads=os.cpu_count() or 1
     )
     return prepared.search_data.task(0)
 
 
-def _beside_the_limits(
+def _compare_to_limits(
     options: Any, task: Task, size: int, limits: dict[str, Any]
 ) -> dict[str, Any]:
-    """Steps of ours, captured and not, and of the bare loop, and their share of the roofline."""
+    """Measure steps with and without CUDA graphs and the bare loop's; compare to the limits."""
     found = _steps(options, size)
-    parameters = _parameters_of_a_piece(task.read_encoder().build(0))
+    parameters = _parameters_of_a_token(task.read_encoder().build(0))
     operations = _OPERATIONS_A_PARAMETER * parameters * found["padded_pieces"]
     roofline_ms = 1000 * max(
         _BYTES_A_PARAMETER * found["parameters"] / limits["bytes_per_second"],
@@ -191,8 +195,11 @@ def _beside_the_limits(
     }
 
 
-def _parameters_of_a_piece(model: Any) -> int:
-    """Parameters that each word piece meets: not the embeddings, nor what is left out for most."""
+def _parameters_of_a_token(model: Any) -> int:
+    """Return the number of parameters that compute with each token.
+
+    Embeddings do not, nor does the part of the last layer that most tokens skip.
+    """
     layer = reducible_layer(model)
     left_out = dict([] if layer is None else layer.named_parameters())
     kept = ("attention.self.key", "attention.self.value")
@@ -203,15 +210,15 @@ def _parameters_of_a_piece(model: Any) -> int:
 
 
 def _steps(options: Any, size: int, *more: str) -> dict[str, Any]:
-    process = _begin_steps(options, size, *more)
-    said, problem = process.communicate()
+    process = _start_steps(options, size, *more)
+    output, problem = process.communicate()
     if process.returncode:
         raise GpuError(f"steps of {size} rows failed: {problem[-500:]}")
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
-def _begin_steps(options: Any, size: int, *more: str) -> "subprocess.Popen[str]":
+def _start_steps(options: Any, size: int, *more: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "benchmarks.steps", "--data", options.data]
     command += ["--model", options.model, "--batch-size", str(size), "--steps", str(options.steps)]
     return subprocess.Popen(
@@ -219,16 +226,16 @@ def _begin_steps(options: Any, size: int, *more: str) -> "subprocess.Popen[str]"
     )
 
 
-def _together(options: Any, size: int, number: int) -> dict[str, Any]:
-    """So many trials on one card: their rows a second together, and the memory of one.
+def _run_concurrently(options: Any, size: int, number: int) -> dict[str, Any]:
+    """Run concurrent trials on one card: rows a second of all together, memory of one.
 
-    They begin together, but what each measures overlaps in part only: an estimate.
+    They start at the same time, but their measurements overlap only in part: an estimate.
     """
-    processes = [_begin_steps(options, size, "--alone") for _ in range(number)]
-    said = [process.communicate() for process in processes]
+    processes = [_start_steps(options, size, "--alone") for _ in range(number)]
+    outputs = [process.communicate() for process in processes]
     if any(process.returncode for process in processes):
-        return {"trials": number, "error": " ".join(problem[-200:] for _, problem in said)}
-    found = [json.loads(text.splitlines()[-1]) for text, _ in said]
+        return {"trials": number, "error": " ".join(problem[-200:] for _, problem in outputs)}
+    found = [json.loads(text.splitlines()[-1]) for text, _ in outputs]
     return {
         "trials": number,
         "rows_per_second": sum(1000 * size / one["ours"]["ms"] for one in found),
@@ -237,11 +244,11 @@ def _together(options: Any, size: int, number: int) -> dict[str, Any]:
     }
 
 
-def _peers(options: Any, place: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows a second of one training of the Trainer, as the study used it and as well as it goes."""
+def _peers(options: Any, scratch: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Measure a training of the Trainer, as the study used it and tuned: rows a second."""
     table = pd.read_csv(file_of(options.data))
     contest = make_contest(
-        table, place / "peers", epochs=1, seed=42, with_asha=False, model=options.model
+        table, scratch / "peers", epochs=1, seed=42, with_asha=False, model=options.model
     )
     return [
         {"side": side, "rows": size, "rows_per_second": _rate(contest, size, side == "B")}
@@ -263,31 +270,31 @@ def _rate(contest: Contest, size: int, tuned: bool) -> float:
     for _ in range(2):  # the first warms up
         trainer.train()
     last = json.loads(moments.read_text(encoding="utf-8").splitlines()[-1])
-    seconds: float = last["ended"] - last["began"]  # without building the model
+    seconds: float = last["ended"] - last["began"]  # the model is built before
     return 100 * size / seconds
 
 
-def _search(options: Any, place: Path) -> dict[str, Any]:
-    """A whole search, its confirmation included."""
+def _search(options: Any, scratch: Path) -> dict[str, Any]:
+    """Run a whole search, its confirmation included."""
     command = [sys.executable, "-m", "tuning.search", "--data", options.data]
-    command += ["--model", options.pretrained, "--output.directory", str(place / "runs")]
-    began = time.perf_counter()
+    command += ["--model", options.pretrained, "--output.directory", str(scratch / "runs")]
+    started = time.perf_counter()
     done = subprocess.run([*command, "--name", "gpu"], capture_output=True, text=True)
     if done.returncode:
         raise GpuError(f"the search failed: {done.stderr[-500:]}")
-    return {"seconds": time.perf_counter() - began, "said": done.stdout.splitlines()[-6:]}
+    return {"seconds": time.perf_counter() - started, "last_lines": done.stdout.splitlines()[-6:]}
 
 
 def _seconds(work: Callable[[], object], *, times: int = 20) -> float:
-    """Of one call, on average, after as many to warm up."""
+    """Return the mean seconds of a call, after as many calls to warm up."""
 
     def run() -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(times):
             work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        return (time.perf_counter() - began) / times
+        return (time.perf_counter() - started) / times
 
     run()
     return run()

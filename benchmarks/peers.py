@@ -1,4 +1,4 @@
-"""The search of Hugging Face's Trainer on Ray Tune, as the study ran it and as well as it goes."""
+"""The search of Hugging Face's Trainer on Ray Tune, as the study ran it and tuned."""
 
 import json
 import os
@@ -31,7 +31,7 @@ OBJECTIVE = "eval_score"
 
 
 class _Rows(Dataset[dict[str, Any]]):
-    """Texts as word pieces, tokenised once."""
+    """Texts as tokens, tokenised once."""
 
     def __init__(self, contest: Contest, part: str, *, padded: bool) -> None:
         table = contest.rows(part)
@@ -74,39 +74,39 @@ class _Weighted(Trainer):
 
 
 class _Counting(DataCollatorWithPadding):
-    """Notes how much it pads."""
+    """Counts tokens with and without padding."""
 
     padded = 0
-    pieces = 0
+    tokens = 0
 
     def __call__(self, features: list[dict[str, Any]]) -> Any:
         batch = super().__call__(features)
         self.padded += batch["attention_mask"].numel()
-        self.pieces += int(batch["attention_mask"].sum())
+        self.tokens += int(batch["attention_mask"].sum())
         return batch
 
 
 class _Moments(TrainerCallback):
-    """Writes down when each training began and ended, where, and how much was padded."""
+    """Writes a line for each training: process, start, end, score and padding."""
 
     def __init__(self, file: Path, collator: _Counting | None) -> None:
         self._file, self._collator = file, collator
-        self._began = 0.0
+        self._started = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._began = time.time()
+        self._started = time.time()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         scores = [entry[OBJECTIVE] for entry in state.log_history if OBJECTIVE in entry]
         line = {
             "process": str(os.getpid()),
-            "began": self._began,
+            "began": self._started,
             "ended": time.time(),
             "score": scores[-1] if scores else None,
             "epochs": state.epoch,
             "learning_rate": args.learning_rate,
             "batch_size": args.per_device_train_batch_size,
-            "padding": self._collator and self._collator.padded / max(self._collator.pieces, 1),
+            "padding": self._collator and self._collator.padded / max(self._collator.tokens, 1),
         }
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -116,11 +116,11 @@ def search_with_trainer(contest: Contest, *, tuned: bool) -> list[dict[str, Any]
     """Search with the Trainer.
 
     Args:
-        contest: what is searched.
-        tuned: as somebody would who knows the Trainer well; else as the study did.
+        contest: rows, model and trials.
+        tuned: with the settings of somebody who knows the Trainer well; else with the study's.
 
     Returns:
-        As `benchmarks.sides.search_with_ours`; without those that ASHA ended.
+        The same as `benchmarks.sides.search_with_ours`, without the trials that ASHA stopped.
     """
     moments = contest.directory / f"moments-{time.time_ns()}.jsonl"
     trainer = make_trainer(contest, tuned=tuned, moments=moments)
@@ -164,13 +164,13 @@ def search_with_trainer(contest: Contest, *, tuned: bool) -> list[dict[str, Any]
 
 
 def make_trainer(contest: Contest, *, tuned: bool, moments: Path, **arguments: Any) -> Trainer:
-    """The Trainer of one side.
+    """Build the Trainer of one side.
 
     Args:
         contest: rows and model.
         tuned: as for `search_with_trainer`.
-        moments: file that lines about its trainings are appended to.
-        arguments: of `TrainingArguments`, in place of the side's.
+        moments: file to which a line for each training is appended.
+        arguments: of `TrainingArguments`, instead of the side's.
     """
     collator = _Counting(AutoTokenizer.from_pretrained(contest.model)) if tuned else None
     trainer = _Weighted(

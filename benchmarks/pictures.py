@@ -1,7 +1,7 @@
-"""`python -m benchmarks.pictures`: the pictures of README, of a real search on the bundled sample.
+"""`python -m benchmarks.pictures`: make README's pictures from a real search on the bundled sample.
 
-The search runs in a terminal of tmux, caught once some trials have ended; then its winner is
-tested, and the report opened in Chromium. Both programs must be installed.
+The search runs in a terminal of tmux, which is captured when some trials have ended; then its
+winner is tested, and Chromium opens the report. Both programs must be installed.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -29,8 +29,8 @@ from results.trial_states import Status
 from training.errors import InputError
 
 _COLUMNS, _LINES = 110, 34
-_TRIALS_TO_SEE = 8
-"""Trials that have ended when the terminal is caught."""
+_MIN_ENDED = 8
+"""Trials that have ended when the terminal is captured."""
 _WIDTH, _HEIGHT = 1280, 900
 
 
@@ -54,14 +54,14 @@ def main(arguments: Sequence[str]) -> int:
         run = Path(directory) / "sample"
         _test(run)
         with _chromium() as browser:
-            _draw_terminal(browser, screen, output / "terminal.png")
-            _draw_report(browser, run / "report.html", output)
+            _save_terminal(browser, screen, output / "terminal.png")
+            _save_report(browser, run / "report.html", output)
     print(f"{output}/terminal.png, report.png, report-dark.png")
     return ExitCode.DONE
 
 
 def _search_on_a_terminal(directory: Path) -> str:
-    """Run the search to its end; return what its terminal showed on the way, with colours."""
+    """Run the search to its end; return the screen of its terminal on the way, with colours."""
     command = [sys.executable, "-m", "tuning.search", "--name", "sample"]
     command += ["--output.directory", str(directory)]
     session = f"pictures-{time.time_ns()}"
@@ -71,7 +71,7 @@ def _search_on_a_terminal(directory: Path) -> str:
     screen, code = "", directory / "code"
     while not code.exists():
         time.sleep(1)
-        if not screen and _num_ended(directory / "sample" / "trials.csv") >= _TRIALS_TO_SEE:
+        if not screen and _num_ended(directory / "sample" / "trials.csv") >= _MIN_ENDED:
             screen = tmux("capture-pane", "-e", "-p", "-t", session)
     if (found := code.read_text().strip()) != "0":
         raise PictureError(f"the search ended with {found}")
@@ -79,7 +79,7 @@ def _search_on_a_terminal(directory: Path) -> str:
 
 
 def tmux(*arguments: str) -> str:
-    """Run a command of tmux; return what it printed."""
+    """Run a command of tmux; return its output."""
     return subprocess.run(["tmux", *arguments], check=True, capture_output=True, text=True).stdout
 
 
@@ -102,7 +102,7 @@ def _chromium() -> Iterator[Browser]:
         )
 
 
-def _draw_terminal(browser: Browser, screen: str, path: Path) -> None:
+def _save_terminal(browser: Browser, screen: str, path: Path) -> None:
     console = Console(record=True, width=_COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(screen.rstrip()))
     page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
@@ -110,18 +110,18 @@ def _draw_terminal(browser: Browser, screen: str, path: Path) -> None:
     page.locator("svg").screenshot(path=path)
 
 
-def _draw_report(browser: Browser, report: Path, output: Path) -> None:
-    """The verdict in light, parameters and curves in dark."""
+def _save_report(browser: Browser, report: Path, output: Path) -> None:
+    """Save the verdict in light mode, parameters and curves in dark mode."""
     light = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
     light.goto(report.as_uri())
     light.screenshot(path=output / "report.png")
     dark = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="dark")
     dark.goto(report.as_uri())
-    _show(dark, "learning-curves")
+    _scroll_to(dark, "learning-curves")
     dark.screenshot(path=output / "report-dark.png")
 
 
-def _show(page: Page, section: str) -> None:
+def _scroll_to(page: Page, section: str) -> None:
     plots = page.locator(f"#{section} .plot")
     page.locator(f"#{section}").evaluate("part => part.scrollIntoView({behavior: 'instant'})")
     plots.first.locator(".main-svg").first.wait_for()

@@ -1,8 +1,8 @@
 """`python -m benchmarks.predict`: rows a second and peak memory of `evaluation.predict`.
 
-Each run is the real command in a process of its own, on rows of the bundled sample, repeated with
-a number put to each text so that no two are equal. Only light modules are imported here: a child
-process is charged with the memory of the parent that starts it.
+Each run is the real command in a process of its own. Its rows are those of the bundled sample,
+repeated; each text gets a number, so that no two are equal. Only light modules are imported here:
+a child process is charged with the memory of the parent that starts it.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -13,7 +13,6 @@ if __name__ == "__main__":
 import csv
 import io
 import itertools
-import json
 import os
 import random
 import re
@@ -28,20 +27,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe_machine
-from benchmarks.numbers import whole_numbers
+from benchmarks.figures import describe_machine, whole_numbers, write_figures
 from evaluation.streams import open_output
 from training.errors import InputError
 
 _BACKENDS = ("torch", "onnx")
 _LIBRARIES = ("torch", "transformers", "tokenizers", "onnxruntime", "numpy")
 _SEED = 42
-# The last line of `evaluation.predict`; a library may say something after it.
+# The last line of `evaluation.predict`; a library may print something after it.
 _RATE = re.compile(r"[\d,]+ rows, [\d,]+ with an error, ([\d,]+) rows/s")
 
 
 class MeasuredCommandError(RuntimeError):
-    """The command that is measured failed, and not for what the user gave."""
+    """The measured command failed, and not because of the user's options."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,12 +56,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     sizes, backends = whole_numbers(options.rows, option="--rows"), _backends(options.backend)
-    with suppress(OSError):  # told where the file is opened
+    with suppress(OSError):  # the error is reported where the file is opened
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file:
         figures = _measure_all(Path(options.model), sizes, backends)
-        content = json.dumps({"machine": _machine(), "runs": figures}, indent=2) + "\n"
-        file.write(content.encode())
+        write_figures(file, {"machine": _machine(), "runs": figures})
     print(as_table(figures))
     return ExitCode.DONE
 
@@ -84,10 +81,10 @@ def _measure_all(
 
 
 def write_rows(path: Path, num_rows: int) -> None:
-    """Write a CSV of `num_rows` rows of the bundled sample, no two texts alike.
+    """Write a CSV of `num_rows` rows of the bundled sample; all texts differ.
 
-    A few words of each text change their places, and it gets the row's number, so that a cache of
-    texts shows as memory that grows.
+    The words of each text are rotated and the row's number is appended, so that a cache of texts
+    would be visible as growing memory.
     """
     sample = files("training.sample").joinpath("sample.csv").read_text("utf-8")
     texts = [row["text"] for row in csv.DictReader(io.StringIO(sample)) if row["text"].strip()]
@@ -106,7 +103,7 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
 
     Returns:
         `rows`, `backend`, `seconds` (start-up included), `rows_per_second` (the command's own
-        count: without start-up), `peak_mib` (largest resident set), `output_rows`.
+        count: without start-up), `peak_mib` (most memory in use), `output_rows`.
 
     Raises:
         InputError: the command refused its input.
@@ -122,9 +119,9 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - started
         messages.seek(0)
-        said = messages.read()
+        output = messages.read()
     if process.returncode != ExitCode.DONE:
-        raise failure_of(process.returncode, said)
+        raise failure_of(process.returncode, output)
     with target.open(encoding="utf-8", newline="") as file:
         output_rows = sum(1 for _ in csv.reader(file)) - 1
     target.unlink()
@@ -132,36 +129,37 @@ def measure(model: Path, source: Path, num_rows: int, backend: str) -> dict[str,
         "rows": num_rows,
         "backend": backend,
         "seconds": round(seconds, 1),
-        "rows_per_second": rate_in(said),
+        "rows_per_second": rate_in(output),
         "peak_mib": round(usage.ru_maxrss / 1024, 1),
         "output_rows": output_rows,
     }
 
 
-def rate_in(said: str) -> int:
-    """Rows a second, from all that `evaluation.predict` says on stderr.
+def rate_in(output: str) -> int:
+    """Return the rows a second that `evaluation.predict` reports on stderr.
 
     Raises:
-        MeasuredCommandError: it does not say them.
+        MeasuredCommandError: the output does not hold them.
     """
-    rates = _RATE.findall(said)
+    rates = _RATE.findall(output)
     if not rates:
         raise MeasuredCommandError(
-            f"evaluation.predict said {said[-200:]!r}, but must end with its rows/s; run it alone"
+            f"evaluation.predict printed {output[-200:]!r}, but must end with its rows/s; run it"
+            " alone"
         )
     return int(rates[-1].replace(",", ""))
 
 
-def failure_of(code: int, said: str) -> Exception:
-    """The error for an exit code of `evaluation.predict`, with all lines that it said."""
-    lines = [line.removeprefix("error: ") for line in said.splitlines()]
+def failure_of(code: int, output: str) -> Exception:
+    """Return the error for an exit code of `evaluation.predict`, with all lines it printed."""
+    lines = [line.removeprefix("error: ") for line in output.splitlines()]
     if code == ExitCode.BAD_INPUT:
         return InputError(*lines)
     return MeasuredCommandError("\n".join([f"evaluation.predict ended with {code}:", *lines]))
 
 
 def as_table(figures: Iterable[Mapping[str, Any]]) -> str:
-    """The figures as a Markdown table."""
+    """Format the figures as a Markdown table."""
     lines = ["| rows | backend | rows/s | seconds | peak MiB |", "|---:|---|---:|---:|---:|"]
     lines += [
         f"| {run['rows']:,} | {run['backend']} | {run['rows_per_second']:,} | {run['seconds']:,} |"

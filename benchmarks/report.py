@@ -1,6 +1,6 @@
-"""`python -m benchmarks.report`: size of the report, seconds to write it and to see it.
+"""`python -m benchmarks.report`: size of report.html, seconds to write it and to display it.
 
-Runs are simulated; the browser is a Chromium that is installed, driven by the package playwright.
+Runs are simulated; the browser is an installed Chromium, driven by the package playwright.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -8,7 +8,6 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
-import json
 import shutil
 import tempfile
 import time
@@ -19,8 +18,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.machine import describe_machine
-from benchmarks.numbers import whole_numbers
+from benchmarks.figures import describe_machine, whole_numbers, write_figures
 from benchmarks.simulated_run import write_simulated_run
 from evaluation.streams import open_output
 from results.report.page import write_report
@@ -28,16 +26,16 @@ from results.run import Run
 from results.trial_states import SearchStatus
 from training.errors import InputError
 
-_NUM_OPENINGS = 5
+_NUM_VISITS = 5
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 _CHARTS = """async () => {
-    const began = performance.now();
+    const started = performance.now();
     const plots = [...document.querySelectorAll('.plot')];
     for (const plot of plots) {
         plot.scrollIntoView();
         while (!plot.querySelector('.main-svg')) await new Promise(requestAnimationFrame);
     }
-    return performance.now() - began;
+    return performance.now() - started;
 }"""
 
 
@@ -64,13 +62,13 @@ def main(arguments: Sequence[str]) -> int:
     with open_output(options.output) as file:
         figures = [measure(size, program) for size in sizes]
         found = {"machine": describe_machine(), "reports": figures}
-        file.write((json.dumps(found, indent=2) + "\n").encode())
+        write_figures(file, found)
     print(as_table(figures))
     return ExitCode.DONE
 
 
 def measure(num_trials: int, browser: str) -> dict[str, Any]:
-    """One report.
+    """Measure one report.
 
     Args:
         num_trials: of the simulated search.
@@ -79,17 +77,18 @@ def measure(num_trials: int, browser: str) -> dict[str, Any]:
     Returns:
         `trials`, `mib` (of the page without the chart library), `seconds_running` (to write it
         while the search runs), `seconds_completed` (with the parameters' importance),
-        `first_paint_s` and `charts_s` (to draw all), each the median of five openings.
+        `first_paint_s` and `charts_s` (until all charts are visible), each the median of five page
+        visits.
     """
     library = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     with tempfile.TemporaryDirectory() as directory:
         run = Run(Path(directory) / "run")
         record = write_simulated_run(run.directory, num_trials)
         running = {**record, "status": SearchStatus.RUNNING}
-        write_report(run, running)  # loads and keeps what all share
+        write_report(run, running)  # loads what later calls keep
         seconds_running = _seconds_to_write(run, running)
         seconds_completed = _seconds_to_write(run, record)
-        paints, charts = zip(*_open(run.report, browser), strict=True)
+        paints, charts = zip(*_visit(run.report, browser), strict=True)
         return {
             "trials": num_trials,
             "mib": round((run.report.stat().st_size - len(library)) / 2**20, 2),
@@ -101,17 +100,17 @@ def measure(num_trials: int, browser: str) -> dict[str, Any]:
 
 
 def _seconds_to_write(run: Run, record: Mapping[str, Any]) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     write_report(run, record)
-    return round(time.perf_counter() - began, 2)
+    return round(time.perf_counter() - started, 2)
 
 
-def _open(report: Path, browser: str) -> list[tuple[float, float]]:
-    """Milliseconds to the first paint and to draw all charts, an opening each."""
+def _visit(report: Path, browser: str) -> list[tuple[float, float]]:
+    """Return the milliseconds to the first paint and to all charts, a pair for each visit."""
     found = []
     with sync_playwright() as playwright:
         program = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        for _ in range(_NUM_OPENINGS):
+        for _ in range(_NUM_VISITS):
             page = program.new_page(viewport={"width": 1280, "height": 900})
             page.goto(report.as_uri())
             page.wait_for_function(_PAINT)
@@ -126,10 +125,10 @@ def _median(milliseconds: Sequence[float]) -> float:
 
 
 def as_table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """The figures as a Markdown table."""
+    """Format the figures as a Markdown table."""
     lines = [
         "| trials | MiB without the library | s to write, running | completed | s to first paint |"
-        " s to draw all charts |",
+        " s to all charts |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [

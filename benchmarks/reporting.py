@@ -1,7 +1,7 @@
-"""`python -m benchmarks.reporting`: a search whose (fake) trials only report.
+"""`python -m benchmarks.reporting`: a search with fake trials, which report scores at once.
 
-For `benchmarks.scale`. Everything but training is the product's own: Ray Tune, the policy, the
-run's files. The options are those of `tuning.search`.
+For `benchmarks.scale`. Only the training is replaced: Ray Tune, the policy and the run's files are
+real. The options are those of `tuning.search`.
 """
 
 from training.cli import end_process, exit_on_interrupt, run_command
@@ -24,16 +24,16 @@ from tuning.workers import this_worker
 
 
 def report_only(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> None:
-    """A fake of `tuning.trainable.run_trial`: scores that rise to a limit drawn from the trial."""
+    """Stand in for `tuning.trainable.run_trial`: scores rise to a random limit, one per trial."""
     assert surroundings.gpus == 0
     tune.report({WORKER: json.dumps(asdict(this_worker()))})
-    draw = data.replicates[config["replicate"]]
+    replicate = data.replicates[config["replicate"]]
     limit = np.random.default_rng(int(config[TRIAL_ID][1:])).uniform(0.3, 0.7)
-    for examples in draw.evaluate_at:
-        share = examples / draw.evaluate_at[-1]
+    for examples in replicate.evaluate_at:
+        share = examples / replicate.evaluate_at[-1]
         evaluation = Evaluation(
             examples=examples,
-            epoch=examples / len(draw.train),
+            epoch=examples / len(replicate.train),
             seconds=share,
             learning_rate=1e-4,
             train_loss=1.4 - share,
@@ -49,7 +49,7 @@ def report_only(config: dict[str, Any], data: SearchData, surroundings: Surround
 
 
 if __name__ == "__main__":
-    from benchmarks import reporting  # by its own name, under which workers find it
+    from benchmarks import reporting  # by its own name, which workers import
 
     setattr(worker_pool, "run_trial", reporting.report_only)  # noqa: B010  # not exported by name
     end_process(run_command(search.main))

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.scale`: what a search costs beside training, and how that grows.
+"""`python -m benchmarks.scale`: overhead of a search without training, by number of trials.
 
-The real search, Ray and files, 8 trials at once; only the trials are fakes that report scores and
-compute nothing (`benchmarks.reporting`).
+Search, Ray and files are real, with 8 concurrent trials; only the trials are fakes, which report
+scores and compute nothing (`benchmarks.reporting`).
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -9,7 +9,6 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
-import json
 import os
 import subprocess
 import sys
@@ -22,16 +21,15 @@ from typing import Any
 
 import psutil
 
-from benchmarks.looks import pace, watch
-from benchmarks.machine import describe_machine
-from benchmarks.numbers import whole_numbers
+from benchmarks.figures import describe_machine, whole_numbers, write_figures
+from benchmarks.monitor import seconds_a_trial, take_snapshots
 from evaluation.streams import open_output
 
 _AT_ONCE = 8
 
 
 class ScaleError(RuntimeError):
-    """The search that is watched failed."""
+    """The monitored search failed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         "--at",
         default="200,500,1000,2000",
         metavar="N,...",
-        help="trials at which to look; the last ends",
+        help="numbers of trials at which to measure; the last is the end",
     )
     parser.add_argument(
         "--output",
@@ -53,21 +51,22 @@ def main(arguments: Sequence[str]) -> int:
     marks = sorted(whole_numbers(options.at, option="--at"))
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
         figures = {"machine": describe_machine(), **grow(marks, Path(directory))}
-        file.write((json.dumps(figures, indent=2) + "\n").encode())
+        write_figures(file, figures)
     print(as_table(figures))
     return ExitCode.DONE
 
 
 def grow(marks: Sequence[int], directory: Path) -> dict[str, Any]:
-    """Run a search of as many reporting trials as the last mark says.
+    """Run a search of fake trials and measure it.
 
     Args:
-        marks: numbers of ended trials at which to look, ascending.
+        marks: numbers of ended trials at which to measure, ascending; the last is the number of
+            trials.
         directory: for the run.
 
     Returns:
-        `looks` (a `benchmarks.looks.Look` a mark) and `seconds_a_trial`, from the first to the
-        last.
+        A `benchmarks.monitor.Snapshot` for each mark, and `seconds_a_trial` from the first mark to
+        the last.
 
     Raises:
         ScaleError: the search failed.
@@ -76,36 +75,40 @@ def grow(marks: Sequence[int], directory: Path) -> dict[str, Any]:
     command += ["--search.max_concurrent", str(_AT_ONCE), "--search.confirm_replicates", "0"]
     command += ["--cluster.cpus_per_trial", str((os.cpu_count() or 1) / _AT_ONCE)]
     command += ["--output.directory", str(directory), "--name", "scale"]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        looks, _, _ = watch(psutil.Process(process.pid), directory / "scale", marks)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+        driver = psutil.Process(process.pid)
+        snapshots, _, _ = take_snapshots(driver, directory / "scale", marks)
         if code := process.wait():
-            said.seek(0)
-            raise ScaleError(f"the search ended with {code}: {said.read()[-300:]}")
-    return {"looks": [asdict(look) for look in looks], "seconds_a_trial": pace(looks)}
+            output.seek(0)
+            raise ScaleError(f"the search ended with {code}: {output.read()[-300:]}")
+    return {
+        "looks": [asdict(snapshot) for snapshot in snapshots],
+        "seconds_a_trial": seconds_a_trial(snapshots),
+    }
 
 
 def as_table(figures: Mapping[str, Any]) -> str:
-    """The figures as a Markdown table."""
+    """Format the figures as a Markdown table."""
     lines = [
         "| trials | seconds since the start | s a trial since the line before | driver MiB |"
         " run KiB | KiB a trial |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
-    looks = figures["looks"]
-    paces = [None, *(_pace(before, look) for before, look in pairwise(looks))]
+    snapshots = figures["looks"]
+    paces = [None, *(_pace(before, later) for before, later in pairwise(snapshots))]
     lines += [
-        f"| {look['trials']:,} | {look['seconds']} | {'' if each is None else f'{each:.3f}'} |"
-        f" {look['driver_mib']:.0f} | {look['run_kib']:,.0f} |"
-        f" {look['run_kib'] / look['trials']:.1f} |"
-        for look, each in zip(looks, paces, strict=True)
+        f"| {one['trials']:,} | {one['seconds']} | {'' if each is None else f'{each:.3f}'} |"
+        f" {one['driver_mib']:.0f} | {one['run_kib']:,.0f} |"
+        f" {one['run_kib'] / one['trials']:.1f} |"
+        for one, each in zip(snapshots, paces, strict=True)
     ]
     return "\n".join(lines)
 
 
-def _pace(before: Mapping[str, Any], look: Mapping[str, Any]) -> float:
-    seconds: float = look["seconds"] - before["seconds"]
-    trials: int = look["trials"] - before["trials"]
+def _pace(before: Mapping[str, Any], later: Mapping[str, Any]) -> float:
+    seconds: float = later["seconds"] - before["seconds"]
+    trials: int = later["trials"] - before["trials"]
     return seconds / trials
 
 

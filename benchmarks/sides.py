@@ -3,10 +3,10 @@
 `python -m benchmarks.sides SIDE CONTEST RESULT`: A and B search with
 `Trainer.hyperparameter_search(backend="ray")`, C with this program.
 
-A is the study's way: a data set padded to `max_length`, the Trainer's defaults. It is given its
-texts tokenised before the search, which such data sets often do at each access. B is what somebody
-would do who knows the Trainer well: padding of each batch to its own longest row, rows grouped by
-length, larger evaluation batches, bfloat16 where a GPU has it, workers used again.
+A is the study's way: a data set padded to `max_length`, the Trainer's defaults. Its texts are
+tokenised before the search; such data sets often tokenise at each access. B has the settings of
+somebody who knows the Trainer well: each batch padded to its own longest row, rows grouped by
+length, larger evaluation batches, bfloat16 where a GPU has it, workers reused.
 """
 
 import json
@@ -27,12 +27,12 @@ from results.trial_states import Status
 from training.batches import order_batches
 
 _WHOLE = (Status.COMPLETED, Status.COLLAPSED)
-"""States of trials that were trained to the end, of which `seconds` is the training alone."""
+"""States of trials that were trained to the end; their `seconds` are the training alone."""
 _LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
 
 
 def main(side: str, contest_file: str, result_file: str) -> None:
-    """Run one side and write down its trials."""
+    """Run one side and write its trials to the result file."""
     contest = load(Path(contest_file))
     ours = side == "C"
     trials = search_with_ours(contest) if ours else search_with_trainer(contest, tuned=side == "B")
@@ -43,8 +43,8 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
     """Search with this program.
 
     Returns:
-        A trial each: `began`, `ended` (seconds since 1970) of its training, `process`, `score`,
-        `rows` seen, `padding` (word pieces with it over those without).
+        For each trial start and end (seconds since 1970) of its training, `process`,
+        `score`, `rows` trained, `padding` (tokens with padding over tokens without).
     """
     import ray
 
@@ -58,12 +58,12 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
     assert len(spans) == len(rows), (len(spans), len(rows))
     trials, lengths = [], contest.lengths()
     for row in rows:
-        process, began, ended = spans[row["trial_id"]]
-        # The training proper lies at the end of what the worker does for a trial.
+        process, started, ended = spans[row["trial_id"]]
+        # The training itself is the last part of the worker's time for a trial.
         trials.append(
             {
                 "process": process,
-                "began": ended - float(row["seconds"]) if row["status"] in _WHOLE else began,
+                "began": ended - float(row["seconds"]) if row["status"] in _WHOLE else started,
                 "ended": ended,
                 "score": float(row["score"]),
                 "rows": int(row["examples"]),
@@ -76,26 +76,26 @@ def search_with_ours(contest: Contest) -> list[dict[str, Any]]:
 
 
 def _padding(lengths: npt.NDArray[np.int64], batch_size: int) -> float:
-    """Word pieces of an epoch's batches, padding included, over those of the rows."""
+    """Return the tokens of an epoch's batches with padding over the tokens without."""
     batches = order_batches(lengths, batch_size=batch_size, seed=0, epoch=0)
     padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
     return padded / float(lengths.sum())
 
 
 def _spans(logs: Path) -> dict[str, tuple[str, float, float]]:
-    """By trial: its process, and when that one says that the trial begins and ends."""
-    said: dict[str, dict[str, float]] = {}
+    """Return for each trial its process, and the start and end that the process logged."""
+    logged: dict[str, dict[str, float]] = {}
     processes: dict[str, str] = {}
     for file in logs.rglob("worker-*.out"):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             if found := _LINE.match(line):
                 trial, at, what = found.groups()
                 moment = datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").timestamp()
-                said.setdefault(trial, {})[what] = moment
+                logged.setdefault(trial, {})[what] = moment
                 processes[trial] = file.stem
     return {
         trial: (processes[trial], moments["begins"], moments.get("ends", moments["begins"]))
-        for trial, moments in said.items()
+        for trial, moments in logged.items()
     }
 
 

@@ -1,6 +1,6 @@
-"""The files of a search by halving that never ran: what reports and readers are measured with.
+"""Files of a simulated search with successive halving, to test and measure reports and readers.
 
-Scores are a smooth function of three parameters with noise; nothing of it says anything of a model.
+Scores are a smooth function of three parameters with noise, and no model's.
 """
 
 import csv
@@ -36,12 +36,12 @@ class _Trial:
 
 
 def write_simulated_run(directory: Path, num_trials: int, *, seed: int = 0) -> dict[str, Any]:
-    """Write `trials.csv` and `curves.csv`; a third of the trials pass each rung.
+    """Write `trials.csv` and `curves.csv`; a third of the trials is promoted at each rung.
 
     Args:
-        directory: of the run, made.
-        num_trials: trial 0, which runs to the end, among them.
-        seed: of all that is drawn.
+        directory: of the run; is created.
+        num_trials: including trial 0, which runs to the end.
+        seed: of all random numbers.
 
     Returns:
         The content of `search.json`.
@@ -56,9 +56,9 @@ def write_simulated_run(directory: Path, num_trials: int, *, seed: int = 0) -> d
         writer.writeheader()
         for trial in trials:
             for number, score in enumerate(trial.curve, 1):
-                shown = {"trial_id": trial.trial_id, **_scores(score), "collapsed": False}
+                known = {"trial_id": trial.trial_id, **_scores(score), "collapsed": False}
                 examples = number * ROWS // PER_EPOCH
-                writer.writerow({**blank, **shown, "examples": examples})
+                writer.writerow({**blank, **known, "examples": examples})
     record = _record(trials)
     run.write_record(record)
     return run.read_record()
@@ -87,14 +87,14 @@ def _trials(count: int, generator: np.random.Generator) -> Iterator[_Trial]:
 
 def _row(trial: _Trial) -> dict[str, Any]:
     evaluations = len(trial.curve)
-    shown = {**_scores(trial.curve[-1]), "accuracy": 0.7, "peak_f1_macro": max(trial.curve)}
+    last = {**_scores(trial.curve[-1]), "accuracy": 0.7, "peak_f1_macro": max(trial.curve)}
     spent = {"epochs": evaluations / PER_EPOCH, "examples": evaluations * ROWS // PER_EPOCH}
     known = {key: value for key, value in asdict(trial).items() if key not in _NOT_IN_ROW}
-    return {**known, **trial.parameters, **shown, **spent, "seconds": 2.5 * evaluations}
+    return {**known, **trial.parameters, **last, **spent, "seconds": 2.5 * evaluations}
 
 
 def _scores(score: float) -> dict[str, float]:
-    """The cells of a score: simulated searches decide by the default metric."""
+    """Return the cells of a score; simulated searches decide by the default metric."""
     return {"score": score, OBJECTIVE["name"]: score}
 
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.soak`: memory, disk and processes of a search of many short trials.
 
-The real command in a process of its own, on the bundled sample: each trial is one pass over its
-rows, so that what grows with the number of trials shows.
+The real command runs in a process of its own, on the bundled sample. Each trial is one epoch, so
+that memory or disk that grows with the number of trials becomes visible.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -9,7 +9,6 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
-import json
 import re
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.looks import MIB, pace, size, watch
-from benchmarks.machine import describe_machine
-from benchmarks.numbers import whole_numbers
+from benchmarks.figures import describe_machine, whole_numbers, write_figures
+from benchmarks.monitor import MIB, seconds_a_trial, size, take_snapshots
 from evaluation.streams import open_output
 
 _SEARCH = (
@@ -36,14 +34,17 @@ _PROMISE = re.compile(r"at most ([\d,]+) MiB at the peak")
 
 
 class SoakError(RuntimeError):
-    """The search that is watched failed."""
+    """The monitored search failed."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument(
-        "--at", default="50,150,300", metavar="N,...", help="trials at which to look; the last ends"
+        "--at",
+        default="50,150,300",
+        metavar="N,...",
+        help="numbers of trials at which to measure; the last is the end",
     )
     parser.add_argument(
         "--output",
@@ -56,22 +57,23 @@ def main(arguments: Sequence[str]) -> int:
     Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file, tempfile.TemporaryDirectory() as directory:
         figures = soak(marks, Path(directory))
-        found = {"machine": describe_machine(), **figures}
-        file.write((json.dumps(found, indent=2) + "\n").encode())
+        write_figures(file, {"machine": describe_machine(), **figures})
     print(as_table(figures))
     return ExitCode.DONE
 
 
 def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
-    """Run a search of as many trials as the last mark says.
+    """Run a search and measure it.
 
     Args:
-        marks: numbers of ended trials at which to look, ascending.
+        marks: numbers of ended trials at which to measure, ascending; the last is the number of
+            trials.
         directory: for the run.
 
     Returns:
-        `looks` (a `Look` a mark), `promised_mib` (the dry run's), `peak_mib` (most on disk at any
-        look), `end_mib`, `seconds_a_trial`, `processes_left`.
+        A `benchmarks.monitor.Snapshot` for each mark, `promised_mib` (the dry run's
+        estimate), `peak_mib` (most on disk at any time), `end_mib`, `seconds_a_trial`,
+        `processes_left`.
 
     Raises:
         SoakError: the search failed.
@@ -82,40 +84,40 @@ def soak(marks: Sequence[int], directory: Path) -> dict[str, Any]:
     promise = _PROMISE.search(plan.stdout)
     if promise is None:
         raise SoakError(f"the dry run ended with {plan.returncode}: {plan.stderr[-300:]}")
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         tree = psutil.Process(process.pid)
-        looks, peak, family = watch(tree, directory / "soak", marks)
+        snapshots, peak, family = take_snapshots(tree, directory / "soak", marks)
         code = process.wait()
-        said.seek(0)
+        output.seek(0)
         if code != ExitCode.DONE:
-            raise SoakError(f"the search ended with {code}: {said.read()[-300:]}")
+            raise SoakError(f"the search ended with {code}: {output.read()[-300:]}")
     _, left = psutil.wait_procs(family, timeout=30)
     return {
-        "looks": [asdict(look) for look in looks],
+        "looks": [asdict(snapshot) for snapshot in snapshots],
         "promised_mib": int(promise[1].replace(",", "")),
         "peak_mib": round(peak / MIB, 1),
         "end_mib": round(size(directory / "soak") / MIB, 1),
-        "seconds_a_trial": pace(looks),
+        "seconds_a_trial": seconds_a_trial(snapshots),
         "processes_left": len(left),
     }
 
 
 def as_table(figures: Mapping[str, Any]) -> str:
-    """The figures as a Markdown table, and in words what it does not hold."""
+    """Format the figures as a Markdown table and a line with the other figures."""
     lines = [
         "| trials | seconds | driver MiB | workers MiB | processes | run KiB | Ray's state KiB |",
         "|---:|---:|---:|---|---:|---:|---:|",
     ]
     lines += [
-        f"| {look['trials']} | {look['seconds']} | {look['driver_mib']} |"
-        f" {', '.join(map(str, look['workers_mib']))} | {look['processes']} | {look['run_kib']} |"
-        f" {look['ray_kib']} |"
-        for look in figures["looks"]
+        f"| {one['trials']} | {one['seconds']} | {one['driver_mib']} |"
+        f" {', '.join(map(str, one['workers_mib']))} | {one['processes']} | {one['run_kib']} |"
+        f" {one['ray_kib']} |"
+        for one in figures["looks"]
     ]
     lines.append(
         f"disk: peak {figures['peak_mib']} MiB, at the end {figures['end_mib']} MiB; the dry run"
-        f" said at most {figures['promised_mib']} MiB. {figures['seconds_a_trial']} s a trial;"
+        f" estimated at most {figures['promised_mib']} MiB. {figures['seconds_a_trial']} s a trial;"
         f" {figures['processes_left']} processes left"
     )
     return "\n".join(lines)

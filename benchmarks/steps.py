@@ -1,7 +1,7 @@
-"""`python -m benchmarks.steps`: one optimizer step of ours beside a bare PyTorch loop's.
+"""`python -m benchmarks.steps`: seconds of an optimizer step, compared with a bare PyTorch loop's.
 
-Both take the same batches; ours makes them as it goes, the bare loop finds them made. It is the
-limit for one process that runs the models of transformers as they are.
+Both train on the same batches; our loop builds them on the way, the bare loop gets them ready-made.
+The bare loop is the limit for one process that runs the models of transformers unchanged.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -34,14 +34,19 @@ from tuning.preparation import prepare_search
 from tuning.start import build
 
 _WARM_UP = 2
-"""Turns that are not counted; where there is a GPU, steps are captured in the second."""
+"""Turns that do not count; on a GPU, the second one captures the steps as CUDA graphs."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(prog="python -m benchmarks.steps", description=__doc__)
     parser.add_argument("--data", default=SAMPLE, metavar="FILE", help="rows with columns as ours")
-    parser.add_argument("--model", default=TINY, metavar="DIR", help="drawn anew, or `tiny`")
+    parser.add_argument(
+        "--model",
+        default=TINY,
+        metavar="DIR",
+        help="random weights; or `tiny`",
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of PyTorch")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows a step")
     parser.add_argument("--steps", type=int, default=100, metavar="N", help="of one turn")
@@ -88,20 +93,20 @@ def compare_steps(
     captures: bool = True,
     alone: bool = False,
 ) -> dict[str, Any]:
-    """Milliseconds a step, ours and a bare loop's, measured in turns.
+    """Measure the milliseconds of a step, ours and a bare loop's in alternating turns.
 
     Args:
         task: rows and model.
-        training: batch size, seed and all else.
-        num_steps: of one turn, after as many of warming up.
+        training: batch size, seed and all other fields.
+        num_steps: of one turn.
         num_repeats: turns of each.
         bfloat16: whether forward passes compute in it.
         captures: whether our steps run as CUDA graphs where there is a GPU.
-        alone: whether the bare loop is left out.
+        alone: without the bare loop.
 
     Returns:
         `ours` and `bare` ({`ms`, `spread`}: mean and standard deviation over the turns), `ratio`
-        (ours over bare), `rows`, `pieces` and `padded_pieces` a step, `parameters`,
+        (ours over bare), `rows`, tokens a step (`padded_pieces` with padding), `parameters`,
         `device_mib` (most that torch held; None without a GPU).
     """
     schedule = schedule_of(training, len(task.train))
@@ -159,7 +164,7 @@ def compare_steps(
 
 
 class _Bare:
-    """What anybody would write: forward, weighted loss, backward, clipping, AdamW."""
+    """The usual loop: forward pass, weighted loss, backward pass, clipping, AdamW."""
 
     def __init__(
         self, model: PreTrainedModel, training: TrainingConfig, weights: Any, *, bfloat16: bool
@@ -186,11 +191,11 @@ class _Bare:
 def _timed(run: Callable[[], None]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    began = time.perf_counter()
+    started = time.perf_counter()
     run()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.throughput`: the same trials by the study's way, by a good one and by ours.
+"""`python -m benchmarks.throughput`: the same trials by the study's Trainer, a tuned one and ours.
 
-Every trial of a repeat has the same rows, model, configuration, seed and evaluations on each side
+In a repeat, every trial has the same rows, model, configuration, seed and evaluations on each side
 and runs to the full budget: no early stopping, no confirmation. Sides take turns, each in a process
-of its own that starts its own Ray. `benchmarks.sides` says what they are. After that: whole
-searches with ASHA, and one step of ours beside a bare PyTorch loop.
+of its own with a Ray of its own; `benchmarks.sides` defines them. Then the command compares whole
+searches with ASHA, and one step of ours with a bare PyTorch loop's.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -27,9 +27,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.contest import BATCH_SIZES, CPU_THREADS, Contest, make_contest
-from benchmarks.machine import describe_machine
-from benchmarks.throughput_table import as_table
-from benchmarks.watching import Watched
+from benchmarks.figures import describe_machine
+from benchmarks.monitor import ProcessMonitor
 from results.environment import describe_environment
 from results.files import write_json
 from training.config import SAMPLE
@@ -46,12 +45,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     parser = OptionParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--data", default=SAMPLE, metavar="FILE", help="rows with columns as ours")
-    parser.add_argument("--epochs", type=int, default=2, metavar="N", help="passes of a trial")
+    parser.add_argument("--epochs", type=int, default=2, metavar="N", help="epochs of a trial")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="at least 2")
     parser.add_argument(
         "--architecture",
         metavar="DIR",
-        help="model whose step is compared, too, with random weights: config.json and tokenizer",
+        help="another model whose step is compared, with random weights: config.json and tokenizer",
     )
     parser.add_argument(
         "--output",
@@ -67,17 +66,17 @@ def main(arguments: Sequence[str]) -> int:
         "versions": describe_environment()["packages"],
         "rows": len(table),
     }
-    write_json(Path(options.output), figures)  # a place that cannot be written is told at once
+    write_json(Path(options.output), figures)  # fails at once if the file cannot be written
     with tempfile.TemporaryDirectory() as directory:
         for part in (_plain, _with_asha, _steps):
             figures |= part(table, Path(directory), options)
-            write_json(Path(options.output), figures)  # so that no hour is lost with the next part
+            write_json(Path(options.output), figures)  # an error in the next part loses no figures
     print(as_table(figures))
     return ExitCode.DONE
 
 
-def _plain(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
-    turns = list(_turns(table, place / "plain", options, sides=SIDES, with_asha=False))
+def _plain(table: pd.DataFrame, scratch: Path, options: Any) -> dict[str, Any]:
+    turns = list(_turns(table, scratch / "plain", options, sides=SIDES, with_asha=False))
     return {
         "sides": {side: _summary([t for t in turns if t["side"] == side]) for side in SIDES},
         "scores": _compare_scores(turns),
@@ -86,9 +85,9 @@ def _plain(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
     }
 
 
-def _with_asha(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
-    """Of trials that ended early not all sides tell: the whole command's time is what counts."""
-    turns = list(_turns(table, place / "asha", options, sides="BC", with_asha=True))
+def _with_asha(table: pd.DataFrame, scratch: Path, options: Any) -> dict[str, Any]:
+    """Compare the time of whole commands; not all sides report the trials that ASHA stopped."""
+    turns = list(_turns(table, scratch / "asha", options, sides="BC", with_asha=True))
     seconds = {
         side: [{"seconds": t["seconds"]} for t in turns if t["side"] == side] for side in "BC"
     }
@@ -100,13 +99,13 @@ def _with_asha(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]
 
 
 def _turns(
-    table: pd.DataFrame, place: Path, options: Any, *, sides: str, with_asha: bool
+    table: pd.DataFrame, scratch: Path, options: Any, *, sides: str, with_asha: bool
 ) -> Iterator[dict[str, Any]]:
-    """What each side did in each repeat; the one that begins changes."""
+    """Run each side in each repeat; a different side starts each time."""
     for repeat in range(options.repeats):
         contest = make_contest(
             table,
-            place / str(repeat),
+            scratch / str(repeat),
             epochs=options.epochs,
             seed=42 + repeat,
             with_asha=with_asha,
@@ -120,61 +119,64 @@ def _turns(
 
 
 def run_side(side: str, contest: Contest) -> dict[str, Any]:
-    """One side's search, watched.
+    """Run and measure one side's search.
 
     Args:
         side: `A`, `B` or `C`.
         contest: saved as `contest.json` in its directory.
 
     Returns:
-        `seconds` of the whole process, `setup_s` until the first training begins, `trials_s` from
+        `seconds` of the whole process, `setup_s` until the first training starts, `trials_s` from
         there to the end of the last, `overhead_s` between two trainings in one process,
-        `rows_per_second` and `pieces_per_second` while trials run, `padded_pieces_per_second`,
-        `driver_mib`, `worker_mib`, `driver_cores` while trials run, and the `trials`; with ASHA
-        `seconds` and `trials` alone.
+        `rows_per_second` and `pieces_per_second` (tokens) while trials run,
+        `padded_pieces_per_second`, `driver_mib`, `worker_mib`, `driver_cores` while trials run,
+        and the `trials`; with ASHA only `seconds` and `trials`.
 
     Raises:
-        ThroughputError: it failed.
+        ThroughputError: the search failed.
     """
     result = contest.directory / f"{side}.json"
     command = [sys.executable, "-m", "benchmarks.sides", side]
-    # Short: sockets lie in it, whose paths may have 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="r") as ray_files, tempfile.TemporaryFile("w+") as said:
-        began = time.time()
+    # A short path: the paths of sockets in it may have 107 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="r") as ray_files,
+        tempfile.TemporaryFile("w+") as output,
+    ):
+        started = time.time()
         process = subprocess.Popen(
             [*command, str(contest.directory / "contest.json"), str(result)],
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"RAY_TMPDIR": ray_files},
         )
-        with Watched(process=process.pid) as watched:
+        with ProcessMonitor(process=process.pid) as monitor:
             code = process.wait()
         ended = time.time()
         if code:
-            said.seek(0)
-            raise ThroughputError(f"side {side} ended with {code}: {said.read()[-500:]}")
+            output.seek(0)
+            raise ThroughputError(f"side {side} ended with {code}: {output.read()[-500:]}")
     trials: list[dict[str, Any]] = json.loads(result.read_text(encoding="utf-8"))
-    whole = {"side": side, "seconds": ended - began, "trials": trials}
+    whole = {"side": side, "seconds": ended - started, "trials": trials}
     if contest.with_asha:
         return whole
     first, last = min(t["began"] for t in trials), max(t["ended"] for t in trials)
     rows = sum(trial["rows"] for trial in trials)
-    pieces, padded = float(contest.lengths().mean()), mean(trial["padding"] for trial in trials)
+    tokens, padded = float(contest.lengths().mean()), mean(trial["padding"] for trial in trials)
     return whole | {
-        "setup_s": first - began,
+        "setup_s": first - started,
         "trials_s": last - first,
         "overhead_s": _overhead(trials),
         "rows_per_second": rows / (last - first),
-        "pieces_per_second": rows * pieces / (last - first),
-        "padded_pieces_per_second": rows * pieces * padded / (last - first),
-        "driver_mib": watched.driver_mib,
-        "worker_mib": watched.worker_mib,
-        "driver_cores": watched.cores(first, last),
+        "pieces_per_second": rows * tokens / (last - first),
+        "padded_pieces_per_second": rows * tokens * padded / (last - first),
+        "driver_mib": monitor.driver_mib,
+        "worker_mib": monitor.worker_mib,
+        "driver_cores": monitor.cores(first, last),
     }
 
 
 def _overhead(trials: Sequence[Mapping[str, Any]]) -> float | None:
-    """Mean seconds between the end of a training and the next one's beginning in its process."""
+    """Return the mean seconds between two trainings of the same process."""
     gaps = []
     for process in {trial["process"] for trial in trials}:
         ours = sorted((t["began"], t["ended"]) for t in trials if t["process"] == process)
@@ -183,7 +185,7 @@ def _overhead(trials: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _summary(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over the repeats of each figure that all have."""
+    """Return mean and standard deviation over the repeats of each figure that all of them have."""
     names = [name for name, value in turns[0].items() if isinstance(value, float)]
     return {
         name: _spread([turn[name] for turn in turns])
@@ -193,7 +195,7 @@ def _summary(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many times as long the others took as ours, repeat by repeat."""
+    """Return how many times as long the other sides took as ours, repeat by repeat."""
     by_side: dict[str, list[Mapping[str, Any]]] = {}
     for turn in turns:
         by_side.setdefault(turn["side"], []).append(turn)
@@ -210,7 +212,7 @@ def _ratios(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _compare_scores(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Final score of each side, and ours less theirs over all trials of all repeats."""
+    """Return each side's mean final score, and the differences over all trials of all repeats."""
     scores: dict[str, dict[tuple[Any, ...], float]] = {side: {} for side in SIDES}
     for turn in turns:
         for trial in turn["trials"]:
@@ -232,9 +234,9 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else 0.0}
 
 
-def _steps(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
-    """Steps beside the bare loop: `tiny` with a trial's threads, the other with all cores."""
-    rows = place / "rows.csv"
+def _steps(table: pd.DataFrame, scratch: Path, options: Any) -> dict[str, Any]:
+    """Compare steps with the bare loop: `tiny` with a trial's threads, the other with all cores."""
+    rows = scratch / "rows.csv"
     table.to_csv(rows, index=False)
     cores = os.cpu_count() or 1
     kinds = [("tiny", CPU_THREADS, size, 100) for size in BATCH_SIZES]
@@ -249,6 +251,77 @@ def _steps(table: pd.DataFrame, place: Path, options: Any) -> dict[str, Any]:
             raise ThroughputError(f"steps of {model}: {done.stderr[-500:]}")
         found.append(json.loads(done.stdout.splitlines()[-1]))
     return {"steps": found}
+
+
+_COLUMNS = (
+    ("seconds", "seconds", 1.0, 1),
+    ("setup_s", "of these set-up", 1.0, 1),
+    ("overhead_s", "s between trials", 1.0, 2),
+    ("rows_per_second", "rows/s", 1.0, 0),
+    ("pieces_per_second", "1,000 tokens/s", 1e-3, 1),
+    ("padded_pieces_per_second", "with padding", 1e-3, 1),
+    ("driver_cores", "driver's cores", 1.0, 3),
+    ("driver_mib", "driver MiB", 1.0, 0),
+    ("worker_mib", "worker MiB", 1.0, 0),
+)
+NAMES = {
+    "A": "A: Trainer as the study used it",
+    "B": "B: Trainer, tuned",
+    "C": "C: this program",
+}
+
+
+def as_table(figures: Mapping[str, Any]) -> str:
+    """Format tables of the sides, of searches with ASHA and of steps; mean ± standard deviation."""
+    lines = [_row("", *(title for _, title, *_ in _COLUMNS)), "|---|" + "---:|" * len(_COLUMNS)]
+    lines += [_side_row(NAMES[side], found) for side, found in figures["sides"].items()]
+    lines += [_side_row(f"ASHA, {NAMES[side]}", found) for side, found in figures["asha"].items()]
+    lines += ["", *_ratio_lines(figures["ratios"], "")]
+    if asha := figures["asha_ratio_to_b"]:
+        lines += _ratio_lines({"ratio_to_b": asha}, "ASHA, ")
+    for side in "ab":
+        found = figures["scores"][f"c_less_{side}"]
+        lines.append(
+            f"final score: ours less {side.upper()} {found['mean']:+.4f}, standard error"
+            f" {found['standard_error']:.4f}"
+        )
+    lines += ["", _row("a step", "rows", "ours ms", "bare loop ms", "ours / bare")]
+    lines += ["|---|---:|---:|---:|---:|"]
+    lines += [
+        _row(
+            step["model"],
+            str(step["rows"]),
+            f"{step['ours']['ms']:.2f} ± {step['ours']['spread']:.2f}",
+            f"{step['bare']['ms']:.2f} ± {step['bare']['spread']:.2f}",
+            f"{step['ratio']:.3f} ± {step['ratio_spread']:.3f}",
+        )
+        for step in figures["steps"]
+    ]
+    return "\n".join(lines)
+
+
+def _side_row(name: str, found: Mapping[str, Any]) -> str:
+    cells = []
+    for key, _, factor, digits in _COLUMNS:
+        value = found.get(key)
+        cells.append(
+            ""
+            if value is None
+            else f"{factor * value['mean']:,.{digits}f} ± {factor * value['sd']:,.{digits}f}"
+        )
+    return _row(name, *cells)
+
+
+def _ratio_lines(ratios: Mapping[str, Any], what: str) -> list[str]:
+    return [
+        f"{what}{name[-1].upper()} takes {value['mean']:.2f} ± {value['sd']:.2f} times as long as C"
+        + (", trials alone" if name.startswith("trials") else ", whole command")
+        for name, value in ratios.items()
+    ]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_the_figures_are_a_table():
         ("--model", "nowhere", "no such directory"),
     ],
 )
-def test_a_wrong_option_is_told(tmp_path, option, value, words):
+def test_a_wrong_option_is_an_error(tmp_path, option, value, words):
     options = {"--model": "m", "--rows": "10", "--output": str(tmp_path / "out.json")}
     arguments = [part for pair in (options | {option: value}).items() for part in pair]
     with pytest.raises(InputError, match=words):
@@ -45,7 +45,7 @@ def test_a_wrong_option_is_told(tmp_path, option, value, words):
 
 
 @pytest.mark.parametrize("name", ["file/out.json", "directory"])
-def test_the_place_of_the_figures_is_tried_before_any_run(tmp_path, name):
+def test_the_output_is_opened_before_any_run(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "directory").mkdir()
     arguments = ["--model", "nowhere", "--rows", "10", "--output", str(tmp_path / name)]
@@ -53,15 +53,15 @@ def test_the_place_of_the_figures_is_tried_before_any_run(tmp_path, name):
         main(arguments)
 
 
-def test_the_rate_is_found_whatever_is_said_after_it():
-    said = "1,024 rows, 0 with an error, 9 rows/s\n20,000 rows, 1 with an error, 1,234 rows/s\n"
-    assert rate_in(said) == 1234
-    assert rate_in(said + "Exception ignored in: <function>\n") == 1234
-    with pytest.raises(MeasuredCommandError, match="said 'words"):
+def test_the_rate_is_found_whatever_is_printed_after_it():
+    output = "1,024 rows, 0 with an error, 9 rows/s\n20,000 rows, 1 with an error, 1,234 rows/s\n"
+    assert rate_in(output) == 1234
+    assert rate_in(output + "Exception ignored in: <function>\n") == 1234
+    with pytest.raises(MeasuredCommandError, match="printed 'words"):
         rate_in("words\n")
 
 
-def test_a_command_that_fails_is_told_whole_and_by_its_kind():
+def test_a_command_that_fails_is_an_error_of_its_kind_with_all_lines():
     refused = failure_of(2, "error: one\nerror: two\n")
     assert isinstance(refused, InputError)
     assert refused.problems == ("one", "two")

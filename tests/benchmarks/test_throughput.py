@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from benchmarks import throughput
-from benchmarks.throughput_table import as_table
 
 
 def _turn(side: str, repeat: int, seconds: float, scores: list[float]) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def test_scores_are_compared_trial_by_trial() -> None:
     assert not throughput._compare_scores(TURNS[:4] + better)["c_less_b"]["within_two"]
 
 
-def test_overhead_is_what_lies_between_two_trainings_of_a_process() -> None:
+def test_overhead_is_the_time_between_two_trainings_of_a_process() -> None:
     # Process 0 ran trials 0 (0 to 8 s) and 2 (20 to 30 s), process 1 trial 1 alone.
     assert throughput._overhead(TURNS[0]["trials"]) == 12.0
     assert throughput._overhead(TURNS[0]["trials"][:2]) is None
@@ -61,7 +60,7 @@ def test_the_figures_are_tables() -> None:
         **{"sides": sides, "ratios": throughput._ratios(TURNS), "steps": [step]},
         **{"scores": throughput._compare_scores(TURNS), "asha": {}, "asha_ratio_to_b": None},
     }
-    lines = as_table(figures).splitlines()
+    lines = throughput.as_table(figures).splitlines()
     assert lines[2].startswith("| A: Trainer as the study used it | 50.5 ± 0.7 |  | 0.10 ± 0.00 |")
     assert "A takes 5.05 ± 0.07 times as long as C, whole command" in lines
     assert lines[-1] == "| tiny | 16 | 4.00 ± 0.10 | 4.00 ± 0.10 | 0.500 ± 0.010 |"
@@ -69,7 +68,7 @@ def test_the_figures_are_tables() -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_all_sides_train_the_same_rows_of_the_sample(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     assert throughput.main(["--repeats", "2", "--epochs", "1", "--output", str(output)]) == 0
