@@ -1,4 +1,4 @@
-"""A training of its own process that can kill itself: `python -m tests.training.breaking`."""
+"""A training in its own process that can kill itself: `python -m tests.training.breaking`."""
 
 import json
 import os
@@ -23,12 +23,12 @@ def train(checkpoint: Path | None, *, kill: str = "") -> FineTuned:
 
     Args:
         checkpoint: directory of the checkpoint.
-        kill: `step N`: after the Nth step; `told N`: when the Nth evaluation
-            is told; `write N`: in the middle of the write after that.
+        kill: `step N`: after step N; `evaluation N`: when evaluation N is reported;
+            `write N`: in the middle of the write after evaluation N.
     """
     what, _, number = kill.partition(" ")
     steps: list[int] = []
-    told: list[Evaluation] = []
+    reported: list[Evaluation] = []
 
     def at_step() -> bool:
         steps.append(1)
@@ -37,10 +37,10 @@ def train(checkpoint: Path | None, *, kill: str = "") -> FineTuned:
         return False
 
     def at_evaluation(evaluation: Evaluation) -> None:
-        told.append(evaluation)
-        if what == "told" and len(told) == int(number):
+        reported.append(evaluation)
+        if what == "evaluation" and len(reported) == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
-        if what == "write" and len(told) == int(number):
+        if what == "write" and len(reported) == int(number):
             _die_beyond(100_000)
 
     tuned = finetune(
@@ -52,7 +52,7 @@ def train(checkpoint: Path | None, *, kill: str = "") -> FineTuned:
         checkpoint_share=1.0,
         should_stop=at_step,
     )
-    assert told == list(tuned.evaluations)
+    assert reported == list(tuned.evaluations)
     return tuned
 
 

@@ -56,7 +56,7 @@ def test_a_training_killed_four_times_ends_as_one_without_a_break(
     checkpoint, result = tmp_path / "checkpoint", tmp_path / "result.pt"
     # In mid-epoch between two evaluations; directly after the checkpoint at an epoch's end; in
     # the middle of a write; after the last checkpoint.
-    for kill in ("step 12", "told 4", "write 6", "told 12"):
+    for kill in ("step 12", "evaluation 4", "write 6", "evaluation 12"):
         code = _in_a_process(checkpoint, result, kill)
         assert code == -(signal.SIGXFSZ if kill.startswith("write") else signal.SIGKILL), kill
         torn = list(checkpoint.glob("*.writing"))
