@@ -4,6 +4,7 @@ For `benchmarks.scale`. Only the training is replaced: Ray Tune, the policy and 
 real. The options are those of `tuning.search`.
 """
 
+from results.trial_states import Status
 from training.cli import end_process, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
@@ -44,8 +45,8 @@ def report_only(config: dict[str, Any], data: SearchData, surroundings: Surround
             collapsed=False,
         )
         tune.report({EVALUATION: json.dumps(asdict(evaluation))})
-    ending = Ending(status="completed", fixed_rows_loss=0.5, seconds=1.0)
-    tune.report({ENDING: json.dumps(asdict(ending))})
+    ending = Ending(status=Status.COMPLETED, fixed_rows_loss=0.5, seconds=1.0)
+    tune.report({ENDING: ending.to_json()})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where running trials keep the one checkpoint from which they go on."""
+"""Keep the checkpoint of each running trial, in the run or in a storage that all nodes reach."""
 
 import shutil
 import socket
@@ -17,16 +17,12 @@ from tuning.trials import Trial
 
 FOLDER = ".checkpoints"
 _SHARED = "is-shared"
-"""Name of an empty file in it: who does not see it looks at a place of the same name elsewhere."""
-
-
-def _nothing(_file: Path) -> None:
-    """The file is where it belongs already."""
+"""An empty file in the folder. A node that does not see it has another directory at this path."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """One directory a trial: in the run, or in the storage that all nodes reach.
+    """One directory per trial: in the run, or in the storage that all nodes reach.
 
     In a storage a checkpoint is written to the node's own disk and then copied, so that a storage
     that hangs is noticed (`results.storage`) and does not hang the trial.
@@ -35,46 +31,46 @@ class Checkpoints:
     run: Path
     """The run's directory."""
     storage: Storage | None
-    """The run's place in `cluster.storage_path`; None: the run's own directory is used."""
+    """The run's directory in `cluster.storage_path`; None: the run's own directory is used."""
 
     @contextmanager
     def of(self, trial_id: str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-        """The directory for a trial's checkpoint, and what to call with a file written there.
+        """Yield the directory for a trial's checkpoint, and what to call with a file written there.
 
         Raises:
-            StorageError: the storage cannot be reached, or is not what the driver writes to.
+            StorageError: the storage cannot be reached, or is not the one that the driver writes to.
         """
         self._check_is_shared()
         if self.storage is None:
-            yield self.run / FOLDER / trial_id, _nothing
+            yield self.run / FOLDER / trial_id, lambda _file: None
             return
-        place = self.storage.child(FOLDER).child(trial_id)
+        location = self.storage.child(FOLDER).child(trial_id)
         with tempfile.TemporaryDirectory(prefix=f"{trial_id}-") as scratch:
             directory = Path(scratch)
-            place.download(CHECKPOINT_FILE, directory / CHECKPOINT_FILE)
-            yield directory, lambda file: place.upload(file, CHECKPOINT_FILE)
+            location.download(CHECKPOINT_FILE, directory / CHECKPOINT_FILE)
+            yield directory, lambda file: location.upload(file, CHECKPOINT_FILE)
 
     def remove(self, trial_id: str) -> None:
-        """Remove what an ended trial leaves.
+        """Remove the checkpoint of a trial that has ended.
 
         Raises:
-            OSError: the directory or the storage does not let go of it.
+            OSError: the directory or the storage cannot be removed.
         """
         if self.storage is not None:
             self.storage.child(FOLDER).child(trial_id).remove()
         _remove(self.run / FOLDER / trial_id)
 
     def open(self, trial_ids: Collection[str]) -> None:
-        """Make the place, and remove all but the checkpoints of these trials there.
+        """Create the folder, and remove all checkpoints but those of these trials.
 
         Raises:
-            OSError: the directory or the storage does not let go of them.
+            OSError: the directory or the storage cannot be removed.
         """
         if self.storage is not None:
-            place = self.storage.child(FOLDER)
-            for name in {name.split("/")[0] for name in place.names()} - set(trial_ids):
-                place.child(name).remove()
-            place.write_text(_SHARED, "")
+            location = self.storage.child(FOLDER)
+            for name in {name.split("/")[0] for name in location.names()} - set(trial_ids):
+                location.child(name).remove()
+            location.write_text(_SHARED, "")
         if (self.run / FOLDER).is_dir():
             for path in (self.run / FOLDER).iterdir():
                 if path.name not in {*trial_ids, _SHARED}:
@@ -84,41 +80,41 @@ class Checkpoints:
             (self.run / FOLDER / _SHARED).touch()
 
     def close(self) -> None:
-        """Remove all of it, at the end of the search.
+        """Remove the folder, at the end of the search.
 
         Raises:
-            OSError: the directory or the storage does not let go of it.
+            OSError: the directory or the storage cannot be removed.
         """
         if self.storage is not None:
             self.storage.child(FOLDER).remove()
         _remove(self.run / FOLDER)
 
     def _check_is_shared(self) -> None:
-        """A node may join later, and not mount what the others do."""
+        """Raise if this node, which may have joined later, does not mount what the others do."""
         if self.storage is None:
-            place, is_shared = str(self.run), (self.run / FOLDER / _SHARED).exists()
+            location, is_shared = str(self.run), (self.run / FOLDER / _SHARED).exists()
         else:
-            place = self.storage.location
+            location = self.storage.location
             is_shared = self.storage.child(FOLDER).read_text(_SHARED) is not None
         if not is_shared:
-            reason = f"{socket.gethostname()} does not see there what the driver writes"
+            reason = f"{socket.gethostname()} does not see the files that the driver writes there"
             raise StorageError(
-                f"{hide_secrets(place)}: {reason}; mount it there or take that node away, or"
+                f"{hide_secrets(location)}: {reason}; mount it there or take that node away, or"
                 " give a cluster.storage_path that all nodes reach, then --resume",
                 reason=reason,
             )
 
 
 class CheckpointRemover(Observer):
-    """Removes the checkpoint of a trial that has finished, once that is on disk."""
+    """Removes the checkpoint of a trial that has finished, once its end is recorded on disk."""
 
     def __init__(self, checkpoints: Checkpoints, *, is_written: Callable[[], bool]) -> None:
-        """Take the place of the checkpoints, and whether all that came before was written."""
+        """Take the checkpoints, and whether all files have been written so far."""
         self._checkpoints = checkpoints
         self._is_written = is_written
 
     def ended(self, trial: Trial) -> None:
-        """Remove its checkpoint."""
+        """Remove its checkpoint if its end is recorded."""
         if self._is_written():
             self._checkpoints.remove(trial.trial_id)
 

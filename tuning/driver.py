@@ -1,4 +1,4 @@
-"""Between Ray Tune and the policy: asks the one, tells the other, and tells whoever watches."""
+"""Connect Ray Tune and the policy: forward trials and evaluations, and notify the observers."""
 
 import logging
 import time
@@ -15,11 +15,11 @@ from tuning.workers import Worker
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 30.0
+_MAX_WAIT_S = 30.0
 
 
 class Driver:
-    """Runs what a policy decides; complete at construction, and used by one search."""
+    """Runs the trials of one policy; complete at construction, and used by one search."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Driver:
 
         Args:
             policy: decides.
-            observers: are told in this order; those that read what others write come after them.
-            capacity: how many trials the resources hold at the moment.
-            halt: tells all running trials of a flag's name to write a checkpoint and end.
-            outer_error: what ends the search from outside, of its mirror or of the check of what
-                ships; None: nothing.
-            memory_limits: by kind of device, where memory ran out: micro-batch size in rows; what
-                trials report goes in there.
-            clock: seconds since the search began.
+            observers: notified in this order; one that reads what another writes comes after it.
+            capacity: returns how many trials the resources can run at the moment.
+            halt: makes all running trials that watch a flag write a checkpoint and end.
+            outer_error: returns an error outside the driver that ends the search, such as one of
+                the mirror or of the check of the shipped model; None: there is none.
+            memory_limits: micro-batch size in rows by kind of device, where memory ran out; extended
+                by what trials report.
+            clock: seconds since the search started.
         """
         self.policy = policy
         self._observers = tuple(observers)
@@ -56,11 +56,36 @@ class Driver:
         self._experiment = ""
         self._halted: set[str] = set()
         self._placed: set[str] = set()
-        self._given_again: Counter[str] = Counter()
+        self._num_restarts: Counter[str] = Counter()
         self._phase: Phase | None = None
 
+    # State of the search
+
+    @property
+    def error(self) -> Exception | None:
+        """The error that ends the search: of a file, of a checkpoint, or outside; None: none."""
+        return self._write_error or self._outer_error()
+
+    @property
+    def write_error(self) -> OSError | None:
+        """The first error in writing a file or a checkpoint; None: there was none."""
+        return self._write_error
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the experiment can end; trials may still be running."""
+        return self.error is not None or self.policy.is_finished
+
+    @property
+    def num_to_keep(self) -> int:
+        """Free workers to keep: at most the trials to come, within this search's share."""
+        free = self._capacity() - self.policy.num_live
+        return max(min(self.policy.num_to_come, free), 0)
+
+    # What Tune asks for
+
     def start_experiment(self) -> str:
-        """Give an experiment of Ray Tune its name; trials of a lost one start once more."""
+        """Return the name of a new experiment of Ray Tune; trials of a lost one start again."""
         if self._experiment:
             self.policy.requeue_live()
         self._placed.clear()
@@ -68,44 +93,8 @@ class Driver:
         self._settle()
         return self._experiment
 
-    def notify(self, event: Callable[[Observer], None]) -> None:
-        """Tell all observers of an event: `lambda observer: observer.ended(trial)`.
-
-        The first OSError is kept, and the others are still told.
-        """
-        for observer in self._observers:
-            try:
-                event(observer)
-            except OSError as error:  # raised through Ray it would lose its kind
-                self._write_error = self._write_error or error
-
-    @property
-    def error(self) -> Exception | None:
-        """What keeps the search from going on: files, a checkpoint, or an outer error."""
-        return self._write_error or self._outer_error()
-
-    @property
-    def write_error(self) -> OSError | None:
-        """What kept a file or a checkpoint from being written, the first time; None: nothing."""
-        return self._write_error
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing is waited for any more, though trials may still run."""
-        return self.error is not None or self.policy.is_finished
-
-    @property
-    def num_to_keep(self) -> int:
-        """Workers that may be kept free: trials may come, and they are this search's share."""
-        free = self._capacity() - self.policy.num_live
-        return max(min(self.policy.num_to_come, free), 0)
-
-    def interrupt(self) -> None:
-        """Take that the search shall end; safe to call from a signal handler."""
-        self.policy.interrupt(self._clock())
-
     def next_trial(self) -> dict[str, Any] | NoTrial:
-        """What the worker of the next trial is given, or why there is none."""
+        """Return what the worker of the next trial is given, or why there is no trial."""
         self.policy.pass_time(self._clock())
         if self.error is not None:
             return NoTrial.DONE
@@ -121,59 +110,65 @@ class Driver:
         phase = Phase.CONFIRMATION if trial.is_confirmation else Phase.SEARCH
         return to_config(trial, flag=self._flag(phase), micro_batch_sizes=self._memory_limits)
 
+    # What Tune and the workers report
+
+    def placed(self, trial_id: str, worker: Worker) -> None:
+        """Record the process that a trial runs in."""
+        trial = self._trial(trial_id)
+        self._placed.add(trial_id)
+        self.notify(lambda observer: observer.placed(trial, worker))
+
     def reported(self, trial_id: str, evaluation: Evaluation) -> bool:
-        """Take an evaluation; return whether the trial continues."""
+        """Record an evaluation; return whether the trial continues."""
         self.policy.pass_time(self._clock())
-        trial = self.policy.store[trial_id]
-        known = len(trial.evaluations)
+        trial = self._trial(trial_id)
+        num_known = len(trial.evaluations)
         decision = self.policy.report(trial_id, evaluation)
-        if len(trial.evaluations) > known:
+        if len(trial.evaluations) > num_known:
             self.notify(lambda observer: observer.evaluated(trial))
         self._settle()
         return decision is Decision.CONTINUE
 
     def ended(self, trial_id: str, ending: Ending) -> None:
-        """Take the end of a trial."""
-        if ending.status == "broken" and self._trial(trial_id).is_running:
+        """Record the end of a trial."""
+        if ending.is_broken and self._trial(trial_id).is_running:
             self._write_error = self._write_error or OSError(ending.error)
         self.policy.ended(trial_id, ending)
         self._settle()
 
-    def placed(self, trial_id: str, worker: Worker) -> None:
-        """Take the process that a trial runs in."""
-        trial = self._trial(trial_id)
-        self._placed.add(trial_id)
-        self.notify(lambda observer: observer.placed(trial, worker))
+    def lost_before_start(self, trial_id: str, *, max_restarts: int) -> bool:
+        """Record that a trial's worker was lost; return whether the trial starts again.
 
-    def lost_before_start(self, trial_id: str, *, most: int) -> bool:
-        """Take that a trial's worker was lost; whether the trial is given out once more.
-
-        So it is where no process has begun it: a worker that was kept may have died meanwhile.
+        It does if no process has started it: a free worker that was kept may have died meanwhile.
 
         Args:
             trial_id: of the trial.
-            most: times that it is given out again.
+            max_restarts: times that it may start again.
         """
-        is_given = trial_id not in self._placed and self._given_again[trial_id] < most
-        if is_given and self._trial(trial_id).is_running:
-            self._given_again[trial_id] += 1
+        can_restart = trial_id not in self._placed and self._num_restarts[trial_id] < max_restarts
+        if can_restart and self._trial(trial_id).is_running:
+            self._num_restarts[trial_id] += 1
             self.policy.requeue(trial_id)
             self._settle()
             return True
         return False
 
     def measured_memory(self, trial_id: str, num_bytes: int) -> None:
-        """Take the most device memory that the process of a trial has reserved."""
+        """Record the peak device memory that the process of a trial has reserved."""
         self._trial(trial_id).reserve(num_bytes)
 
-    def limited_memory(self, trial_id: str, device: str, rows: int) -> None:
-        """Take that a batch did not fit in the memory of a kind of device."""
-        self._memory_limits[device] = rows
+    def limited_memory(self, trial_id: str, device: str, micro_batch_size: int) -> None:
+        """Record that a batch did not fit in the memory of a kind of device."""
+        self._memory_limits[device] = micro_batch_size
         logger.warning(
-            "%s: a batch does not fit in the memory of %s; from now on %d rows at once, the"
-            " batch size stays",
-            *(trial_id, device, rows),
+            "trial %s: a batch does not fit in the memory of %s; from now on it is split into"
+            " micro-batches of %d rows, with the same batch size",
+            *(trial_id, device, micro_batch_size),
         )
+
+    def interrupt(self) -> None:
+        """End the search because of a signal; safe to call from a signal handler."""
+        self.policy.interrupt(self._clock())
 
     def idle(self) -> None:
         """Do what is due; called many times a second."""
@@ -187,29 +182,42 @@ class Driver:
         self.notify(lambda observer: observer.idle())
 
     def wait_for_memory(self, count: int) -> None:
-        """Let what took the memory end: tried again at once, all retries are spent in moments.
+        """Wait until memory may be free again: without a wait, retries would be used up at once.
 
         Args:
-            count: of the failure, from 1: 4 seconds, 16, then 30.
+            count: number of the failure, from 1: waits 4 seconds, 16, then 30.
         """
-        ends = self._clock() + min(4.0**count, _LONGEST_WAIT_S)
+        ends = self._clock() + min(4.0**count, _MAX_WAIT_S)
         while self._clock() < ends and not self.policy.is_ending:
             time.sleep(0.1)
             self.policy.pass_time(self._clock())
+
+    # Observers
+
+    def notify(self, event: Callable[[Observer], None]) -> None:
+        """Notify all observers of an event: `lambda observer: observer.ended(trial)`.
+
+        The first OSError is kept, and the other observers are still notified.
+        """
+        for observer in self._observers:
+            try:
+                event(observer)
+            except OSError as error:  # raised through Ray it would lose its type
+                self._write_error = self._write_error or error
+
+    def _settle(self) -> None:
+        """Notify the observers of trials that have finished, then of a new phase."""
+        for trial in self.policy.take_concluded():
+            self._notify_ended(trial)
+        if self._phase != self.policy.phase:
+            self._phase = phase = self.policy.phase
+            self.notify(lambda observer: observer.phase_changed(phase))
+
+    def _notify_ended(self, trial: Trial) -> None:
+        self.notify(lambda observer: observer.ended(trial))
 
     def _trial(self, trial_id: str) -> Trial:
         return self.policy.store[trial_id]
 
     def _flag(self, phase: Phase) -> str:
         return f"{phase.value}-{self._experiment}"
-
-    def _settle(self) -> None:
-        """Tell what has followed from an event."""
-        for trial in self.policy.take_concluded():
-            self._tell_end(trial)
-        if self._phase != self.policy.phase:
-            self._phase = phase = self.policy.phase
-            self.notify(lambda observer: observer.phase_changed(phase))
-
-    def _tell_end(self, trial: Trial) -> None:
-        self.notify(lambda observer: observer.ended(trial))

@@ -1,6 +1,7 @@
-"""Everything that watches a search, told in one way: files, log, TensorBoard, metrics, terminal.
+"""Define the protocol of everything that watches a search: files, log, TensorBoard, metrics.
 
-As the callbacks of Syne Tune's tuner: an observer takes what happens and decides nothing.
+Like the callbacks of Syne Tune's tuner: an observer is notified of what happens and decides nothing.
+A new one is a subclass and one line in `tuning.assembly`.
 """
 
 from results.trial_states import SearchStatus
@@ -9,28 +10,28 @@ from tuning.workers import Worker
 
 
 class Observer:
-    """Takes what happens in a search; a subclass overrides what it is interested in.
+    """Is notified of what happens in a search; a subclass overrides the methods that it needs.
 
     An OSError that a method raises ends the search; nothing else may be raised.
     """
 
     def started(self, trial: Trial) -> None:
-        """Take a trial that starts, or continues after a resume; a worker is asked for."""
+        """Handle a trial that starts, or is resumed; it asks for a worker."""
 
     def placed(self, trial: Trial, worker: Worker) -> None:
-        """Take the process that a trial runs in from now on."""
+        """Handle the process that a trial runs in from now on."""
 
     def evaluated(self, trial: Trial) -> None:
-        """Take the last evaluation of a trial."""
+        """Handle the last evaluation of a trial."""
 
     def ended(self, trial: Trial) -> None:
-        """Take a trial that has finished, for good."""
+        """Handle a trial that has finished for good."""
 
     def phase_changed(self, phase: Phase) -> None:
-        """Take what the search is at from now on."""
+        """Handle the start of a phase."""
 
     def closed(self, status: SearchStatus) -> None:
-        """Take the end of the search in this process; nothing follows."""
+        """Handle the end of the search in this process; nothing follows."""
 
     def idle(self) -> None:
         """Do what is due; called many times a second."""

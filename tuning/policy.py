@@ -1,7 +1,8 @@
-"""Which trial is next, which may continue, who is confirmed and when the search ends.
+"""Decide which trial starts next, which is stopped early or promoted, and when the search ends.
 
-A state machine that knows no clock, Ray, file or log: time comes in as an event. A live search, a
+A state machine without clock, Ray, files or log: time comes in as an event. A live search, a
 resume, a rebuild, a replay of recorded curves and the simulations of the tests drive this object.
+The rule of promotion itself is in `tuning.rungs`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,51 +22,51 @@ NUM_ALIKE = 3
 """First trials that must fail with the same error before the search ends for it."""
 
 HALT_S = 4.0
-"""Seconds in which running trials write a checkpoint once they were told to halt; those that have
-not by then continue from their last one. The rest of ten seconds is for Ray to end."""
+"""Seconds in which running trials can write a checkpoint when they are halted; those that have not
+by then continue from their last one. The rest of ten seconds is for Ray to end."""
 
 
 @dataclass(kw_only=True)
 class Policy:
-    """Decides all of a search, from the first trial to the last confirmation."""
+    """Decides everything in a search, from the first trial to the last confirmation."""
 
     configuration: Configuration
     plan: EvaluationPlan
     """When trials are evaluated and judged."""
     num_rows: int
-    """Training rows a pass."""
+    """Training rows per epoch."""
     validation_share: float
     """Validation rows over training rows."""
     searcher: Searcher
     store: TrialStore = field(default_factory=TrialStore)
-    """With the trials of an earlier start: finished ones stay, the others start again."""
+    """Trials, also those of an earlier start: finished ones stay, the others start again."""
     last_evaluated: str | None = None
-    """The trial whose evaluation was written down last by an earlier start, which may have been
-    killed before it decided by it."""
+    """The trial whose evaluation was recorded last by an earlier start, which may have been killed
+    before it took the decision that follows from it."""
     phase: Phase = field(default=Phase.SEARCH, init=False)
     confirmation: Confirmation | None = field(default=None, init=False)
     aborted_by: str = field(default="", init=False)
-    """The error that the first trials failed with, all of them."""
+    """The error that all of the first trials failed with."""
     confirmation_failed_by: str = field(default="", init=False)
-    """The same of the confirmation."""
+    """The error that all of the first trials of the confirmation failed with."""
     requested: int = field(init=False)
     """Trials of the search, trial 0 included."""
     _interrupted_at: float | None = field(default=None, init=False)
     _waiting: list[Trial] = field(init=False)
-    """Trials of the search that an earlier start left, or that were lost together."""
+    """Trials of the search to start again: left by an earlier start, or lost with their workers."""
     _live: dict[str, Trial] = field(default_factory=dict, init=False)
-    """Trials that run."""
+    """Trials that run, by id."""
     _halted: set[str] = field(default_factory=set, init=False)
-    """Live trials that have written a checkpoint, to be finished by a resume."""
-    _gone: set[str] = field(default_factory=set, init=False)
-    """Those of them whose worker is free again."""
+    """Live trials that have written a checkpoint; a resume continues them."""
+    _released: set[str] = field(default_factory=set, init=False)
+    """Halted trials whose worker is free again."""
     _has_stuck: bool = field(default=False, init=False)
-    """Whether a worker may hang in a trial that was ended without it."""
+    """Whether a worker may still hang in a trial that was stopped without it."""
     _concluded: list[Trial] = field(default_factory=list, init=False)
-    """Trials that have finished since somebody asked."""
+    """Trials that have finished since the last `take_concluded`."""
 
     def __post_init__(self) -> None:
-        """Take over what an earlier start left."""
+        """Take over the trials of an earlier start."""
         search, searched = self.configuration.search, self.store.searched
         self.requested = num_requested(search, self.configuration.training)
         self._num_searched = len(searched)
@@ -78,7 +79,7 @@ class Policy:
         )
         self.searcher.recall([trial for trial in searched if not trial.is_running])
         self._waiting = [trial for trial in searched if trial.is_running]
-        # Time ended it; a resume has let its trials run again.
+        # The time budget ended this search: a resume would have set those trials to running.
         self._was_cut = not self._waiting and any(
             trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in searched
         )
@@ -87,10 +88,10 @@ class Policy:
         self._decide_again()
         self._advance()
 
-    # What to do
+    # What to do next
 
     def next(self) -> Trial | NoTrial:
-        """The next trial to start."""
+        """Return the next trial to start, or why there is none."""
         if self.is_ending:
             return NoTrial.DONE
         trial = self._next_searched() if self.phase == Phase.SEARCH else self._next_confirmation()
@@ -104,12 +105,12 @@ class Policy:
 
     @property
     def num_live(self) -> int:
-        """Trials that run."""
+        """The number of trials that run."""
         return len(self._live)
 
     @property
     def num_to_come(self) -> int:
-        """Trials that may still start, at most."""
+        """The largest number of trials that may still start."""
         search = self.configuration.search
         if self.is_ending or self.phase == Phase.FINISHED:
             return 0
@@ -132,12 +133,12 @@ class Policy:
 
     @property
     def is_ending(self) -> bool:
-        """Whether no new trial shall start: interrupted, aborted, or the time is up."""
+        """Whether no new trial may start: interrupted, aborted, or the time is up."""
         return bool(self.aborted_by) or self._interrupted_at is not None or self._is_late(None)
 
     @property
     def halting(self) -> frozenset[Phase]:
-        """Phases whose running trials shall write a checkpoint and end, wherever they are."""
+        """Phases whose running trials must write a checkpoint and end at their next step."""
         if self._interrupted_at is not None:
             return frozenset({Phase.SEARCH, Phase.CONFIRMATION})
         return frozenset(
@@ -148,47 +149,47 @@ class Policy:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is waited for any more, though trials may still run."""
+        """Whether the experiment can end; trials may still be running."""
         if self.aborted_by:
             return True
         if self._interrupted_at is not None:
             is_finisheddue = self._time.now >= self._interrupted_at + HALT_S
-            return is_finisheddue or self._live.keys() <= self._gone
+            return is_finisheddue or self._live.keys() <= self._released
         is_cut = self._has_stuck or bool(self.confirmation_failed_by) or self._is_late(None)
         return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
 
     @property
     def needs_workers(self) -> bool:
-        """Whether some worker hangs in a trial that is over, and the search goes on in others."""
+        """Whether a worker hangs in a stopped trial, so that the search needs other workers."""
         return self._has_stuck and not self.is_ending and self.phase != Phase.FINISHED
 
     def take_concluded(self) -> list[Trial]:
-        """Trials that have finished since the last call, in that order."""
+        """Return the trials that have finished since the last call, in the order of their ends."""
         concluded, self._concluded = self._concluded, []
         return concluded
 
     # What has happened
 
     def pass_time(self, now: float) -> None:
-        """Take the time, in seconds since the search began."""
+        """Set the time, in seconds since the search started."""
         self._time.pass_to(now)
         if self._interrupted_at is None:
             for phase in (Phase.SEARCH, Phase.CONFIRMATION):
                 if self._is_late(phase, by=self._time.slack + HALT_S):
-                    self._stop_late(phase)  # that do not even come to their next step
+                    self._stop_late(phase)  # those that do not reach their next step
         self._advance()
 
     def interrupt(self, now: float) -> None:
-        """Take that the search shall end; safe to call from a signal handler."""
+        """End the search because of a signal; safe to call from a signal handler."""
         self._interrupted_at = now
 
     def report(self, trial_id: str, evaluation: Evaluation) -> Decision:
-        """Take an evaluation of a trial; whether that one continues."""
+        """Record an evaluation of a trial; return whether the trial continues."""
         trial = self.store[trial_id]
         if not trial.is_running:
             return Decision.STOP
         if evaluation.examples <= trial.examples:
-            return Decision.CONTINUE  # a restarted trial shows again what is known
+            return Decision.CONTINUE  # a restarted trial repeats known evaluations
         trial.add(evaluation)
         if not trial.is_confirmation:
             self.searcher.evaluated(trial)
@@ -198,14 +199,14 @@ class Policy:
         return Decision.CONTINUE if trial.is_running else Decision.STOP
 
     def ended(self, trial_id: str, ending: Ending) -> None:
-        """Take the end of a trial; what comes after its end is of no interest."""
+        """Record the end of a trial; anything reported after the end is ignored."""
         trial = self.store[trial_id]
         if trial_id in self._halted:
-            self._gone.add(trial_id)
+            self._released.add(trial_id)
             return
         if trial_id not in self._live:
             return
-        if not ending.is_resumed_later:
+        if ending.is_final:
             trial.end(ending)
             self._conclude(trial)
         elif self._interrupted_at is None and self._is_late(trial):
@@ -217,15 +218,15 @@ class Policy:
         self._advance()
 
     def requeue_live(self) -> None:
-        """Let all running trials start once more, from their checkpoints: they were lost."""
+        """Start all running trials again from their checkpoints: their workers were lost."""
         lost = sorted(self._live.values(), key=lambda trial: trial.number)
         self._waiting[:0] = [trial for trial in lost if not trial.is_confirmation]
-        for part in (self._live, self._halted, self._gone):
-            part.clear()
+        for trials in (self._live, self._halted, self._released):
+            trials.clear()
         self._has_stuck = False
 
     def requeue(self, trial_id: str) -> None:
-        """Let a running trial start once more: its worker was lost before it began."""
+        """Start a running trial again: its worker was lost before the trial started there."""
         trial = self._live.pop(trial_id)
         if not trial.is_confirmation:
             self._waiting.insert(0, trial)
@@ -258,10 +259,10 @@ class Policy:
     # Judging at rungs
 
     def _judge(self, trial: Trial) -> None:
-        """Stop a trial whose last evaluation ends it."""
+        """Stop a trial if its last evaluation decides so: at a rung, or because time is up."""
         last = trial.evaluations[-1]
         if not last.is_finite or last.examples >= self.plan.budget:
-            return  # it is about to end by itself
+            return  # it ends by itself
         if self._is_late(trial):
             self._stop(trial, StoppedBy.END_OF_SEARCH)
         elif not trial.is_never_stopped and not self._is_promoted(trial):
@@ -289,7 +290,7 @@ class Policy:
     # Confirming
 
     def _next_of_default(self) -> Trial | None:
-        """Trial 0's replicates, which are certain once there is somebody to hold it against."""
+        """Return trial 0's next replicate, which is certain to be needed once it has a challenger."""
         if not self._has_challenger:
             return None
         for replicate in range(1, self.configuration.search.confirm_replicates + 1):
@@ -304,10 +305,10 @@ class Policy:
         waiting = self.confirmation.waiting
         return next((trial for trial in waiting if trial.trial_id not in self._live), None)
 
-    # From state to state
+    # Phases
 
     def _advance(self) -> None:
-        """Go to the next state if this one is over."""
+        """Change to the next phase if this one has finished."""
         if self.phase == Phase.SEARCH and self._is_search_finished():
             self._stop_waiting(self._waiting)
             self._waiting = []
@@ -318,7 +319,7 @@ class Policy:
                 self._stop_waiting(self.confirmation.waiting)
                 self.confirmation.advance()
             if self.confirmation.is_complete:
-                # An earlier start, whose leader was another one, may have come to more replicates.
+                # An earlier start with another leader may have started more replicates.
                 self._stop_waiting(one for one in self.store.confirmations if one.is_running)
                 self.phase = Phase.FINISHED
 
@@ -345,10 +346,10 @@ class Policy:
         self._abort_if_all_fail_alike()
 
     def _abort_if_all_fail_alike(self) -> None:
-        """End the search, or its confirmation, if the first trials failed with one error.
+        """End the search, or its confirmation, if its first trials failed with the same error.
 
-        Of a confirmation those with the lowest numbers, whoever ended first: they are not of one
-        candidate alone.
+        The first trials of a confirmation are those with the lowest numbers, in whatever order they
+        ended: they are not all of one candidate.
         """
         ended = [trial for trial in self.store.searched if not trial.is_running]
         if len(ended) == NUM_ALIKE and (error := _common_error(ended)):
@@ -363,7 +364,12 @@ class Policy:
     # Time
 
     def _is_late(self, what: Trial | Phase | None, *, by: float = 0.0) -> bool:
-        """Whether the time of a trial or a phase is up, by some seconds; None: that of all."""
+        """Return whether the time of a trial, a phase or (None) the whole search is up.
+
+        Args:
+            what: whose time.
+            by: seconds after the deadline.
+        """
         of_search = what == Phase.SEARCH
         if isinstance(what, Trial):
             of_search = not what.is_confirmation
@@ -414,7 +420,7 @@ def make_policy(
     store: TrialStore | None = None,
     last_evaluated: str | None = None,
 ) -> Policy:
-    """The policy of a configuration.
+    """Make the policy of a configuration.
 
     Args:
         configuration: of the search.
@@ -422,7 +428,7 @@ def make_policy(
         num_rows: training rows of the search's split.
         num_validation_rows: validation rows of it.
         store: with the trials of an earlier start.
-        last_evaluated: the trial whose evaluation that start wrote down last.
+        last_evaluated: the trial whose evaluation that start recorded last.
     """
     return Policy(
         configuration=configuration,
@@ -436,7 +442,7 @@ def make_policy(
 
 
 def _common_error(trials: Sequence[Trial]) -> str:
-    """The error of `NUM_ALIKE` trials, if they have all failed with the same one; else empty."""
+    """Return the error of `NUM_ALIKE` trials if all failed with the same one, else empty text."""
     endings = {(trial.status, trial.error) for trial in trials}
     status, error = endings.pop() if len(endings) == 1 else (Status.RUNNING, "")
     return error if status == Status.FAILED and len(trials) == NUM_ALIKE else ""

@@ -1,4 +1,4 @@
-"""Ray Tune's parts, each handing over to the driver."""
+"""Run the driver's trials with Ray Tune: its searcher, scheduler, callback and stopper."""
 
 import json
 import logging
@@ -21,6 +21,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from cluster.addresses import ClusterError
 from results.run import Run
+from results.trial_states import Status
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.driver import Driver
@@ -31,7 +32,7 @@ from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
     EVALUATION,
-    MICRO_BATCH_SIZES,
+    MICRO_BATCH_SIZE,
     TRIAL_ID,
     WORKER,
 )
@@ -42,15 +43,15 @@ from tuning.workers import Worker
 logger = logging.getLogger(__name__)
 
 NO_MEMORY = "its node ran out of memory"
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_CHECKS = 1.0
 
 
 class NodeOutOfMemoryError(Exception):
-    """Ray ended a worker for its node's memory, and Tune with it, which knows no such error."""
+    """Ray killed a worker because its node ran out of memory, and Tune stopped with this error."""
 
 
 class _NotSaved:
-    """Keeps the driver out of the state that Tune pickles; nothing is read from it again."""
+    """Keeps the driver out of the state that Tune pickles, which nothing reads again."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -65,7 +66,7 @@ class DrivenSearcher(_NotSaved, TuneSearcher):
         self._driver = driver
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, None to be asked again later, or the end."""
+        """Return the next trial's configuration, None to be asked again later, or the end."""
         trial = self._driver.next_trial()
         if trial is NoTrial.WAIT:
             return None
@@ -74,7 +75,7 @@ class DrivenSearcher(_NotSaved, TuneSearcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Do nothing: the driver was told already."""
+        """Do nothing: the driver was notified already."""
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: a resume reads the run's own files."""
@@ -84,7 +85,7 @@ class DrivenSearcher(_NotSaved, TuneSearcher):
 
 
 class DrivenScheduler(_NotSaved, FIFOScheduler):
-    """Asks the driver whether a trial continues, and hands over what trials report."""
+    """Asks the driver whether a trial continues, and forwards what trials report."""
 
     def __init__(self, driver: Driver) -> None:
         """Take the driver."""
@@ -93,33 +94,33 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         self._kept = KeptWorkers()
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose nothing: Tune starts trials as they come, and gives a free process to the newest.
+        """Choose no trial, so that Tune starts them as they come; update the number of kept workers.
 
-        The oldest that waits, Ray's choice, has a process on its way, which would be killed. Asked
-        at each of Tune's steps, so that it is also seen to how many workers are kept.
+        Tune then gives a free process to the newest trial. Ray's own choice is the oldest waiting
+        trial, whose process is already starting and would be killed. Tune calls this at each step.
         """
         self._kept.keep(tune_controller, self._driver.num_to_keep)
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
-        """Keep workers from now on."""
-        self._kept.learn(trial.placement_group_factory)
+        """Keep workers with the resources of this trial from now on."""
+        self._kept.set_resources(trial.placement_group_factory)
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        """STOP or CONTINUE."""
+        """Forward what a trial reports; return STOP or CONTINUE."""
         trial_id, driver = trial.config[TRIAL_ID], self._driver
         continues = True
         if reserved := result.get(DEVICE_MEMORY):
             driver.measured_memory(trial_id, reserved)
         if ending := result.get(ENDING):
-            driver.ended(trial_id, Ending(**json.loads(ending)))
-            # At once, not when its function has returned: the next trial, which there is room for
-            # from now on, would get a process of its own meanwhile.
+            driver.ended(trial_id, Ending.from_json(ending))
+            # At once, not when its function has returned: the next trial, which may start from now
+            # on, would get a new process meanwhile.
             continues = False
         elif evaluation := result.get(EVALUATION):
             continues = driver.reported(trial_id, Evaluation(**json.loads(evaluation)))
         elif worker := result.get(WORKER):
             driver.placed(trial_id, Worker(**json.loads(worker)))
-        elif limit := result.get(MICRO_BATCH_SIZES):
+        elif limit := result.get(MICRO_BATCH_SIZE):
             driver.limited_memory(trial_id, *json.loads(limit))
         if not continues:
             self._kept.keep(tune_controller, driver.num_to_keep)
@@ -127,51 +128,48 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
 
 
 class KeptWorkers:
-    """Keeps free workers, with their models and captured steps, for trials that are still to come.
+    """Keeps free workers, with their models and CUDA graphs, for trials that are still to come.
 
-    Tune keeps one, unless more trials are staged than it has workers; between the last trials of
-    the search and the confirmation nothing is staged. tests/tuning/test_workers.py guards this use
-    of what Tune does not promise.
+    Tune itself keeps one, or more if more trials are staged than it has workers; between the last
+    trials of the search and the confirmation no trial is staged. tests/tuning/test_workers.py guards
+    this use of Tune's internals.
     """
 
     def __init__(self) -> None:
-        """Leave it to Tune at first."""
+        """Leave the number to Tune at first."""
         self._num = 0
-        self._kind: Any = None
+        self._resources: Any = None
 
-    def learn(self, kind: Any) -> None:
-        """Take what Tune knows workers by: the resources of a trial."""
-        self._kind = kind
+    def set_resources(self, resources: Any) -> None:
+        """Set the resources of a trial, by which Tune's cache groups its workers."""
+        self._resources = resources
 
     def keep(self, tune_controller: Any, num: int) -> None:
-        """Let Tune keep `num` free workers, beside those for the trials that it has staged."""
-        if self._kind is not None:
+        """Let Tune keep `num` free workers besides those for the trials that it has staged."""
+        if self._resources is not None:
             cache = tune_controller._tune_controller._actor_cache
-            cache.increase_max(self._kind, by=num - self._num)
+            cache.increase_max(self._resources, by=num - self._num)
             self._num = num
 
 
 class LostTrials(_NotSaved, TuneCallback):
-    """Tells the driver of trials that ended without a word, their process lost too often.
-
-    Tune's steps come here, too: the driver is told of each.
-    """
+    """Notifies the driver of trials that ended without a report, and of each of Tune's steps."""
 
     def __init__(self, driver: Driver) -> None:
         """Take the driver."""
         self._driver = driver
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._trials: list[RayTrial] = []
-        self._over: set[str] = set()
+        self._finished: set[str] = set()
 
     def on_trial_recover(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
-        """Say that the trial lost its process or node and continues; later without memory."""
+        """Log that the trial lost its process or node and is resumed, after a wait for memory."""
         kind, count = kind_of_failure(trial), trial.num_failures
         logger.warning(
-            "%s lost its process or node (%s); it goes on from its checkpoint, time %d of at most"
-            " %d",
+            "trial %s lost its process or node (%s); it is resumed from its checkpoint, failure %d"
+            " of at most %d",
             *(trial.config[TRIAL_ID], kind, count, trial.max_failures),
         )
         if kind == NO_MEMORY:
@@ -181,24 +179,24 @@ class LostTrials(_NotSaved, TuneCallback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """End the trial as failed, with Ray's reason."""
-        # Without numbers of processes and nodes, so that trials lost alike are seen to be.
+        # Without numbers of processes and nodes, so that equal failures have equal messages.
         reason = kind_of_failure(trial)
         self._fail(trial, f"its process or node was lost {trial.num_failures} times ({reason})")
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
-        """End as failed what Tune has given up without telling anybody.
+        """Notify the driver of the step, and once a second end trials that Tune has given up.
 
-        So it does where the worker was not free in time for the next trial; the search would wait
-        for that one for ever.
+        Tune gives up a trial without a callback if its worker did not become free in time; the
+        search would wait for that trial forever.
         """
         self._driver.idle()
         self._trials = trials
-        if time.monotonic() >= self._looked_at + _SECONDS_BETWEEN_LOOKS:
-            self._looked_at = time.monotonic()
-            self.look()
+        if time.monotonic() >= self._checked_at + _SECONDS_BETWEEN_CHECKS:
+            self._checked_at = time.monotonic()
+            self.check()
 
-    def look(self) -> None:
-        """Look at all trials there are."""
+    def check(self) -> None:
+        """End as failed the trials that Tune lists as errors."""
         for trial in self._trials:
             if trial.status == RayTrial.ERROR:
                 self._fail(trial, "its worker did not become free for it")
@@ -207,38 +205,38 @@ class LostTrials(_NotSaved, TuneCallback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         """End the trial as failed, unless it has reported its end."""
-        self._fail(trial, "it ended without saying how")
+        self._fail(trial, "it ended without a report")
 
     def _fail(self, trial: RayTrial, error: str) -> None:
-        if trial.trial_id in self._over:
-            return  # and ours may have started once more as another one of Tune's
-        self._over.add(trial.trial_id)
+        if trial.trial_id in self._finished:
+            return  # the same trial of ours may have started again as another one of Tune's
+        self._finished.add(trial.trial_id)
         ours = trial.config[TRIAL_ID]
-        if self._driver.lost_before_start(ours, most=trial.max_failures):
-            logger.warning("%s starts once more: its worker was lost before it began", ours)
+        if self._driver.lost_before_start(ours, max_restarts=trial.max_failures):
+            logger.warning("trial %s starts again: its worker was lost before it started", ours)
         else:
-            self._driver.ended(ours, Ending(status="failed", error=error))
+            self._driver.ended(ours, Ending(status=Status.FAILED, error=error))
 
 
 class DrivenStopper(_NotSaved, Stopper):
-    """Ends everything when the driver says that it is over."""
+    """Ends the experiment when the driver has finished."""
 
     def __init__(self, driver: Driver) -> None:
         """Take the driver."""
         self._driver = driver
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether one trial shall end: the scheduler says that."""
+        """Return False: the scheduler decides when a trial ends."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all trials shall end; Tune asks about ten times a second."""
+        """Return whether all trials must end; Tune asks about ten times a second."""
         return self._driver.is_finished
 
 
 def kind_of_failure(trial: RayTrial) -> str:
-    """Why the trial's process was lost the last time, in Ray's words without its numbers."""
-    # Not by `get_error`: that one reads a copy, which is made later.
+    """Return why the trial's process was last lost, in Ray's words without numbers."""
+    # Not by `get_error`, which reads a copy that is made later.
     file = Path(trial.error_file or devnull)
     text = file.read_text("utf-8", errors="replace") if file.exists() else ""
     text = text.rpartition("Failure #")[2]
@@ -259,11 +257,11 @@ def run_with_ray(
     storage_path: str,
     name: str,
 ) -> None:
-    """Run the driver's trials to their ends, in one experiment.
+    """Run the driver's trials in one experiment until all have ended.
 
     Args:
-        driver: between Tune and the policy.
-        trainable: a function of a trial's configuration, its data bound already.
+        driver: connects Tune and the policy.
+        trainable: a function of a trial's configuration, with its data bound.
         resources: `cpu` and `gpu` of a trial.
         max_failures: restarts of a trial whose process or node was lost.
         storage_path: directory on this machine for Ray's own state, which nothing reads.
@@ -272,8 +270,8 @@ def run_with_ray(
     Raises:
         NodeOutOfMemoryError: a node ran out of memory; the live trials are lost.
     """
-    # Tune copies its own state while it rewrites it, and at times fails aloud. Nothing reads that
-    # state: the run's files are what a search continues from.
+    # Tune copies its own state while it rewrites it, and sometimes logs an error. Nothing reads that
+    # state: a search is resumed from the run's files.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     lost = LostTrials(driver)
     named: Callable[[RayTrial], str] = lambda trial: str(trial.config[TRIAL_ID])  # noqa: E731
@@ -298,13 +296,13 @@ def run_with_ray(
     )
     try:
         tuner.fit()
-        lost.look()
+        lost.check()
     except RuntimeError as error:
         if not isinstance(error.__cause__, OutOfMemoryError):
             raise
         logger.warning(
-            "a node ran out of memory, and Ray ended a worker for it; running trials go on from"
-            " their checkpoints"
+            "a node ran out of memory, and Ray killed a worker for it; running trials are resumed"
+            " from their checkpoints"
         )
         raise NodeOutOfMemoryError from error
 
@@ -322,13 +320,13 @@ class Experiment:
     def fit(self) -> None:
         """Run all trials, from the first one to the last confirmation.
 
-        A node that runs out of memory takes Tune with it, and a worker that hangs in a trial that
-        is over does not come free: then one more experiment goes on.
+        Another experiment continues the search if a node runs out of memory, which stops Tune, or if
+        a worker hangs in a stopped trial and does not become free.
 
         Raises:
             SearchInterruptedError: a signal came.
             ClusterError: Ray ended the trials.
-            InputError: what ships would not answer as it does in training.
+            InputError: the shipped model would not predict as it does in training.
             OSError: the run's files, or a checkpoint, cannot be written.
         """
         self.signal.call_in_handler(self.driver.interrupt)
@@ -343,9 +341,9 @@ class Experiment:
                 num_failures = 1 if self._num_evaluations() > known else num_failures + 1
                 if num_failures > self.configuration.cluster.max_failures:
                     raise ClusterError(
-                        f"a node ran out of memory {num_failures} times before a trial came to its"
-                        " next evaluation; lower search.max_concurrent or batch sizes or end what"
-                        " else runs there, then go on with --resume"
+                        f"a node ran out of memory {num_failures} times before any trial reached its"
+                        " next evaluation; lower search.max_concurrent or batch sizes, or end other"
+                        " programs there, then continue with --resume"
                     ) from error
                 self.driver.wait_for_memory(num_failures)
         if self.driver.error is not None:
@@ -373,7 +371,7 @@ class Experiment:
                 reason = " ".join(str(error).split())[-300:]
                 raise ClusterError(
                     f"Ray ended the search ({type(error).__name__}: {reason}); check the cluster,"
-                    " then go on with --resume"
+                    " then continue with --resume"
                 ) from error
         finally:
             shutil.rmtree(self.run.scratch, ignore_errors=True)
@@ -387,7 +385,7 @@ class Experiment:
 
 
 def check_has_score(policy: Policy, run: Run) -> None:
-    """Make sure that a search that has ended found something.
+    """Check that a search that has ended has a winner.
 
     Raises:
         SearchAbortedError: the first trials fail alike, or no trial has a score.

@@ -1,4 +1,4 @@
-"""What runs in a worker: one trial. Ray's dict ends here."""
+"""Train one trial in a worker, and report its evaluations and its ending to Ray."""
 
 import gc
 import json
@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from results.errors import StorageError
+from results.trial_states import Status
 from training.config import ModelConfig, TrainingConfig
 from training.device import cap_memory, kind_of_device, most_reserved_memory
 from training.encoder import Encoder
@@ -29,11 +30,18 @@ from tuning.workers import StopFlag, log_as, this_worker, watch
 logger = logging.getLogger(__name__)
 
 _MODEL_CACHE = ModelCache()
-"""The worker's: all its trials have one model."""
+"""The built model of this worker, which all its trials use."""
+
+_STATUSES = {
+    "completed": Status.COMPLETED,
+    "stopped early": Status.STOPPED,
+    "diverged": Status.DIVERGED,
+}
+"""Status of a trial by the outcome of its training."""
 
 EVALUATION = "evaluation"
 ENDING = "ending"
-MICRO_BATCH_SIZES = "micro_batch_sizes"
+MICRO_BATCH_SIZE = "micro_batch_size"
 WORKER = "worker"
 DEVICE_MEMORY = "device_memory"
 TRIAL_ID = "trial_id"
@@ -41,7 +49,7 @@ TRIAL_ID = "trial_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Replicate:
-    """One train/validation split of the pool."""
+    """A train/validation split of the pool: of the search, or of a replicate of its confirmation."""
 
     train: Integers
     """Positions in the pool, int64 [rows]."""
@@ -53,16 +61,16 @@ class Replicate:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchData:
-    """What all trials share; put in the object store once and read there without a copy."""
+    """Data that all trials share; it is put in the object store once and read without a copy."""
 
     pool: LabelledTokens
-    """Every row that is not a test row."""
+    """All rows but the test rows."""
     replicates: Sequence[Replicate]
-    """Of the search, then of each replicate."""
+    """The split of the search at 0, then that of each replicate by its number."""
     model: ModelConfig
     tokenizer: TokenizerFacts
     encoder: Encoder
-    """Read by the driver; a node fetches it once, a trial copies it from there."""
+    """Read by the driver; each node fetches it once, and each trial copies it."""
     labels: tuple[str, ...]
     metric: str
     """`search.metric`."""
@@ -70,11 +78,11 @@ class SearchData:
     num_threads: int
 
     def task(self, replicate: int) -> Task:
-        """The rows of the search (0) or of a replicate."""
-        found = self.replicates[replicate]
+        """Return the rows that the search (0) or a replicate trains and validates on."""
+        split = self.replicates[replicate]
         return Task(
-            train=self.pool.take(found.train),
-            validation=self.pool.take(found.validation),
+            train=self.pool.take(split.train),
+            validation=self.pool.take(split.validation),
             model=self.model,
             tokenizer=self.tokenizer,
             labels=self.labels,
@@ -85,21 +93,21 @@ class SearchData:
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What all trials of a search reach from their workers."""
+    """Resources that all trials of a search use from their workers."""
 
     checkpoints: Checkpoints
     flag: StopFlag
     gpus: float
-    """Of a trial; a fraction is a share of one card's memory, too."""
+    """GPUs per trial; a fraction also limits the trial to that share of one card's memory."""
 
 
 def to_config(trial: Trial, *, flag: str, micro_batch_sizes: Mapping[str, int]) -> dict[str, Any]:
-    """What Ray hands to the worker of a trial.
+    """Return the dict that Ray passes to the worker of a trial.
 
     Args:
-        trial: what is trained.
+        trial: to train.
         flag: name of the flag that halts it.
-        micro_batch_sizes: by kind of device, where memory ran out before.
+        micro_batch_sizes: rows by kind of device, where memory ran out before.
     """
     return {
         TRIAL_ID: trial.trial_id,
@@ -107,39 +115,40 @@ def to_config(trial: Trial, *, flag: str, micro_batch_sizes: Mapping[str, int]) 
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,
         "flag": flag,
-        MICRO_BATCH_SIZES: dict(micro_batch_sizes),
+        "micro_batch_sizes": dict(micro_batch_sizes),
     }
 
 
 def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> None:
-    """Train one configuration, reporting each evaluation and then how it ended.
+    """Train one configuration; report each evaluation and then how the trial ended.
 
-    One whose process was lost, or that was told to halt, goes on from its checkpoint. Errors of
-    the code or the data end the trial as failed; only a lost process reaches Ray's retry. What
-    stays behind in the worker is the model as it was built, and what serves the next trial.
+    A trial whose process was lost, or that was halted, is resumed from its checkpoint. Errors of
+    the code or the data end the trial as failed; only a lost process reaches Ray's retry. The model
+    as it was built stays in the worker for the next trial.
     """
     log_as(config[TRIAL_ID])
-    # Ray's own 2 s for a stopped trial to leave its worker are too few on a busy machine, and the
-    # next trial, which was to be reset into that worker, would be lost.
+    # By default Ray waits 2 s for a stopped trial to leave its worker. On a busy machine that is too
+    # short, and the next trial, which is to run in that worker, would be lost.
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     torch.set_num_threads(data.num_threads)
     if not gc.get_freeze_count():
-        gc.freeze()  # the libraries' half a million objects: each look at them takes 0.3 s
-    _free_memory()  # of a trial stopped before in this worker, whose frames lived until now
+        gc.freeze()  # half a million objects of the libraries, which each collection reads in 0.3 s
+    _free_memory()  # of the trial that was stopped in this worker, whose frames lived until now
     tune.report({WORKER: json.dumps(asdict(this_worker()))})
-    logger.info("begins: %s", config["training"])
+    logger.info("started: %s", config["training"])
     try:
         ending = _train(config, data, surroundings)
     except TrainingStoppedError:
-        ending = Ending(status="halted")
-    except (CheckpointError, StorageError) as error:  # the place's fault, not the trial's
-        ending = Ending(status="broken", error=str(error))
+        ending = Ending(status=Status.RUNNING)
+    except (CheckpointError, StorageError) as error:  # not the trial's fault
+        ending = Ending(status=Status.RUNNING, error=str(error) or type(error).__name__)
     except Exception as error:  # whatever it is, the trial has failed, not Ray
-        ending = Ending(status="failed", error=describe_error(error))
+        ending = Ending(status=Status.FAILED, error=describe_error(error))
     finally:
         _free_memory()
-    logger.info("ends: %s", " ".join([ending.status, ending.error]).strip())
-    tune.report({ENDING: json.dumps(asdict(ending))})
+    status = ending.status if ending.is_final else "halted"
+    logger.info("ended: %s", " ".join([status, ending.error]).strip())
+    tune.report({ENDING: ending.to_json()})
 
 
 def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings) -> Ending:
@@ -157,25 +166,27 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
             checkpoint=directory,
             on_checkpoint=written,
             should_stop=halt.is_set,
-            micro_batch_size=config[MICRO_BATCH_SIZES].get(device),
+            micro_batch_size=config["micro_batch_sizes"].get(device),
             on_micro_batch_size=lambda rows: _report_micro_batch_size(device, rows),
             model_cache=_MODEL_CACHE,
         )
     return Ending(
-        status=tuned.outcome, fixed_rows_loss=tuned.fixed_rows_loss, seconds=tuned.seconds
+        status=_STATUSES[tuned.outcome],
+        fixed_rows_loss=tuned.fixed_rows_loss,
+        seconds=tuned.seconds,
     )
 
 
 def describe_error(error: BaseException) -> str:
-    """One line: what a user can cause as it stands, else with its type and place in the code."""
+    """Return an error in one line; one that no user can cause has its type and position in the code."""
     if isinstance(error, InputError):
         return "; ".join(error.problems)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno})" if trace else ""
+    position = f" ({trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno})" if trace else ""
     message = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {message}{place}"
+    return f"{type(error).__name__}: {message}{position}"
 
 
 def _free_memory() -> None:
@@ -190,10 +201,10 @@ def _report(label: str, evaluation: Evaluation) -> None:
         *(evaluation.epoch, evaluation.examples, label),
         *(evaluation.score, evaluation.eval_loss),
     )
-    # As text: Tune flattens dicts, and what was one value would come as many.
-    told = {EVALUATION: json.dumps(asdict(evaluation)), DEVICE_MEMORY: most_reserved_memory()}
-    tune.report(told)
+    # As text: Tune flattens dicts.
+    text = json.dumps(asdict(evaluation))
+    tune.report({EVALUATION: text, DEVICE_MEMORY: most_reserved_memory()})
 
 
 def _report_micro_batch_size(device: str, rows: int) -> None:
-    tune.report({MICRO_BATCH_SIZES: json.dumps([device, rows])})
+    tune.report({MICRO_BATCH_SIZE: json.dumps([device, rows])})

@@ -1,11 +1,12 @@
-"""One trial of a search: what it is given, what it has shown, how it ended; and all of them."""
+"""The trials of a search: configuration, evaluations and ending of each, and the store of all."""
 
+import json
 import math
 from bisect import insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum, auto
-from typing import Any, Literal
+from typing import Any, Self
 
 from results.rung_scores import Curve
 from results.trial_states import Source, Status, StoppedBy
@@ -19,29 +20,46 @@ _AT_FULL_BUDGET = (Status.COMPLETED, Status.COLLAPSED)
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a trial ended by itself; `halted` when it was told to, `broken` by its surroundings."""
+    """How a trial ended in its worker."""
 
-    status: Literal["completed", "stopped early", "diverged", "failed", "halted", "broken"]
+    status: Status
+    """`STOPPED`: by patience. `RUNNING`: it left its worker and is resumed later, from its checkpoint
+    if it was halted; if there is an error, that one kept it from reading or writing a checkpoint."""
     error: str = ""
     fixed_rows_loss: float | None = None
     seconds: float | None = None
 
     @property
-    def is_resumed_later(self) -> bool:
-        """Whether the trial is not finished: it wrote a checkpoint and left its worker."""
-        return self.status in ("halted", "broken")
+    def is_final(self) -> bool:
+        """Whether the trial has finished, and no resume continues it."""
+        return self.status != Status.RUNNING
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a checkpoint could not be read or written."""
+        return self.status == Status.RUNNING and bool(self.error)
+
+    def to_json(self) -> str:
+        """Return the ending as text, as a worker reports it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the ending that a worker reported."""
+        fields = json.loads(text)
+        return cls(**{**fields, "status": Status(fields["status"])})
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """A configuration in training; the policy alone changes it."""
+    """A configuration in training; only the policy changes it."""
 
     trial_id: str
     source: Source
     parameters: Parameters
     training: TrainingConfig
     replicate: int = 0
-    """Number of the fresh seed and split; 0 is the split of the search."""
+    """Number of the seed and split that a confirmation trains with; 0: those of the search."""
     split_seed: int
     status: Status = Status.RUNNING
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -49,9 +67,9 @@ class Trial:
     stopped_by: StoppedBy = StoppedBy.NOBODY
     fixed_rows_loss: float | None = None
     seconds: float | None = None
-    """Of the whole trial, or up to its last evaluation if it was stopped; None while it runs."""
+    """Of the whole trial, or up to its last evaluation if it was stopped; None while it is running."""
     device_memory: int = 0
-    """Most device memory that its process has reserved, bytes."""
+    """Peak device memory that its process has reserved, bytes."""
 
     @property
     def number(self) -> int:
@@ -65,7 +83,7 @@ class Trial:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not finished: it trains, or waits to start."""
+        """Whether it has not finished: it trains, or has yet to start."""
         return self.status == Status.RUNNING
 
     @property
@@ -75,17 +93,17 @@ class Trial:
 
     @property
     def is_never_stopped(self) -> bool:
-        """Whether it runs to the full budget whatever it shows."""
+        """Whether it runs to the full budget whatever its scores are."""
         return self.source != Source.SEARCH
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has no score, whatever it showed before."""
+        """Whether it has no score, even if it was evaluated before."""
         return self.status in _WITHOUT_SCORE
 
     @property
     def curve(self) -> Curve:
-        """Finite evaluations in order: (training rows seen, score)."""
+        """The evaluations with a finite loss, in order: (training rows seen, score)."""
         return [(e.examples, e.score) for e in self.evaluations if e.is_finite]
 
     @property
@@ -99,22 +117,22 @@ class Trial:
         return None if self.final is None else self.final.score
 
     def add(self, evaluation: Evaluation) -> None:
-        """Take an evaluation, in order of training."""
+        """Append an evaluation."""
         self.evaluations.append(evaluation)
 
     def reserve(self, num_bytes: int) -> None:
-        """Take the device memory of its process."""
+        """Set the peak device memory of its process."""
         self.device_memory = num_bytes
 
     def end(self, ending: Ending) -> None:
-        """Take its own end."""
+        """End it as its worker reports."""
         self.fixed_rows_loss, self.seconds = ending.fixed_rows_loss, ending.seconds
         self.error = ending.error
-        if ending.status == "stopped early":
+        if ending.status == Status.STOPPED:
             self.stop(StoppedBy.PATIENCE)
             return
-        has_collapsed = ending.status == "completed" and self.evaluations[-1].collapsed
-        self._conclude(Status.COLLAPSED if has_collapsed else Status(ending.status))
+        has_collapsed = ending.status == Status.COMPLETED and self.evaluations[-1].collapsed
+        self._conclude(Status.COLLAPSED if has_collapsed else ending.status)
 
     def stop(self, reason: StoppedBy) -> None:
         """End it before its full budget."""
@@ -127,18 +145,18 @@ class Trial:
             self.seconds = self.evaluations[-1].seconds
 
     def row(self) -> dict[str, Any]:
-        """The trial's row of `trials.csv`."""
+        """Return the trial's row of `trials.csv`."""
         last = self.evaluations[-1] if self.evaluations else None
         finite = [evaluation.f1_macro for evaluation in self.evaluations if evaluation.is_finite]
-        shown = None if self.has_failed else last
+        scored = None if self.has_failed else last
         return {
             "trial_id": self.trial_id,
             "status": self.status.value,
             "source": self.source.value,
             **self.parameters,
-            "score": shown.score if shown else "",
-            "f1_macro": shown.f1_macro if shown else "",
-            "accuracy": shown.accuracy if shown else "",
+            "score": scored.score if scored else "",
+            "f1_macro": scored.f1_macro if scored else "",
+            "accuracy": scored.accuracy if scored else "",
             "peak_f1_macro": max(finite) if finite else "",
             "examples": self.examples,
             "epochs": last.epoch if last else 0,
@@ -156,7 +174,7 @@ class TrialStore:
     """All trials of a search and its confirmation, in order of their numbers: the one list."""
 
     def __init__(self, trials: Iterable[Trial] = ()) -> None:
-        """Take the trials of an earlier start."""
+        """Fill the store with the trials of an earlier start."""
         self._by_id: dict[str, Trial] = {}
         self._ordered: list[Trial] = []
         self._searched: list[Trial] = []
@@ -165,7 +183,7 @@ class TrialStore:
             self.add(trial)
 
     def add(self, trial: Trial) -> None:
-        """Take one more."""
+        """Add a trial; its id must be new."""
         assert trial.trial_id not in self._by_id, trial.trial_id
         self._by_id[trial.trial_id] = trial
         kind = self._confirmations if trial.is_confirmation else self._searched
@@ -173,19 +191,19 @@ class TrialStore:
             insort(trials, trial, key=lambda one: one.number)
 
     def __getitem__(self, trial_id: str) -> Trial:
-        """The trial of an id; KeyError if there is none."""
+        """Return the trial with this id; KeyError if there is none."""
         return self._by_id[trial_id]
 
     def __contains__(self, trial_id: object) -> bool:
-        """Whether there is a trial of this id."""
+        """Return whether there is a trial with this id."""
         return trial_id in self._by_id
 
     def __iter__(self) -> Iterator[Trial]:
-        """The trials, in order of their numbers."""
+        """Iterate over the trials in order of their numbers."""
         return iter(self._ordered)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of trials."""
         return len(self._ordered)
 
     @property
@@ -195,16 +213,16 @@ class TrialStore:
 
     @property
     def confirmations(self) -> Sequence[Trial]:
-        """Those of the confirmation."""
+        """Trials of the confirmation."""
         return self._confirmations
 
     def confirmation(self, parameters: Parameters, replicate: int) -> Trial | None:
-        """The training of a configuration on a replicate; None if there is none yet."""
+        """Return the trial of a configuration on a replicate; None if there is none yet."""
         ours = (trial for trial in self._confirmations if trial.replicate == replicate)
         return next((trial for trial in ours if trial.parameters == parameters), None)
 
     def keep_only(self, trial_ids: Collection[str]) -> None:
-        """Drop all others, which were only planned."""
+        """Remove all other trials, which were only planned."""
         kept = [trial for trial in self._ordered if trial.trial_id in trial_ids]
         for trials in (self._by_id, self._ordered, self._searched, self._confirmations):
             trials.clear()
@@ -212,23 +230,23 @@ class TrialStore:
             self.add(trial)
 
     def free_id(self, number: int) -> str:
-        """The id of a number, or the next one after all where it is taken (in an older run)."""
+        """Return the id of a number; if it is taken (in an older run), the one after the last."""
         wanted = trial_name(number)
         return wanted if wanted not in self else trial_name(self._ordered[-1].number + 1)
 
 
 def trial_name(number: int) -> str:
-    """`t0000`, `t0001`, ... in order of creation."""
+    """Return the id of trial `number`: `t0000`, `t0001`, ... in order of creation."""
     return f"t{number:04d}"
 
 
 def evaluation_row(trial_id: str, evaluation: Evaluation) -> dict[str, Any]:
-    """A row of `curves.csv`."""
+    """Return a row of `curves.csv`."""
     return {"trial_id": trial_id, **asdict(evaluation), "seconds": _rounded(evaluation.seconds)}
 
 
 def evaluation_from_row(row: Mapping[str, str]) -> Evaluation:
-    """The evaluation that a row of `curves.csv` holds."""
+    """Return the evaluation that a row of `curves.csv` holds."""
     numbers = {
         name: float(row[name])
         for name in (
@@ -246,7 +264,7 @@ def _rounded(seconds: float) -> float:
 
 
 class Phase(StrEnum):
-    """What a search is at; rungs are judged in all but the last."""
+    """The phase of a search."""
 
     SEARCH = "search"
     CONFIRMATION = "confirmation"
@@ -257,13 +275,13 @@ class NoTrial(Enum):
     """Why there is no next trial."""
 
     WAIT = auto()
-    """Not now: it depends on trials that run."""
+    """The next trial depends on trials that are still running."""
     DONE = auto()
-    """None will come."""
+    """No further trial will start."""
 
 
 class Decision(Enum):
-    """What a running trial is to do."""
+    """Whether a running trial continues."""
 
     CONTINUE = auto()
     STOP = auto()

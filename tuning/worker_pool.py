@@ -1,4 +1,4 @@
-"""The workers that trials run in: what they share, how many there may be, what halts them."""
+"""Connect to Ray and set up the workers of a search: shared data, capacity and stop flag."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,21 +26,21 @@ class WorkerPool:
     resources: Resources
     """Of one trial."""
     trainable: Any
-    """The trial's function with its data, put in the object store once."""
+    """The trial's function with its data, which is in the object store once."""
     is_joined: bool
-    """Whether the cluster is not of the search's own."""
+    """Whether the search joined a cluster that it did not start."""
     _share: Share
     _limit: int | None
     _flag: StopFlag
 
     def capacity(self) -> int:
-        """Trials that may run at the moment, at least 1."""
+        """Return the number of trials that may run at the moment, at least 1."""
         num = self._share()
         return max(num if self._limit is None else min(self._limit, num), 1)
 
     def halt(self, flag: str) -> None:
-        """Tell all trials that watch a flag to write a checkpoint and end; does not wait."""
-        self._flag.lift(flag)
+        """Make all trials that watch a flag write a checkpoint and end; do not wait."""
+        self._flag.set(flag)
 
 
 def make_pool(
@@ -56,9 +56,9 @@ def make_pool(
     Args:
         configuration: of the search.
         data: what all trials share.
-        run: after which the search is named on the cluster.
+        run: its name is that of the search on the cluster.
         resources: of one trial.
-        checkpoints: where trials keep theirs.
+        checkpoints: where trials keep their checkpoints.
     """
     name = name_of_actor(run.directory.name)
     limit = configuration.search.max_concurrent
@@ -80,12 +80,12 @@ def make_pool(
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """A Ray that holds trials."""
+    """A connection to a Ray that can run trials."""
 
     resources: Resources
     """Of one trial."""
     dashboard: str | None
-    """HOST:PORT; None where the package has none."""
+    """HOST:PORT; None where Ray is installed without it."""
 
 
 @contextmanager
@@ -93,13 +93,13 @@ def connected(configuration: Configuration, metadata: Mapping[str, str]) -> Iter
     """Connect to Ray, or start one, for the time of a `with` block.
 
     Args:
-        configuration: where Ray is, and what a trial is given.
-        metadata: what the dashboard shows of the job beside its command.
+        configuration: with the address of Ray and the resources of a trial.
+        metadata: what the dashboard displays about the job besides its command.
 
     Raises:
         ClusterError: no Ray answers, or none can be started.
-        InputError: no node will ever hold a trial.
-        StorageError: a node does not see the shared place.
+        InputError: no node can run a trial.
+        StorageError: a node does not see the shared directory or storage.
     """
     with ray_session(configuration.cluster.address, metadata=metadata) as dashboard:
         resources = resources_for(configuration)

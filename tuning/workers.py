@@ -1,4 +1,4 @@
-"""Where a trial runs: what finds its process in the cluster, and its lines in the dashboard."""
+"""Describe a worker process, prefix its log lines with the trial, and watch its stop flag."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ class Worker:
 
 
 def this_worker() -> Worker:
-    """The process that asks, which is a trial's."""
+    """Return the process that calls this, which is a trial's."""
     context = ray.get_runtime_context()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
     here = next(node for node in nodes if node["NodeID"] == context.get_node_id())
@@ -50,9 +50,9 @@ def this_worker() -> Worker:
 
 
 def log_as(trial_id: str) -> None:
-    """Begin each line that this process logs with the trial; the dashboard shows them.
+    """Prefix each line that this process logs with the trial.
 
-    Libraries and our packages alike, to standard output, which Ray keeps a file of.
+    All loggers write to standard output, of which Ray keeps a file that the dashboard displays.
     """
     quiet_libraries()
     handler = logging.StreamHandler(sys.stdout)
@@ -62,12 +62,12 @@ def log_as(trial_id: str) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-_MOST_WAITING = 10_000
-"""Workers that may wait for the flag at once: each holds one call that ends when it is raised."""
+_MAX_WAITING = 10_000
+"""Workers that may wait at once: each occupies one call, which ends when the flag is set."""
 
 
 class _Flags:
-    """Runs in a process of its own beside the driver: a flag by name."""
+    """Holds the flags by name, in a process of its own on the driver's node."""
 
     def __init__(self) -> None:
         self._flags: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -75,19 +75,19 @@ class _Flags:
     async def wait(self, name: str) -> None:
         await self._flags[name].wait()
 
-    async def lift(self, name: str) -> None:
+    async def set(self, name: str) -> None:
         self._flags[name].set()
 
 
 class StopFlag:
-    """The driver's end, which can be sent to workers."""
+    """Makes running trials write a checkpoint and end; can be sent to workers."""
 
     def __init__(self, name: str) -> None:
-        """Start the process that holds the flags, on the driver's node: others may leave.
+        """Start the process that holds the flags, on the driver's node: other nodes may leave.
 
         Args:
-            name: of the process, by which other searches on the cluster, and the dashboard, see
-                this one.
+            name: of the process, by which other searches on the cluster and the dashboard know
+                this search.
         """
         node = ray.get_runtime_context().get_node_id()
         here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
@@ -96,7 +96,7 @@ class StopFlag:
             .options(
                 name=name,
                 num_cpus=0,
-                max_concurrency=_MOST_WAITING,
+                max_concurrency=_MAX_WAITING,
                 max_restarts=-1,  # a lost flag must not end trials
                 max_task_retries=-1,
                 scheduling_strategy=here,
@@ -104,23 +104,23 @@ class StopFlag:
             .remote()
         )
 
-    def lift(self, name: str) -> None:
-        """Tell all trials that watch a flag to write a checkpoint and end; does not wait."""
-        self._flags.lift.remote(name)
+    def set(self, name: str) -> None:
+        """Set a flag, on which all trials that watch it write a checkpoint and end; do not wait."""
+        self._flags.set.remote(name)
 
     def wait(self, name: str) -> None:
-        """Wait until a flag is raised; endless if it never is."""
+        """Wait until a flag is set, without a timeout."""
         ray.get(self._flags.wait.remote(name))
 
 
 _EVENTS: dict[str, threading.Event] = {}
-"""Of this worker, by name of the flag."""
+"""Events of this worker, by name of the flag."""
 
 
 def watch(flag: StopFlag, name: str) -> threading.Event:
-    """An event that is set once a flag is raised; asking it costs nothing.
+    """Return an event that is set once a flag is set; reading it costs nothing.
 
-    One thread a flag waits for it, whatever number of trials the worker runs.
+    One thread per flag waits for it, however many trials the worker runs.
     """
     if name not in _EVENTS:
         event = _EVENTS[name] = threading.Event()

@@ -37,7 +37,9 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
     code, out, err = started.ended()
     assert code == 0, out + err
     assert "(raylet)" not in out + err  # Ray's own words, which the line below stands for
-    losses = re.findall(r"(t\d+) lost its process or node \(.*\); it goes on from .* (\d)", out)
+    losses = re.findall(
+        r"(t\d+) lost its process or node \(.*\); it is resumed from .* failure (\d)", out
+    )
     assert [trial for trial, _ in losses] == ["t0000", "t0000"]
     assert_as_unbroken(run, unbroken)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from results.trial_states import Status
 from tests.tuning.builders import configuration, evaluation
 from tests.tuning.builders import policy as policy_knowing
 from training.metrics import Evaluation
@@ -43,11 +44,11 @@ def reach(policy: Policy, trial: Trial, score: float, *, until: int) -> bool:
 
 def complete(policy: Policy, trial: Trial, score: float) -> None:
     reach(policy, trial, score, until=policy.plan.budget)
-    policy.ended(trial.trial_id, Ending(status="completed", seconds=1.0))
+    policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def fail(policy: Policy, error: str) -> None:
-    policy.ended(start(policy).trial_id, Ending(status="failed", error=error))
+    policy.ended(start(policy).trial_id, Ending(status=Status.FAILED, error=error))
 
 
 def driver_of(
@@ -109,10 +110,10 @@ def end(policy: Policy, trial: Trial, score: Score, *, has_collapsed: bool = Fal
     """Let a running trial come to its full budget, or fail."""
     reached = score(trial.parameters, trial.replicate)
     if reached is None:
-        policy.ended(trial.trial_id, Ending(status="failed", error="out of memory"))
+        policy.ended(trial.trial_id, Ending(status=Status.FAILED, error="out of memory"))
         return
     policy.report(trial.trial_id, _last(policy, reached, has_collapsed=has_collapsed))
-    policy.ended(trial.trial_id, Ending(status="completed", seconds=1.0))
+    policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def _last(policy: Policy, score: float, *, has_collapsed: bool) -> Evaluation:

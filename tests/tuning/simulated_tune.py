@@ -227,7 +227,7 @@ class SimulatedTune:
         elif given.position == given.hangs_at:
             return
         elif given.flag in self.flags:
-            self._end(given, Ending(status="halted"))
+            self._end(given, Ending(status=Status.RUNNING))
         elif self._comes(self.faults.lost_worker):
             given.position = self._checkpoint(given)
         elif self._comes(0.6):  # workers are not equally fast
@@ -245,10 +245,10 @@ class SimulatedTune:
         self.driver.placed(given.trial.trial_id, HERE)
 
     def _lose_before_start(self, given: Given) -> None:
-        if self.driver.lost_before_start(given.trial.trial_id, most=MAX_FAILURES):
+        if self.driver.lost_before_start(given.trial.trial_id, max_restarts=MAX_FAILURES):
             self._given.remove(given)
         else:
-            self._end(given, Ending(status="failed", error="its worker was lost"))
+            self._end(given, Ending(status=Status.FAILED, error="its worker was lost"))
 
     def _train(self, given: Given, position: int) -> None:
         evaluations = given.script.evaluations
@@ -267,7 +267,9 @@ class SimulatedTune:
 
     def _say_ended(self, given: Given) -> None:
         """Say what Tune says of every trial when its function has returned."""
-        self.driver.ended(given.trial.trial_id, Ending(status="failed", error="without saying how"))
+        self.driver.ended(
+            given.trial.trial_id, Ending(status=Status.FAILED, error="it ended without a report")
+        )
 
     def _checkpoint(self, given: Given) -> int:
         return self.chance.randint(0, len(given.trial.evaluations))

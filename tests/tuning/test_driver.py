@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from results.trial_states import SearchStatus
+from results.trial_states import SearchStatus, Status
 from tests.tuning.builders import evaluation
 from tests.tuning.deciding import driver_of, policy_of
 from tuning.driver import Driver
@@ -59,7 +59,7 @@ def next_id(driver: Driver) -> str:
 
 def complete(driver: Driver, trial_id: str, score: float) -> None:
     driver.reported(trial_id, evaluation(3000, score))
-    driver.ended(trial_id, Ending(status="completed", seconds=1.0))
+    driver.ended(trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def test_observers_are_told_of_a_whole_search_in_one_order() -> None:
@@ -121,7 +121,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_search_and_leaves_the_tria
     policy = policy_of()
     driver = driver_of(policy)
     trial_id = next_id(driver)
-    driver.ended(trial_id, Ending(status="broken", error="no space left"))
+    driver.ended(trial_id, Ending(status=Status.RUNNING, error="no space left"))
     assert str(driver.error) == "no space left"
     assert driver.is_finished
     assert policy.store[trial_id].status == "running"
@@ -176,7 +176,7 @@ def test_a_lower_memory_limit_is_given_to_the_trials_that_follow(
     given = driver.next_trial()
     assert isinstance(given, dict)
     assert given["micro_batch_sizes"] == {"cuda": 8}
-    assert "8 rows at once" in caplog.text
+    assert "micro-batches of 8 rows" in caplog.text
 
 
 def test_free_workers_are_kept_within_the_search_s_share_which_may_fall() -> None:
@@ -209,7 +209,7 @@ def test_a_trial_that_breaks_after_its_time_was_up_breaks_nothing() -> None:
     now = 1000 + HALT_S
     driver.idle()
     assert policy.store[late].stopped_by == "end of search"
-    driver.ended(late, Ending(status="broken", error="its checkpoint is gone"))
+    driver.ended(late, Ending(status=Status.RUNNING, error="its checkpoint is gone"))
     assert driver.error is None
 
 
@@ -221,11 +221,11 @@ def test_a_confirmation_that_fails_alike_is_finished_and_later_failures_break_no
     confirmed = [next_id(driver) for _ in range(6)]
     for trial_id in confirmed[:3]:
         assert not driver.is_finished
-        driver.ended(trial_id, Ending(status="failed", error="the same"))
+        driver.ended(trial_id, Ending(status=Status.FAILED, error="the same"))
     assert policy.confirmation_failed_by == "the same"
     assert driver.is_finished
     assert not any(policy.store[trial_id].is_running for trial_id in confirmed)
-    driver.ended(confirmed[3], Ending(status="broken", error="no space left"))
+    driver.ended(confirmed[3], Ending(status=Status.RUNNING, error="no space left"))
     assert driver.error is None
 
 

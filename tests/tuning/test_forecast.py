@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from results.trial_states import Status
 from tests.tuning.builders import completed, configuration, evaluation, policy, trial
 from tuning.forecast import Progress, RemainingWork, seconds_left
 from tuning.rungs import plan_evaluations
@@ -78,7 +79,7 @@ class Simulation:
         decision = self.policy.report(trial.trial_id, evaluation(point, score, seconds=total))
         self.progress.evaluated(trial)
         if decision is Decision.CONTINUE and point >= self.policy.plan.budget:
-            self.policy.ended(trial.trial_id, Ending(status="completed", seconds=total))
+            self.policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=total))
         if trial.is_running:
             self.schedule(trial)
         for ended in self.policy.take_concluded():

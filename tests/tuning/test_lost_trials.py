@@ -15,6 +15,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 
+from results.trial_states import Status
 from tests.tuning.builders import evaluation
 from tests.tuning.deciding import driver_of, policy_of
 from tests.tuning.searching import ROOT
@@ -79,7 +80,7 @@ def test_what_tune_lists_as_an_error_is_settled_once() -> None:
     lost.on_step_end(0, [listed])
     assert next_id(driver) == "t0000"
     for _ in range(9):
-        lost.look()  # Tune's list still holds it
+        lost.check()  # Tune's list still holds it
     lost.on_trial_complete(0, [listed], listed)
     driver.placed("t0000", HERE)
     complete(driver, "t0000", 0.5)
@@ -142,7 +143,7 @@ def two_workers() -> Iterator[None]:
 def train_for(seconds: dict[str, float]) -> Any:
     """A trainable that sleeps, by trial, 0.5 s where nothing is said, and has a score then."""
     last = json.dumps(asdict(evaluation(3000, 0.5)))
-    ended = json.dumps(asdict(Ending(status="completed", seconds=1.0)))
+    ended = Ending(status=Status.COMPLETED, seconds=1.0).to_json()
     here = asdict(HERE)
 
     def train(config: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
-from typing import Any
-
 import pytest
 
+from results.trial_states import Status
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, policy_of, reach, report, start
 from tuning.trials import Ending, NoTrial, Phase
@@ -54,8 +53,8 @@ def test_a_peak_before_the_last_two_evaluations_saves_no_trial() -> None:
     assert not report(policy, other, evaluation(1000, 0.5))
 
 
-@pytest.mark.parametrize("status", ["failed", "diverged"])
-def test_a_failed_or_diverged_trial_never_competes(status: Any) -> None:
+@pytest.mark.parametrize("status", [Status.FAILED, Status.DIVERGED])
+def test_a_failed_or_diverged_trial_never_competes(status: Status) -> None:
     policy = policy_of()
     start(policy)
     gone, other = start(policy), start(policy)
@@ -71,7 +70,7 @@ def test_a_trial_whose_loss_is_not_finite_is_left_to_end_by_itself_and_scores_no
     lost, other = start(policy), start(policy)
     reach(policy, lost, 0.9, until=250)
     assert report(policy, lost, evaluation(500, 0.1, eval_loss=float("nan")))
-    policy.ended(lost.trial_id, Ending(status="diverged"))
+    policy.ended(lost.trial_id, Ending(status=Status.DIVERGED))
     assert lost.status == "diverged"
     assert lost.row()["f1_macro"] == ""
     assert lost.row()["peak_f1_macro"] == 0.9
@@ -83,7 +82,7 @@ def test_a_trial_that_lost_patience_keeps_its_score_at_later_rungs() -> None:
     start(policy)
     patient, other = start(policy), start(policy)
     reach(policy, patient, 0.7, until=1000)
-    policy.ended(patient.trial_id, Ending(status="stopped early", seconds=3.0))
+    policy.ended(patient.trial_id, Ending(status=Status.STOPPED, seconds=3.0))
     assert (patient.status, patient.stopped_by, patient.seconds) == ("stopped", "patience", 3.0)
     assert reach(policy, other, 0.8, until=1250)
     # At 1,500 the mean of the last two is 0.5.
@@ -135,7 +134,7 @@ def test_a_trial_that_gives_every_row_one_class_at_its_end_has_collapsed() -> No
     trial = start(policy)
     reach(policy, trial, 0.2, until=2750)
     report(policy, trial, evaluation(3000, 0.16, collapsed=True))
-    policy.ended(trial.trial_id, Ending(status="completed"))
+    policy.ended(trial.trial_id, Ending(status=Status.COMPLETED))
     assert (trial.status, trial.final_score) == ("collapsed", 0.16)
 
 
@@ -151,7 +150,7 @@ def test_what_comes_after_a_trial_s_end_is_of_no_interest() -> None:
     policy = policy_of()
     trial = start(policy)
     complete(policy, trial, 0.5)
-    policy.ended(trial.trial_id, Ending(status="failed", error="its process was lost"))
+    policy.ended(trial.trial_id, Ending(status=Status.FAILED, error="its process was lost"))
     assert (trial.status, trial.error) == ("completed", "")
 
 

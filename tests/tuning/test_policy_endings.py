@@ -1,5 +1,6 @@
 """How a policy ends: the time is up, a signal, a full disk, trials that fail alike."""
 
+from results.trial_states import Status
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
 from tuning.policy import HALT_S, NUM_ALIKE
@@ -81,9 +82,9 @@ def test_trials_that_halt_stay_running_and_nothing_more_is_waited_for() -> None:
     policy.interrupt(10.0)
     for one in (first, second):
         assert not policy.is_finished
-        policy.ended(one.trial_id, Ending(status="halted"))
+        policy.ended(one.trial_id, Ending(status=Status.RUNNING))
         assert not policy.is_finished  # Ray has not yet seen its end
-        policy.ended(one.trial_id, Ending(status="failed", error="it ended without saying how"))
+        policy.ended(one.trial_id, Ending(status=Status.FAILED, error="it ended without a report"))
     assert policy.is_finished
     assert [first.status, second.status] == ["running", "running"]
 
@@ -113,7 +114,7 @@ def test_trials_that_come_to_no_evaluation_after_the_deadline_halt_and_are_close
     assert not policy.halting
     policy.pass_time(100.0)
     assert Phase.SEARCH in policy.halting
-    policy.ended(running.trial_id, Ending(status="halted"))
+    policy.ended(running.trial_id, Ending(status=Status.RUNNING))
     assert policy.is_finished
     assert (running.status, running.stopped_by) == ("stopped", "end of search")
 
@@ -183,7 +184,7 @@ def test_a_search_whose_first_trials_fail_alike_leaves_no_trial_running() -> Non
     policy = policy_of(known=[trial(0), trial(1)], trials=6)
     started = [start(policy) for _ in range(5)]
     for one in started[:NUM_ALIKE]:
-        policy.ended(one.trial_id, Ending(status="failed", error="the same"))
+        policy.ended(one.trial_id, Ending(status=Status.FAILED, error="the same"))
     assert policy.aborted_by == "the same"
     assert policy.is_finished
     assert [one.stopped_by for one in started[NUM_ALIKE:]] == ["end of search"] * 2
@@ -214,6 +215,6 @@ def test_replicates_that_are_come_to_after_the_deadline_are_closed_at_once() -> 
         reach(policy, one, score, until=3000)
     policy.pass_time(951.0)
     for one in first:
-        policy.ended(one.trial_id, Ending(status="completed", seconds=1.0))
+        policy.ended(one.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
     assert policy.phase == Phase.FINISHED
     assert not any(one.is_running for one in policy.store)

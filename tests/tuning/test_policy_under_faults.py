@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.trial_states import Source
+from results.trial_states import Source, Status
 from tests.tuning.builders import NUM_ROWS, configuration, evaluation
 from tests.tuning.simulated_tune import STEP_S, Faults, Script, SimulatedSearch
 from tuning.policy import HALT_S, Policy
@@ -33,15 +33,15 @@ def script_of(trial: Trial) -> Script:
     best = 0.5 - 0.1 * abs(math.log10(trial.parameters["learning_rate"]) + 3) + luck
     shown = [evaluation(p, best * (0.5 + 0.5 * p / POINTS[-1])) for p in POINTS]
     if kind < 0.06:
-        return Script(tuple(shown[:3]), Ending(status="failed", error=f"{trial.number % 3}"))
+        return Script(tuple(shown[:3]), Ending(status=Status.FAILED, error=f"{trial.number % 3}"))
     if kind < 0.1:
         lost = evaluation(POINTS[3], 0.1, eval_loss=float("nan"))
-        return Script((*shown[:3], lost), Ending(status="diverged", seconds=1.0))
+        return Script((*shown[:3], lost), Ending(status=Status.DIVERGED, seconds=1.0))
     if kind < 0.14 and trial.source == Source.SEARCH:
-        return Script(tuple(shown[:5]), Ending(status="stopped early", seconds=1.0))
+        return Script(tuple(shown[:5]), Ending(status=Status.STOPPED, seconds=1.0))
     if kind < 0.18:
         shown[-1] = evaluation(POINTS[-1], 0.1, collapsed=True)
-    return Script(tuple(shown), Ending(status="completed", seconds=1.0))
+    return Script(tuple(shown), Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def simulated(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from results.trial_states import StoppedBy
+from results.trial_states import Status, StoppedBy
 from tests.tuning.builders import evaluation, trial
 from tuning import ray_metrics
 from tuning.ray_metrics import RayMetrics
@@ -40,7 +40,7 @@ def end(metrics: RayMetrics, one: Trial, score: float) -> None:
     """Let a trial be evaluated once and end at its full budget."""
     one.add(evaluation(100, score))
     metrics.evaluated(one)
-    one.end(Ending(status="completed"))
+    one.end(Ending(status=Status.COMPLETED))
     metrics.ended(one)
 
 

@@ -1,21 +1,13 @@
-from typing import Literal
-
 import pytest
 from optuna.trial import TrialState
 
-from results.trial_states import StoppedBy
+from results.trial_states import Status, StoppedBy
 from tests.tuning.builders import configuration, evaluation, trial
 from tuning.config import SearchConfig
 from tuning.searchers import FixedSearcher, TpeSearcher, make_searcher
 from tuning.space import Parameters, default_point
 from tuning.trials import Ending, Trial
 
-ENDINGS: dict[str, Literal["completed", "failed", "diverged"]] = {
-    "completed": "completed",
-    "collapsed": "completed",
-    "failed": "failed",
-    "diverged": "diverged",
-}
 TPE = configuration(search={"algorithm": "tpe"})
 
 
@@ -33,7 +25,7 @@ def run(searcher: TpeSearcher, number: int, status: str = "completed") -> Trial:
     if status == "stopped":
         made.stop(StoppedBy.SCHEDULER)
     else:
-        made.end(Ending(status=ENDINGS[status]))
+        made.end(Ending(status=Status.COMPLETED if status == "collapsed" else Status(status)))
     assert made.status == status
     searcher.ended(made)
     return made

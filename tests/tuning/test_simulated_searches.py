@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from results.trial_states import Status
 from tests.tuning.builders import configuration, evaluation
 from tuning.config import Configuration
 from tuning.policy import Policy
@@ -91,7 +92,7 @@ def search(truth: Truth, config: Configuration) -> tuple[int, int]:
     while isinstance(trial := policy.next(), Trial):
         score = truth.measure(number_of(trial.parameters))
         policy.report(trial.trial_id, evaluation(PLAN.budget, score))
-        policy.ended(trial.trial_id, Ending(status="completed"))
+        policy.ended(trial.trial_id, Ending(status=Status.COMPLETED))
     searched = policy.store.searched
     naive = max(range(NUM_TRIALS), key=lambda number: searched[number].final_score or 0.0)
     chosen = choose(policy.store, policy.confirmation)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from results.trial_states import SearchStatus
+from results.trial_states import SearchStatus, Status
 from tests.tuning.builders import configuration, evaluation, trial
 from tests.tuning.hparams_page import Page, read_page
 from tuning.tensorboard import TensorBoard
@@ -119,7 +119,7 @@ def test_a_trial_resumed_in_another_process_is_one_session(
     again.started(running)
     running.add(evaluation(1000, 0.5))
     again.evaluated(running)
-    running.end(Ending(status="completed"))
+    running.end(Ending(status=Status.COMPLETED))
     again.ended(running)
     (session,) = page(tensorboard).sessions.values()
     assert session.metrics == pytest.approx({"score": 0.5, "examples": 1000})

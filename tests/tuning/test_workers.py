@@ -41,14 +41,14 @@ def num_kept(controller: FakeController, num_free: int) -> int:
 def test_tune_keeps_one_free_worker_by_itself_and_as_many_as_it_is_told_to() -> None:
     assert num_kept(FakeController(), 3) == 1
     told, kept = FakeController(), KeptWorkers()
-    kept.learn(KIND)
+    kept.set_resources(KIND)
     kept.keep(told, 3)
     assert num_kept(told, 4) == 3
 
 
 def test_workers_that_are_not_needed_any_more_are_let_go() -> None:
     controller, kept = FakeController(), KeptWorkers()
-    kept.learn(KIND)
+    kept.set_resources(KIND)
     kept.keep(controller, 4)
     assert num_kept(controller, 4) == 4
     kept.keep(controller, 2)
