@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results.errors import RunError
 from results.files import write_text
-from results.report.page import page_of
+from results.report.page import build_report
 from results.run import open_run
 
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse(arguments)
     run = open_run(Path(options.run))
-    text = page_of(run, run.read_whole_record(), with_texts=not options.without_texts)
+    text = build_report(run, run.read_whole_record(), with_texts=not options.without_texts)
     path = Path(options.output) if options.output else run.report
     write_text(path, text)
     print(f"Next: open {path} in a browser")

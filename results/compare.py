@@ -1,4 +1,4 @@
-"""`python -m results.compare`: runs side by side, as a table and as a picture."""
+"""`python -m results.compare`: compare runs in a table and a plot, and warn where they differ."""
 
 from training.cli import (
     ExitCode,
@@ -31,17 +31,18 @@ from results.mirror import fetch_run
 from results.png_plots import plain, save, score_title
 from results.trial_states import SearchStatus, Source
 
-_UNLIKE = {
-    "labels": "other labels: their scores mean other things",
-    "objective": "other objectives: their scores mean other things",
-    "data": "other data: their scores are of other rows",
-    "split": "other splits: their scores are of other rows",
-    "budget": "other budgets: a longer training has more to show",
+_DIFFERENCES = {
+    "labels": "different labels: their scores are not comparable",
+    "objective": "different objectives: their scores are not comparable",
+    "data": "different data: their scores are of different rows",
+    "split": "different splits: their scores are of different rows",
+    "budget": "different budgets: longer trainings tend to score higher",
 }
+"""Aspects in which runs may differ; each makes the following ones irrelevant."""
 
 
-def facts(run: LoadedRun) -> dict[str, str]:
-    """What is known of a run, {name: text}, empty where it is not."""
+def list_facts(run: LoadedRun) -> dict[str, str]:
+    """Return the table's column of a run, {name: text}; empty texts where a fact is not known."""
     record, test = run.record, run.test
     best, trials = record["best"] or {}, record["trials"]
     default, label = record["default"] or {}, record["objective"]["label"]
@@ -52,7 +53,7 @@ def facts(run: LoadedRun) -> dict[str, str]:
         **{name: f"{value:.4g}" for name, value in best.get("parameters", {}).items()},
         f"{label}, search": _score_cell(best.get("search_score")),
         f"{label}, confirmed": _score_cell(best.get("score")) if record["confirmation"] else "",
-        f"{label}, test": _tested(test),
+        f"{label}, test": _test_cell(test),
         "baseline, test": _score_cell(test["baseline"].get("score")) if test else "",
         f"{label}, default": _score_cell(default.get("score")),
         "trials": f"{sum(trials[key] for key in ('completed', 'stopped_early', 'failed'))}"
@@ -60,13 +61,13 @@ def facts(run: LoadedRun) -> dict[str, str]:
         "rows trained": f"{sum(trained.values()):,}" if trained else "",
         "seconds": f"{record['seconds']:,.0f}",
         "data": str(record["data"].get("sha256", ""))[:12],
-        "test opened": str(len(test["test_openings"])) if test else "0",
+        "test evaluations": str(len(test["test_openings"])) if test else "0",
     }
 
 
-def _tested(test: Mapping[str, Any] | None) -> str:
+def _test_cell(test: Mapping[str, Any] | None) -> str:
     if test is None:
-        return "not opened"
+        return "not evaluated"
     low, high = test["confidence_intervals"]["score"]
     return f"{test['score']:.4f} [{low:.4f}, {high:.4f}]"
 
@@ -75,28 +76,32 @@ def _score_cell(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def cautions(runs: Sequence[LoadedRun]) -> Iterator[str]:
-    """What keeps these runs from being compared, a sentence each."""
+def warn_of_differences(runs: Sequence[LoadedRun]) -> Iterator[str]:
+    """Return the reasons for which a comparison of these runs would mislead, a sentence each."""
     first, *others = runs
     for run in others:
-        unlike = [told for key, told in _UNLIKE.items() if _of(run, key) != _of(first, key)]
-        if unlike:  # what follows from the first need not be told
-            yield f"{run.directory.name} and {first.directory.name} have {unlike[0]}."
+        one, other = _comparable(first), _comparable(run)
+        different = next((text for key, text in _DIFFERENCES.items() if one[key] != other[key]), "")
+        if different:
+            yield f"{run.directory.name} and {first.directory.name} have {different}."
     for run in runs:
         if run.record["status"] != SearchStatus.COMPLETED:
-            yield f"{run.directory.name} is {run.record['status']}: it may still find better."
-    if closed := [run.directory.name for run in runs if run.test is None]:
-        yield (
-            f"The test of {', '.join(closed)} was not opened: scores of search and confirmation"
-            " were selected on and are too high, the more trials the more."
-        )
+            yield f"{run.directory.name} is {run.record['status']}: its scores are not final."
+    for run in runs:
+        if run.test is None:
+            yield (
+                f"{run.directory.name} has not been evaluated on the test set: its search and"
+                " confirmation scores were used for the selection and are too high, by more the"
+                " more trials it has."
+            )
     for run in runs:
         if run.test is not None and len(run.test["test_openings"]) > 1:
             count = len(run.test["test_openings"])
-            yield f"The test of {run.directory.name} was opened {count} times."
+            yield f"{run.directory.name} was evaluated on the test set {count} times."
 
 
-def _of(run: LoadedRun, key: str) -> Any:
+def _comparable(run: LoadedRun) -> dict[str, Any]:
+    """Return the aspects of `_DIFFERENCES` of a run."""
     data = run.record["data"]
     counts = data.get("class_counts", {})
     return {
@@ -105,17 +110,17 @@ def _of(run: LoadedRun, key: str) -> Any:
         "budget": (run.record.get("search") or {}).get("budget"),
         "labels": [sorted(of) for of in counts.values()],
         "objective": run.record["objective"]["name"],
-    }[key]
+    }
 
 
 _SCORES = (("search", "o"), ("confirmed", "s"), ("test", "D"))
 
 
 def plot_comparison(path: Path, runs: Sequence[LoadedRun]) -> None:
-    """Draw the best score so far against rows trained, and the final scores, 300 dpi PNG.
+    """Plot the best score so far against rows trained, and the final scores, as a 300 dpi PNG.
 
     Args:
-        path: the picture, replaced whole.
+        path: of the PNG file, which is replaced atomically.
         runs: at least one.
 
     Raises:
@@ -125,14 +130,14 @@ def plot_comparison(path: Path, runs: Sequence[LoadedRun]) -> None:
 
 
 def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
-    """The figure of `plot_comparison`."""
+    """Return the figure of `plot_comparison`."""
     figure = Figure(figsize=(11.0, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = seaborn.color_palette("colorblind", len(runs))
     names = _names(runs)
     for run, name, colour in zip(runs, names, colours, strict=True):
-        _draw_best_so_far(left, run, name, colour)
-    _draw_final_scores(right, runs, names)
+        _plot_best_so_far(left, run, name, colour)
+    _plot_final_scores(right, runs, names)
     left.set_title("Best of the search so far")
     left.set_xlabel("Training rows seen by all trials")
     label = score_title(_common_label(runs))
@@ -147,10 +152,10 @@ def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
 
 
 def best_so_far(run: LoadedRun) -> tuple[list[int], list[float]]:
-    """Training rows seen by all trials of the search, and the best full score by then.
+    """Return training rows seen by all trials, and the best score at the full budget until then.
 
-    A point where a trial came to the full budget with a better score than all before, and one at
-    the end.
+    There is a point for each trial that reached the full budget with a higher score than all
+    earlier ones, and a point at the end of the search.
     """
     budget = (run.record.get("search") or {}).get("budget")
     spent, seen, rows, best = 0, dict[str, int](), list[int](), list[float]()
@@ -169,13 +174,13 @@ def best_so_far(run: LoadedRun) -> tuple[list[int], list[float]]:
 
 
 def _common_label(runs: Sequence[LoadedRun]) -> str:
-    """What the scores of all these runs are, for people."""
+    """Return the name of the score, or a general one where the runs have different objectives."""
     labels = set(map(_label, runs))
     return labels.pop() if len(labels) == 1 else "score (each run's own)"
 
 
 def _names(runs: Sequence[LoadedRun]) -> list[str]:
-    """As the legend has them: with what their scores are where that differs."""
+    """Return the runs' names for the legend, with their objectives where these differ."""
     names, labels = ([run.directory.name for run in runs], [*map(_label, runs)])
     if len(set(labels)) > 1:
         names = [f"{name} ({label})" for name, label in zip(names, labels, strict=True)]
@@ -186,7 +191,7 @@ def _label(run: LoadedRun) -> str:
     return str(run.record["objective"]["label"])
 
 
-def _draw_best_so_far(
+def _plot_best_so_far(
     axes: Axes, run: LoadedRun, name: str, colour: tuple[float, float, float]
 ) -> None:
     rows, best = best_so_far(run) if len(run.curves) else ([], [])
@@ -194,22 +199,22 @@ def _draw_best_so_far(
         axes.step(rows, best, where="post", label=name, color=colour, marker="o", markersize=4)
 
 
-def _draw_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[str]) -> None:
-    for place, (kind, marker) in enumerate(_SCORES):
+def _plot_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[str]) -> None:
+    for number, (kind, marker) in enumerate(_SCORES):
         found = [(x, *_score(run, kind)) for x, run in enumerate(runs) if _score(run, kind)]
         if not found:
             continue
-        where = [x + 0.15 * (place - 1) for x, *_ in found]
+        positions = [x + 0.15 * (number - 1) for x, *_ in found]
         scores = [score for _, score, _, _ in found]
         below = [max(score - low, 0.0) for _, score, low, _ in found]
         above = [max(high - score, 0.0) for _, score, _, high in found]
-        axes.errorbar(where, scores, [below, above], fmt=marker, capsize=3, label=kind)
+        axes.errorbar(positions, scores, [below, above], fmt=marker, capsize=3, label=kind)
     axes.set_xticks(range(len(runs)), names, rotation=20)
     axes.set_xlim(-0.5, len(runs) - 0.5)
 
 
 def _score(run: LoadedRun, kind: str) -> tuple[float, float, float] | tuple[()]:
-    """Score, low and high end of its interval; both the score itself where there is none."""
+    """Return score, low and high end of its interval; three times the score if it has none."""
     best = run.record["best"] or {}
     if kind == "test":
         if run.test is None:
@@ -232,15 +237,15 @@ def main(arguments: Sequence[str]) -> int:
         InputError: an option is unknown.
         RunError: a run cannot be read.
         StorageError: a storage cannot be reached.
-        OSError: the picture cannot be written.
+        OSError: the plot cannot be written.
     """
     options = _parser().parse(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        places = [_local(place, Path(scratch) / str(n)) for n, place in enumerate(options.runs)]
-        runs = load_runs(*places).runs
+        paths = [_fetch(run, Path(scratch) / str(n)) for n, run in enumerate(options.runs)]
+        runs = load_runs(*paths).runs
     Console(markup=False, highlight=False, emoji=False).print(_table(runs))
-    for caution in cautions(runs):
-        print(printable(caution))
+    for warning in warn_of_differences(runs):
+        print(printable(warning))
     if options.output:
         plot_comparison(Path(options.output), runs)
         print(f"Next: open {shlex.quote(options.output)}")
@@ -253,8 +258,8 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> OptionParser:
     parser = OptionParser(
         prog=_PROGRAM,
-        description="Set runs side by side: winners, scores, costs, and what keeps them from being"
-        " compared.",
+        description="Compare runs: winners, scores and costs, with a warning where they are not"
+        " comparable.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="directory of a run, or the URI it is mirrored to"
@@ -262,19 +267,20 @@ def _parser() -> OptionParser:
     parser.add_argument(
         "--output",
         metavar="FILE.png",
-        help="draw the best score so far against the rows trained, and the final scores",
+        help="plot the best score so far against the rows trained, and the final scores",
     )
     return parser
 
 
-def _local(place: str, scratch: Path) -> Path:
-    return fetch_run(place, scratch).directory if is_uri(place) else Path(place)
+def _fetch(run: str, scratch: Path) -> Path:
+    """Return the directory of a run, downloaded to `scratch` if `run` is a URI."""
+    return fetch_run(run, scratch).directory if is_uri(run) else Path(run)
 
 
 def _table(runs: Sequence[LoadedRun]) -> Table:
-    """A column a run; all texts go in as they stand."""
+    """Return a table with a column for each run; its texts contain no markup."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    columns = [facts(run) for run in runs]
+    columns = [list_facts(run) for run in runs]
     table.add_column("", style="dim", no_wrap=True)
     for run in runs:
         table.add_column(Text(printable(run.directory.name)), justify="right")
@@ -284,15 +290,15 @@ def _table(runs: Sequence[LoadedRun]) -> Table:
 
 
 def _row_names(columns: Iterable[dict[str, str]]) -> list[str]:
-    """The names of all columns, each in front of the one that follows it in its own column."""
+    """Merge the names of all columns' rows, keeping the order that they have in each column."""
     names: list[str] = []
     for column in columns:
-        place = len(names)
+        position = len(names)
         for name in reversed(column):
             if name in names:
-                place = names.index(name)
+                position = names.index(name)
             else:
-                names.insert(place, name)
+                names.insert(position, name)
     return names
 
 

@@ -1,4 +1,4 @@
-"""How much of the differences between scores each searched parameter explains, and how surely."""
+"""Importance of each searched parameter: its share of the scores' variance, with an interval."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
-FEWEST_TRIALS = 8
-"""Below it nothing is computed: an interval from fewer would be read as knowledge."""
+MIN_TRIALS = 8
+"""With fewer trials nothing is computed: an interval would suggest knowledge that is not there."""
 
-LEVEL = 0.8
+CONFIDENCE = 0.8
+"""Coverage of the intervals."""
 NUM_RESAMPLES = 20
 NUM_TREES = 16
-MOST_TRIALS = 120
-"""Drawn from more: the evaluator's time grows with the square of the trials."""
+MAX_TRIALS = 120
+"""Larger searches are sampled: the evaluator's time grows with the square of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Importance:
     share: float
     low: float
     high: float
-    """Ends of the middle `LEVEL` of the shares over resampled trials."""
+    """Ends of the middle `CONFIDENCE` of the shares over resampled trials."""
 
 
 def parameter_importances(
@@ -37,68 +38,74 @@ def parameter_importances(
     space: Mapping[str, Mapping[str, Any]],
     *,
     seed: int = 0,
+    max_trials: int = MAX_TRIALS,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> list[Importance]:
-    """FANOVA (Hutter et al. 2014) as Optuna has it, with a bootstrap over the trials.
+    """Compute fANOVA (Hutter et al. 2014) by Optuna, with a bootstrap over the trials.
 
     Args:
         parameters: of n trials that were trained equally long.
-        scores: [n], theirs.
-        space: what was searched: {parameter: {kind of domain: values}}.
+        scores: [n], the score of each trial.
+        space: the search space: {parameter: {kind of domain: values}}.
         seed: of forests and resampling.
+        max_trials: of more trials a random sample of this size is used.
+        num_resamples: number of bootstrap resamples for the intervals.
 
     Returns:
-        The most important first; empty for fewer than `FEWEST_TRIALS` trials, for scores that are
+        The most important first; empty for fewer than `MIN_TRIALS` trials, for scores that are
         all equal, and where fewer than two parameters took more than one value.
     """
     generator = np.random.default_rng(seed)
     chosen = list(range(len(scores)))
-    if len(chosen) > MOST_TRIALS:
-        chosen = sorted(generator.choice(len(scores), MOST_TRIALS, replace=False).tolist())
+    if len(chosen) > max_trials:
+        chosen = sorted(generator.choice(len(scores), max_trials, replace=False).tolist())
     distributions = {
         name: distribution
         for name, domain in space.items()
         if (distribution := _distribution(domain, [values[name] for values in parameters]))
     }
-    values = [scores[place] for place in chosen]
-    if len(values) < FEWEST_TRIALS or len(distributions) < 2 or max(values) == min(values):
+    values = [scores[index] for index in chosen]
+    if len(values) < MIN_TRIALS or len(distributions) < 2 or max(values) == min(values):
         return []
     trials = [
         create_trial(
-            params={name: parameters[place][name] for name in distributions},
+            params={name: parameters[index][name] for name in distributions},
             distributions=distributions,
-            value=scores[place],
+            value=scores[index],
         )
-        for place in chosen
+        for index in chosen
     ]
-    whole = _shares(trials, seed)
+    shares = _compute_shares(trials, seed)
     resampled = [
-        _shares([trials[i] for i in generator.integers(len(trials), size=len(trials))], number)
-        for number in range(seed + 1, seed + 1 + NUM_RESAMPLES)
+        _compute_shares(
+            [trials[i] for i in generator.integers(len(trials), size=len(trials))], number
+        )
+        for number in range(seed + 1, seed + 1 + num_resamples)
     ]
     found = [
-        _importance(name, share, [shares[name] for shares in resampled])
-        for name, share in whole.items()
+        _with_interval(name, share, [shares[name] for shares in resampled])
+        for name, share in shares.items()
     ]
     return sorted(found, key=lambda importance: -importance.share)
 
 
-def _distribution(domain: Mapping[str, Any], seen: Sequence[float]) -> BaseDistribution | None:
-    """What the values seen span, the default's too, which may lie outside of what was searched."""
-    if min(seen) == max(seen):
+def _distribution(domain: Mapping[str, Any], values: Sequence[float]) -> BaseDistribution | None:
+    """Span all values, because the default may lie outside the search space; None for one value."""
+    if min(values) == max(values):
         return None
     if "choice" in domain:
-        return CategoricalDistribution(sorted(set(seen)))
-    return FloatDistribution(min(seen), max(seen), log="log_uniform" in domain)
+        return CategoricalDistribution(sorted(set(values)))
+    return FloatDistribution(min(values), max(values), log="log_uniform" in domain)
 
 
-def _shares(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
-    """Each parameter's share of the variance; 0 for all where the scores do not differ."""
-    told = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study that is made
+def _compute_shares(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
+    """Return each parameter's share of the variance; 0 for all if the scores are equal."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every study it creates.
     try:
         study = optuna.create_study(direction="maximize")
     finally:
-        optuna.logging.set_verbosity(told)
+        optuna.logging.set_verbosity(verbosity)
     study.add_trials(trials)
     names = list(trials[0].params)
     if len({trial.value for trial in trials}) == 1:
@@ -107,6 +114,7 @@ def _shares(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
     return {name: float(found.get(name, 0.0)) for name in names}
 
 
-def _importance(name: str, share: float, resampled: Sequence[float]) -> Importance:
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+def _with_interval(name: str, share: float, resampled: Sequence[float]) -> Importance:
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.quantile(resampled, ends).tolist()
     return Importance(parameter=name, share=share, low=low, high=high)

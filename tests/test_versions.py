@@ -70,7 +70,7 @@ def test_old_runs_can_still_be_compared(old: Run, capsys: pytest.CaptureFixture[
     new = Run(Path(shutil.copytree(old.directory, old.directory.with_name("new"))))
     change_record(new, data={**new.read_record()["data"], "rules": 2})
     assert compare([str(old.directory), str(new.directory)]) == 0
-    assert "new and old have other splits" in capsys.readouterr().out
+    assert "new and old have different splits" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("environment", [None, {}, {"version": None}])

@@ -1,6 +1,7 @@
-"""Charts of the page: figures of Plotly as plain data, drawn by the page's script when seen.
+"""HTML that the report's sections are made of: headings, tables, cards and Plotly figures.
 
-Colours are names such as `@blue`: the style sheet says what they are in light, dark and print.
+Figures are plain data, which the page's script plots when they scroll into view. Colours in them
+are names such as `@blue`; the style sheet defines them for light, dark and print.
 """
 
 import json
@@ -10,28 +11,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from results.score_names import capitalise
+
 Trace = dict[str, Any]
 Layout = dict[str, Any]
 
 _MANY_DECADES = 300.0
-
-LEVEL = "level"
-"""Key in a trace's `meta`: the equal budget that it belongs to, chosen by the page's list."""
+"""Ratio of an axis' ends from which on only powers of ten get a tick."""
 
 
 def chart(
     title: str, described: str, traces: Sequence[Trace], layout: Layout, *, height: int = 420
 ) -> str:
-    """A chart with its caption; readers of the page's text hear title and description.
+    """Return a Plotly chart with its caption.
 
     Args:
-        title: what is drawn against what.
-        described: what there is to see, in a sentence or two.
-        traces: of Plotly; texts in them are Plotly's markup, so escape what comes from data.
-        layout: of Plotly; what all charts share is laid under it.
+        title: of the chart; screen readers read it as well.
+        described: how to read the chart, in a sentence or two.
+        traces: Plotly traces; texts in them are Plotly markup, so escape text from data with
+            `plotly_text`.
+        layout: Plotly layout; it overrides the layout that all charts share.
         height: in pixels.
     """
-    figure = {"data": traces, "layout": _merged(_shared(), {**layout, "height": height})}
+    figure = {"data": traces, "layout": _merged(_shared_layout(), {**layout, "height": height})}
     return (
         f'<figure class="chart"><div class="plot" role="group" aria-label="{escape(title)}."'
         f' style="min-height:{height}px">{data_block(figure)}</div>\n'
@@ -40,48 +42,45 @@ def chart(
 
 
 def data_block(value: Any) -> str:
-    """A value as JSON in the page, where no text of it can end the block."""
-    # Marks that a browser's parser acts on: written as JSON's own escapes.
+    """Return a value as a JSON block that no text within the value can end."""
+    # HTML parsers act on these characters, so they are written as JSON escapes.
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return f'<script type="application/json">{text}</script>'
 
 
-def of_level(examples: int, *, is_shown: bool) -> Trace:
-    """What ties a trace to an equal budget, in training rows seen, for the page's list."""
-    return {"meta": {LEVEL: examples}, "visible": is_shown}
+def at_budget(examples: int, *, is_selected: bool) -> Trace:
+    """Tie a trace to a budget, in training rows seen: `choice` displays one budget at a time."""
+    return {"meta": {"budget": examples}, "visible": is_selected}
 
 
 def axis(title: str, **more: Any) -> Layout:
-    """An axis with its title, which may hold what comes from data."""
+    """Return an axis with its title, which may contain text from data."""
     return {"title": {"text": plotly_text(title), "standoff": 8}, **more}
 
 
 def plotly_text(text: str) -> str:
-    """A text as Plotly shows it as it stands; it knows no `&quot;`."""
+    """Escape a text for Plotly, which does not know `&quot;`."""
     return escape(text, quote=False)
 
 
 def rounded(values: Sequence[float], digits: int = 4) -> list[float | None]:
-    """Values as short as they can be told apart on a screen; None, a gap, for what is not finite.
-
-    `digits` are significant.
-    """
+    """Round values to significant digits; None, a gap in the plot, for one that is not finite."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values]
 
 
 def log_axis(title: str, values: Iterable[float]) -> Layout:
-    """A logarithmic axis with ticks at 1, 2 and 5 of each power of ten that `values` span."""
-    seen = [value for value in values if math.isfinite(value) and value > 0]
-    low, high = min(seen, default=1.0), max(seen, default=1.0)
+    """Return a logarithmic axis with ticks at 1, 2 and 5 times each power of ten in `values`."""
+    positive = [value for value in values if math.isfinite(value) and value > 0]
+    low, high = min(positive, default=1.0), max(positive, default=1.0)
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     digits = (1, 2, 5) if high / low < _MANY_DECADES else (1,)
     ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
     return axis(title, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
 
 
-def _shared() -> Layout:
+def _shared_layout() -> Layout:
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -90,12 +89,12 @@ def _shared() -> Layout:
         "hovermode": "closest",
         "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@muted", "font": {"color": "@ink"}},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": _ruled(),
-        "yaxis": _ruled(),
+        "xaxis": _axis_style(),
+        "yaxis": _axis_style(),
     }
 
 
-def _ruled() -> Layout:
+def _axis_style() -> Layout:
     return {
         "gridcolor": "@line",
         "linecolor": "@muted",
@@ -107,7 +106,7 @@ def _ruled() -> Layout:
 
 
 def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
-    """`over` laid over `under`, mappings within mappings too."""
+    """Return `under` updated with `over`, nested mappings included."""
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
@@ -118,11 +117,11 @@ def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?(e[+-][0-9]+)?")
 _LONG = 30
-"""Characters from which on a cell's text may be broken anywhere."""
+"""Characters above which a cell's text may be broken anywhere."""
 
 
 def section(title: str, content: str) -> str:
-    """A section under its title, which the page's list of contents leads to."""
+    """Return a section with its title; the page's list of contents links to it."""
     anchor = anchor_of(title)
     return (
         f'<section id="{anchor}" aria-labelledby="{anchor}-title">'
@@ -131,33 +130,33 @@ def section(title: str, content: str) -> str:
 
 
 def anchor_of(title: str) -> str:
-    """What a section's address ends with."""
+    """Return the fragment of a section's address."""
     return "-".join(title.lower().split())
 
 
 def heading(title: str) -> str:
-    """The title of a part of a section."""
+    """Return the title of a part of a section."""
     return f"<h3>{escape(title)}</h3>\n"
 
 
 def paragraphs(lines: Iterable[str]) -> str:
-    """A paragraph a line, its first letter a capital."""
-    return "".join(f"<p>{escape(line[:1].upper() + line[1:])}</p>\n" for line in lines)
+    """Return a paragraph for each line, with a capital first letter."""
+    return "".join(f"<p>{escape(capitalise(line))}</p>\n" for line in lines)
 
 
 def code(text: str) -> str:
-    """A line of code."""
+    """Return a line of code."""
     return f"<p><code>{escape(text)}</code></p>\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "") -> str:
-    """A table; cells are texts, or numbers, which stand on the right."""
+    """Return a table; numbers are aligned right, texts left."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     return _table(head, rows, caption, "")
 
 
 def sortable_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str) -> str:
-    """A table that its header's buttons sort; empty cells stay last."""
+    """Return a table with buttons in its header that sort it; empty cells stay last."""
     head = "".join(
         f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in header
     )
@@ -166,37 +165,37 @@ def sortable_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, capt
 
 def _table(head: str, rows: Iterable[Sequence[Any]], caption: str, attributes: str) -> str:
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
-    # In a box that scrolls by itself, so that no wide table makes the page scroll sideways.
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    # The table scrolls in its own box, so that a wide one does not make the page scroll sideways.
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption or "table")}">'
-        f"<table{attributes}>{told}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+        f"<table{attributes}>{title}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
         "</div>\n"
     )
 
 
 def grid(parts: Iterable[str]) -> str:
-    """Parts beside each other where there is room."""
+    """Return parts side by side, as many as fit the width."""
     return f'<div class="grid">{"".join(parts)}</div>\n'
 
 
-def cards(pairs: Iterable[tuple[str, str, str]]) -> str:
-    """Figures to be seen first: (name, value, what it means) each."""
+def cards(figures: Iterable[tuple[str, str, str]]) -> str:
+    """Return the key figures at the top of the page, each (name, value, explanation)."""
     items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd><b>{escape(value)}</b>{escape(meaning)}</dd></div>"
-        for name, value, meaning in pairs
+        f"<div><dt>{escape(name)}</dt><dd><b>{escape(value)}</b>{escape(explanation)}</dd></div>"
+        for name, value, explanation in figures
     )
     return f'<dl class="cards">{items}</dl>\n'
 
 
 def choice(label: str, options: Mapping[str, str], *, selected: str) -> str:
-    """A list to choose from, {value: text}; the page's script acts on it."""
+    """Return a list of budgets to choose from, {value: text}; the page's script acts on it."""
     items = "".join(
         f'<option value="{escape(value)}"{" selected" if value == selected else ""}>'
         f"{escape(text)}</option>"
         for value, text in options.items()
     )
-    return f'<p><label>{escape(label)} <select class="level">{items}</select></label></p>\n'
+    return f'<p><label>{escape(label)} <select class="budget">{items}</select></label></p>\n'
 
 
 def shaded_table(
@@ -205,7 +204,7 @@ def shaded_table(
     *,
     caption: str,
 ) -> str:
-    """A table whose cells, (text, share from 0 to 1), are the darker the larger their share."""
+    """Return a table with cells (text, share from 0 to 1): the larger the share, the darker."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
@@ -224,14 +223,14 @@ def shaded_table(
 
 
 def number(value: Any) -> str:
-    """A score with four decimals; nothing for what is missing; a text as it stands."""
+    """Format a score with four decimals; None becomes empty, a text stays as it is."""
     if value is None:
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def interval(bounds: Sequence[float] | None) -> str:
-    """The two ends; nothing where there are none."""
+    """Format the two ends of an interval; None becomes empty."""
     return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
 
 

@@ -1,5 +1,5 @@
-// Draws the page's charts when they come into view, sorts its tables, and follows the reader's
-// choice of light, dark and print. All it needs is in the page.
+// Plots the page's charts when they scroll into view, sorts its tables, and follows the reader's
+// choice of light, dark and print. It loads nothing.
 "use strict";
 (() => {
   const root = document.documentElement;
@@ -7,7 +7,7 @@
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   const narrow = () => window.innerWidth < 480;
 
-  // Colours stand in the figures as "@name": the style sheet's variables say what they are now.
+  // Figures name their colours "@name"; the style sheet's variable of that name is the colour now.
   const painted = (value, styles) => {
     if (typeof value === "string") {
       return value.startsWith("@") ? styles.getPropertyValue("--" + value.slice(1)).trim() : value;
@@ -17,17 +17,17 @@
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, painted(item, styles)]));
   };
 
-  const levelOf = (plot) => {
-    const list = plot.closest("section").querySelector("select.level");
+  const budgetOf = (plot) => {
+    const list = plot.closest("section").querySelector("select.budget");
     return list ? Number(list.value) : null;
   };
 
-  const draw = (plot) => {
+  const render = (plot) => {
     plot.figure ??= JSON.parse(plot.querySelector("script").textContent);
     const figure = painted(plot.figure, getComputedStyle(root));
-    const level = levelOf(plot);
+    const budget = budgetOf(plot);
     for (const trace of figure.data) {
-      if (trace.meta && "level" in trace.meta) trace.visible = trace.meta.level === level;
+      if (trace.meta && "budget" in trace.meta) trace.visible = trace.meta.budget === budget;
     }
     if (narrow()) figure.layout.margin = { ...figure.layout.margin, l: 44, r: 6 };
     if (!plot.target) {
@@ -36,31 +36,31 @@
     }
     return Plotly.react(plot.target, figure.data, figure.layout, config);
   };
-  const redraw = () => plots.filter((plot) => plot.target).forEach(draw);
+  const renderAgain = () => plots.filter((plot) => plot.target).forEach(render);
 
   const seen = new IntersectionObserver(
     (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
       seen.unobserve(entry.target);
-      draw(entry.target);
+      render(entry.target);
     }),
     { rootMargin: "400px" },
   );
   plots.forEach((plot) => seen.observe(plot));
 
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renderAgain);
   window.addEventListener("beforeprint", () => {
     root.classList.add("printing");
-    plots.forEach(draw);
+    plots.forEach(render);
   });
   window.addEventListener("afterprint", () => {
     root.classList.remove("printing");
-    redraw();
+    renderAgain();
   });
-  document.querySelectorAll("select.level").forEach((list) =>
+  document.querySelectorAll("select.budget").forEach((list) =>
     list.addEventListener("change", () =>
-      list.closest("section").querySelectorAll(".plot").forEach((plot) => plot.target && draw(plot))));
+      list.closest("section").querySelectorAll(".plot").forEach((plot) => plot.target && render(plot))));
 
-  // Numbers by size, other cells as texts; empty cells stay last either way.
+  // Compare numbers by value and other cells as text.
   const compare = (one, other) => {
     const [a, b] = [Number(one), Number(other)];
     return Number.isNaN(a) || Number.isNaN(b) ? one.localeCompare(other) : a - b;

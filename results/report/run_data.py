@@ -1,4 +1,4 @@
-"""What a report is made of: the run's own files, read once, in types."""
+"""Read the run's files for the report: trials, curves, scores at each rung, the test's reports."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from results.trial_states import Source, StoppedBy
 
 @dataclass(frozen=True, kw_only=True)
 class ReportTrial:
-    """A trial as the report shows it."""
+    """A trial as the report displays it."""
 
     trial_id: str
     source: str
@@ -30,27 +30,27 @@ class ReportTrial:
 
     @property
     def is_confirmation(self) -> bool:
-        """Whether it belongs to the confirmation: other seeds, other splits."""
+        """Whether it belongs to the confirmation, with another seed and split."""
         return self.source == Source.CONFIRM
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungTrials:
-    """An equal budget at which trials are compared, and who got there."""
+    """The trials that reached a rung or the full budget, and their scores there."""
 
     examples: int
-    """Training rows seen."""
+    """Training rows seen at the rung."""
     name: str
     trials: Sequence[ReportTrial]
     scores: Sequence[float]
-    """Of these trials, one each."""
+    """The score of each of `trials`."""
     num_stopped: int
-    """How many of them the scheduler ended here."""
+    """Number of these trials that the scheduler stopped here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """All that a report is made of."""
+    """Everything that the report is made from."""
 
     run: Run
     record: Mapping[str, Any]
@@ -58,16 +58,16 @@ class RunData:
     trials: Sequence[ReportTrial]
     """In order of creation, confirmations included."""
     test: Mapping[str, Any] | None
-    """Content of the last `evaluation_report.json`; None before the test is opened, and where it
-    cannot be read."""
+    """Content of the last `evaluation_report.json`; None before the evaluation on the test set, and
+    where the file cannot be read."""
     analysis: Mapping[str, Any]
     """Content of `error_analysis.json`; empty where there is none."""
     mistakes: Sequence[Mapping[str, str]]
-    """Wrong test rows, the most confident first; rows of `misclassified.csv`."""
+    """Wrong test rows, the most confident first: rows of `misclassified.csv`."""
 
     @property
     def score_label(self) -> str:
-        """What scores are, for people; the name of a class may stand in it."""
+        """Name of the score for people; it may contain the name of a class."""
         return str(self.record["objective"]["label"])
 
     @property
@@ -86,25 +86,25 @@ class RunData:
         return self.record.get("search") or {}
 
     def id_of(self, role: str) -> str | None:
-        """The trial that is `best` or `default`; None while there is none."""
+        """Return the id of the `best` or `default` trial; None while there is none."""
         found = self.record.get(role)
         return found["trial_id"] if found else None
 
-    def levels(self) -> Sequence[RungTrials]:
-        """Rungs and the full budget, ascending, each with the trials that have a score there."""
+    def rung_trials(self) -> Sequence[RungTrials]:
+        """Return the rungs and the full budget in ascending order, without those not reached."""
         schedule = self.schedule
         if not schedule:
             return []
         budget, per_epoch = schedule["budget"], schedule["rows_per_epoch"]
-        places = [*schedule["rungs"], budget]
+        budgets = [*schedule["rungs"], budget]
         found = []
-        for number, examples in enumerate(places, 1):
+        for number, examples in enumerate(budgets, 1):
             epochs = f"{examples / per_epoch:.3g} epochs" if examples != per_epoch else "1 epoch"
             name = f"full budget, {epochs}" if examples == budget else f"rung {number}, {epochs}"
-            found.append(self._level(examples, places[number : number + 1], budget, name))
-        return [level for level in found if level.trials]
+            found.append(self._rung(examples, budgets[number : number + 1], budget, name))
+        return [rung for rung in found if rung.trials]
 
-    def _level(self, examples: int, following: Sequence[int], budget: int, name: str) -> RungTrials:
+    def _rung(self, examples: int, following: Sequence[int], budget: int, name: str) -> RungTrials:
         scored = [
             (trial, score)
             for trial in self.searched
@@ -124,10 +124,10 @@ class RunData:
 
 
 def read_run_data(run: Run, record: Mapping[str, Any]) -> RunData:
-    """Read what the run's directory holds.
+    """Read the files of a run's directory.
 
     Args:
-        run: whose files they are.
+        run: the run to report on.
         record: content of `search.json`.
 
     Raises:
@@ -139,14 +139,14 @@ def read_run_data(run: Run, record: Mapping[str, Any]) -> RunData:
         run=run,
         record=record,
         trials=[_trial(row, curves.get(row["trial_id"], [])) for row in run.read_trials()],
-        test=_tested(reports / TEST_REPORT) if reports else None,
+        test=_read_test_report(reports / TEST_REPORT) if reports else None,
         analysis=_read_json(reports / "error_analysis.json") if reports else {},
         mistakes=read_csv(reports / "misclassified.csv") if reports else [],
     )
 
 
-def number_in(cell: str | None) -> float:
-    """The number of a cell; NaN for an empty or missing one, or text."""
+def parse_number(cell: str | None) -> float:
+    """Return the number in a cell; NaN for text and for an empty or missing cell."""
     try:
         return float(cell or "nan")
     except ValueError:
@@ -160,7 +160,7 @@ def _trial(row: Mapping[str, str], curve: Curve) -> ReportTrial:
         status=row["status"],
         stopped_by=row["stopped_by"],
         parameters={
-            name: number_in(cell) for name, cell in row.items() if name not in FIXED_COLUMNS
+            name: parse_number(cell) for name, cell in row.items() if name not in FIXED_COLUMNS
         },
         row=row,
         curve=curve,
@@ -170,19 +170,19 @@ def _trial(row: Mapping[str, str], curve: Curve) -> ReportTrial:
 def _curves(rows: Iterable[Mapping[str, str]]) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        score, loss = number_in(row["score"]), number_in(row["eval_loss"])
+        score, loss = parse_number(row["score"]), parse_number(row["eval_loss"])
         if math.isfinite(score) and math.isfinite(loss):
             curves.setdefault(row["trial_id"], []).append((int(row["examples"]), score))
     return curves
 
 
-def _tested(path: Path) -> Mapping[str, Any] | None:
+def _read_test_report(path: Path) -> Mapping[str, Any] | None:
     found = _read_json(path)
     return with_tested_score(found) if found else None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
-    """The mapping in a file; empty where there is none that can be read."""
+    """Return the mapping in a file; an empty one where the file is missing or unreadable."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""A run that decided by another metric than macro-F1, which would have ranked its trials otherwise.
+"""A run with an objective that ranks its trials differently from macro-F1.
 
-By their score t0001 is the best and the default the worst; by macro-F1 t0002 is, and t0001 the
-worst.
+By the objective t0001 is the best trial and the default the worst; by macro-F1 t0002 is the best
+and t0001 the worst.
 """
 
 import csv
@@ -20,18 +20,18 @@ OF_A_CLASS = {
 }
 
 SCORES = {"t0000": (0.70, 0.60), "t0001": (0.80, 0.40), "t0002": (0.75, 0.90)}
-"""By trial: the score, macro-F1."""
+"""Score and macro-F1 of each trial."""
 PARAMETERS = {
     "t0000": {"learning_rate": 3e-4, "batch_size": 16},
     "t0001": {"learning_rate": 5e-4, "batch_size": 8},
     "t0002": {"learning_rate": 9e-4, "batch_size": 32},
 }
 CONFIRMED, OF_DEFAULT = (0.81, 0.41), (0.71, 0.61)
-"""Means of the fresh draws of t0001 and of the default."""
+"""Means over the replicates (score, macro-F1) of t0001 and of the default."""
 
 
 def run_decided_by(objective: dict[str, Any], directory: Path, **changes: Any) -> Run:
-    """Three full trainings, with all files that a search leaves; `changes` are the record's."""
+    """Write the files of a search of three completed trials; `changes` update its record."""
     run = Run(directory)
     run.directory.mkdir(parents=True)
     run.write_trials(tuple(PARAMETERS["t0000"]), map(_row, SCORES))
@@ -41,7 +41,7 @@ def run_decided_by(objective: dict[str, Any], directory: Path, **changes: Any) -
 
 
 def record(objective: dict[str, Any]) -> dict[str, Any]:
-    """Content of `search.json`."""
+    """Return the content of `search.json`."""
     found = runs.record()
     best, default = _candidate("t0001", CONFIRMED), _candidate("t0000", OF_DEFAULT)
     lead = {"default_mean": 0.71, "leader_mean": 0.81, "difference": 0.1, "draws": 2}
@@ -62,13 +62,13 @@ def record(objective: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluation_report(objective: dict[str, Any]) -> dict[str, Any]:
-    """Content of `evaluation_report.json`: the score is 0.79, macro-F1 0.43."""
+    """Return the content of `evaluation_report.json`: the score is 0.79, macro-F1 0.43."""
     found = runs.evaluation_report()
-    shown = {"score": 0.79, "accuracy": 0.79, "f1_macro": 0.43}
+    scores = {"score": 0.79, "accuracy": 0.79, "f1_macro": 0.43}
     intervals = {"score": [0.77, 0.81], "accuracy": [0.77, 0.81], "f1_macro": [0.41, 0.45]}
     return {
         **found,
-        **shown,
+        **scores,
         "objective": objective,
         "confidence_intervals": {**found["confidence_intervals"], **intervals},
         "baseline": {**found["baseline"], "score": 0.66, "accuracy": 0.66, "f1_macro": 0.55},
@@ -89,7 +89,7 @@ def _row(trial_id: str) -> dict[str, Any]:
 
 
 def _write_curves(run: Run) -> None:
-    """Two evaluations a trial, the first at nine tenths of the training and the scores."""
+    """Write two evaluations of each trial, the first at 90 % of its training and of its scores."""
     blank = dict.fromkeys(CURVE_COLUMNS, 0.5)
     with run.curves.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CURVE_COLUMNS)

@@ -237,7 +237,7 @@ def test_an_old_run_is_compared_with_itself(old: Run, capsys: pytest.CaptureFixt
     again = Path(shutil.copytree(old.directory, old.directory.with_name("again")))
     assert compare([str(old.directory), str(again)]) == 0
     printed = capsys.readouterr().out
-    assert "other splits" not in printed
+    assert "different splits" not in printed
     assert printed.count("0.389") >= 2  # the confirmed mean of each
 
 

@@ -1,4 +1,4 @@
-"""Runs as a search and a final evaluation leave them, with texts that attack wherever they may."""
+"""Runs as a search and a final evaluation leave them, with malicious texts wherever possible."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ ROWS, RUNGS, BUDGET = 1000, (500, 1500), 3000
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    """Content of `search.json`."""
+    """Return the content of `search.json`."""
     candidate = {"trial_id": "t0000", "parameters": PARAMETERS, "epochs": 3.0}
     return {
         "schema_version": 1,
@@ -75,7 +75,7 @@ def record(**changes: Any) -> dict[str, Any]:
                 **{"draws": 2, "default_mean": 0.605, "leader_mean": 0.705},
                 "difference": 0.1,
                 "standard_error": 0.02,
-                "distinguishable": True,
+                **{"distinguishable": True, "probability_of_lead": 0.999},
             },
             "verdict": f"the winner leads {EVIL}",
             "smallest_detectable_difference": 0.0123,
@@ -86,7 +86,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def evaluation_report(**changes: Any) -> dict[str, Any]:
-    """Content of `evaluation_report.json`."""
+    """Return the content of `evaluation_report.json`."""
     scores = {"score": 0.7, "accuracy": 0.75, "f1_macro": 0.7}
     classes = {EVIL: {"precision": 0.5, "recall": 0.6, "f1": 0.55, "support": 3}}
     return {
@@ -153,7 +153,7 @@ ANALYSIS = {
     "not_analysed": {"by_label_confidence": "not measured"},
 }
 
-SECRET = "a text that nobody else shall read"
+SECRET = "a text that no one else may read"
 _MISTAKES = (
     ("row", "label", "prediction", "confidence", "label_probability", "text"),
     (3, EVIL, "b", 0.99, 0.01, f"{SECRET} {EVIL}"),
@@ -161,7 +161,7 @@ _MISTAKES = (
 
 
 def write_reports(run: Run, report: Mapping[str, Any], *, directory: str = "final") -> Path:
-    """What a final evaluation leaves for the page."""
+    """Write the files of a final evaluation that the report reads."""
     reports = run.directory / directory / "reports"
     reports.mkdir(parents=True)
     (reports / "evaluation_report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -172,7 +172,7 @@ def write_reports(run: Run, report: Mapping[str, Any], *, directory: str = "fina
 
 
 def small_run(directory: Path) -> Run:
-    """Five trials: the default, the winner, one failed, one stopped, one of the confirmation."""
+    """Write a run of five trials: default, winner, a failed, a stopped and a confirmation trial."""
     run = Run(directory)
     run.directory.mkdir(parents=True)
     rows = [
@@ -189,17 +189,17 @@ def small_run(directory: Path) -> Run:
 
 
 def write_curves(run: Run, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """`curves.csv` from (training rows seen, score) of each trial."""
+    """Write `curves.csv` from (training rows seen, score) of each trial."""
     blank = dict.fromkeys(CURVE_COLUMNS, 0.5)
     with run.curves.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, CURVE_COLUMNS)
         writer.writeheader()
         for trial_id, curve in curves.items():
             for examples, score in curve:
-                shown = {"examples": examples, "epoch": examples / ROWS, "score": score}
-                writer.writerow({**blank, "trial_id": trial_id, "collapsed": False, **shown})
+                values = {"examples": examples, "epoch": examples / ROWS, "score": score}
+                writer.writerow({**blank, "trial_id": trial_id, "collapsed": False, **values})
 
 
 def _row(trial_id: str, status: str, source: str, score: float | None) -> dict[str, Any]:
-    told = {} if score is None else {"score": score, "f1_macro": score}
-    return {"trial_id": trial_id, "status": status, "source": source, **PARAMETERS, **told}
+    scores = {} if score is None else {"score": score, "f1_macro": score}
+    return {"trial_id": trial_id, "status": status, "source": source, **PARAMETERS, **scores}
