@@ -1,8 +1,10 @@
-"""Plan a search for `--dry-run`: data, tokens, two measured steps, trials, rungs and disk space."""
+"""Rehearse a search for `--dry-run`: check everything, measure two steps, describe the plan."""
 
 import resource
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,14 +14,17 @@ import numpy as np
 import torch
 
 from training.finetune import finetune
-from tuning.capacity import num_slots_here
+from training.shipping import check_shipping
+from tuning.capacity import check_storage, num_slots_here
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
 from tuning.log_lines import describe_special_rows
-from tuning.node_checks import JoinedCluster
-from tuning.preparation import Preparation
+from tuning.node_checks import JoinedCluster, try_cluster
+from tuning.preparation import Preparation, prepare_search
+from tuning.run_checks import check_new
 from tuning.rungs import expected_epochs
 from tuning.searchers import num_requested
+from tuning.shipping_check import shipment_of
 from tuning.space import with_parameters
 
 _NUM_STEPS = 2
@@ -31,6 +36,36 @@ _COPIES_A_TRAINING = 6
 """Copies of the model on disk at the peak: the old checkpoint and the one that replaces it, each
 with weights and two moments. A retrain writes the final weights and model.onnx after one of the two
 has been removed."""
+
+
+def dry_run(configuration: Configuration) -> Iterator[str]:
+    """Check everything that a search checks, start nothing, and yield the lines of its plan.
+
+    Raises:
+        InputError: configuration, data, model or cluster is not usable.
+        RunError: the name of the run is taken, or its directory cannot be written.
+        StorageError: the storage cannot be reached.
+        ClusterError: the cluster cannot be reached.
+        MemoryError: the largest batch does not fit in memory.
+    """
+    num_slots_here(configuration)
+    check_storage(configuration)
+    check_new(configuration)
+    with tempfile.TemporaryDirectory() as scratch:
+        preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
+        rehearsal = _rehearse(configuration, preparation)
+        cluster = try_cluster(configuration, preparation)
+        started = time.monotonic()
+        shipment = shipment_of(configuration, preparation)
+        warning = check_shipping(shipment, _existing_parent(configuration))
+        seconds = time.monotonic() - started
+    yield from _describe_plan(configuration, preparation, rehearsal, cluster)
+    yield (
+        f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
+        f" of it was saved, loaded and run in {seconds:.1f} s"
+    )
+    if warning:
+        yield f"            {warning}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +81,8 @@ class Rehearsal:
     num_parameters: int
 
 
-def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
-    """Train two steps with the largest batch of the search space, on the longest training rows.
-
-    Raises:
-        InputError: the model cannot be loaded or does not fit the rows.
-        MemoryError: they do not fit in memory.
-    """
+def _rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
+    """Train two steps with the largest batch of the search space, on the longest training rows."""
     largest = _largest_batch(configuration)
     task = preparation.search_data.task(0)
     longest = np.argsort(-task.train.tokens.lengths, kind="stable")[: largest * _NUM_STEPS]
@@ -75,20 +105,13 @@ def rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsa
     )
 
 
-def describe_plan(
+def _describe_plan(
     configuration: Configuration,
     preparation: Preparation,
     rehearsal: Rehearsal,
-    cluster: JoinedCluster | None = None,
+    cluster: JoinedCluster | None,
 ) -> Iterator[str]:
-    """Describe the plan: data, tokens, steps, trials, rungs, rows and disk space, a line each.
-
-    Args:
-        configuration: the configuration of the search.
-        preparation: its data.
-        rehearsal: two steps on this machine.
-        cluster: the cluster that was joined; None: trials run on this machine.
-    """
+    """Describe data, tokens, steps, trials, rungs, rows and disk space, a line each."""
     yield from _describe_data(configuration, preparation)
     yield (
         f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
@@ -143,15 +166,19 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
 
 
 def _describe_disk(needed: float, configuration: Configuration) -> Iterator[str]:
-    directory = Path(configuration.output.directory).absolute()
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_existing_parent(configuration)).free
     yield (
         f"disk        at most {needed / 2**20:,.0f} MiB at the peak, the final model included;"
         f" {free / 2**20:,.0f} MiB free"
     )
     if needed > free:
         yield "            this does not fit: free disk space, or choose another --output.directory"
+
+
+def _existing_parent(configuration: Configuration) -> Path:
+    """Return the output directory, or the nearest parent that exists."""
+    directory = Path(configuration.output.directory).absolute()
+    return next(path for path in (directory, *directory.parents) if path.is_dir())
 
 
 def _largest_batch(configuration: Configuration) -> int:
