@@ -204,7 +204,7 @@ def test_only_evaluation_asks_for_the_test_texts() -> None:
     assert askers == []
 
 
-def test_the_function_that_opens_the_test_texts_is_where_the_guard_expects_it() -> None:
+def test_the_function_that_reads_the_test_texts_is_where_the_guard_expects_it() -> None:
     assert READS_TEST_TEXTS in names_used((ROOT / DEFINES_IT).read_text("utf-8"))
 
 

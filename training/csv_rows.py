@@ -118,7 +118,7 @@ class CsvRows(Iterator[CsvRow]):
                 if not error and _is_blank(cells):
                     continue
                 cells, error = self._keep_first_line(error)
-            elif self._lines.row_has_more_lines and (swallowed := self._swallowed()):
+            elif self._lines.row_has_more_lines and (swallowed := self._find_swallowed()):
                 cells, error = self._keep_first_line(swallowed)
             if any(map(NOT_UTF8.search, self._lines.row)):
                 error = "; ".join(filter(None, (error, NOT_UTF8_ERROR)))
@@ -170,7 +170,7 @@ class CsvRows(Iterator[CsvRow]):
             return f"{what}, {rule}; write a quote inside a cell twice"
         return f"not CSV: {problem}"
 
-    def _swallowed(self) -> str:
+    def _find_swallowed(self) -> str:
         """Explain why a row of several lines has probably swallowed others; empty: it has not."""
         if self._multiline:
             return ""

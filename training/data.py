@@ -38,6 +38,9 @@ RULES = 2
 Version 1, up to release 0.1.0, is in no record: it dropped rows of equal folded texts.
 """
 
+_SMALL_DATA = 20_000
+"""Fewer rows outside the test: 20 % of them instead of 10 % go to validation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
@@ -72,15 +75,12 @@ class DataSummary:
 
     @property
     def num_rows(self) -> dict[str, int]:
-        """{split: records}."""
+        """Number of records in each split: {split: records}."""
         return {split: sum(counts.values()) for split, counts in self.class_counts.items()}
 
     def as_record(self) -> dict[str, Any]:
         """Return the value of `data` in search.json."""
         return asdict(self)
-
-
-_SMALL_DATA = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +123,11 @@ class PreparedData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Divided:
+class _SplitTable:
     """All kept rows, including test rows: never leaves this module."""
 
     rows: list[Row]
-    everything: LabelledTexts
+    texts: LabelledTexts
     """The texts of `rows`."""
     low_confidence: list[Row]
     splits: npt.NDArray[np.str_]
@@ -138,11 +138,11 @@ class _Divided:
     validation_share: float
 
     def part(self, split: str) -> LabelledTexts:
-        return self.everything.select(self.splits == split)
+        return self.texts.select(self.splits == split)
 
     def count_among(self, hashes: Hashes) -> dict[str, int]:
         """Count the rows whose text is among the hashes: {split: rows}."""
-        found = are_among(self.everything.texts, hashes)
+        found = are_among(self.texts.texts, hashes)
         return {split: int(np.count_nonzero(found & (self.splits == split))) for split in SPLITS}
 
 
@@ -164,34 +164,34 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
         InputError: the table cannot be read or has wrong values; a group is too large
             (`training.near_duplicates.check_group_sizes`); a class would have no row in some split.
     """
-    divided = _divide(config)
-    everything, splits = divided.everything, divided.splits
-    assigned = np.full(len(divided.reasons), "dropped", dtype=object)
-    assigned[everything.rows] = splits
+    table = _split(config)
+    texts, splits = table.texts, table.splits
+    assigned = np.full(len(table.reasons), "dropped", dtype=object)
+    assigned[texts.rows] = splits
     named = REASONS + REASONS_OF_FIXED_SPLITS * (config.split_column is not None)
     test = splits == "test"
     return PreparedData(
-        train=divided.part("train"),
-        validation=divided.part("validation"),
-        test_rows=everything.rows[test],
+        train=table.part("train"),
+        validation=table.part("validation"),
+        test_rows=texts.rows[test],
         assignment=pd.DataFrame(
-            {"row": np.arange(len(assigned)), "split": assigned, "reason": divided.reasons}
+            {"row": np.arange(len(assigned)), "split": assigned, "reason": table.reasons}
         ),
         summary=DataSummary(
             path=config.path,
             sha256=sha256_of(file_of(config.path)),
             rows=len(assigned),
             kept=len(splits),
-            dropped={reason: divided.reasons.count(reason) for reason in named},
-            class_counts=class_counts(everything.labels, splits, config.labels),
-            duplicate_groups=int(np.count_nonzero(np.bincount(everything.groups) > 1)),
-            label_noise=divided.label_noise,
-            format=divided.format,
-            notes=divided.notes,
-            repeated_test_rows=len(divided.rows) - len({row.identity for row in divided.rows}),
-            rows_seen=None if seen is None else divided.count_among(seen),
+            dropped={reason: table.reasons.count(reason) for reason in named},
+            class_counts=class_counts(texts.labels, splits, config.labels),
+            duplicate_groups=int(np.count_nonzero(np.bincount(texts.groups) > 1)),
+            label_noise=table.label_noise,
+            format=table.format,
+            notes=table.notes,
+            repeated_test_rows=len(table.rows) - len({row.identity for row in table.rows}),
+            rows_seen=None if seen is None else table.count_among(seen),
         ),
-        validation_share=divided.validation_share,
+        validation_share=table.validation_share,
     )
 
 
@@ -205,27 +205,37 @@ def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = Non
     Raises:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
     """
-    divided = _divide(config)
+    table = _split(config)
     found = sha256_of(file_of(config.path))
     if found != sha256:
         raise InputError(
             f"data {config.path}: its SHA-256 is {found[:12]}..., but was {sha256[:12]}... when the"
             " winner was retrained; nothing was tested: restore the file and run the command again"
         )
-    is_test = divided.splits == "test"
+    is_test = table.splits == "test"
     low, groups = choose_low_confidence(
-        _not_among(divided.low_confidence, seen),
-        divided.rows,
-        divided.everything.groups,
+        _not_among(table.low_confidence, seen),
+        table.rows,
+        table.texts.groups,
         is_test,
         config,
     )
     return HeldOutTexts(
-        test=divided.part("test"),
-        confidences=_confidences(divided.rows)[is_test],
+        test=table.part("test"),
+        confidences=_confidences(table.rows)[is_test],
         low_confidence=LabelledTexts.of_rows(low, groups),
         low_confidences=_confidences(low),
     )
+
+
+def file_of(path: str) -> Path:
+    """Return the local file for `data.path`; a URI is fetched first."""
+    if path == SAMPLE:
+        return Path(__file__).parent / "sample" / "sample.csv"
+    if is_uri(path):
+        return local_copy(path)
+    local = Path(path)
+    return local.expanduser() if local.parts[:1] == ("~",) else local
 
 
 def _not_among(rows: Sequence[Row], hashes: Hashes | None) -> Sequence[Row]:
@@ -241,31 +251,21 @@ def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
     return np.where(np.isinf(values), np.nan, values)
 
 
-def file_of(path: str) -> Path:
-    """Return the local file for `data.path`; a URI is fetched first."""
-    if path == SAMPLE:
-        return Path(__file__).parent / "sample" / "sample.csv"
-    if is_uri(path):
-        return local_copy(path)
-    local = Path(path)
-    return local.expanduser() if local.parts[:1] == ("~",) else local
-
-
-def _divide(config: DataConfig) -> _Divided:
+def _split(config: DataConfig) -> _SplitTable:
     columns = _read(config)
     table = clean(columns, config)
     groups = group_rows(table.rows, config)
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
-        rows, groups, reasons = _without_straddling(table, groups)
+        rows, groups, reasons = _keep_last_split(table, groups)
     to_split = np.array([row.split != "test" for row in rows])
     check_group_sizes([row for row in rows if row.split != "test"], groups[to_split], config)
-    everything = LabelledTexts.of_rows(rows, groups)
-    splits, share = _assign(everything, rows, config)
-    check_every_class(everything.labels, splits, config)
-    return _Divided(
+    texts = LabelledTexts.of_rows(rows, groups)
+    splits, share = _assign(texts, rows, config)
+    check_every_class(texts.labels, splits, config)
+    return _SplitTable(
         rows=rows,
-        everything=everything,
+        texts=texts,
         low_confidence=table.low_confidence,
         splits=splits,
         reasons=reasons,
@@ -286,7 +286,8 @@ def _read(config: DataConfig) -> Columns:
     )
 
 
-def _without_straddling(table: CleanTable, groups: Indices) -> tuple[list[Row], Indices, list[str]]:
+def _keep_last_split(table: CleanTable, groups: Indices) -> tuple[list[Row], Indices, list[str]]:
+    """Drop the rows of a fixed split whose group is also in a later split."""
     stays = in_last_split([row.split or "" for row in table.rows], groups)
     reasons = table.reasons.copy()
     for index in np.flatnonzero(~stays):
@@ -295,7 +296,7 @@ def _without_straddling(table: CleanTable, groups: Indices) -> tuple[list[Row], 
 
 
 def _assign(
-    everything: LabelledTexts, rows: Sequence[Row], config: DataConfig
+    texts: LabelledTexts, rows: Sequence[Row], config: DataConfig
 ) -> tuple[npt.NDArray[np.str_], float]:
     """Return the split of each row, and validation's share of the rows outside the test."""
     identities = [row.identity for row in rows]
@@ -304,8 +305,8 @@ def _assign(
     else:
         held = choose_held_out(
             identities,
-            everything.groups,
-            everything.labels,
+            texts.groups,
+            texts.labels,
             share=config.test_size,
             seed=config.split_seed,
         )
@@ -317,7 +318,7 @@ def _assign(
         return splits, fixed / len(rest)
     share = config.validation_size or (0.2 if len(rest) < _SMALL_DATA else 0.1)
     held = _choose_validation(
-        everything.select(outside), [identities[index] for index in rest], share, config.split_seed
+        texts.select(outside), [identities[index] for index in rest], share, config.split_seed
     )
     splits[rest[held]] = "validation"
     return splits, share

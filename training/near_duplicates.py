@@ -20,6 +20,11 @@ _RECALL = 0.99
 _PAIRS_PER_CHUNK = 20_000
 _ODD_64_BIT = np.uint64(0x9E3779B97F4A7C15)
 
+_LARGEST_SHARE_OF_TEXTS = 0.02
+_LARGEST_SHARE_OF_ROWS = 0.1
+_LARGEST_OF_FEW = 5
+_THRESHOLD_STEPS = 20
+
 
 def group_texts(
     folded: Sequence[str],
@@ -74,6 +79,69 @@ def group_rows(rows: Sequence[Row], config: DataConfig) -> Indices:
     )
 
 
+def character_ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
+    """Return the sets of character 3-grams of " text ", by which near-duplicates are found.
+
+    Args:
+        texts: folded; an empty one has no 3-gram.
+
+    Returns:
+        int32 [texts, grams] of zeros and ones, and the code of each 3-gram, int64 [grams].
+    """
+    padded = [f" {text} " for text in texts]
+    joined = "".join(padded).encode("utf-32-le", "surrogatepass")
+    points = np.frombuffer(joined, dtype=np.uint32).astype(np.int64)
+    text_of = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
+    # A code point has 21 bits, so three fit in an int64 without collisions.
+    codes = points[:-2] | points[1:-1] << 21 | points[2:] << 42
+    inside = text_of[:-2] == text_of[2:]
+    vocabulary, gram = np.unique(codes[inside], return_inverse=True)
+    matrix = csr_array(
+        (np.ones(len(gram), dtype=np.int32), (text_of[:-2][inside], gram)),
+        shape=(len(texts), len(vocabulary)),
+    )
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix, vocabulary
+
+
+def check_group_sizes(rows: Sequence[Row], groups: Indices, config: DataConfig) -> None:
+    """Refuse a group that is too large for one side of a split.
+
+    Such a group would distort the class shares. Texts count once, however many rows differ only in
+    digits, emoji or signs, since real tables have short texts with many endings ("ok", "ok!!").
+    Rows have a separate limit, which allows about two such groups in test and in validation.
+
+    Args:
+        rows: the rows to split.
+        groups: int64 [n].
+        config: names the columns and the threshold.
+
+    Raises:
+        InputError: a group holds more than 2 % of the rows (and more than 5) in texts that differ
+            in letters, or more than 10 % of the rows (and more than 5).
+    """
+    limits = _Limits.of(len(rows))
+    too_large = limits.exceeded(rows, groups)
+    if not len(too_large):
+        return
+    sizes = np.bincount(groups)
+    largest = too_large[sizes[too_large].argmax()]
+    members = [rows[index] for index in np.flatnonzero(groups == largest).tolist()]
+    of_large_groups = [rows[index] for index in np.flatnonzero(np.isin(groups, too_large)).tolist()]
+    too_many_texts = len({_letters_of(row) for row in members}) > limits.texts
+    limit = (
+        f"{limits.texts} texts (2 %, at least {_LARGEST_OF_FEW})"
+        if too_many_texts
+        else f"{limits.rows} rows (10 %, at least {_LARGEST_OF_FEW})"
+    )
+    raise InputError(
+        f"{config.path}: {len(members)} of {len(rows)} kept rows are one group, such as row"
+        f" {members[0].row} '{excerpt(members[0].text)}', but a group must stay within {limit} to"
+        f" fit in one split; {_how_to_divide(members, of_large_groups, limits, config)}"
+    )
+
+
 def _components(links: Indices, num_nodes: int) -> Indices:
     graph = coo_array(
         (np.ones(len(links), dtype=np.int8), (links[:, 0], links[:, 1])),
@@ -110,32 +178,6 @@ def _similar(texts: Sequence[str], threshold: float, seed: int) -> Indices:
                 links = np.concatenate([links, pairs[similar]])
             component = _components(links, len(texts))
     return links
-
-
-def character_ngrams(texts: Sequence[str]) -> tuple[csr_array, Indices]:
-    """Return the sets of character 3-grams of " text ", by which near-duplicates are found.
-
-    Args:
-        texts: folded; an empty one has no 3-gram.
-
-    Returns:
-        int32 [texts, grams] of zeros and ones, and the code of each 3-gram, int64 [grams].
-    """
-    padded = [f" {text} " for text in texts]
-    joined = "".join(padded).encode("utf-32-le", "surrogatepass")
-    points = np.frombuffer(joined, dtype=np.uint32).astype(np.int64)
-    text_of = np.repeat(np.arange(len(texts)), [len(text) for text in padded])
-    # A code point has 21 bits, so three fit in an int64 without collisions.
-    codes = points[:-2] | points[1:-1] << 21 | points[2:] << 42
-    inside = text_of[:-2] == text_of[2:]
-    vocabulary, gram = np.unique(codes[inside], return_inverse=True)
-    matrix = csr_array(
-        (np.ones(len(gram), dtype=np.int32), (text_of[:-2][inside], gram)),
-        shape=(len(texts), len(vocabulary)),
-    )
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix, vocabulary
 
 
 def _signatures(grams: csr_array, codes: Indices, seed: int) -> npt.NDArray[np.uint64]:
@@ -206,49 +248,6 @@ def _jaccard(grams: csr_array, pairs: Indices) -> npt.NDArray[np.float64]:
     return np.asarray(shared / union, dtype=np.float64)
 
 
-_LARGEST_SHARE_OF_TEXTS = 0.02
-_LARGEST_SHARE_OF_ROWS = 0.1
-_LARGEST_OF_FEW = 5
-_THRESHOLD_STEPS = 20
-
-
-def check_group_sizes(rows: Sequence[Row], groups: Indices, config: DataConfig) -> None:
-    """Refuse a group that is too large for one side of a split.
-
-    Such a group would distort the class shares. Texts count once, however many rows differ only in
-    digits, emoji or signs, since real tables have short texts with many endings ("ok", "ok!!").
-    Rows have a separate limit, which allows about two such groups in test and in validation.
-
-    Args:
-        rows: the rows to split.
-        groups: int64 [n].
-        config: names the columns and the threshold.
-
-    Raises:
-        InputError: a group holds more than 2 % of the rows (and more than 5) in texts that differ
-            in letters, or more than 10 % of the rows (and more than 5).
-    """
-    limits = _Limits.of(len(rows))
-    too_large = limits.exceeded(rows, groups)
-    if not len(too_large):
-        return
-    sizes = np.bincount(groups)
-    largest = too_large[sizes[too_large].argmax()]
-    members = [rows[index] for index in np.flatnonzero(groups == largest).tolist()]
-    crowded = [rows[index] for index in np.flatnonzero(np.isin(groups, too_large)).tolist()]
-    too_many_texts = len({_letters_of(row) for row in members}) > limits.texts
-    limit = (
-        f"{limits.texts} texts (2 %, at least {_LARGEST_OF_FEW})"
-        if too_many_texts
-        else f"{limits.rows} rows (10 %, at least {_LARGEST_OF_FEW})"
-    )
-    raise InputError(
-        f"{config.path}: {len(members)} of {len(rows)} kept rows are one group, such as row"
-        f" {members[0].row} '{excerpt(members[0].text)}', but a group must stay within {limit} to"
-        f" fit in one split; {_how_to_divide(members, crowded, limits, config)}"
-    )
-
-
 @dataclass(frozen=True)
 class _Limits:
     """How large a group may be."""
@@ -279,7 +278,7 @@ def _letters_of(row: Row) -> str | bytes:
 
 
 def _how_to_divide(
-    members: Sequence[Row], crowded: Sequence[Row], limits: _Limits, config: DataConfig
+    members: Sequence[Row], of_large_groups: Sequence[Row], limits: _Limits, config: DataConfig
 ) -> str:
     """Explain what connects the largest group, and what divides all groups that are too large."""
     for key, count in Counter(row.key for row in members if row.key).most_common(1):
@@ -292,13 +291,13 @@ def _how_to_divide(
     for threshold in _stricter(config.near_duplicate_threshold):
         # A stricter threshold adds no links, so only the rows of the too large groups matter.
         changed = config.model_copy(update={"near_duplicate_threshold": threshold})
-        if not len(limits.exceeded(crowded, group_rows(crowded, changed))):
+        if not len(limits.exceeded(of_large_groups, group_rows(of_large_groups, changed))):
             return (
                 "their texts are similar at data.near_duplicate_threshold"
                 f" {config.near_duplicate_threshold:g}: try"
                 f" {'null (only equal texts)' if threshold is None else format(threshold, 'g')}"
             )
-    folds = Counter(row.folded for row in crowded if row.folded)
+    folds = Counter(row.folded for row in of_large_groups if row.folded)
     count = max(folds.values(), default=0)
     if count > limits.rows:
         return (

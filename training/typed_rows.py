@@ -186,10 +186,10 @@ def cells_of_array(array: Any) -> list[Cell]:
     kind = array.type
     if _is_text(kind):
         return [None if value is None else _utf8(value) for value in _as_bytes(array)]
-    if not _is_plain(kind):
+    if not _is_scalar(kind):
         return [None if value is None else Unreadable(f"a {kind}") for value in array.to_pylist()]
     return [
-        None if value is None or value != value else _written(value, kind)
+        None if value is None or value != value else _scalar_text(value, kind)
         for value in array.to_pylist()
     ]
 
@@ -200,9 +200,9 @@ def text_of_array(array: Any) -> list[str | None]:
     kind = array.type
     if _is_text(kind):
         return [None if value is None else _escaped(value) for value in _as_bytes(array)]
-    spell = _written if _is_plain(kind) else _as_text
+    write = _scalar_text if _is_scalar(kind) else _other_text
     return [
-        None if value is None or value != value else spell(value, kind)
+        None if value is None or value != value else write(value, kind)
         for value in array.to_pylist()
     ]
 
@@ -217,8 +217,8 @@ def json_of_array(array: Any) -> list[str]:
             for value in _as_bytes(array)
         ]
     is_literal = _is_number(kind) or pa.types.is_boolean(kind)
-    spell = _written if is_literal else _as_json
-    return ["null" if value is None else spell(value, kind) for value in array.to_pylist()]
+    write = _scalar_text if is_literal else _as_json
+    return ["null" if value is None else write(value, kind) for value in array.to_pylist()]
 
 
 def kind_without_text(kind: Any) -> str | None:
@@ -227,7 +227,7 @@ def kind_without_text(kind: Any) -> str | None:
         return kind_without_text(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return kind_without_text(kind.value_type)
-    return None if _is_text(kind) or _is_plain(kind) else f"a {kind}"
+    return None if _is_text(kind) or _is_scalar(kind) else f"a {kind}"
 
 
 def _decoded(array: Any) -> Any:
@@ -251,7 +251,7 @@ def _is_number(kind: Any) -> bool:
     return any(test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal))
 
 
-def _is_plain(kind: Any) -> bool:
+def _is_scalar(kind: Any) -> bool:
     types = pa.types
     tests = (types.is_boolean, types.is_timestamp, types.is_date, types.is_time, types.is_null)
     return _is_number(kind) or any(test(kind) for test in tests)
@@ -279,7 +279,7 @@ def _escaped(value: bytes) -> str:
     return value.decode("utf-8", errors="backslashreplace")
 
 
-def _written(value: Any, kind: Any) -> str:
+def _scalar_text(value: Any, kind: Any) -> str:
     """Write a value: shortest digits that read back, true or false, or ISO 8601."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -291,7 +291,7 @@ def _written(value: Any, kind: Any) -> str:
     return str(value) if _is_number(kind) else str(value.isoformat())
 
 
-def _as_text(value: Any, kind: Any) -> str:
+def _other_text(value: Any, kind: Any) -> str:
     return _as_json(value, kind) if isinstance(value, list | dict) else _plain(value)
 
 
