@@ -1,4 +1,4 @@
-"""What a run was made with: versions, devices, commit."""
+"""Environment of a run: versions of the program and of packages, devices, commit, model hash."""
 
 import hashlib
 import platform
@@ -12,34 +12,35 @@ from results.errors import RunError
 from results.run import Run
 
 VERSION = "0.3.0"
-"""Of this program, as in pyproject.toml: known without the package being installed."""
+"""Version of this program, as in pyproject.toml: known without installing the package."""
 
-_BEFORE_IT_WAS_RECORDED = "0.1.0"
+_FIRST_VERSION = "0.1.0"
+"""It did not record its version."""
 
 
 def recorded_version(record: Mapping[str, Any]) -> str:
-    """The version that began a run, from the content of its `search.json`."""
-    return str((record.get("environment") or {}).get("version") or _BEFORE_IT_WAS_RECORDED)
+    """Return the version that started a run, from the content of its `search.json`."""
+    return str((record.get("environment") or {}).get("version") or _FIRST_VERSION)
 
 
 def check_data_rules(run: Run, record: Mapping[str, Any], rules: int, *, goal: str) -> None:
-    """Refuse a run whose rows were dropped and held together by other rules than now.
+    """Refuse a run whose rows were dropped and grouped by other rules than the current ones.
 
     Args:
-        run: named in the error.
+        run: its directory is named in the error.
         record: content of its `search.json`.
-        rules: number of the rules now, `training.data.RULES`.
-        goal: what the version that made the run would be used for, such as "evaluate it".
+        rules: number of the current rules, `training.data.RULES`.
+        goal: what the user wants to do with the run, such as "evaluate it".
 
     Raises:
-        RunError: its split may come out otherwise.
+        RunError: the rules differ, so that this version may split the rows differently.
     """
     if record["data"].get("rules", 1) == rules:
         return
     version = recorded_version(record)
     raise RunError(
         f"run {run.directory}: it was searched by version {version}, whose rules for duplicate rows"
-        f" were others, so that this version ({VERSION}) need not make its split again; {goal} with"
+        f" differ, so that this version ({VERSION}) may split the rows differently; {goal} with"
         f" version {version}, or search again"
     )
 
@@ -59,8 +60,8 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions of this program, Python and the packages that decide results, devices, commit."""
-    import torch  # takes seconds; what only compares versions does without
+    """Return the versions of this program, of Python and of packages, the devices, the commit."""
+    import torch  # takes seconds; callers that only compare versions need not wait
 
     cards = range(torch.cuda.device_count())
     return {
@@ -74,7 +75,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def hash_model(directory: Path) -> str | None:
-    """SHA-256 over the names and contents of a model directory's files; None if it is none."""
+    """Return the SHA-256 of the names and contents of a directory's files; None: no directory."""
     if not directory.is_dir():
         return None
     digest = hashlib.sha256()
@@ -98,7 +99,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that this file lies in; None outside of one."""
+    """Return the commit of the checkout that contains this file; None outside of a checkout."""
     here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(

@@ -1,8 +1,8 @@
-"""What is wrong with a run's files or its storage, as classes."""
+"""Errors about the files of a run and about its storage."""
 
 
 class RunError(ValueError):
-    """A run's directory or record cannot be used; the message is one line for the user."""
+    """The directory or record of a run cannot be used; the message is one line for the user."""
 
 
 class StorageError(OSError):

@@ -1,4 +1,4 @@
-"""Files that are whole at every moment: written aside, synced and renamed, or a line at a time."""
+"""Atomic files: written as a temporary file, synced and renamed, or appended a line at a time."""
 
 import csv
 import io
@@ -16,26 +16,26 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` with `content` atomically.
 
     Raises:
-        OSError: the directory cannot be written or the disk is full; `path` is as it was.
+        OSError: the directory cannot be written or the disk is full; `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    aside = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o644)
-        aside.replace(path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` with `text` (UTF-8) atomically; lone surrogates become `?`."""
+    """Replace `path` with `text` (UTF-8), atomically; lone surrogates become `?`."""
     write_bytes(path, text.encode("utf-8", errors="replace"))
 
 
@@ -54,10 +54,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 
 def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> None:
-    """Append one whole line to the table at `path`, made with a header if it is not there.
+    """Append one line to the table at `path`, which is created with a header if it is missing.
 
-    A line is handed to the system in one write, so a killed process leaves no half line
-    but the last; `drop_incomplete_line` removes that one.
+    A line is handed to the system in one write, so that a killed process leaves at most an
+    incomplete last line; `drop_incomplete_line` removes it.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -65,12 +65,12 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
     if is_new or path.stat().st_size == 0:
         writer.writeheader()
     writer.writerow(row)
-    # A link in a run that came from elsewhere may lead to any file of the user.
+    # A symbolic link in a run that came from elsewhere may point to any file of the user.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o644)
     try:
         line = text.getvalue().encode("utf-8", errors="replace")
-        while line:  # a full disk takes a part, and refuses the next
+        while line:  # a full disk accepts a part, and refuses the next
             line = line[os.write(descriptor, line) :]
         os.fsync(descriptor)
     finally:
@@ -80,20 +80,20 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, Any]) -> No
 
 
 def drop_incomplete_line(path: Path) -> None:
-    """Cut an unfinished last line off a file of lines, left by a crash in mid-write."""
+    """Remove an incomplete last line, which a crash in the middle of a write leaves."""
     if not _is_file(path):
         return
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        write_bytes(path, whole)
+    complete = content[: content.rfind(b"\n") + 1]
+    if complete != content:
+        write_bytes(path, complete)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a table written by this module; none when there is no file.
+    """Return the rows of a table written by this module; none if there is no file.
 
     Raises:
-        RunError: it is something else than a file.
+        RunError: `path` is not a file.
     """
     if not _is_file(path):
         return []
@@ -102,10 +102,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_table(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
-    """Rows as `read_csv` gives them.
+    """Return the rows as `read_csv` does, and check the columns.
 
     Raises:
-        RunError: it cannot be read, or a required column is missing.
+        RunError: the table cannot be read, or a required column is missing.
     """
     try:
         rows = read_csv(path)
@@ -118,11 +118,11 @@ def read_table(path: Path, required: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file; what is no file is refused."""
+    """Return whether `path` is a file; raise RunError if it is a directory or a broken link."""
     if path.is_file():
         return True
     if path.exists() or path.is_symlink():
-        raise RunError(f"{path}: is no file, but must be one; restore it")
+        raise RunError(f"{path}: is not a file, but must be one; restore it")
     return False
 
 

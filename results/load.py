@@ -1,4 +1,4 @@
-"""Runs read into pandas: `load_run("results/runs/first").trials`, `load_runs(...)` for several."""
+"""Load runs into pandas: `load_run("results/runs/first").trials`, or several by `load_runs`."""
 
 import json
 import os
@@ -15,38 +15,38 @@ from results.run import TEST_REPORT, open_run
 
 _TEXTS = ("trial_id", "status", "source", "error", "stopped_by")
 
-Place = str | os.PathLike[str]
+AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRun:
-    """A run as it was when it was read, finished or not."""
+    """A run, finished or not, at the moment when it was read."""
 
     directory: Path
     record: dict[str, Any]
     """Content of `search.json`."""
     trials: pd.DataFrame
-    """A row a trial, as `trials.csv`: numbers as numbers, NaN for an empty cell."""
+    """`trials.csv`, a row per trial: numbers are parsed, an empty cell is NaN."""
     curves: pd.DataFrame
-    """A row an evaluation, in the order in which they came, as `curves.csv`."""
+    """`curves.csv`, a row per evaluation in order of time."""
     test: dict[str, Any] | None
-    """Content of the last `evaluation_report.json`; None before the test is opened."""
+    """Content of the last `evaluation_report.json`; None before the evaluation on the test set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRuns:
-    """Several runs; each table begins with a column `run`, the name of the run's directory."""
+    """Several runs; the first column of each table is `run`, the name of the run's directory."""
 
     runs: Sequence[LoadedRun]
     trials: pd.DataFrame
     curves: pd.DataFrame
 
 
-def load_run(directory: Place) -> LoadedRun:
-    """Read a run; nothing in its directory changes, so that it may be a running one's.
+def load_run(directory: AnyPath) -> LoadedRun:
+    """Load a run without changing its directory; its search may still be running.
 
     Raises:
-        RunError: there is no run, or a file of it cannot be read.
+        RunError: there is no run, or one of its files cannot be read.
     """
     run = open_run(Path(directory))
     reports = run.newest_reports()
@@ -59,28 +59,28 @@ def load_run(directory: Place) -> LoadedRun:
     )
 
 
-def load_runs(*directories: Place) -> LoadedRuns:
-    """Read several runs, to compare.
+def load_runs(*directories: AnyPath) -> LoadedRuns:
+    """Load several runs to compare them.
 
     Raises:
-        RunError: as `load_run`; or two directories have one name.
+        RunError: as `load_run`; or two directories have the same name.
     """
     runs = [load_run(directory) for directory in directories]
     names = [run.directory.name for run in runs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise RunError(
-            f"two of the runs are named {twice[0]!r}, but each must have a name of its own; rename"
-            " a directory, or load them one by one"
+            f"two of the runs are named {repeated[0]!r}, but their names must differ; rename a"
+            " directory, or load them one by one"
         )
     return LoadedRuns(
         runs=runs,
-        trials=_together({run.directory.name: run.trials for run in runs}),
-        curves=_together({run.directory.name: run.curves for run in runs}),
+        trials=_concatenate({run.directory.name: run.trials for run in runs}),
+        curves=_concatenate({run.directory.name: run.curves for run in runs}),
     )
 
 
 def _typed(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
-    """Texts as texts, truth values as such, all else as numbers."""
+    """Return a table with texts as they are, booleans, and all other columns as numbers."""
     table = pd.DataFrame(list(rows))
     for name in table.columns.difference(list(_TEXTS)):
         if name == "collapsed":
@@ -90,10 +90,10 @@ def _typed(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
     return table
 
 
-def _together(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _concatenate(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     named = [table.assign(run=name) for name, table in tables.items()]
-    whole = pd.concat(named, ignore_index=True) if named else pd.DataFrame({"run": []})
-    return whole[["run", *whole.columns.drop("run")]]
+    table = pd.concat(named, ignore_index=True) if named else pd.DataFrame({"run": []})
+    return table[["run", *table.columns.drop("run")]]
 
 
 def _read_test(path: Path) -> dict[str, Any]:

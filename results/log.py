@@ -1,4 +1,4 @@
-"""What the commands say: plain lines on the terminal, the same with times in the run's log."""
+"""Logging of the commands: plain lines on the terminal, the same lines with times in a file."""
 
 import logging
 import shutil
@@ -13,19 +13,19 @@ from typing import TextIO
 from training.cli import printable
 
 DETAIL = {"is_detail": True}
-"""`extra` of lines that the run's log shall have, but not the terminal: it shows their sum."""
+"""`extra` of lines for the log file only: the terminal displays a summary of them."""
 
 PACKAGES = ("tuning", "training", "evaluation", "cluster", "results")
 
 
 class _ToTerminal(logging.StreamHandler[TextIO]):
-    """Writes to what is standard output at the moment: a live view puts its own in place.
+    """Writes to the current standard output, which a live view replaces by its own.
 
-    A terminal would break long lines within words.
+    Long lines are broken between words, where a terminal would break them within words.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; on a terminal as many lines as it takes."""
+        """Return the line, broken into several on a terminal."""
         text = printable(super().format(record))
         if not self.stream.isatty():
             return text
@@ -34,16 +34,16 @@ class _ToTerminal(logging.StreamHandler[TextIO]):
 
     @property
     def stream(self) -> TextIO:
-        """Standard output."""
+        """Return the current standard output."""
         return sys.stdout
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """Nothing: it is looked up each time."""
+        """Ignore the stream: it is read from `sys.stdout` each time."""
 
 
 def log_to_terminal() -> None:
-    """Print what our packages say, and nothing of what libraries say below a warning."""
+    """Print the log lines of our packages, and of libraries only warnings and errors."""
     handler = _ToTerminal()
     handler.setLevel(logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -62,7 +62,7 @@ def _is_for_terminal(record: logging.LogRecord) -> bool:
 
 
 def log_to_file(path: Path) -> None:
-    """Append the same lines, and finer ones, to a file."""
+    """Append the same lines, and more detailed ones, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -71,7 +71,7 @@ def log_to_file(path: Path) -> None:
 
 
 def quiet_libraries() -> None:
-    """No progress bars and advice of libraries between our lines."""
+    """Switch off the progress bars and hints of libraries."""
     import transformers
 
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -80,16 +80,16 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def preserve_logging(lent: Sequence[str], *others: str) -> Iterator[None]:
-    """Give loggers their handlers, levels and propagation back after a `with` block.
+def preserve_logging(ours: Sequence[str], *others: str) -> Iterator[None]:
+    """Restore the handlers, levels and propagation of loggers after a `with` block.
 
     Args:
-        lent: names of loggers that are without handlers when it begins.
-        others: names of loggers that are left as they are until something changes them.
+        ours: names of loggers that have no handlers at the start of the block.
+        others: names of loggers that keep their handlers in the block.
     """
-    loggers = [logging.getLogger(name) for name in (*lent, *others)]
+    loggers = [logging.getLogger(name) for name in (*ours, *others)]
     before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
-    for name in lent:
+    for name in ours:
         logging.getLogger(name).handlers = []
     try:
         yield

@@ -21,20 +21,22 @@ from training.cli import hide_secrets
 
 logger = logging.getLogger(__name__)
 
-STATES = ("trials.csv", "best.yaml", "search.json")
-"""Each speaks of what is in the files before it: read first, and written last in this order."""
-_LINES = "curves.csv"
-_ONE_SHORT = Retries(number=1, seconds=2.0)
+_RECORD, _CURVES, _TEST_ACCESSES = "search.json", "curves.csv", "test_openings.json"
+_SUMMARIES = ("trials.csv", "best.yaml", _RECORD)
+"""Files that describe what the other files contain: read before them, and written after them in
+this order, so that a copy never describes what is not there yet."""
+_OVERVIEW = ("trials.csv", "workers.csv", "logs/search.log", _RECORD)
+_ONE_SHORT_ATTEMPT = Retries(number=1, seconds=2.0)
 
 Version = tuple[int, int, int]
-"""Size, time of the last change and number of a file: together they tell whether it changed."""
+"""Size, modification time and inode of a file: one of them differs after a change."""
 
 
 class Mirror:
-    """Keeps `storage/<run's name>` like the run's directory, hidden files left out.
+    """Keeps `storage/<run's name>` equal to the run's directory, without hidden files.
 
-    At every moment what is there can be resumed: files are whole, and none speaks of what is not
-    there yet. Files that are removed stay in the mirror.
+    The copy can be resumed at every moment: its files are complete, and none describes what is not
+    there yet. Files that are removed from the run stay in the copy.
     """
 
     def __init__(
@@ -48,24 +50,25 @@ class Mirror:
         """Start to copy.
 
         Args:
-            run: whose files are copied.
-            storage: where runs go.
-            interval_s: seconds between the end of a look at the files and the next.
-            on_error: called once, from another thread, when a copy fails after all tries; nothing
-                is copied any more until `flush`.
+            run: its files are copied.
+            storage: where runs are stored.
+            interval_s: pause between two searches for changed files.
+            on_error: is called once, from another thread, when a copy fails after all attempts;
+                then nothing is copied any more until `flush`.
         """
         self._run = run
-        self._place = storage.child(run.directory.name)
+        self._remote = storage.child(run.directory.name)
         self._interval_s = interval_s
         self._on_error = on_error
         self._copied: dict[Path, Version] = {}
         self._stop = threading.Event()
         self._copying = threading.Lock()
-        self._thread = threading.Thread(target=self._copy_on, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._copy_until_stopped, daemon=True)
+        self._thread.name = "mirror"
         self._thread.start()
 
     def __enter__(self) -> Self:
-        """The mirror itself."""
+        """Return the mirror itself."""
         return self
 
     def __exit__(
@@ -74,17 +77,17 @@ class Mirror:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Copy what is left, also after an error, which is not hidden by one of the storage.
+        """Copy the remaining changes, also after an error; an error of the storage does not hide it.
 
-        After an error of a place there is one short try: the storage may be what hangs, but if it
-        is not, it shall know what is known here, above all that the test was opened.
+        After an OSError there is one short attempt: the storage may be what hangs. If it works, it
+        must receive what is known here, above all the test accesses.
 
         Raises:
-            StorageError: not all could be copied, and nothing else went wrong.
+            StorageError: not all could be copied, and there was no other error.
         """
         self.close()
         if isinstance(error, OSError):
-            self._place = replace(self._place, retries=_ONE_SHORT)
+            self._remote = replace(self._remote, retries=_ONE_SHORT_ATTEMPT)
         try:
             self.flush()
         except StorageError as failed:
@@ -93,7 +96,7 @@ class Mirror:
             logger.warning("%s", failed)
 
     def flush(self) -> None:
-        """Copy all that changed, now.
+        """Copy all changed files now.
 
         Raises:
             StorageError: not all could be copied.
@@ -102,11 +105,11 @@ class Mirror:
             self._copy_changed()
 
     def close(self) -> None:
-        """End the thread, after the file that it is copying; what is not copied yet stays so."""
+        """End the thread after the file that it is copying; copy no others."""
         self._stop.set()
         self._thread.join()
 
-    def _copy_on(self) -> None:
+    def _copy_until_stopped(self) -> None:
         try:
             while True:
                 with self._copying:
@@ -116,29 +119,29 @@ class Mirror:
         except OSError as error:
             self._on_error(error)
 
-    def _copy_changed(self, is_over: Callable[[], bool] = lambda: False) -> None:
+    def _copy_changed(self, is_stopped: Callable[[], bool] = lambda: False) -> None:
         directory = self._run.directory
-        states = [(directory / name, *_read(directory / name)) for name in STATES]
+        summaries = [(directory / name, *_read(directory / name)) for name in _SUMMARIES]
         for path in _files(directory):
-            if is_over():
+            if is_stopped():
                 return
             self._copy(path)
-        for path, version, content in states:
+        for path, version, content in summaries:
             if content is not None and self._copied.get(path) != version:
-                self._place.write_bytes(path.name, content)
+                self._remote.write_bytes(path.name, content)
                 self._copied[path] = version
 
     def _copy(self, path: Path) -> None:
-        """Copy a file that changed; one that is gone since it was listed is left out."""
+        """Copy a file that changed; skip one that was removed since it was listed."""
         name = path.relative_to(self._run.directory).as_posix()
         try:
             version = _version(path)
             if self._copied.get(path) == version:
                 return
-            if name == _LINES:
-                self._place.write_bytes(name, _whole_lines(path.read_bytes()))
+            if name == _CURVES:
+                self._remote.write_bytes(name, _complete_lines(path.read_bytes()))
             else:
-                self._place.upload(path, name)
+                self._remote.upload(path, name)
             self._copied[path] = version
         except (FileNotFoundError, StorageError):
             if path.exists():
@@ -146,13 +149,13 @@ class Mirror:
 
 
 def _files(directory: Path) -> list[Path]:
-    """What is copied as it is found; what says that the test was opened comes first."""
+    """Return all files but hidden ones and summaries; the record of test accesses comes first."""
     found: list[Path] = []
     for folder, folders, names in os.walk(directory):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += (Path(folder, name) for name in sorted(names) if not name.startswith("."))
-    found = [path for path in found if path not in {directory / name for name in STATES}]
-    return sorted(found, key=lambda path: path.name != "test_openings.json")
+    found = [path for path in found if path not in {directory / name for name in _SUMMARIES}]
+    return sorted(found, key=lambda path: path.name != _TEST_ACCESSES)
 
 
 def _read(path: Path) -> tuple[Version, bytes | None]:
@@ -167,57 +170,53 @@ def _version(path: Path) -> Version:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _whole_lines(content: bytes) -> bytes:
+def _complete_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-_OVERVIEW = ("trials.csv", "workers.csv", "logs/search.log", "search.json")
-_RECORD, _CURVES, _OPENINGS = "search.json", "curves.csv", "test_openings.json"
-
-
 def fetch_run(uri: str, directory: Path) -> Run:
-    """Bring a mirrored run to `directory/<its name>`.
+    """Fetch a mirrored run to `directory/<its name>`.
 
-    Where there is one of that name already and it is the same run, the one that is further stays
-    (more evaluations; the local one if they are equal). A test that one of them has opened is
-    known to be open afterwards.
+    If the same run exists there already, the one with more evaluations is kept, the local one if
+    they have equally many. Test accesses of either run are kept.
 
     Raises:
         RunError: there is no run at `uri`, or another one of that name here.
         StorageError: the storage cannot be reached.
     """
-    place, name = Storage(uri.rstrip("/")), _name(uri)
-    record = _read_record(place, uri)
+    remote, name = Storage(uri.rstrip("/")), _name(uri)
+    record = _read_record(remote, uri)
     local = directory / name
     if not local.exists():
         directory.mkdir(parents=True, exist_ok=True)
     else:
         _check_same(open_run(local), record, uri)
-        if not _knows_more(place, Run(local)):
+        if not _has_more(remote, Run(local)):
             return open_run(local)
-    # A directory deeper: what a kill leaves of it is never found as a run.
+    # The copy lies a directory deeper until it is complete: what a killed process leaves of it is
+    # never found as a run.
     with tempfile.TemporaryDirectory(dir=directory, prefix=".fetched-") as scratch:
         fetched = Run(Path(scratch) / name)
-        _download(place, fetched.directory, uri)
+        _download(remote, fetched.directory, uri)
         if local.exists():
             with open_run(local).lock():
-                _join(fetched, Run(local), aside=Path(scratch) / "before")
+                _merge(fetched, Run(local), replaced=Path(scratch) / "replaced")
         else:
             fetched.directory.rename(local)
     return open_run(local)
 
 
 def fetch_overview(uri: str, directory: Path) -> Run:
-    """Bring only what tells how far a mirrored run is; `directory` is the copy's.
+    """Fetch only the files that describe the progress of a mirrored run, into `directory`.
 
     Raises:
         RunError: there is no run at `uri`.
         StorageError: the storage cannot be reached.
     """
-    place = Storage(uri.rstrip("/"))
-    _read_record(place, uri)
+    remote = Storage(uri.rstrip("/"))
+    _read_record(remote, uri)
     for name in _OVERVIEW:
-        place.download(name, directory / name)
+        remote.download(name, directory / name)
     return Run(directory)
 
 
@@ -231,12 +230,12 @@ def _name(uri: str) -> str:
     return name
 
 
-def _read_record(place: Storage, uri: str) -> dict[str, Any]:
-    text = place.read_text(_RECORD)
+def _read_record(remote: Storage, uri: str) -> dict[str, Any]:
+    text = remote.read_text(_RECORD)
     if text is None:
         raise RunError(
             f"run {hide_secrets(uri)}: there is no search.json, so no search was mirrored there;"
-            " give STORAGE_PATH/NAME of one that was"
+            " give STORAGE_PATH/NAME of a mirrored search"
         )
     try:
         return dict(json.loads(text))
@@ -251,67 +250,73 @@ def _check_same(local: Run, record: dict[str, Any], uri: str) -> None:
     here, there = local.read_record().get("started_at"), record.get("started_at")
     if here != there:
         raise RunError(
-            f"run {hide_secrets(uri)}: it began at {there}, but {local.directory} holds another"
-            f" run of that name, begun at {here}; move that one away, or give another"
+            f"run {hide_secrets(uri)}: it started at {there}, but {local.directory} contains"
+            f" another run of that name, started at {here}; move that one away, or give another"
             " output.directory"
         )
 
 
-def _knows_more(place: Storage, local: Run) -> bool:
-    """Whether the storage has evaluations or test openings that are not here."""
-    curves = (place.read_text(_CURVES) or "").count("\n")
-    openings = _openings(place.read_text(_OPENINGS), place.location)
-    return curves > _num_lines(local) or len(openings) > len(_local_openings(local))
+def _has_more(remote: Storage, local: Run) -> bool:
+    """Return whether the storage has more evaluations or more test accesses than the local run."""
+    num_lines = (remote.read_text(_CURVES) or "").count("\n")
+    accesses = _test_accesses(remote.read_text(_TEST_ACCESSES), remote.location)
+    return num_lines > _num_lines(local) or len(accesses) > len(_local_test_accesses(local))
 
 
 def _num_lines(run: Run) -> int:
     return run.curves.read_bytes().count(b"\n") if run.curves.exists() else 0
 
 
-def _local_openings(run: Run) -> list[dict[str, Any]]:
+def _local_test_accesses(run: Run) -> list[dict[str, Any]]:
     text = run.test_openings.read_text("utf-8") if run.test_openings.exists() else None
-    return _openings(text, str(run.directory))
+    return _test_accesses(text, str(run.directory))
 
 
-def _openings(text: str | None, where: str) -> list[dict[str, Any]]:
+def _test_accesses(text: str | None, location: str) -> list[dict[str, Any]]:
     try:
         return [] if text is None else [dict(item) for item in json.loads(text)]
     except (ValueError, TypeError) as error:
         raise RunError(
-            f"run {hide_secrets(where)}: test_openings.json cannot be read ({error}), so it is"
-            " unknown whether the test was opened; restore the file"
+            f"run {hide_secrets(location)}: test_openings.json cannot be read ({error}), so it is"
+            " unknown whether the winner was evaluated on the test set; restore the file"
         ) from error
 
 
-def _download(place: Storage, directory: Path, uri: str) -> None:
+def _download(remote: Storage, directory: Path, uri: str) -> None:
     directory.mkdir()
-    # Who still writes there must not get ahead: what speaks of other files is read before them.
-    for name in sorted(place.names(), key=_told_last, reverse=True):
+    # Another process may still write there: summaries are read before the files they describe.
+    for name in sorted(remote.names(), key=_position_among_summaries, reverse=True):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             raise RunError(
-                f"run {hide_secrets(uri)}: it holds {name!r}, which would lie outside of the"
+                f"run {hide_secrets(uri)}: it contains {name!r}, which would lie outside of the"
                 " run; remove it there"
             )
         if not any(part.startswith(".") for part in path.parts):
-            place.download(name, directory / name)
+            remote.download(name, directory / name)
 
 
-def _told_last(name: str) -> int:
-    return STATES.index(name) if name in STATES else -1
+def _position_among_summaries(name: str) -> int:
+    return _SUMMARIES.index(name) if name in _SUMMARIES else -1
 
 
-def _join(fetched: Run, local: Run, *, aside: Path) -> None:
-    """Leave at `local` the run that is further, and the longer list of test openings."""
-    further, other = (
+def _merge(fetched: Run, local: Run, *, replaced: Path) -> None:
+    """Keep at `local` the run with more evaluations, and the longer list of test accesses.
+
+    Args:
+        fetched: the copy from the storage.
+        local: the run here.
+        replaced: where the local run is moved if the fetched one replaces it.
+    """
+    longer, other = (
         (fetched, local) if _num_lines(fetched) > _num_lines(local) else (local, fetched)
     )
-    openings = _local_openings(other)
-    if len(openings) > len(_local_openings(further)):
-        write_text(further.test_openings, other.test_openings.read_text("utf-8"))
-        for name in {Path(str(opening.get("directory"))).name for opening in openings}:
-            if (other.directory / name).is_dir() and not (further.directory / name).exists():
-                shutil.copytree(other.directory / name, further.directory / name)
-    if further is fetched:
-        local.directory.rename(aside)
+    accesses = _local_test_accesses(other)
+    if len(accesses) > len(_local_test_accesses(longer)):
+        write_text(longer.test_openings, other.test_openings.read_text("utf-8"))
+        for name in {Path(str(access.get("directory"))).name for access in accesses}:
+            if (other.directory / name).is_dir() and not (longer.directory / name).exists():
+                shutil.copytree(other.directory / name, longer.directory / name)
+    if longer is fetched:
+        local.directory.rename(replaced)
         fetched.directory.rename(local.directory)

@@ -1,4 +1,7 @@
-"""What runs of older versions lack, filled in as they are read: up to 0.2.0 macro-F1 decided."""
+"""Compatibility with runs of older versions: fill in missing fields, validate the record.
+
+Up to version 0.2.0 every search optimized macro-F1 and recorded no objective.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -8,23 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from results.trial_states import SearchStatus
 
 OBJECTIVE: dict[str, Any] = {"name": "f1_macro", "label": "macro-F1", "higher_is_better": True}
-"""`objective` of a record that has none."""
+"""`objective` of a record without one."""
 
 _SCORES = {
     "score": "f1_macro",
     "search_score": "search_f1_macro",
     "confirmed_score": "confirmed_f1_macro",
 }
-_PARTS_OF_TEST = ("baseline", "confidence_intervals", "difference", "p_value", "search")
+_REPORT_PARTS = ("baseline", "confidence_intervals", "difference", "p_value", "search")
 
 
 def with_score(row: Mapping[str, str]) -> dict[str, str]:
-    """A row of `trials.csv` or `curves.csv` with its `score`."""
+    """Return a row of `trials.csv` or `curves.csv` with its `score`."""
     return dict(row) if "score" in row else {**row, "score": row["f1_macro"]}
 
 
 def with_objective(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `search.json` with `objective`, and `score` beside each macro-F1."""
+    """Return the content of `search.json` with `objective`, and `score` beside each macro-F1."""
     if "objective" in record:
         return dict(record)
     filled = {key: _filled(record[key]) for key in ("best", "default") if key in record}
@@ -36,29 +39,29 @@ def with_objective(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_tested_score(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `evaluation_report.json` with `objective`, and `score` by each macro-F1."""
+    """Return the content of `evaluation_report.json` with `objective` and each `score`."""
     if "objective" in report:
         return dict(report)
     return {**_filled_throughout(dict(report)), "objective": OBJECTIVE}
 
 
 def _filled_throughout(part: Any) -> Any:
-    """A part of the tested report, and the parts within it that hold scores."""
+    """Return a part of the report with its scores, and those of the parts in it."""
     if not isinstance(part, dict):
         return part
-    within = {key: _filled_throughout(part[key]) for key in _PARTS_OF_TEST if key in part}
+    within = {key: _filled_throughout(part[key]) for key in _REPORT_PARTS if key in part}
     return {**_filled(part), **within}
 
 
 def _filled(part: Any) -> Any:
-    """A part with a score where it has the macro-F1 that the score was; else as it is."""
+    """Return a part with a score beside each macro-F1; anything else unchanged."""
     if not isinstance(part, dict):
         return part
     return {**part, **{new: part[old] for new, old in _SCORES.items() if old in part}}
 
 
 class _Part(BaseModel):
-    """Values of the types that JSON has for them; what else is there is let through."""
+    """Fields of the JSON types that readers need; further fields are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -103,12 +106,12 @@ class _Record(_Part):
 
 
 def problem_of_record(record: Any) -> str | None:
-    """What keeps the content of `search.json` from being read, in a clause; None: nothing."""
+    """Return why the content of `search.json` is invalid, as a clause; None: it is valid."""
     try:
         _Record.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
+        field = ".".join(map(str, first["loc"])) or "it"
         rule = first["msg"].removeprefix("Input ").replace("should", "must", 1)
-        return f"{place} is {repr(first['input'])[:60]}, but {rule[0].lower()}{rule[1:]}"
+        return f"{field} is {repr(first['input'])[:60]}, but {rule[0].lower()}{rule[1:]}"
     return None

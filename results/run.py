@@ -1,4 +1,4 @@
-"""The files of one run: where they are, what their columns are, how they are read and written."""
+"""The files of one run: their paths and columns, and how they are read and written."""
 
 import errno
 import json
@@ -42,14 +42,14 @@ _AFTER_PARAMETERS = (
     *("error", "stopped_by", "replicate", "seed", "split_seed", "fixed_rows_loss"),
 )
 FIXED_COLUMNS = frozenset((*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
-"""Of `trials.csv`: all but those of the searched parameters."""
+"""Columns of `trials.csv` other than the searched parameters."""
 _ADDED = {"score"}
-"""Columns that runs of older versions do not have."""
+"""Columns that runs of older versions lack."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of a run; reading and writing of the files in it."""
+    """The directory of a run, with methods that read and write its files."""
 
     directory: Path
 
@@ -70,30 +70,30 @@ class Run:
 
     @property
     def trials(self) -> Path:
-        """A row a trial, CSV."""
+        """The trials, one per row, CSV."""
         return self.directory / "trials.csv"
 
     @property
     def changes(self) -> Path:
-        """Rows that `trials.csv` does not have yet, CSV; not there when it has all.
+        """Rows that are newer than `trials.csv`, CSV; missing if there are none.
 
-        Hidden, and so not mirrored: `trials.csv` there is newer than what would be left of it.
+        Hidden, and so not mirrored: a mirrored `trials.csv` is newer than a mirrored copy would be.
         """
         return self.directory / ".changes.csv"
 
     @property
     def curves(self) -> Path:
-        """A row an evaluation, CSV."""
+        """The evaluations, one per row, CSV."""
         return self.directory / "curves.csv"
 
     @property
     def workers(self) -> Path:
-        """A row each time that a trial began or went on in a process, CSV."""
+        """A row for each time that a trial was started or resumed in a process, CSV."""
         return self.directory / "workers.csv"
 
     @property
     def splits(self) -> Path:
-        """Where each input row went, CSV."""
+        """The part of each input row (train, validation, test, dropped), CSV."""
         return self.directory / "splits.csv"
 
     @property
@@ -103,31 +103,31 @@ class Run:
 
     @property
     def test_openings(self) -> Path:
-        """Every time that the test rows were opened, JSON; not there before the first."""
+        """Every access to the test rows, JSON; missing before the first."""
         return self.directory / "test_openings.json"
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer that the search learnt, a directory; only for the model `tiny`."""
+        """Directory of the tokenizer that the search trained; only for the model `tiny`."""
         return self.directory / "tokenizer"
 
     @property
     def log(self) -> Path:
-        """What the search said, with times."""
+        """Log of the search, with times."""
         return self.directory / "logs" / "search.log"
 
     @property
     def tensorboard(self) -> Path:
-        """Event files, a directory a trial."""
+        """Event files, a directory per trial."""
         return self.directory / "logs" / "tensorboard"
 
     @property
     def scratch(self) -> Path:
-        """Ray's own state while the search runs; removed at its end."""
+        """Ray's own state while the search runs; removed at the end."""
         return self.directory / ".ray"
 
     def newest_reports(self) -> Path | None:
-        """`reports` of the last opening of the test that left its report; None before the first."""
+        """Return the directory of the last complete evaluation on the test set; None before."""
         found = [path.parent for path in self.directory.glob(f"final*/reports/{TEST_REPORT}")]
         return max(found, key=lambda path: _number_of(path.parent.name), default=None)
 
@@ -137,9 +137,9 @@ class Run:
         self.changes.unlink(missing_ok=True)
 
     def append_trial(self, parameters: Sequence[str], row: Mapping[str, Any]) -> None:
-        """Write down the row of a trial that has begun or ended, until `trials.csv` has it.
+        """Append the row of a trial that has started or ended to the changes since `trials.csv`.
 
-        That one is written whole, which takes too long to be done for each of thousands.
+        `trials.csv` itself is replaced as a whole, which takes too long for each of thousands.
         """
         columns = (*_BEFORE_PARAMETERS, *parameters, *_AFTER_PARAMETERS)
         append_row(self.changes, columns, row)
@@ -153,40 +153,40 @@ class Run:
         append_row(self.workers, WORKER_COLUMNS, row)
 
     def read_workers(self) -> list[dict[str, str]]:
-        """Rows of `workers.csv`, cells as text; none for runs without the file."""
+        """Return the rows of `workers.csv`, cells as text; none for runs without the file."""
         return read_table(self.workers, WORKER_COLUMNS)
 
     def read_trials(self) -> list[dict[str, str]]:
-        """Rows of `trials.csv`, cells as text, and those that it does not have yet."""
+        """Return the rows of `trials.csv` with all later changes, cells as text."""
         required = _without_added((*_BEFORE_PARAMETERS, *_AFTER_PARAMETERS))
         newer = {
-            row["trial_id"]: row for row in read_table(self.changes, required) if _is_whole(row)
+            row["trial_id"]: row for row in read_table(self.changes, required) if _is_complete(row)
         }
         rows = [newer.pop(row["trial_id"], row) for row in read_table(self.trials, required)]
         return [with_score(row) for row in (*rows, *newer.values())]
 
     def read_curves(self) -> list[dict[str, str]]:
-        """Rows of `curves.csv`, cells as text; a line torn by a crash is cut off first."""
+        """Return the rows of `curves.csv`, cells as text; first remove an incomplete last line."""
         drop_incomplete_line(self.curves)
         return self._curve_rows()
 
     def keep_curves_of(self, trials: Collection[str]) -> None:
-        """Drop evaluations of other trials: of one whose row was not mirrored any more.
+        """Drop the evaluations of other trials, whose rows were not mirrored in time.
 
-        The next trial of that number would seem to go on from them. What follows is appended, so
-        that a file of an older version is given today's columns.
+        The next trial of that number would seem to continue them. A file of an older version gets
+        the current columns, because later evaluations are appended.
         """
         rows = self.read_curves()
         kept = [row for row in rows if row["trial_id"] in trials]
-        is_older = any(list(row)[-1] == "score" for row in rows[:1])  # `with_score` put it there
-        is_older |= not rows and self.curves.exists()  # whose header may be an older one
+        is_older = any(list(row)[-1] == "score" for row in rows[:1])  # `with_score` added it
+        is_older |= not rows and self.curves.exists()  # its header may be of an older version
         if len(kept) < len(rows) or is_older:
             write_csv(self.curves, CURVE_COLUMNS, kept)
 
     def read_complete_curves(self) -> list[dict[str, str]]:
-        """The same rows for who only looks: the file may be written meanwhile and stays as it is.
+        """Return the complete rows of `curves.csv` without changing the file.
 
-        A last line that is not whole yet is left out.
+        The search may be writing it: an incomplete last line is left out.
         """
         rows = self._curve_rows()
         return [row for row in rows if row["collapsed"] in ("True", "False")]
@@ -200,18 +200,18 @@ class Run:
         write_json(self.record, {"schema_version": SCHEMA_VERSION, **record})
 
     def read_record(self) -> dict[str, Any]:
-        """Content of `search.json`.
+        """Return the content of `search.json`.
 
         Raises:
-            RunError: it is missing, cut short or of another version.
+            RunError: the file is missing, incomplete or of another version.
         """
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            what = "give the directory that a search printed: no search wrote it"
+            next_step = "no search wrote it: give the directory that a search printed"
             if self.config.exists():
-                what = f"rebuild it by {self._rebuild}"
-            raise RunError(f"run {self.directory}: it has no search.json; {what}") from error
+                next_step = f"rebuild it by {self._rebuild}"
+            raise RunError(f"run {self.directory}: it has no search.json; {next_step}") from error
         except (ValueError, OSError, RecursionError) as error:
             raise RunError(
                 f"run {self.directory}: search.json cannot be read ({error}); restore the file, or"
@@ -227,10 +227,10 @@ class Run:
         return with_objective(record)
 
     def read_whole_record(self) -> dict[str, Any]:
-        """Content of `search.json`, with all that its readers rely on.
+        """Return the content of `search.json`, checked for all fields that readers need.
 
         Raises:
-            RunError: as `read_record`, or a value is missing or of another type.
+            RunError: as `read_record`, or a value is missing or has another type.
         """
         record = self.read_record()
         if problem := problem_of_record(record):
@@ -251,7 +251,7 @@ class Run:
         write_text(self.config, text)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other processes, on any machine, from writing this run during a `with` block.
+        """Keep other processes on any machine from writing this run during a `with` block.
 
         Raises:
             RunError: a living process is writing it.
@@ -259,21 +259,21 @@ class Run:
         return lock.acquire(self.directory)
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process left beside the files that it was writing."""
+        """Remove the temporary files that a killed process left."""
         drop_incomplete_line(self.changes)
         for path in (self.config, self.best, self.record, self.trials, self.splits, self.report):
-            for aside in self.directory.glob(f".{path.name}.*"):
-                aside.unlink(missing_ok=True)
-        for tried in self.directory.glob(f"{MODEL_CHECK_PREFIX}*"):
-            shutil.rmtree(tried, ignore_errors=True)
+            for temporary in self.directory.glob(f".{path.name}.*"):
+                temporary.unlink(missing_ok=True)
+        for folder in self.directory.glob(f"{MODEL_CHECK_PREFIX}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def is_locked(self) -> bool:
-        """Whether a process is writing this run, elsewhere: in the last 60 s; changes nothing."""
+        """Return whether a process is writing this run, on another machine in the last 60 s."""
         return lock.is_locked(self.directory)
 
 
 def open_run(path: Path) -> Run:
-    """The run in a directory.
+    """Return the run in a directory.
 
     Raises:
         RunError: there is no such directory.
@@ -284,7 +284,7 @@ def open_run(path: Path) -> Run:
 
 
 def newest_unfinished(directory: Path) -> Run:
-    """The run in `directory` that began last and is not completed.
+    """Return the run in `directory` that started last and is not completed.
 
     Raises:
         RunError: there is none.
@@ -297,8 +297,8 @@ def newest_unfinished(directory: Path) -> Run:
         except RunError:
             if run.record.exists() or not run.config.exists():
                 continue
-            began = datetime.fromtimestamp(run.config.stat().st_mtime, UTC)
-            content = {"started_at": began.isoformat()}  # killed before it had a record
+            started = datetime.fromtimestamp(run.config.stat().st_mtime, UTC)
+            content = {"started_at": started.isoformat()}  # killed before it had a record
         if content.get("status") != SearchStatus.COMPLETED:
             found.append((str(content.get("started_at")), os.fspath(run.directory)))
     if not found:
@@ -314,18 +314,18 @@ def _without_added(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def _number_of(directory: str) -> int:
-    """1 of `final`, 2 of `final-2`."""
+    """Return 1 for `final`, 2 for `final-2`."""
     ending = directory.removeprefix("final").removeprefix("-")
     return int(ending) if ending.isdecimal() else 1
 
 
-def _is_whole(row: Mapping[str, Any]) -> bool:
-    """Whether a line that may have been torn has all its cells, the last one's end apart."""
+def _is_complete(row: Mapping[str, Any]) -> bool:
+    """Return whether a line that a crash may have cut has all its cells; the last may be cut."""
     return None not in row.values()
 
 
 def check_new_run(directory: Path, name: str | None) -> None:
-    """Make sure, before anything is made, that `create_run` would succeed.
+    """Check that `create_run` would succeed, without creating anything.
 
     Raises:
         RunError: as `create_run`.
@@ -333,18 +333,18 @@ def check_new_run(directory: Path, name: str | None) -> None:
     directory = directory.absolute()
     try:
         if name is not None and (directory / name).exists():
-            raise _taken(directory, name)
-        place = next(path for path in (directory, *directory.parents) if path.exists())
-        with tempfile.TemporaryFile(dir=place):
+            raise _name_is_taken(directory, name)
+        existing = next(path for path in (directory, *directory.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise _not_writable(directory, error) from error
 
 
 def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda _: None) -> Run:
-    """Make the directory of a new run, with what `fill` writes in it or not at all.
+    """Create the directory of a new run with the files that `fill` writes, atomically.
 
-    A process that is killed on the way leaves no run that could neither begin nor go on.
+    A process that is killed meanwhile leaves no run that could neither be started nor resumed.
 
     Raises:
         RunError: the name is taken, or the directory cannot be written.
@@ -353,32 +353,33 @@ def create_run(directory: Path, name: str, fill: Callable[[Run], None] = lambda 
     path = directory / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # A directory deeper: what a kill leaves of it is never found as a run.
+        # The files lie a directory deeper until they are complete: what a killed process leaves of
+        # them is never found as a run.
         with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as scratch:
             new = Path(scratch) / name
             new.mkdir()
             fill(Run(new))
-            if path.exists():  # a rename would replace an empty directory
+            if path.exists():  # `rename` would replace an empty directory
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
             new.rename(path)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and path.exists():
-            raise _taken(directory, name) from error
+            raise _name_is_taken(directory, name) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise  # the machine's, not the user's
+            raise  # an error of the machine, not of the user
         raise _not_writable(directory, error) from error
     return Run(path.absolute())
 
 
-def _taken(directory: Path, name: str) -> RunError:
+def _name_is_taken(directory: Path, name: str) -> RunError:
     return RunError(
         f"output.name is {name!r}, but {directory} holds a run of that name; choose another --name,"
-        " or go on with that run by --resume"
+        " or resume that run by --resume"
     )
 
 
 def _not_writable(directory: Path, error: OSError) -> RunError:
     return RunError(
         f"output.directory is {os.fspath(directory)!r}, but it cannot be written"
-        f" ({error.strerror}); choose a directory that you may write with --output.directory"
+        f" ({error.strerror}); choose a writable directory with --output.directory"
     )

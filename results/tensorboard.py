@@ -1,4 +1,4 @@
-"""Curves for TensorBoard: one directory of event files a trial."""
+"""TensorBoard event files, a directory per trial: curves, hyperparameters and final scores."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,21 +26,21 @@ from torch.utils.tensorboard import FileWriter
 
 
 class CurveWriter:
-    """Writes scalars of one trial; each call is on disk when it returns."""
+    """Writes the scalars of one trial; they are on disk when a call returns."""
 
     def __init__(self, directory: Path) -> None:
-        """Open event files in `directory`, made if it is not there."""
+        """Open an event file in `directory`, which is created if it is missing."""
         self._writer = FileWriter(str(directory), flush_secs=3600)
 
     def write(self, scalars: Mapping[str, float], step: int) -> None:
-        """Add one point a scalar at `step` (training rows seen, or optimizer steps)."""
+        """Add a point to each scalar at `step` (training rows seen, or optimizer steps)."""
         for name, value in scalars.items():
             point = Summary.Value(tag=name, simple_value=value)
             self._writer.add_summary(Summary(value=[point]), step)
         self._writer.flush()
 
     def describe(self, summary: Summary) -> None:
-        """Add what is known of the trial as a whole, for another page than that of scalars."""
+        """Add a summary of the whole trial, for the HPARAMS page."""
         self._writer.add_summary(summary)
         self._writer.flush()
 
@@ -61,14 +61,14 @@ def describe_experiment(
     *,
     score_label: str,
 ) -> Summary:
-    """What was searched, and by which metrics it is compared.
+    """Return the searched parameters and the metrics that the HPARAMS page compares.
 
-    The page hides by default what lies outside of these values.
+    By default the page hides trials with values outside of these.
 
     Args:
-        intervals: by parameter, its least and its greatest value.
-        choices: by parameter, its values.
-        score_label: what the scores are, for people.
+        intervals: smallest and largest value by parameter.
+        choices: values by parameter.
+        score_label: label of the score, for people.
     """
     infos = [
         HParamInfo(
@@ -80,8 +80,8 @@ def describe_experiment(
     ]
     infos += [_choice(name, values) for name, values in choices.items()]
     metrics = [
-        _metric(SCORE, f"validation {score_label}", "the last evaluation; none for what failed"),
-        _metric(EXAMPLES, "training rows seen", "equal scores at unequal budgets are not equal"),
+        _metric(SCORE, f"validation {score_label}", "last evaluation; none for failed trials"),
+        _metric(EXAMPLES, "training rows seen", "scores at different budgets are not comparable"),
     ]
     return _summary(
         metadata.EXPERIMENT_TAG,
@@ -90,10 +90,10 @@ def describe_experiment(
 
 
 def describe_start(values: Mapping[str, Number | str]) -> Summary:
-    """A trial begins.
+    """Return the summary of a trial that starts.
 
     Args:
-        values: of its searched parameters, and what else tells trials apart.
+        values: of its searched parameters, and whatever else distinguishes trials.
     """
     info = SessionStartInfo(start_time_secs=time.time())
     for name, value in values.items():
@@ -103,7 +103,7 @@ def describe_start(values: Mapping[str, Number | str]) -> Summary:
 
 
 def describe_end(*, failed: bool) -> Summary:
-    """A trial has ended, for good."""
+    """Return the summary of a trial that has ended and will not be resumed."""
     status = STATUS_FAILURE if failed else STATUS_SUCCESS
     info = SessionEndInfo(status=status, end_time_secs=time.time())
     return _summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
@@ -126,7 +126,7 @@ def _summary(tag: str, content: HParamsPluginData) -> Summary:
         plugin_name=metadata.PLUGIN_NAME, content=content.SerializeToString()
     )
     summary_metadata = SummaryMetadata(plugin_data=plugin)
-    # The page's reader lists tensors, so that the summary needs one.
+    # TensorBoard finds the summary by its tensor, so that it needs one.
     return Summary(
         value=[Summary.Value(tag=tag, metadata=summary_metadata, tensor=metadata.NULL_TENSOR)]
     )

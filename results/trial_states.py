@@ -1,10 +1,10 @@
-"""The states of a search and of its trials, as the files of a run write them."""
+"""States of a search and of its trials, as they are written in the files of a run."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a trial stands or has ended."""
+    """State of a trial: running, or how it ended."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -32,7 +32,7 @@ class Source(StrEnum):
 
 
 class SearchStatus(StrEnum):
-    """How a search stands or has ended."""
+    """State of a search: running, or how it ended."""
 
     RUNNING = "running"
     COMPLETED = "completed"

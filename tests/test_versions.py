@@ -1,4 +1,4 @@
-"""A run of version 0.1.0, whose rules for duplicate rows were others, is refused as what it is."""
+"""A run of version 0.1.0, whose rules for duplicate rows differ, is refused with the reason."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def test_the_final_evaluation_refuses_an_old_run_and_names_the_version_to_use(ol
         load_winner(old)
     assert str(caught.value) == (
         f"run {old.directory}: it was searched by version 0.1.0, whose rules for duplicate rows"
-        f" were others, so that this version ({VERSION}) need not make its split again; evaluate it"
+        f" differ, so that this version ({VERSION}) may split the rows differently; evaluate it"
         " with version 0.1.0, or search again"
     )
 

@@ -21,7 +21,7 @@ COLUMNS = ("name", "value")
 
 @contextmanager
 def _files_up_to(num_bytes: int) -> Iterator[None]:
-    """As on a full disk: what would make a file longer than this fails."""
+    """Limit the size of a file, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
     try:
@@ -34,7 +34,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_replaced_whole_and_directories_are_made(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_and_directories_are_created(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "file"
     write_bytes(path, b"old")
     write_bytes(path, b"new and longer")
@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     assert _names(tmp_path) == ["file"]
 
 
-def test_a_place_that_is_a_directory_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").mkdir()
     with pytest.raises(OSError, match="directory"):
         write_bytes(tmp_path / "file", b"x")
@@ -64,7 +64,7 @@ def test_a_lone_surrogate_is_written_as_a_question_mark(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text(encoding="utf-8") == "a?é"
 
 
-def test_json_comes_back_and_keeps_its_letters(tmp_path: Path) -> None:
+def test_json_is_read_as_it_was_written(tmp_path: Path) -> None:
     value = {"b": [1, 0.1, None, "é"], "a": {}}
     write_json(tmp_path / "file", value)
     text = (tmp_path / "file").read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_json_comes_back_and_keeps_its_letters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_without_numbers_for_numbers_is_refused_and_the_old_file_stays(
+def test_json_with_nan_or_infinity_is_refused_and_the_old_file_is_kept(
     tmp_path: Path, value: float
 ) -> None:
     write_json(tmp_path / "file", {"score": 1})
@@ -84,7 +84,7 @@ def test_json_without_numbers_for_numbers_is_refused_and_the_old_file_stays(
     assert json.loads((tmp_path / "file").read_text()) == {"score": 1}
 
 
-def test_a_table_comes_back_with_its_awkward_cells(tmp_path: Path) -> None:
+def test_a_table_with_quotes_and_line_breaks_is_read_as_it_was_written(tmp_path: Path) -> None:
     rows = [
         {"name": 'a "quoted", cell', "value": "two\nlines"},
         {"name": "", "value": 0.1},
@@ -100,19 +100,19 @@ def test_a_table_comes_back_with_its_awkward_cells(tmp_path: Path) -> None:
     ]
 
 
-def test_a_column_that_the_table_does_not_have_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_column_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="surprise"):
         append_row(tmp_path / "file", COLUMNS, {"name": "a", "surprise": 1})
     assert _names(tmp_path) == []
 
 
-def test_a_file_that_is_not_there_has_no_rows(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "file") == []
     drop_incomplete_line(tmp_path / "file")
     assert _names(tmp_path) == []
 
 
-def test_rows_are_appended_whole_under_one_header(tmp_path: Path) -> None:
+def test_rows_are_appended_under_one_header(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for number in range(3):
         append_row(path, COLUMNS, {"name": f"n{number}", "value": number})
@@ -125,7 +125,7 @@ def test_an_empty_file_gets_its_header(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "name,value\na,\n"
 
 
-def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_can_be_dropped(
+def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_can_be_removed(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "file"
@@ -150,7 +150,7 @@ def test_a_line_that_does_not_fit_on_the_disk_is_an_error_and_can_be_dropped(
         ("a\né".encode()[:-1], b"a\n"),
     ],
 )
-def test_an_unfinished_last_line_is_dropped_and_a_finished_one_kept(
+def test_only_an_incomplete_last_line_is_removed(
     tmp_path: Path, content: bytes, left: bytes
 ) -> None:
     (tmp_path / "file").write_bytes(content)
@@ -159,7 +159,7 @@ def test_an_unfinished_last_line_is_dropped_and_a_finished_one_kept(
     assert _names(tmp_path) == ["file"]
 
 
-def test_a_whole_file_is_not_written_anew(tmp_path: Path) -> None:
+def test_a_complete_file_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"a\n")
     before = path.stat().st_ino

@@ -1,4 +1,4 @@
-"""Runs in pandas, in one line each."""
+"""Runs loaded into pandas; what describes their environment and their curves."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_run_is_read_with_numbers_as_numbers_and_texts_as_texts(tmp_path: Path
     assert run.test is None
 
 
-def test_empty_cells_are_not_a_number_and_the_test_is_read(tmp_path: Path) -> None:
+def test_empty_cells_are_nan_and_the_evaluation_report_is_loaded(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     run.write_record(record())
     write_reports(run, evaluation_report())
@@ -41,7 +41,7 @@ def test_empty_cells_are_not_a_number_and_the_test_is_read(tmp_path: Path) -> No
     assert loaded.test["score"] == 0.7
 
 
-def test_a_running_search_is_read_without_the_line_that_is_being_written(tmp_path: Path) -> None:
+def test_an_incomplete_line_of_a_running_search_is_left_out(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     run.write_record(record(status="running"))
     with run.curves.open("a", encoding="utf-8") as file:
@@ -51,7 +51,7 @@ def test_a_running_search_is_read_without_the_line_that_is_being_written(tmp_pat
     assert run.curves.read_bytes() == before
 
 
-def test_several_runs_are_told_apart_by_their_names(tmp_path: Path) -> None:
+def test_several_runs_are_distinguished_by_their_names(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_simulated_run(tmp_path / name, 5)
     loaded = load_runs(tmp_path / "a", tmp_path / "b")
@@ -63,7 +63,7 @@ def test_several_runs_are_told_apart_by_their_names(tmp_path: Path) -> None:
         load_runs(tmp_path / "a", tmp_path / "other" / "a")
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_directory_without_a_valid_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such directory"):
         load_run(tmp_path / "nowhere")
     run = small_run(tmp_path / "run")
@@ -94,7 +94,7 @@ def test_the_hash_of_a_model_changes_with_any_byte_or_name_of_its_files(tmp_path
     assert len({first, second, hash_model(tmp_path)}) == 3
 
 
-def test_what_is_no_directory_has_no_hash(tmp_path: Path) -> None:
+def test_only_a_directory_has_a_hash(tmp_path: Path) -> None:
     assert hash_model(tmp_path / "none") is None
     (tmp_path / "file").touch()
     assert hash_model(tmp_path / "file") is None

@@ -1,4 +1,4 @@
-"""What the commands say: quiet on the terminal, whole and with times in the file."""
+"""Logging: few plain lines on the terminal, all lines with times in the file."""
 
 import logging
 import re
@@ -24,29 +24,29 @@ def _loggers_as_before():
         each.setLevel(level)
 
 
-def test_the_terminal_shows_our_plain_lines_and_no_detail(capsys):
+def test_the_terminal_has_our_plain_lines_and_no_details(capsys):
     log_to_terminal()
     logging.getLogger("training.data").info("9 rows kept")
     logging.getLogger("training.data").debug("a detail")
     logging.getLogger("another.library").info("advice")
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err) == ("9 rows kept\n", "")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("9 rows kept\n", "")
 
 
 def test_the_file_has_the_same_lines_and_details_with_times(tmp_path, capsys):
     path = tmp_path / "logs" / "search.log"
     log_to_terminal()
     log_to_file(path)
-    logging.getLogger("tuning.driver").info("begun")
+    logging.getLogger("tuning.driver").info("started")
     logging.getLogger("evaluation.retrain").debug("a detail")
     stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
     first, second = path.read_text("utf-8").splitlines()
-    assert re.fullmatch(rf"{stamp} INFO tuning\.driver: begun", first)
+    assert re.fullmatch(rf"{stamp} INFO tuning\.driver: started", first)
     assert re.fullmatch(rf"{stamp} DEBUG evaluation\.retrain: a detail", second)
-    assert capsys.readouterr().out == "begun\n"
+    assert capsys.readouterr().out == "started\n"
 
 
-def test_a_second_command_in_one_process_leaves_the_first_ones_file_alone(tmp_path, capsys):
+def test_a_second_command_in_one_process_does_not_write_the_first_ones_file(tmp_path, capsys):
     for name in ("first", "second"):
         log_to_terminal()
         log_to_file(tmp_path / name)
@@ -56,14 +56,14 @@ def test_a_second_command_in_one_process_leaves_the_first_ones_file_alone(tmp_pa
     assert capsys.readouterr().out == "first\nsecond\n"
 
 
-def test_a_line_that_no_file_can_hold_is_written_escaped(tmp_path, capsys):
+def test_a_character_that_cannot_be_encoded_is_escaped(tmp_path, capsys):
     log_to_file(tmp_path / "log")
     logging.getLogger("results").warning("file \udcff")
     assert "file \\udcff" in (tmp_path / "log").read_text("utf-8")
     assert "Logging error" not in capsys.readouterr().err
 
 
-def test_a_new_file_goes_on_where_an_old_one_ended(tmp_path):
+def test_lines_are_appended_to_an_existing_file(tmp_path):
     (tmp_path / "log").write_text("before\n", encoding="utf-8")
     log_to_file(tmp_path / "log")
     logging.getLogger("results").warning("after")
@@ -82,17 +82,17 @@ def test_libraries_are_quiet_below_an_error():
         transformers.logging.set_verbosity(verbosity)
 
 
-def test_details_and_what_commands_a_terminal_stay_in_the_file(tmp_path, capsys):
+def test_details_and_control_characters_stay_out_of_the_terminal(tmp_path, capsys):
     log_to_terminal()
     log_to_file(tmp_path / "log")
     ours = logging.getLogger("tuning")
-    ours.info("t0001 begins", extra=DETAIL)
+    ours.info("t0001 starts", extra=DETAIL)
     ours.warning("t0001 failed: \x1b[2J", extra=DETAIL)
     assert capsys.readouterr().out == "t0001 failed: \\x1b[2J\n"
-    assert "t0001 begins" in (tmp_path / "log").read_text("utf-8")
+    assert "t0001 starts" in (tmp_path / "log").read_text("utf-8")
 
 
-def test_a_terminal_gets_long_lines_broken_between_words(monkeypatch, capsys):
+def test_long_lines_are_broken_between_words_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "20")
     log_to_terminal()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

@@ -14,7 +14,7 @@ from results.mirror import Mirror, fetch_overview, fetch_run
 from results.run import CURVE_COLUMNS, Run, create_run
 from results.storage import Storage
 
-OPENING = {"at": "2026-01-02", "reason": "first opening", "directory": "final"}
+TEST_ACCESS = {"at": "2026-01-02", "reason": "first opening", "directory": "final"}
 
 
 def _fail(error: OSError) -> None:
@@ -36,14 +36,14 @@ def _run(directory: Path, *, num_evaluations: int = 3, started_at: str = "2026-0
 
 
 def _mirrored(run: Run, storage: Path) -> str:
-    """The URI of a run that was mirrored."""
+    """Mirror a run and return the URI of its copy."""
     with Mirror(run, Storage(str(storage)), on_error=_fail):
         pass
     return f"file://{storage}/{run.directory.name}"
 
 
-def _open_test(run: Run, *openings: dict[str, str]) -> None:
-    write_json(run.test_openings, list(openings))
+def _access_test(run: Run, *accesses: dict[str, str]) -> None:
+    write_json(run.test_openings, list(accesses))
     (run.directory / "final").mkdir()
     (run.directory / "final" / "model").write_text("weights")
 
@@ -56,23 +56,23 @@ def _content(directory: Path) -> dict[str, bytes]:
 def _wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
 
 
-def test_a_run_arrives_without_its_hidden_files(tmp_path: Path) -> None:
+def test_a_run_is_copied_without_its_hidden_files(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     (run.directory / "logs").mkdir()
-    run.log.write_text("said\n")
-    whole = _content(run.directory)
+    run.log.write_text("a line\n")
+    expected = _content(run.directory)
     for hidden in (".lock", ".ray/state", ".checkpoints/t0000/file", "logs/.search.log.abc"):
         (run.directory / hidden).parent.mkdir(exist_ok=True, parents=True)
         (run.directory / hidden).write_text("")
     _mirrored(run, tmp_path / "storage")
-    assert _content(tmp_path / "storage" / "mine") == whole
+    assert _content(tmp_path / "storage" / "mine") == expected
 
 
-def test_what_changes_arrives_by_itself_and_what_does_not_is_not_copied_again(
+def test_changed_files_are_copied_and_others_are_not_copied_again(
     tmp_path: Path,
 ) -> None:
     run, there = _run(tmp_path / "runs"), tmp_path / "storage" / "mine"
@@ -86,7 +86,7 @@ def test_what_changes_arrives_by_itself_and_what_does_not_is_not_copied_again(
         assert (there / "config.yaml").stat().st_ino == before
 
 
-def test_a_change_that_leaves_size_and_time_is_seen(tmp_path: Path) -> None:
+def test_a_change_that_keeps_size_and_time_is_copied(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     with Mirror(run, Storage(str(tmp_path / "storage")), on_error=_fail) as mirror:
         mirror.flush()
@@ -97,7 +97,7 @@ def test_a_change_that_leaves_size_and_time_is_seen(tmp_path: Path) -> None:
     assert (tmp_path / "storage" / "mine" / "config.yaml").read_text() == "data: []\n"
 
 
-def test_half_a_line_is_not_mirrored(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_not_mirrored(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     whole = run.curves.read_text()
     with run.curves.open("a") as file:
@@ -106,18 +106,18 @@ def test_half_a_line_is_not_mirrored(tmp_path: Path) -> None:
     assert (tmp_path / "storage" / "mine" / "curves.csv").read_text() == whole
 
 
-def test_what_speaks_of_other_files_was_read_before_them(tmp_path: Path) -> None:
-    """Written while the mirror copies: curves may be ahead of the record, never behind it."""
+def test_the_record_is_never_ahead_of_the_curves(tmp_path: Path) -> None:
+    """The files change while they are copied."""
     run, there = _run(tmp_path / "runs", num_evaluations=0), tmp_path / "storage" / "mine"
     storage = Storage(str(tmp_path / "storage"))
     with Mirror(run, storage, interval_s=0.001, on_error=_fail):
         for number in range(150):
             run.append_evaluation(_evaluation(number))
-            run.write_record({"status": "running", "started_at": "", "told": number + 1})
+            run.write_record({"status": "running", "started_at": "", "evaluations": number + 1})
             if (there / "search.json").exists():
-                told = Run(there).read_record().get("told", 0)
+                recorded = Run(there).read_record().get("evaluations", 0)
                 num_there = (there / "curves.csv").read_text().count("\n") - 1
-                assert num_there >= told
+                assert num_there >= recorded
 
 
 def _keep_mirroring(run: Run, storage: str) -> None:
@@ -127,10 +127,12 @@ def _keep_mirroring(run: Run, storage: str) -> None:
             number += 1
             run.append_evaluation(_evaluation(number))
             run.write_config("x" * 100_000 + "\n")
-            run.write_record({"status": "running", "started_at": "2026-01-01", "told": number})
+            run.write_record(
+                {"status": "running", "started_at": "2026-01-01", "evaluations": number}
+            )
 
 
-def test_a_kill_in_the_middle_leaves_a_mirror_that_can_be_fetched(tmp_path: Path) -> None:
+def test_a_mirror_whose_process_was_killed_can_be_fetched(tmp_path: Path) -> None:
     run, there = _run(tmp_path / "runs"), tmp_path / "storage" / "mine"
     context = multiprocessing.get_context("spawn")
     for attempt in range(3):
@@ -143,13 +145,12 @@ def test_a_kill_in_the_middle_leaves_a_mirror_that_can_be_fetched(tmp_path: Path
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         fetched = fetch_run(f"file://{there}", tmp_path / f"elsewhere-{attempt}")
-        told = fetched.read_record().get("told", 0)
-        assert len(fetched.read_curves()) >= told
+        assert len(fetched.read_curves()) >= fetched.read_record().get("evaluations", 0)
         assert len(fetched.config.read_text()) in (9, 100_001)
         assert not any(path.name.startswith(".") for path in fetched.directory.rglob("*"))
 
 
-def test_a_run_is_fetched_where_there_is_none(tmp_path: Path) -> None:
+def test_a_run_is_fetched_into_a_new_directory(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     uri = _mirrored(run, tmp_path / "storage")
     fetched = fetch_run(uri + "/", tmp_path / "a" / "runs")
@@ -158,17 +159,19 @@ def test_a_run_is_fetched_where_there_is_none(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a" / "runs").iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize(("here", "there", "left"), [(3, 5, 5), (5, 3, 5)])
-def test_the_run_that_is_further_stays(tmp_path: Path, here: int, there: int, left: int) -> None:
+@pytest.mark.parametrize(("here", "there", "kept"), [(3, 5, 5), (5, 3, 5)])
+def test_the_run_with_more_evaluations_is_kept(
+    tmp_path: Path, here: int, there: int, kept: int
+) -> None:
     uri = _mirrored(_run(tmp_path / "runs", num_evaluations=there), tmp_path / "storage")
     local = _run(tmp_path / "local", num_evaluations=here)
     fetched = fetch_run(uri, tmp_path / "local")
     assert fetched == local
-    assert len(fetched.read_curves()) == left
+    assert len(fetched.read_curves()) == kept
     assert [path.name for path in (tmp_path / "local").iterdir()] == ["mine"]
 
 
-def test_of_two_that_are_as_far_the_local_one_stays(tmp_path: Path) -> None:
+def test_of_two_with_equally_many_evaluations_the_local_one_is_kept(tmp_path: Path) -> None:
     uri = _mirrored(_run(tmp_path / "runs"), tmp_path / "storage")
     local = _run(tmp_path / "local")
     local.write_config("data: {mine: true}\n")
@@ -176,37 +179,37 @@ def test_of_two_that_are_as_far_the_local_one_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("here", "there"), [(3, 3), (5, 3), (3, 5)])
-@pytest.mark.parametrize("opened", ["here", "there"])
-def test_a_test_that_was_opened_stays_known_with_its_results(
-    tmp_path: Path, here: int, there: int, opened: str
+@pytest.mark.parametrize("accessed", ["here", "there"])
+def test_a_test_access_is_kept_with_its_results(
+    tmp_path: Path, here: int, there: int, accessed: str
 ) -> None:
     remote = _run(tmp_path / "runs", num_evaluations=there)
     local = _run(tmp_path / "local", num_evaluations=here)
-    _open_test(local if opened == "here" else remote, OPENING)
+    _access_test(local if accessed == "here" else remote, TEST_ACCESS)
     fetched = fetch_run(_mirrored(remote, tmp_path / "storage"), tmp_path / "local")
     assert '"first opening"' in fetched.test_openings.read_text()
     assert (fetched.directory / "final" / "model").read_text() == "weights"
     assert len(fetched.read_curves()) == max(here, there)
 
 
-def test_the_longer_list_of_openings_stays(tmp_path: Path) -> None:
+def test_the_longer_list_of_test_accesses_is_kept(tmp_path: Path) -> None:
     remote, local = _run(tmp_path / "runs"), _run(tmp_path / "local")
-    _open_test(remote, OPENING)
-    _open_test(local, OPENING, {**OPENING, "reason": "again"})
+    _access_test(remote, TEST_ACCESS)
+    _access_test(local, OPENING, {**TEST_ACCESS, "reason": "again"})
     fetched = fetch_run(_mirrored(remote, tmp_path / "storage"), tmp_path / "local")
     assert "again" in fetched.test_openings.read_text()
 
 
-def test_another_run_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
+def test_another_run_of_the_same_name_is_not_changed(tmp_path: Path) -> None:
     uri = _mirrored(_run(tmp_path / "runs", num_evaluations=9), tmp_path / "storage")
     local = _run(tmp_path / "local", started_at="2025-12-31")
     before = _content(local.directory)
-    with pytest.raises(RunError, match="another run of that name, begun at 2025-12-31"):
+    with pytest.raises(RunError, match="another run of that name, started at 2025-12-31"):
         fetch_run(uri, tmp_path / "local")
     assert _content(local.directory) == before
 
 
-def test_a_run_that_somebody_writes_is_not_replaced(tmp_path: Path) -> None:
+def test_a_run_that_another_process_writes_is_not_replaced(tmp_path: Path) -> None:
     uri = _mirrored(_run(tmp_path / "runs", num_evaluations=9), tmp_path / "storage")
     local = _run(tmp_path / "local")
     with local.lock(), pytest.raises(RunError, match="another process is writing it"):
@@ -215,7 +218,7 @@ def test_a_run_that_somebody_writes_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "none", ".."])
-def test_where_no_run_is_there_is_none_to_fetch(tmp_path: Path, name: str) -> None:
+def test_a_uri_without_a_run_is_an_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "storage").mkdir()
     with pytest.raises(RunError, match="STORAGE_PATH/NAME"):
         fetch_run(f"file://{tmp_path}/storage/{name}", tmp_path / "local")
@@ -223,7 +226,7 @@ def test_where_no_run_is_there_is_none_to_fetch(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("content", ["{", "[]x", "3"])
-def test_a_record_that_cannot_be_read_is_told(tmp_path: Path, content: str) -> None:
+def test_a_record_that_cannot_be_read_is_an_error(tmp_path: Path, content: str) -> None:
     uri = _mirrored(_run(tmp_path / "runs"), tmp_path / "storage")
     (tmp_path / "storage" / "mine" / "search.json").write_text(content)
     with pytest.raises(RunError, match="cannot be read"):
@@ -231,10 +234,10 @@ def test_a_record_that_cannot_be_read_is_told(tmp_path: Path, content: str) -> N
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil"])
-def test_a_name_that_leaves_the_run_is_refused(
+def test_a_file_name_outside_of_the_run_is_refused(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A listing that no directory can give, and an object store can.
+    # An object store can list such a name, a directory cannot.
     uri = _mirrored(_run(tmp_path / "runs"), tmp_path / "storage")
     monkeypatch.setattr(Storage, "names", lambda _: ["search.json", name])
     with pytest.raises(RunError, match="outside of the run"):
@@ -242,7 +245,7 @@ def test_a_name_that_leaves_the_run_is_refused(
     assert list((tmp_path / "local").iterdir()) == []
 
 
-def test_the_overview_brings_only_what_it_shows(tmp_path: Path) -> None:
+def test_the_overview_fetches_only_the_files_that_it_needs(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     uri = _mirrored(run, tmp_path / "storage")
     copy = fetch_overview(uri, tmp_path / "copy")
@@ -250,7 +253,7 @@ def test_the_overview_brings_only_what_it_shows(tmp_path: Path) -> None:
     assert copy.read_record() == run.read_record()
 
 
-def test_a_run_that_vanishes_while_it_is_mirrored_is_no_error(tmp_path: Path) -> None:
+def test_removing_a_run_while_it_is_mirrored_is_no_error(tmp_path: Path) -> None:
     run = _run(tmp_path / "runs")
     with Mirror(run, Storage(str(tmp_path / "storage")), interval_s=0.001, on_error=_fail):
         shutil.rmtree(run.directory)

@@ -28,8 +28,7 @@ def run(tmp_path: Path) -> Run:
     return create_run(tmp_path / "runs", "first")
 
 
-def test_a_run_s_files_lie_where_scripts_look_for_them(run: Run) -> None:
-    place = run.directory
+def test_the_files_of_a_run_have_the_names_that_scripts_rely_on(run: Run) -> None:
     names = {
         run.config: "config.yaml",
         run.record: "search.json",
@@ -41,7 +40,7 @@ def test_a_run_s_files_lie_where_scripts_look_for_them(run: Run) -> None:
         run.log: "logs/search.log",
         run.tensorboard: "logs/tensorboard",
     }
-    assert {path: str(path.relative_to(place)) for path in names} == names
+    assert {path: str(path.relative_to(run.directory)) for path in names} == names
 
 
 def test_a_new_run_needs_a_new_directory(run: Run) -> None:
@@ -51,26 +50,26 @@ def test_a_new_run_needs_a_new_directory(run: Run) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "runs", "a/b/c"])
-def test_a_file_in_the_way_of_the_directory_is_told(tmp_path: Path, below: str) -> None:
+def test_a_file_in_the_way_of_the_directory_is_an_error(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
     for make in (create_run, check_new_run):
         with pytest.raises(RunError, match=r"output.directory is .* cannot be written"):
             make(tmp_path / "file" / below, "first")
 
 
-def test_a_name_that_the_file_system_does_not_take_is_told(tmp_path: Path) -> None:
+def test_a_name_that_the_file_system_refuses_is_an_error(tmp_path: Path) -> None:
     for make in (create_run, check_new_run):
         with pytest.raises(RunError, match="cannot be written"):
             make(tmp_path, "x" * 300)
 
 
-def test_a_check_makes_nothing(tmp_path: Path) -> None:
+def test_the_check_creates_nothing(tmp_path: Path) -> None:
     check_new_run(tmp_path / "a" / "b", "first")
     check_new_run(tmp_path / "a" / "b", None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_is_not_there_is_no_run(tmp_path: Path) -> None:
+def test_a_missing_directory_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such directory"):
         open_run(tmp_path / "none")
 
@@ -111,7 +110,7 @@ def test_a_record_is_read_as_it_was_written(run: Run) -> None:
         ('{"schema_version": 99}', "schema_version 99"),
     ],
 )
-def test_a_record_that_cannot_be_used_is_told_in_one_line(
+def test_a_record_that_cannot_be_used_is_an_error_of_one_line(
     run: Run, content: str, problem: str
 ) -> None:
     run.record.write_text(content)
@@ -121,19 +120,19 @@ def test_a_record_that_cannot_be_used_is_told_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_directory_without_a_record_is_no_search_s(run: Run) -> None:
+def test_a_directory_without_record_and_configuration_is_no_run(run: Run) -> None:
     with pytest.raises(RunError, match="no search wrote it"):
         run.read_record()
 
 
-def test_no_number_that_is_none_enters_a_record(run: Run) -> None:
+def test_nan_is_not_written_into_a_record(run: Run) -> None:
     run.write_record({"status": "running"})
     with pytest.raises(ValueError, match="JSON"):
         run.write_record({"loss": float("nan")})
     assert json.loads(run.record.read_text())["status"] == "running"
 
 
-def test_evaluations_are_appended_below_one_header_and_keep_every_digit(run: Run) -> None:
+def test_evaluations_are_appended_under_one_header_with_every_digit(run: Run) -> None:
     for examples in (100, 200):
         run.append_evaluation({**EVALUATION, "examples": examples})
     assert len(run.curves.read_text().splitlines()) == 3
@@ -141,7 +140,7 @@ def test_evaluations_are_appended_below_one_header_and_keep_every_digit(run: Run
     assert float(run.read_curves()[0]["f1_macro"]) == 0.1 + 0.2
 
 
-def test_a_torn_last_line_is_cut_off_and_the_next_one_stands_whole(run: Run) -> None:
+def test_an_incomplete_last_line_is_removed_before_the_next_is_appended(run: Run) -> None:
     run.append_evaluation(EVALUATION)
     with run.curves.open("a") as file:
         file.write("t0001,10")
@@ -150,7 +149,7 @@ def test_a_torn_last_line_is_cut_off_and_the_next_one_stands_whole(run: Run) -> 
     assert [row["trial_id"] for row in run.read_curves()] == ["t0000", "t0002"]
 
 
-def test_trials_are_replaced_whole_with_the_searched_fields_between(run: Run) -> None:
+def test_trials_are_replaced_with_the_searched_fields_as_columns(run: Run) -> None:
     rows = [{"trial_id": "t0000", "status": "failed", "batch_size": 8, "error": 'a "b", c\nd'}]
     run.write_trials(["batch_size"], rows)
     run.write_trials(["batch_size"], rows)
@@ -159,7 +158,7 @@ def test_trials_are_replaced_whole_with_the_searched_fields_between(run: Run) ->
     assert (row["batch_size"], row["error"], row["f1_macro"]) == ("8", 'a "b", c\nd', "")
 
 
-def test_a_table_without_its_columns_is_told(run: Run) -> None:
+def test_a_table_without_its_columns_is_an_error(run: Run) -> None:
     run.trials.write_text("trial_id,status\nt0000,failed\n")
     with pytest.raises(RunError, match="column source is missing"):
         run.read_trials()
@@ -173,7 +172,7 @@ def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
         "import sys; from pathlib import Path; from results.run import open_run\n"
         "run = open_run(Path(sys.argv[1]))\n"
         "print(run.is_locked())\n"
-        "with run.lock(): print('held')\n"
+        "with run.lock(): print('locked')\n"
     )
     command = [sys.executable, "-c", code, os.fspath(run.directory)]
     with run.lock():
@@ -182,24 +181,24 @@ def test_a_run_is_written_by_one_process_at_a_time(run: Run) -> None:
     assert other.stdout == "True\n"
     assert "another process is writing it" in other.stderr
     other = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert other.stdout == "False\nheld\n"
+    assert other.stdout == "False\nlocked\n"
 
 
-def test_a_run_that_nobody_has_held_is_not_held(run: Run) -> None:
+def test_a_run_that_no_process_locks_is_not_locked(run: Run) -> None:
     assert not run.is_locked()
     assert list(run.directory.iterdir()) == []
 
 
-def test_what_a_torn_write_left_is_swept_away_and_nothing_else(run: Run) -> None:
+def test_only_temporary_files_of_killed_processes_are_removed(run: Run) -> None:
     run.write_record({"status": "running"})
     kept = {path.name for path in run.directory.iterdir()} | {".lock"}
     for name in (".lock", ".search.json.x1y2z3", ".trials.csv.abcdefgh"):
-        (run.directory / name).write_text("torn")
+        (run.directory / name).write_text("half")
     run.remove_leftovers()
     assert {path.name for path in run.directory.iterdir()} == kept
 
 
-def test_evaluations_of_trials_that_are_not_known_are_dropped(run: Run) -> None:
+def test_evaluations_of_unknown_trials_are_dropped(run: Run) -> None:
     for trial_id in ("t0000", "t0001", "t0000"):
         run.append_evaluation(EVALUATION | {"trial_id": trial_id})
     run.keep_curves_of({"t0000", "t0001"})
@@ -231,18 +230,18 @@ def test_trials_that_changed_since_the_table_was_written_are_read_with_it(run: R
     assert set(_statuses(run).values()) == {"completed"}
 
 
-def test_before_there_is_a_table_its_changes_are_the_trials(run: Run) -> None:
+def test_without_a_table_its_changes_are_the_trials(run: Run) -> None:
     run.append_trial(["learning_rate"], _trial(0, "running"))
     assert _statuses(run) == {"t0000": "running"}
 
 
-def test_a_change_that_was_being_written_at_a_crash_is_left_out(run: Run) -> None:
+def test_a_change_that_a_crash_cut_is_left_out(run: Run) -> None:
     run.write_trials(["learning_rate"], [_trial(0, "running")])
     run.append_trial(["learning_rate"], _trial(0, "completed"))
     run.append_trial(["learning_rate"], _trial(1, "running"))
     content = run.changes.read_bytes()
-    for torn in range(content.rindex(b"t0001"), len(content) - 1):
-        run.changes.write_bytes(content[:torn])
+    for length in range(content.rindex(b"t0001"), len(content) - 1):
+        run.changes.write_bytes(content[:length])
         assert _statuses(run)["t0000"] == "completed"
         run.remove_leftovers()
         run.append_trial(["learning_rate"], _trial(2, "running"))
