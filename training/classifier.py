@@ -1,4 +1,4 @@
-"""A model directory that `evaluation.final` wrote, loaded to classify texts by one of two ways."""
+"""Load a model directory and classify texts with it, by PyTorch or by ONNX Runtime."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,15 +35,15 @@ Backend = Literal["torch", "onnx"]
 Probabilities = npt.NDArray[np.float64]
 
 PLAIN_TEXT = "a"
-"""A text that every model classifies, or it classifies none."""
+"""A text that every working model can classify."""
 
 _BATCH_SIZE = 32
-_FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
+_FATAL = 4  # a log level of onnxruntime: errors are raised, so they are not printed too
 _WEIGHTS: dict[Backend, str] = {"torch": "model.safetensors", "onnx": ONNX_FILE}
 
 
 class Classifier(Protocol):
-    """What gives texts the probabilities of their classes."""
+    """Classifies texts."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -51,15 +51,15 @@ class Classifier(Protocol):
 
     @property
     def text_column(self) -> str:
-        """The column that held the text in training."""
+        """Name of the text column in training."""
 
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
-        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
+        """Return the probability of each class, float64 [texts, num_labels]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchClassifier:
-    """A classifier that PyTorch runs, on a GPU if there is one."""
+    """Classifies with PyTorch, on a GPU if there is one."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -68,7 +68,7 @@ class TorchClassifier:
     text_column: str
 
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
-        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
+        """Return the probability of each class, float64 [texts, num_labels]."""
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
         padding = facts_of(self.tokenizer).padding
         return np.exp(
@@ -78,7 +78,7 @@ class TorchClassifier:
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxClassifier:
-    """A classifier that ONNX Runtime runs on the CPU; it needs no weights but `model.onnx`."""
+    """Classifies with ONNX Runtime on the CPU; `model.onnx` contains all weights."""
 
     session: onnxruntime.InferenceSession
     tokenizer: PreTrainedTokenizerBase
@@ -87,11 +87,13 @@ class OnnxClassifier:
     text_column: str
 
     def probabilities(self, texts: Sequence[str]) -> Probabilities:
-        """Probability of each class, float64 [texts, num_labels], in the order of the texts."""
+        """Return the probability of each class, float64 [texts, num_labels]."""
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
         padding = facts_of(self.tokenizer).padding
         result = np.empty((len(texts), len(self.names)))
-        order = np.argsort(-tokens.lengths, kind="stable")  # like lengths pad each other little
+        order = np.argsort(
+            -tokens.lengths, kind="stable"
+        )  # similar lengths need little padding
         for start in range(0, len(order), _BATCH_SIZE):
             rows = order[start : start + _BATCH_SIZE]
             result[rows] = self._run(pad(tokens, rows, padding=padding))
@@ -114,8 +116,8 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
         backend: `torch` reads model.safetensors, `onnx` reads model.onnx instead.
 
     Raises:
-        InputError: it is not a directory with weights, tokenizer and configurations, or the
-            model cannot classify a text.
+        InputError: weights, tokenizer or a configuration are missing or damaged, or the model
+            cannot classify a text.
     """
     _check_files(directory, backend)
     path = directory / CONFIGURATION_FILE
@@ -136,7 +138,7 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
     if found.shape != (1, len(classifier.names)):
         raise _cannot_load(
             directory,
-            f"config.json names {len(classifier.names)} classes, but it tells apart"
+            f"config.json names {len(classifier.names)} classes, but the model has"
             f" {found.shape[-1]}",
         )
     return classifier
@@ -145,22 +147,22 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
 def pipeline_probabilities(
     directory: Path, names: Sequence[str], texts: Sequence[str]
 ) -> Probabilities:
-    """What transformers' own pipeline gives texts, one at a time, float64 [texts, num_labels].
+    """Return the probabilities of transformers' own pipeline, float64 [texts, num_labels].
 
     Args:
         directory: `final/model`.
         names: of the labels, in the order of their codes.
-        texts: cut at the model's longest row.
+        texts: classified one at a time; truncated to the model's longest row.
 
     Raises:
-        ValueError: the pipeline answers with other labels.
+        ValueError: the pipeline returns other labels.
     """
     classify: Any = pipeline("text-classification", model=str(directory), truncation=True)
     found = np.empty((len(texts), len(names)))
     for row, text in enumerate(texts):
         scores = {answer["label"]: answer["score"] for answer in classify(text, top_k=None)}
         if scores.keys() != set(names):
-            raise ValueError(f"labels {sorted(scores)}, but {sorted(names)} were expected")
+            raise ValueError(f"the labels are {sorted(scores)}, but must be {sorted(names)}")
         found[row] = [scores[name] for name in names]
     return found
 
@@ -177,7 +179,7 @@ def _check_files(directory: Path, backend: Backend) -> None:
             hint = "; or choose --backend torch" if name == ONNX_FILE else ""
             raise InputError(
                 f"--model is {str(directory)!r}, but it has no {name}; give the final/model that"
-                f" evaluation.final wrote, whole{hint}"
+                f" evaluation.final wrote, with all its files{hint}"
             )
 
 
@@ -194,7 +196,7 @@ def _label_names(directory: Path) -> list[str]:
 def _load_model(directory: Path) -> PreTrainedModel:
     model: PreTrainedModel
     with _loading(directory):
-        # Weights from safetensors alone: a pickled file may hold code.
+        # Weights only from safetensors: a pickled file may contain code.
         model, report = AutoModelForSequenceClassification.from_pretrained(
             directory,
             local_files_only=True,
@@ -214,8 +216,8 @@ def _open_session(directory: Path) -> onnxruntime.InferenceSession:
     onnxruntime.set_default_logger_severity(_FATAL)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
-    options.intra_op_num_threads = torch.get_num_threads()  # one setting for both: OMP_NUM_THREADS
-    # Patterns are kept for every shape that occurs: they would grow with the rows.
+    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS sets both
+    # Memory patterns are kept for every shape: their number would grow with the rows.
     options.enable_mem_pattern = False
     with _loading(directory, f"{ONNX_FILE}: "):
         return onnxruntime.InferenceSession(
@@ -225,14 +227,14 @@ def _open_session(directory: Path) -> onnxruntime.InferenceSession:
 
 @contextmanager
 def _loading(directory: Path, what: str = "") -> Iterator[None]:
-    """Turn what libraries raise for files that are torn, or of something else, into a line."""
+    """Turn what libraries raise for damaged or foreign files into one error line."""
     try:
         with silenced_panics(), panics_are_errors(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what then ends in an error all the same
+            warnings.simplefilter("ignore")  # an error follows
             yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of no common class: torch, onnxruntime, safetensors, tokenizers
+    except Exception as error:  # these libraries share no class of errors
         raise _cannot_load(directory, f"{what}{error}") from error
 
 

@@ -1,4 +1,7 @@
-"""Encoders: read once from their place, built anew for each training."""
+"""Pretrained encoders with a new single-label head: read once, built for each training.
+
+`settle` makes a configuration that of a classifier: its labels and its type of problem.
+"""
 
 import hashlib
 import math
@@ -29,20 +32,20 @@ _OF_OTHER_USES: dict[str, Any] = {
     "output_attentions": False,
     "output_hidden_states": False,
     "use_cache": False,
-    # XLNet's memory of earlier segments: nothing here has any, and no batch can be cut into rows.
+    # XLNet's memory of earlier segments, which rows lack and which would tie the rows of a batch.
     "use_mems_eval": False,
     "use_mems_train": False,
-    # As decoders, BERT and its kin let the first token, which is classified, see itself alone.
+    # As a decoder, BERT would let the first token, which is classified, attend to itself only.
     "is_decoder": False,
     "add_cross_attention": False,
 }
-"""Set where the configuration has them."""
+"""Settings for other uses, which are set if the configuration has them."""
 
-_LEFT_BEHIND = ("task_specific_params", "finetuning_task", "custom_pipelines", "auto_map")
-"""Removed: libraries that load what ships would obey them, or look for code that is not there."""
+_DISCARDED = ("task_specific_params", "finetuning_task", "custom_pipelines", "auto_map")
+"""Removed, because libraries that load the model would follow them or search for missing code."""
 
-_DEPENDS_ON_LENGTH, _THE_SAME_FOR_ALL = "block_sparse", "original_full"
-"""Attention types of BigBird: the first silently becomes the other one for short rows."""
+_LENGTH_DEPENDENT, _LENGTH_INDEPENDENT = "block_sparse", "original_full"
+"""Attention types of BigBird, which silently replaces the first by the second for short rows."""
 
 
 def settle(
@@ -53,20 +56,20 @@ def settle(
     eos_token_id: int | None = None,
     is_random: bool = False,
 ) -> None:
-    """Make a configuration that of a classifier for single labels, in place.
+    """Change a configuration into that of a classifier that gives each text one label.
 
     Args:
-        config: of an encoder, as its place has it.
+        config: of an encoder, as it was read.
         labels: names, in the order of their codes.
-        pad_token_id: the tokenizer's; models find a row's last token by it, and number positions.
-        eos_token_id: the tokenizer's, which some models classify by; None: it has none.
-        is_random: whether no weights are loaded, so that nothing is quantised either.
+        pad_token_id: of the tokenizer; models find the last token and the positions by it.
+        eos_token_id: of the tokenizer, by which some models classify; None: it has none.
+        is_random: whether weights are random, so that quantisation does not apply.
     """
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: code for code, name in enumerate(labels)}
     config.problem_type = "single_label_classification"
     config._attn_implementation = None  # chosen for this machine when the model is built
-    left_behind = (*_LEFT_BEHIND, *(("quantization_config",) if is_random else ()))
+    discarded = (*_DISCARDED, *(("quantization_config",) if is_random else ()))
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
         part.pad_token_id = pad_token_id
         if eos_token_id is not None:
@@ -74,9 +77,9 @@ def settle(
         for name, value in _OF_OTHER_USES.items():
             if hasattr(part, name):
                 setattr(part, name, value)
-        if getattr(part, "attention_type", None) == _DEPENDS_ON_LENGTH:
-            part.attention_type = _THE_SAME_FOR_ALL
-        for name in left_behind:
+        if getattr(part, "attention_type", None) == _LENGTH_DEPENDENT:
+            part.attention_type = _LENGTH_INDEPENDENT
+        for name in discarded:
             vars(part).pop(name, None)
 
 
@@ -85,29 +88,29 @@ _TINY_ARCHITECTURE: dict[str, Any] = {
     "hidden_size": 64,
     "num_attention_heads": 2,
     "intermediate_size": 256,
-    # From scratch on few rows it learns them by heart with less: 2 to 5 points of F1.
+    # With less dropout a model from scratch overfits few rows, which costs 2 to 5 points of F1.
     "hidden_dropout_prob": 0.3,
 }
 
 _FEWEST = 4
-"""Tokens of the shortest row that every encoder takes; `max_length` is no smaller."""
+"""Number of tokens that every encoder accepts; `max_length` is never smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A pretrained model as it was read once, for all the trainings that start from it."""
+    """A pretrained model that was read once, for all trainings that start from it."""
 
     kind: type[PreTrainedModel]
     config: PreTrainedConfig
     weights: Mapping[str, npt.NDArray[Any]] | None
-    """By parameter, float32, but for those that each training draws; None: all are drawn."""
+    """Pretrained weights by parameter, float32, without the head; None: all weights are random."""
     digest: str
-    """SHA-256 of all of it: equal digests build equal models of equal seeds."""
+    """SHA-256 of kind, configuration and weights: equal digests and seeds give equal models."""
     note: str = ""
-    """One line for the log, where something of the place is not used that a user may rely on."""
+    """One line for the log if something is not used that a user may expect to be; else empty."""
 
     def build(self, seed: int) -> PreTrainedModel:
-        """A model of its own memory with a new head, its drawn parts from `seed`."""
+        """Build a model with its own memory; the new head is initialised from `seed`."""
         set_seed(seed)
         if self.weights is None:
             return _from_config(self.config)
@@ -121,23 +124,23 @@ class Encoder:
 def read_encoder(
     model: ModelConfig, *, labels: Sequence[str], tokenizer: TokenizerFacts
 ) -> Encoder:
-    """Read the model from its place; each training draws its own head for these labels.
+    """Read the model from its location; each training initialises its own head for these labels.
 
     Raises:
-        InputError: nothing can be loaded from that place, or the model cannot take rows of
-            `max_length` or ids of this tokenizer.
+        InputError: the model cannot be loaded, or does not accept rows of `max_length` or the ids
+            of this tokenizer.
     """
     weights, note = None, ""
     if model.name == TINY:
         built = _from_config(_tiny(model, tokenizer, labels))
     else:
-        built, drawn, note = _load(model, labels, tokenizer)
+        built, initialised, note = _load(model, labels, tokenizer)
         if model.weights == "pretrained":
             parameters = built.state_dict().items()
-            weights = {name: w.numpy() for name, w in parameters if name not in drawn}
+            weights = {name: w.numpy() for name, w in parameters if name not in initialised}
     check_fits(model, built, tokenizer)
     with loading("model", model):
-        _answer_once(built, tokenizer)
+        _classify_once(built, tokenizer)
     return Encoder(
         kind=type(built),
         config=built.config,
@@ -156,10 +159,10 @@ def _digest(built: PreTrainedModel, weights: Mapping[str, npt.NDArray[Any]] | No
     return digest.hexdigest()
 
 
-def _answer_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:
-    """Classify a row of padding as in training: some of a config.json is read only then."""
+def _classify_once(built: PreTrainedModel, tokenizer: TokenizerFacts) -> None:
+    """Classify a row of padding in training mode, where some settings are first read."""
     if built.config.is_encoder_decoder:
-        return  # these want a row with an end, which is the tokenizer's to know
+        return  # these need a row with an end, which only the tokenizer can make
     row = torch.full((1, _FEWEST), tokenizer.pad_token_id)
     was_training = built.training
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -187,7 +190,7 @@ def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
 def _load(
     model: ModelConfig, labels: Sequence[str], tokenizer: TokenizerFacts
 ) -> tuple[PreTrainedModel, set[str], str]:
-    """The model, the names of its parameters that each training draws, and the encoder's note."""
+    """Return the model, the parameters that each training initialises, and the encoder's note."""
     source, options = source_of(model)
     is_random = model.weights == "random"
     built: PreTrainedModel
@@ -204,8 +207,8 @@ def _load(
         check_size(config)
         if is_random:
             return _from_config(config), set(), ""
-        # In float32 whatever it was saved in: small steps are lost in half precision. A head of
-        # another size is left out; `_check_is_pretrained` sees to the rest.
+        # Always float32: half precision loses small steps. A head of another size is not loaded;
+        # `_check_is_pretrained` checks the rest.
         built, report = AutoModelForSequenceClassification.from_pretrained(
             source,
             config=config,
@@ -216,28 +219,28 @@ def _load(
         )
     missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     _check_is_pretrained(model, built, missing)
-    # The head is a training's own: one that was loaded has learnt another task, or these rows.
+    # A loaded head has learnt another task, or these rows; each training starts with a new one.
     head = {name for name in built.state_dict() if not name.startswith(_base_of(built))}
     note = _note(model) if head - missing and former == set(labels) else ""
     return built, missing | head, note
 
 
 def _base_of(built: PreTrainedModel) -> str:
-    """What the names of the encoder's own parameters begin with."""
+    """Return the prefix of the names of the encoder's own parameters."""
     return f"{built.base_model_prefix}."
 
 
 def _note(model: ModelConfig) -> str:
     return (
         f"model.name: {model.name!r} has a head for these labels, which is not used: each training"
-        " draws a new one from its seed"
+        " initialises a new one from its seed"
     )
 
 
-def _check_is_pretrained(model: ModelConfig, built: PreTrainedModel, drawn: set[str]) -> None:
-    # Checkpoints of masked language models have no pooler; one that is there is kept.
+def _check_is_pretrained(model: ModelConfig, built: PreTrainedModel, missing: set[str]) -> None:
+    # Checkpoints of masked language models have no pooler; an existing one is kept.
     encoder = sorted(
-        name for name in drawn if name.startswith(_base_of(built)) and ".pooler." not in name
+        name for name in missing if name.startswith(_base_of(built)) and ".pooler." not in name
     )
     if encoder:
         raise InputError(
@@ -247,25 +250,25 @@ def _check_is_pretrained(model: ModelConfig, built: PreTrainedModel, drawn: set[
         )
 
 
-_OF_VECTORS, _OF_MATRICES = 0.3, 0.7
-"""Standard deviations; of matrices divided by the root of their longer side."""
+_VECTOR_NOISE, _MATRIX_NOISE = 0.3, 0.7
+"""Standard deviations; that of a matrix is divided by the root of its longer side."""
 _SEED = 1914
 _BLOCK = 1_000_003
-"""Numbers drawn at most a parameter, then repeated: a prime, so that no two rows are alike."""
+"""Most random numbers per parameter, then repeated; a prime, so that no two rows are equal."""
 
 
 def perturb(
     model: nn.Module, *, is_moved: Callable[[str], bool] = lambda _: True, rows: torch.Tensor
 ) -> None:
-    """Add normal noise to parameters, in place; no global generator is drawn from.
+    """Add normal noise to parameters in their memory, without using a global generator.
 
     Args:
         model: on any device.
-        is_moved: whether a parameter of this name is.
-        rows: token ids, int64; of the large table of tokens, these rows alone are moved.
+        is_moved: whether to add noise to the parameter of this name.
+        rows: token ids, int64; only these rows of the large embedding table get noise.
     """
     generator = torch.Generator().manual_seed(_SEED)
-    tokens = _token_table(model)
+    tokens = _embedding_table(model)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not is_moved(name) or not parameter.is_floating_point():
@@ -281,7 +284,7 @@ def perturb(
 def perturbed(
     model: nn.Module, *, is_moved: Callable[[str], bool], rows: torch.Tensor
 ) -> Iterator[None]:
-    """Perturb parameters for the time of a `with` block; they end as they were, to the last bit."""
+    """Perturb parameters during a `with` block, then restore them to the last bit."""
     kept = {name: p.detach().clone() for name, p in model.named_parameters() if is_moved(name)}
     try:
         perturb(model, is_moved=is_moved, rows=rows)
@@ -293,20 +296,20 @@ def perturbed(
                     parameter.copy_(kept[name])
 
 
-def _token_table(model: nn.Module) -> torch.Tensor | None:
+def _embedding_table(model: nn.Module) -> torch.Tensor | None:
     try:
         embeddings = getattr(model, "get_input_embeddings", lambda: None)()
-    except NotImplementedError:  # a model of characters has no table
+    except NotImplementedError:  # a character model has no table
         embeddings = None
     weight = getattr(embeddings, "weight", None)
     return weight if isinstance(weight, torch.Tensor) else None
 
 
 def _noise(parameter: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Noise of the shape of `parameter`, small enough to leave a softmax unsaturated."""
-    deviation = _OF_VECTORS
+    """Return noise of the shape of `parameter`, too small to saturate a softmax."""
+    deviation = _VECTOR_NOISE
     if parameter.ndim > 1:
-        deviation = _OF_MATRICES / math.sqrt(max(parameter.shape))
+        deviation = _MATRIX_NOISE / math.sqrt(max(parameter.shape))
     block = torch.randn(min(parameter.numel(), _BLOCK), generator=generator) * deviation
     repeats = -(-parameter.numel() // max(len(block), 1))
     return block.repeat(repeats)[: parameter.numel()].view(parameter.shape).to(parameter)

@@ -1,7 +1,7 @@
-"""Does an encoder give a text one answer, alone, padded, beside any other, and cut short?
+"""Check that an encoder's predictions do not depend on padding or on other rows of the batch.
 
-Asked before anything is trained, of the model itself at perturbed weights (`training.encoder`):
-what differs by a text's neighbours makes each figure of a search depend on how rows were batched.
+The check runs before training, on the model itself with perturbed weights (`training.encoder`). If
+it failed, every score of a search would depend on how rows were divided into batches.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from training.model import TokenizerFacts
 from training.tokens import Ids, TokenTable, from_rows
 
 TOLERANCE = 1e-4
-"""Largest difference between two probabilities, in float32, that are called equal."""
+"""Largest difference, in float32, between two probabilities that count as equal."""
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -32,18 +32,18 @@ _EMPTY, _SHORT, _MIDDLE, _LONGEST = 0, 1, 2, 3
 def check_encoder(
     encoder: Encoder, *, model: ModelConfig, tokenizer: TokenizerFacts, tokens: TokenTable
 ) -> None:
-    """Check that the model answers alike whatever stands beside a row.
+    """Check that the predictions of a row do not depend on the other rows of its batch.
 
     Args:
-        encoder: as it was read; a model of its own is built and perturbed.
-        model: its configuration; a row of exactly `max_length` is tried.
-        tokenizer: says how rows are padded.
+        encoder: is built and perturbed for the check.
+        model: its configuration; one of the rows has exactly `max_length` tokens.
+        tokenizer: states how rows are padded.
         tokens: rows of the training data, at least one.
 
     Raises:
-        InputError: one line: which two ways do not agree, by how much, and the way out.
+        InputError: two predictions differ; the message states them and what to do.
     """
-    rows = trial_rows(tokens, max_length=model.max_length)
+    rows = probe_rows(tokens, max_length=model.max_length)
     states = generator_states(torch.device("cpu"))
     try:
         built = encoder.build(0)
@@ -54,9 +54,9 @@ def check_encoder(
     check_forward(built, rows, padding=tokenizer.padding, name=model.name)
 
 
-def trial_rows(tokens: TokenTable, *, max_length: int) -> TokenTable:
-    """Four rows made of real ones: no word, one word, a usual row, one of exactly `max_length`."""
-    assert len(tokens), "there is no row to try"
+def probe_rows(tokens: TokenTable, *, max_length: int) -> TokenTable:
+    """Make four rows from real ones: no word, one word, a usual row, one of `max_length` tokens."""
+    assert len(tokens), "there are no rows"
     by_length = np.argsort(tokens.lengths, kind="stable")
     usual = tokens.row(int(by_length[len(tokens) // 2]))
     first, last = usual[:1], usual[-1:]
@@ -68,7 +68,7 @@ def trial_rows(tokens: TokenTable, *, max_length: int) -> TokenTable:
 
 
 def _words(tokens: TokenTable, indices: npt.NDArray[np.int64], most: int) -> Ids:
-    """Ids from within rows; none of those that begin or end one, which stand there once."""
+    """Return ids from the middle of rows, without those that start or end a row."""
     found = []
     for index in indices:
         row = tokens.row(int(index))
@@ -80,75 +80,75 @@ def _words(tokens: TokenTable, indices: npt.NDArray[np.int64], most: int) -> Ids
 
 
 def check_forward(model: PreTrainedModel, rows: TokenTable, *, padding: Padding, name: str) -> None:
-    """Check a model in evaluation mode on the rows that `trial_rows` gives.
+    """Check a model in evaluation mode on the rows of `probe_rows`, as `check_encoder` does.
 
     Raises:
-        InputError: as `check_encoder`.
+        InputError: two predictions differ.
     """
-    alone = [_alone(model, rows, row, padding, name) for row in range(len(rows))]
+    alone = [_predict_alone(model, rows, row, padding, name) for row in range(len(rows))]
     padded, beside_longest = (_EMPTY, _SHORT, _MIDDLE), (_MIDDLE, _LONGEST)
-    whole = _answers(model, rows, padded, padding)
+    whole = _predict(model, rows, padded, padding)
     for batch, found in (
         (padded, whole),
-        (beside_longest, _answers(model, rows, beside_longest, padding)),
+        (beside_longest, _predict(model, rows, beside_longest, padding)),
     ):
-        for row, answer in zip(batch, found, strict=True):
-            if not _is_equal(answer, alone[row]):
+        for row, prediction in zip(batch, found, strict=True):
+            if not _is_equal(prediction, alone[row]):
                 raise InputError(
-                    f"model.name: {name!r} answers a text of {rows.lengths[row]} tokens otherwise"
-                    f" beside one of {rows.lengths[batch[-1]]} tokens than alone"
-                    f" ({describe_difference(answer, alone[row])});"
-                    f" {_way_out(model, rows, batch, padding)}"
+                    f"model.name: {name!r} classifies a text of {rows.lengths[row]} tokens"
+                    f" differently beside one of {rows.lengths[batch[-1]]} tokens than alone"
+                    f" ({describe_difference(prediction, alone[row])});"
+                    f" {_remedy(model, rows, batch, padding)}"
                 )
     layer = reducible_layer(model)
     if layer is not None:
         with first_token_alone(layer):
-            reduced = _answers(model, rows, padded, padding)
+            reduced = _predict(model, rows, padded, padding)
         if not _is_equal(reduced, whole):
             raise InputError(
-                f"model.name: {name!r} answers otherwise where its last layer is computed for the"
+                f"model.name: {name!r} classifies differently if its last layer is computed for the"
                 f" first token alone ({describe_difference(reduced, whole)}); choose an encoder"
                 " such as BERT, and report this one"
             )
 
 
 def describe_difference(found: Probabilities, expected: Probabilities) -> str:
-    """The two probabilities that are furthest apart, for an error's line."""
+    """Describe the two probabilities that differ most, for an error line."""
     if found.shape != expected.shape:
         return f"{list(found.shape)} probabilities against {list(expected.shape)}"
-    place = np.unravel_index(np.abs(found - expected).argmax(), found.shape)
-    return f"probability {found[place]:.4f} against {expected[place]:.4f}"
+    index = np.unravel_index(np.abs(found - expected).argmax(), found.shape)
+    return f"probability {found[index]:.4f} against {expected[index]:.4f}"
 
 
-def _alone(
+def _predict_alone(
     model: PreTrainedModel, rows: TokenTable, row: int, padding: Padding, name: str
 ) -> Probabilities:
-    """The answer to one row, float64 [num_labels]."""
+    """Return the probabilities of one row in a batch of its own, float64 [num_labels]."""
     length = int(rows.lengths[row])
     try:
-        answer: Probabilities = _answers(model, rows, [row], padding)[0]
+        prediction: Probabilities = _predict(model, rows, [row], padding)[0]
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of no common class: whatever an architecture stumbles over
+    except Exception as error:  # architectures share no class of errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        way_out = "choose an encoder such as BERT"
+        remedy = "choose an encoder such as BERT"
         if row == _LONGEST:
-            way_out = f"set model.max_length below {length}, or {way_out}"
+            remedy = f"set model.max_length below {length}, or {remedy}"
         raise InputError(
-            f"model.name: {name!r} cannot classify a text of {length} tokens ({reason}); {way_out}"
+            f"model.name: {name!r} cannot classify a text of {length} tokens ({reason}); {remedy}"
         ) from error
-    if not np.isfinite(answer).all():
+    if not np.isfinite(prediction).all():
         raise InputError(
-            f"model.name: {name!r} gives a text of {length} tokens probabilities that are not"
-            " finite; choose an encoder such as BERT"
+            f"model.name: {name!r} predicts probabilities that are not finite for a text of"
+            f" {length} tokens; choose an encoder such as BERT"
         )
-    return answer
+    return prediction
 
 
-def _answers(
+def _predict(
     model: PreTrainedModel, rows: TokenTable, indices: Sequence[int], padding: Padding
 ) -> Probabilities:
-    """Probabilities of a batch, computed in float32, as float64 [rows, num_labels]."""
+    """Return the probabilities of a batch, computed in float32, as float64 [rows, num_labels]."""
     batch = pad(rows, np.asarray(indices, dtype=np.int64), padding=padding)
     with torch.inference_mode():
         logits = model(**batch).logits
@@ -158,22 +158,22 @@ def _answers(
 def _is_equal(found: Probabilities, expected: Probabilities) -> bool:
     if found.shape != expected.shape:
         return False
-    return bool(np.abs(found - expected).max() <= TOLERANCE)  # never of what is not finite
+    return bool(np.abs(found - expected).max() <= TOLERANCE)  # false for values that are not finite
 
 
-def _way_out(
+def _remedy(
     model: PreTrainedModel, rows: TokenTable, batch: Sequence[int], padding: Padding
 ) -> str:
-    """What to do about a model whose answers depend on padding."""
+    """Return what to do about a model whose predictions depend on padding."""
     other = replace(padding, is_left=not padding.is_left)
-    alone = np.concatenate([_answers(model, rows, [row], other) for row in batch])
-    if _is_equal(_answers(model, rows, batch, other), alone):
+    alone = np.concatenate([_predict(model, rows, [row], other) for row in batch])
+    if _is_equal(_predict(model, rows, batch, other), alone):
         now, then = ("left", "right") if padding.is_left else ("right", "left")
         return (
-            f"its tokenizer pads on the {now}, but the model needs it on the {then}: set"
+            f"its tokenizer pads on the {now}, but the model needs padding on the {then}: set"
             f' "padding_side": "{then}" in its tokenizer_config.json'
         )
     return (
-        "it does not leave padding out, as a model without an attention mask cannot; choose an"
-        " encoder such as BERT"
+        "it does not ignore padding, perhaps because it has no attention mask; choose an encoder"
+        " such as BERT"
     )

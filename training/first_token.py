@@ -1,10 +1,10 @@
-"""The last layer for the first token alone, where a classifier reads nothing else of it.
+"""Compute the last layer for the first token only, where a classifier reads no other token.
 
-BERT and its kin classify by the first token's last hidden state. Of the last layer the other
-tokens matter as keys and values only; their queries, attention, feed-forward and norms are
-computed by the models of transformers and thrown away. Without them logits and gradients are the
-same but for rounding, and dropout has the same distribution. It saves most of a model of one
-layer, and about 1/13 of one of twelve.
+BERT and similar encoders classify by the first token's last hidden state. In the last layer the
+other tokens matter as keys and values only; transformers computes their queries, attention,
+feed-forward and norms in vain. Without these, logits and gradients are the same but for rounding,
+and dropout has the same distribution. This saves most of the work of a model with one layer, and
+about 1/13 of that of a model with twelve.
 """
 
 import logging
@@ -27,16 +27,16 @@ _PARTS = {
     "attention": ("self", "output"),
     "attention.self": ("query", "key", "value", "dropout", "scaling", "attention_head_size"),
 }
-"""What the layers of BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA have."""
+"""Attributes of the layers of BERT, RoBERTa, XLM-R, CamemBERT and ELECTRA."""
 
 _TOLERANCE = 1e-4
-"""Difference of logits in float32 that is rounding."""
+"""Largest difference of logits in float32 that counts as rounding."""
 
 
 def reducible_layer(model: PreTrainedModel) -> nn.Module | None:
-    """The last layer of a classifier if the first token's part of it suffices, else None.
+    """Return the last layer of a classifier if its first token suffices, else None.
 
-    It is of the known kind, and the logits of a trial batch are the same without the rest.
+    The layer must be of the known kind, and the logits of a test batch must be the same either way.
     """
     layer = _last_layer(model)
     return layer if layer is not None and _is_the_same(model, layer) else None
@@ -44,7 +44,7 @@ def reducible_layer(model: PreTrainedModel) -> nn.Module | None:
 
 @contextmanager
 def first_token_alone(layer: Any) -> Iterator[None]:
-    """Compute a layer for the first token alone during a `with` block."""
+    """Compute a layer for the first token only during a `with` block."""
     layer.forward = partial(_forward, layer)
     try:
         yield
@@ -53,7 +53,7 @@ def first_token_alone(layer: Any) -> Iterator[None]:
 
 
 def _last_layer(model: PreTrainedModel) -> Any:
-    """The last layer if it is of the known kind, else None."""
+    """Return the last layer if it is of the known kind, else None."""
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     config = model.config
     known = getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
@@ -73,10 +73,10 @@ def _forward(
     layer: Any,
     hidden_states: torch.Tensor,
     attention_mask: torch.Tensor | None = None,
-    *_unread: Any,
-    **_of_decoders: Any,
+    *_unused: Any,
+    **_for_decoders: Any,
 ) -> torch.Tensor:
-    """The layer's output for the first token, [rows, 1, hidden size]."""
+    """Return the layer's output for the first token, [rows, 1, hidden size]."""
     attention = layer.attention.self
     rows = hidden_states.shape[0]
     first = hidden_states[:, :1]
@@ -99,10 +99,10 @@ def _forward(
 
 
 def _is_the_same(model: PreTrainedModel, layer: Any) -> bool:
-    """Whether the logits of two rows, one of them padded, are equal either way.
+    """Return whether the logits of two rows, one of them padded, are equal either way.
 
-    Tried at perturbed weights: on fresh ones a norm that is left out is not missed. They end as
-    they were, to the last bit.
+    Weights are perturbed for the comparison, since fresh weights would hide a missing norm; they
+    are restored to the last bit.
     """
     device = next(model.parameters()).device
     ids = torch.tensor([[1, 2, 3, 1], [3, 2, 1, 1]], device=device) % model.config.vocab_size
@@ -129,9 +129,9 @@ def _is_the_same(model: PreTrainedModel, layer: Any) -> bool:
 
 
 def _follows_other_layers(model: Any) -> Callable[[str], bool]:
-    """Whether a parameter of some name is of the last layer, or of what reads it.
+    """Return whether a parameter, by its name, is in the last layer or after it.
 
-    What comes before is the same either way, and too large to be moved for nothing.
+    The parameters before it have the same effect either way, and perturbing them takes long.
     """
     base = f"{model.base_model_prefix}."
     layers = f"{base}encoder.layer."

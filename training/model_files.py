@@ -1,4 +1,4 @@
-"""The model directory that ships: weights, tokenizer, configuration and ONNX."""
+"""Write the model directory `final/model`: weights, tokenizer, configuration and ONNX export."""
 
 import inspect
 import logging
@@ -26,14 +26,91 @@ from training.errors import OnnxExportError
 from training.options import to_yaml
 from training.tokenizer import save_tokenizer_files
 
-ONNX_FILE = "model.onnx"
-TOLERANCE = 1e-4
-"""Largest difference between two probabilities that are called equal."""
+Weights = Literal["safetensors", "bin"]
 
-# One file, as protobuf allows no more; the weights of a larger model lie in a second one.
+CONFIGURATION_FILE = "training_config.yaml"
+ONNX_FILE = "model.onnx"
+_PICKLED_WEIGHTS = "pytorch_model.bin"
+TOLERANCE = 1e-4
+"""Largest difference between two probabilities that count as equal."""
+
+# Protobuf allows no larger file; the weights of a larger model are in a second file.
 LARGEST_FILE_BYTES = 2**31 - 2**20
-_FATAL = 4  # of onnxruntime's levels: errors are raised, and need not be printed besides
+_FATAL = 4  # a log level of onnxruntime: errors are raised, so they are not printed too
 _NOISY = ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
+
+
+def write_model(
+    directory: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    configuration: WinningConfiguration,
+    weights: Weights,
+) -> None:
+    """Write a directory that `transformers.pipeline("text-classification")` loads.
+
+    Files are written to a temporary directory and moved when they are complete. An old
+    `training_config.yaml`, without which this project does not load the directory, is removed
+    first; the new one comes after weights and tokenizer, and `model.onnx` comes last.
+
+    Args:
+        directory: `final/model`; made if it does not exist.
+        model: float32, on any device; it is not changed.
+        tokenizer: saved with `max_length` as its longest input; it is not changed.
+        configuration: of the training, saved as `training_config.yaml`.
+        weights: `safetensors`; or `bin`, which writes `pytorch_model.bin` too.
+
+    Raises:
+        OnnxExportError: `model.onnx` cannot be exported; the other files are complete.
+        OSError: the directory cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.parent.glob(f".{directory.name}.*"):
+        shutil.rmtree(leftover)  # of a run that was killed while writing
+    for name in (CONFIGURATION_FILE, ONNX_FILE, f"{ONNX_FILE}.data", _PICKLED_WEIGHTS):
+        (directory / name).unlink(missing_ok=True)  # they belong to another model
+    with _moved_when_complete(directory, last=CONFIGURATION_FILE) as temporary:
+        model.save_pretrained(temporary)
+        save_tokenizer_files(
+            tokenizer,
+            temporary,
+            max_length=configuration.model.max_length,
+            input_names=_inputs(tokenizer, model),
+        )
+        if weights == "bin":
+            on_cpu = {name: value.cpu() for name, value in model.state_dict().items()}
+            torch.save(on_cpu, temporary / _PICKLED_WEIGHTS)
+        content = to_yaml(configuration.model_dump(mode="json"))
+        (temporary / CONFIGURATION_FILE).write_text(content, encoding="utf-8")
+    with _moved_when_complete(directory, last=ONNX_FILE) as temporary:
+        export_onnx(directory, temporary)
+
+
+@contextmanager
+def _moved_when_complete(directory: Path, *, last: str) -> Iterator[Path]:
+    """Yield an empty directory; move its files into `directory` at the end, `last` as the last."""
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
+        yield Path(name)
+        for file in sorted(Path(name).iterdir(), key=lambda file: file.name == last):
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+            file.chmod(0o644)
+            file.replace(directory / file.name)
+
+
+def _inputs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> list[str]:
+    """Return the inputs that `tokenizer` makes for `model`.
+
+    They are ids, mask, and token types if these are all 0, as in training, which leaves them out.
+    """
+    names = list(tokenizer.model_input_names)
+    if "attention_mask" not in names:
+        names.insert(1, "attention_mask")
+    if "token_type_ids" in names:
+        is_taken = "token_type_ids" in inspect.signature(model.forward).parameters
+        if not is_taken or any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
+            names.remove("token_type_ids")
+    return names
 
 
 def export_onnx(
@@ -42,19 +119,19 @@ def export_onnx(
     """Write the model saved in `source` as `model.onnx` into `directory`.
 
     Its inputs are those of the tokenizer's `model_input_names` that the model takes, int64
-    [batch, length], both free; its first output is `logits`, float32 [batch, num_labels]. Weights
-    that are too large for it are in `model.onnx.data` beside it. The export goes by
-    `torch.export` on the CPU; no open model is touched. What was written is run, on batches of
-    other shapes than the one it was exported with, and held against PyTorch.
+    [batch, length] of any batch and length; its first output is `logits`, float32
+    [batch, num_labels]. Weights that are too large for the file are in `model.onnx.data` beside
+    it. The model is read from its files, exported by `torch.export` on the CPU, and compared with
+    PyTorch on batches of other shapes than that of the export.
 
     Args:
         source: a directory that `save_pretrained` wrote, with its tokenizer.
-        directory: where to write; it is there.
-        largest_file_bytes: bytes of weights that `model.onnx` may hold; 2 GB by its format.
+        directory: an existing directory to write into.
+        largest_file_bytes: bytes of weights that `model.onnx` may contain; its format allows 2 GB.
 
     Raises:
-        OnnxExportError: the exporter cannot follow this architecture, memory is too small, or what
-            was written does not answer as PyTorch does.
+        OnnxExportError: the exporter does not support this architecture, memory is too small, or
+            the export's predictions differ from PyTorch's.
         OSError: `directory` cannot be written.
     """
     with _quiet():
@@ -64,12 +141,12 @@ def export_onnx(
             num_bytes = sum(p.numel() * p.element_size() for p in _tensors(program))
             program.save(directory / ONNX_FILE, external_data=num_bytes > largest_file_bytes)
             del program  # as large as the model
-            _check_answers(directory / ONNX_FILE, model, tokenizer)
+            _check_predictions(directory / ONNX_FILE, model, tokenizer)
         except OSError:
             raise
-        except Exception as error:  # of no common class: torch.export, dynamo, onnxscript
+        except Exception as error:  # torch.export, dynamo and onnxscript share no class of errors
             raise OnnxExportError(
-                f"{source}: the model cannot be written as ONNX ({_reason(error)}); use it with"
+                f"{source}: the model cannot be exported to ONNX ({_reason(error)}); use it with"
                 " PyTorch, or choose an architecture such as BERT"
             ) from error
 
@@ -81,7 +158,7 @@ def _open(source: Path) -> tuple[Any, Any]:
 
 
 def _export(model: torch.nn.Module, tokenizer: Any) -> Any:
-    # Two rows of unlike length: what is 1, or the same, the exporter takes for a constant.
+    # Two rows of different lengths: the exporter takes sizes of 1, or equal ones, as constants.
     inputs = _batch(model, tokenizer, ["a b c", "a"])
     program = torch.onnx.export(
         model,
@@ -94,23 +171,23 @@ def _export(model: torch.nn.Module, tokenizer: Any) -> Any:
     )
     assert program is not None
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # stack traces: paths of the machine that exports
+        node.metadata_props.clear()  # stack traces, which contain paths of this machine
     return program
 
 
 def _batch(model: torch.nn.Module, tokenizer: Any, texts: list[str]) -> dict[str, torch.Tensor]:
-    """Padded rows, int64 [texts, length], for each input that tokenizer and model have."""
+    """Return padded rows, int64 [texts, length], for each input of both tokenizer and model."""
     taken = inspect.signature(model.forward).parameters
     encoded = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     names = [name for name in tokenizer.model_input_names if name in taken]
     return {name: encoded[name] for name in names}
 
 
-def _check_answers(path: Path, model: torch.nn.Module, tokenizer: Any) -> None:
-    """Run the file on batches of several shapes.
+def _check_predictions(path: Path, model: torch.nn.Module, tokenizer: Any) -> None:
+    """Compare the predictions of the file and of `model` on batches of several shapes.
 
     Raises:
-        ValueError: its probabilities are not those of `model`.
+        ValueError: they differ.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
@@ -128,7 +205,7 @@ def _check_answers(path: Path, model: torch.nn.Module, tokenizer: Any) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    while error.__cause__ is not None:  # the exporter wraps it in pages of advice
+    while error.__cause__ is not None:  # the exporter wraps the cause in long advice
         error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
@@ -139,7 +216,7 @@ def _tensors(program: Any) -> Iterator[torch.Tensor]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of what the exporter says between our lines."""
+    """Discard the output and the warnings of the exporter."""
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -151,82 +228,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-Weights = Literal["safetensors", "bin"]
-
-CONFIGURATION_FILE = "training_config.yaml"
-_PICKLED_WEIGHTS = "pytorch_model.bin"
-
-
-def write_model(
-    directory: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    configuration: WinningConfiguration,
-    weights: Weights,
-) -> None:
-    """Write a directory that `transformers.pipeline("text-classification")` opens.
-
-    Files are written aside and moved in when they are whole. `training_config.yaml`, without
-    which nothing here loads the directory, goes first when there is an old one and comes after
-    weights and tokenizer; `model.onnx` comes last.
-
-    Args:
-        directory: `final/model`, made if it is not there.
-        model: float32, on any device, left as it is.
-        tokenizer: saved with `max_length` as its longest input, left as it is.
-        configuration: what the model was trained with, saved as `training_config.yaml`.
-        weights: `safetensors`, or also `bin` for `pytorch_model.bin`.
-
-    Raises:
-        OnnxExportError: there is no `model.onnx`, since it cannot be exported; all else is there.
-        OSError: the directory cannot be written.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.parent.glob(f".{directory.name}.*"):
-        shutil.rmtree(leftover)  # of a run that was killed in mid-write
-    for name in (CONFIGURATION_FILE, ONNX_FILE, f"{ONNX_FILE}.data", _PICKLED_WEIGHTS):
-        (directory / name).unlink(missing_ok=True)  # of another model from here on
-    with _written_aside(directory, last=CONFIGURATION_FILE) as aside:
-        model.save_pretrained(aside)
-        save_tokenizer_files(
-            tokenizer,
-            aside,
-            max_length=configuration.model.max_length,
-            input_names=_inputs(tokenizer, model),
-        )
-        if weights == "bin":
-            on_cpu = {name: value.cpu() for name, value in model.state_dict().items()}
-            torch.save(on_cpu, aside / _PICKLED_WEIGHTS)
-        content = to_yaml(configuration.model_dump(mode="json"))
-        (aside / CONFIGURATION_FILE).write_text(content, encoding="utf-8")
-    with _written_aside(directory, last=ONNX_FILE) as aside:
-        export_onnx(directory, aside)
-
-
-@contextmanager
-def _written_aside(directory: Path, *, last: str) -> Iterator[Path]:
-    """An empty directory whose files are moved into `directory` at the end, `last` after all."""
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
-        yield Path(name)
-        for file in sorted(Path(name).iterdir(), key=lambda file: file.name == last):
-            with file.open("rb") as content:
-                os.fsync(content.fileno())
-            file.chmod(0o644)
-            file.replace(directory / file.name)
-
-
-def _inputs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> list[str]:
-    """Names of what `tokenizer` shall give `model`: ids, mask, and kinds of tokens if all are 0.
-
-    Training leaves the kinds out, which is to say that all are 0.
-    """
-    names = list(tokenizer.model_input_names)
-    if "attention_mask" not in names:
-        names.insert(1, "attention_mask")
-    if "token_type_ids" in names:
-        is_taken = "token_type_ids" in inspect.signature(model.forward).parameters
-        if not is_taken or any(tokenizer("a", return_token_type_ids=True)["token_type_ids"]):
-            names.remove("token_type_ids")
-    return names

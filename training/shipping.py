@@ -1,8 +1,9 @@
-"""What is asked of a model once it is trained, asked of a small copy before the search.
+"""Check before a search that its final model can be written, loaded and exported.
 
-The copy has two layers and perturbed weights. It is written as `evaluation.final` writes the
-winner, into the run's own directory, opened by all that will open that one, and removed again:
-what can fail at the end for a reason that is known at the start fails at the start.
+The check uses a small copy of the model with two layers and perturbed weights. The copy is written
+into the directory of the run as `evaluation.final` writes the winner, loaded in every way that
+users load that one, and removed. An architecture that would fail at the end thus fails at the
+start.
 """
 
 import copy
@@ -50,35 +51,35 @@ _WIDTHS = (
     *("hidden_size", "d_model", "dim", "n_embd", "emb_dim", "embedding_size"),
     *("input_embedding_size", "pooler_hidden_size"),
 )
-"""Names that configurations have for the same: numbers of layers, of heads, and sizes."""
+"""Names in the configurations of architectures: numbers of layers, numbers of heads, sizes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """What will be written at the end, but for the weights."""
+    """What the final model consists of, except for the weights."""
 
     config: PreTrainedConfig
-    """Of the model as it is built."""
+    """Of the built model."""
     tokenizer: PreTrainedTokenizerBase
     configuration: WinningConfiguration
-    """Its training section may have any values."""
+    """The values of its training section do not matter."""
     texts: Sequence[str]
-    """Some of the training rows."""
+    """Texts of some training rows."""
 
 
 def check_shipping(shipment: Shipment, directory: Path) -> str:
-    """Write a small copy of the model, open it in every way there is, and compare the answers.
+    """Write a small copy of the model, load it in every way, and compare the predictions.
 
     Args:
-        shipment: what will be written.
-        directory: in the run's own, or where that will be; nothing is left there.
+        shipment: what the final model consists of.
+        directory: for temporary files, within the directory of the run or beside it.
 
     Returns:
-        A warning: one line if the model cannot be written as ONNX, which is no way that everybody
-        needs; empty if it can.
+        A warning in one line if the model cannot be exported to ONNX, which not everybody needs;
+        empty if it can.
 
     Raises:
-        InputError: one line: which two ways do not agree, by how much, and the way out.
+        InputError: predictions differ, or a step fails; the message states which and what to do.
         OSError: the directory cannot be written.
     """
     name = shipment.configuration.model.name
@@ -88,40 +89,40 @@ def check_shipping(shipment: Shipment, directory: Path) -> str:
     expected = np.exp(log_probabilities(model, tokens, batch_size=_BATCH_SIZE, padding=padding))
     warning = ""
     with TemporaryDirectory(dir=directory) as scratch:
-        place = Path(scratch) / "model"
-        with _told(name, "cannot be saved"):
+        path = Path(scratch) / "model"
+        with _as_input_error(name, "cannot be saved"):
             try:
-                write_model(place, model, shipment.tokenizer, shipment.configuration, "safetensors")
+                write_model(path, model, shipment.tokenizer, shipment.configuration, "safetensors")
             except OnnxExportError as error:
-                reason = str(error).removeprefix(f"{place}: ")
+                reason = str(error).removeprefix(f"{path}: ")
                 warning = f"the search's model will have no model.onnx: {reason}"
-        with _told(name, "cannot be loaded once it is saved"):
-            opened = load(place)
-            _compare(name, "saved and loaded again", opened.probabilities(texts), expected)
-        with _told(name, "cannot be opened as transformers' pipeline once it is saved"):
-            found = pipeline_probabilities(place, opened.names, texts)
-            _compare(name, "as transformers' pipeline", found, expected)
+        with _as_input_error(name, "cannot be loaded once it is saved"):
+            loaded = load(path)
+            _compare(name, "after it is saved and loaded", loaded.probabilities(texts), expected)
+        with _as_input_error(name, "cannot be loaded by transformers' pipeline once it is saved"):
+            found = pipeline_probabilities(path, loaded.names, texts)
+            _compare(name, "in transformers' pipeline", found, expected)
         if not warning:
-            with _told(name, "cannot be run by ONNX Runtime"):
-                by_onnx = load(place, "onnx")
+            with _as_input_error(name, "cannot be run by ONNX Runtime"):
+                by_onnx = load(path, "onnx")
                 together, alone = by_onnx.probabilities(texts), by_onnx.probabilities(texts[:1])
-                _compare(name, "as ONNX", together, expected)
-                _compare(name, "as ONNX, alone,", alone, expected[:1])
+                _compare(name, "in ONNX Runtime", together, expected)
+                _compare(name, "in ONNX Runtime, in a batch of its own,", alone, expected[:1])
     return warning
 
 
 def _compare(name: str, way: str, found: Probabilities, expected: Probabilities) -> None:
-    is_alike = found.shape == expected.shape and np.abs(found - expected).max() <= TOLERANCE
-    if not is_alike:
+    is_equal = found.shape == expected.shape and np.abs(found - expected).max() <= TOLERANCE
+    if not is_equal:
         raise InputError(
-            f"model.name: {name!r} answers otherwise {way} than in training"
+            f"model.name: {name!r} classifies differently {way} than in training"
             f" ({describe_difference(found, expected)}); choose an encoder such as BERT"
         )
 
 
 @contextmanager
-def _told(name: str, what: str) -> Iterator[None]:
-    """Turn what libraries raise about an architecture into a line; not what a disk does."""
+def _as_input_error(name: str, what: str) -> Iterator[None]:
+    """Turn what libraries raise about an architecture into one error line; disk errors pass."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -131,12 +132,12 @@ def _told(name: str, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _refused(name, what, error) from error  # transformers', for a file it lacks
+        raise _refused(name, what, error) from error  # transformers lacks a file
     except InputError as error:
         if error.problems[0].startswith("model.name: "):
             raise
         raise _refused(name, what, error) from error
-    except Exception as error:  # of no common class
+    except Exception as error:  # architectures share no class of errors
         raise _refused(name, what, error) from error
 
 
@@ -148,7 +149,7 @@ def _refused(name: str, what: str, error: Exception) -> InputError:
 def _small_model(
     shipment: Shipment, max_length: int
 ) -> tuple[PreTrainedModel, TokenTable, list[str]]:
-    """A small copy in evaluation mode, at perturbed weights, and the rows that it classifies."""
+    """Return a small copy with perturbed weights, its rows, and the texts of the rows."""
     texts = [*shipment.texts, " ".join(shipment.texts) * max_length]
     tokens = encode(shipment.tokenizer, texts, max_length=max_length)
     padding = facts_of(shipment.tokenizer).padding
@@ -161,14 +162,14 @@ def _small_model(
             perturb(model, rows=torch.from_numpy(tokens.ids).long())
             log_probabilities(model, tokens, batch_size=_BATCH_SIZE, padding=padding)
             break
-        except Exception:  # of no common class: its sizes fit each other in some other way
+        except Exception:  # its sizes depend on each other in some other way
             if config is whole:
                 raise
     return model, tokens, texts
 
 
 def _shallow(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The same with two layers of each kind, and lists of a value a layer cut likewise."""
+    """Return a copy with two layers of each kind; lists of one value per layer are shortened."""
     shallow = copy.deepcopy(config)
     depths = {vars(shallow)[name] for name in _DEPTHS if vars(shallow).get(name)}
     for name, value in list(vars(shallow).items()):
@@ -180,9 +181,9 @@ def _shallow(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 def _narrow(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The same with two heads, and all that is as wide as the model as wide as these.
+    """Return a copy with two heads, whose width is that of two heads.
 
-    The table of tokens is what is large: a quarter of a million rows in multilingual models.
+    This makes the embedding table small, which has 250,000 rows in multilingual models.
     """
     narrow = copy.deepcopy(config)
     heads = [value for name in _HEADS if isinstance(value := vars(narrow).get(name), int)]
@@ -198,30 +199,30 @@ def _narrow(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 _YIELDS = 10
-"""Steps of `nice`: trials that start meanwhile are not to wait for it."""
+"""Increment of `nice`, so that trials which start meanwhile are not delayed."""
 
 
 def main() -> None:
-    """Wait for what is to be checked, check it and say what came of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search, which gets it too, ends this
+    """Read a shipment from standard input, check it and print the result as JSON."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search gets it too and ends this process
     os.nice(_YIELDS)
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers' own
     path = sys.stdin.readline().strip()
     if not path:
-        return  # the search ended before it came to this
-    # Written by the search that started this process, into a directory of its own.
+        return  # the search ended before this check
+    # The search that started this process wrote the file, into a directory of its own.
     shipment, directory = pickle.loads(Path(path).read_bytes())
     try:
-        said = {"warning": check_shipping(shipment, directory)}
+        result = {"warning": check_shipping(shipment, directory)}
     except InputError as error:
-        said = {"problem": error.problems[0]}
+        result = {"problem": error.problems[0]}
     except OSError as error:
-        place = error.filename or directory
-        said = {"environment": f"{error.strerror or error}: {place}"}
+        path = error.filename or directory
+        result = {"environment": f"{error.strerror or error}: {path}"}
     except MemoryError:
-        said = {"environment": "out of memory while a small model was tried"}
-    print(json.dumps(said), flush=True)
+        result = {"environment": "out of memory while a small copy of the model was checked"}
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_trying_a_model_draws_no_random_number_of_the_training(
     edit(bert, hidden_dropout_prob=0.5)
     load(bert, seed=3)
     drawn = torch.rand(4)
-    monkeypatch.setattr("training.encoder._answer_once", lambda *_: None)
+    monkeypatch.setattr("training.encoder._classify_once", lambda *_: None)
     load(bert, seed=3)
     assert torch.equal(torch.rand(4), drawn)
 
