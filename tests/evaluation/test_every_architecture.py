@@ -39,7 +39,7 @@ from tuning.shipping_check import shipment_of
 from tuning.start import build
 
 WORKS, NO_ONNX = "works", "works without model.onnx"
-PADDING = "answers a text of"
+PADDING = "classifies a text of"
 OUTCOMES = {
     **dict.fromkeys(("BERT", "DistilBERT", "ELECTRA", "SqueezeBERT"), WORKS),
     **dict.fromkeys(("ERNIE", "MPNet", "RoBERTa", "RoBERTa-PreLayerNorm", "I-BERT"), WORKS),
@@ -50,9 +50,9 @@ OUTCOMES = {
     "MobileBERT": PADDING,
     "YOSO": PADDING,
     "FNet": PADDING,
-    "Funnel": "takes no row of 2 tokens",
-    "CANINE": "takes no row of 2 tokens",
-    "Nyströmformer": "takes no row of 2 tokens",
+    "Funnel": "classifies no row of 2 tokens",
+    "CANINE": "classifies no row of 2 tokens",
+    "Nyströmformer": "classifies no row of 2 tokens",
     "GPT-2": "has no padding token",
     "RemBERT without tokenizer.json": "gives other tokens once it is saved",
     "Longformer": NO_ONNX,

@@ -18,7 +18,7 @@ from transformers import (
 from tests.training.models import LABELS, NOWHERE, configured, edit, toy_rows
 from training.batches import Padding
 from training.encoder import perturb, read_encoder, settle
-from training.encoder_checks import check_encoder, check_forward, trial_rows
+from training.encoder_checks import check_encoder, check_forward, probe_rows
 from training.errors import InputError
 from training.model import facts_of, load_tokenizer
 from training.tokens import encode, from_rows
@@ -44,13 +44,13 @@ def _model(kind: str, **settings: Any) -> PreTrainedModel:
     settle(config, labels=LABELS, pad_token_id=1, eos_token_id=3)
     torch.manual_seed(0)
     built: PreTrainedModel = AutoModelForSequenceClassification.from_config(config).eval()
-    rows = trial_rows(toy_rows(40).tokens, max_length=32)
+    rows = probe_rows(toy_rows(40).tokens, max_length=32)
     perturb(built, rows=torch.from_numpy(rows.ids).long())
     return built
 
 
 def _check(kind: str, padding: Padding = RIGHT, **settings: Any) -> None:
-    rows = trial_rows(toy_rows(40).tokens, max_length=32)
+    rows = probe_rows(toy_rows(40).tokens, max_length=32)
     check_forward(_model(kind, **settings), rows, padding=padding, name="own/model")
 
 
@@ -68,10 +68,10 @@ def test_an_encoder_that_leaves_padding_out_passes(kind: str, padding: Padding) 
 
 @pytest.mark.parametrize("kind", ["fnet", "convbert", "nystromformer"])
 def test_an_encoder_that_does_not_leave_padding_out_is_refused_in_one_line(kind: str) -> None:
-    with pytest.raises(InputError, match="does not leave padding out") as caught:
+    with pytest.raises(InputError, match="does not ignore padding") as caught:
         _check(kind)
     (line,) = caught.value.problems
-    assert line.startswith("model.name: 'own/model' answers a text of ")
+    assert line.startswith("model.name: 'own/model' classifies a text of ")
     assert "than alone (probability 0." in line
 
 
@@ -98,15 +98,15 @@ def test_a_row_of_exactly_the_longest_length_is_tried() -> None:
 def test_probabilities_that_are_not_finite_are_refused() -> None:
     model = _model("bert")
     model.classifier.bias.data.fill_(float("inf"))
-    rows = trial_rows(toy_rows(40).tokens, max_length=32)
+    rows = probe_rows(toy_rows(40).tokens, max_length=32)
     with pytest.raises(InputError, match="not finite"):
         check_forward(model, rows, padding=RIGHT, name="own")
 
 
 @pytest.mark.parametrize("lengths", [[2], [3], [1, 1], [2, 30], [9, 4, 7], [32, 32]])
-def test_trial_rows_come_from_any_rows(lengths: list[int]) -> None:
+def test_probe_rows_come_from_any_rows(lengths: list[int]) -> None:
     ids = [np.arange(5, 5 + length, dtype=np.int32) for length in lengths]
-    rows = trial_rows(from_rows(ids), max_length=32)
+    rows = probe_rows(from_rows(ids), max_length=32)
     assert rows.lengths[0] == 2
     assert rows.lengths[1] == 3
     assert rows.lengths[2] < 32

@@ -107,7 +107,7 @@ def test_roberta_numbers_its_positions_from_the_padding_id_on(bert: Path) -> Non
     load(bert, max_length=31, weights="random")
 
 
-def test_a_tokenizer_with_more_pieces_than_the_model_embeds_is_an_error(bert: Path) -> None:
+def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_an_error(bert: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(bert)
     tokenizer.add_tokens(["wkwkwk", "xixixi"])
     tokenizer.save_pretrained(bert)
@@ -428,7 +428,7 @@ def test_a_model_that_takes_no_short_rows_is_refused_with_the_length_that_texts_
     model = _model("canine", max_position_embeddings=64, downsampling_rate=4)
     line = _problem(model, max_length=32, fewest=2, pad=0)
     assert line is not None
-    assert "takes no row of 2 tokens" in line
+    assert "classifies no row of 2 tokens" in line
     assert _problem(model, max_length=32, fewest=4, pad=0) is None
 
 
@@ -436,8 +436,8 @@ def test_a_model_that_takes_one_length_alone_is_refused() -> None:
     model = _model("nystromformer", num_landmarks=4, segment_means_seq_len=32)
     line = _problem(model, max_length=32, pad=0)
     assert line is not None
-    assert "takes no row of 2 tokens" in line
-    assert "takes neither" in str(_problem(model, max_length=30, pad=0))
+    assert "classifies no row of 2 tokens" in line
+    assert "classifies neither" in str(_problem(model, max_length=30, pad=0))
 
 
 def test_nothing_is_drawn_and_the_model_stays_in_its_mode() -> None:

@@ -276,7 +276,7 @@ def test_a_model_that_cannot_be_exported_is_one_line_and_leaves_no_file(saved, t
     directory = saved(_small(LongformerConfig, attention_window=4))
     target = tmp_path / "aside"
     target.mkdir()
-    with pytest.raises(OnnxExportError, match="cannot be written as ONNX") as caught:
+    with pytest.raises(OnnxExportError, match="cannot be exported to ONNX") as caught:
         export_onnx(directory, target)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)

@@ -58,7 +58,7 @@ def no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the export, which takes seconds and is not what is asked about."""
 
     def refuse(source: Path, _: Path) -> None:
-        raise OnnxExportError(f"{source}: the model cannot be written as ONNX (not tried)")
+        raise OnnxExportError(f"{source}: the model cannot be exported to ONNX (not attempted)")
 
     monkeypatch.setattr("training.model_files.export_onnx", refuse)
 
@@ -102,7 +102,7 @@ def test_a_directory_that_cannot_be_written_is_the_environments(
 def test_a_pipeline_that_answers_otherwise_is_refused(shipment: Shipment, run: Path) -> None:
     shipment.config.problem_type = "multi_label_classification"
     line = _problem(shipment, run)
-    assert "answers otherwise as transformers' pipeline than in training (probability 0." in line
+    assert "classifies differently in transformers' pipeline than in training (probability 0." in line
 
 
 @pytest.mark.usefixtures("no_onnx")
@@ -115,7 +115,7 @@ def test_a_model_that_loads_as_another_one_is_refused(
         write_model(directory, model, *others)  # type: ignore[arg-type]  # a model of transformers
 
     monkeypatch.setattr(shipping, "write_model", write)
-    assert "answers otherwise saved and loaded again" in _problem(shipment, run)
+    assert "classifies differently after it is saved and loaded" in _problem(shipment, run)
 
 
 def test_a_tokenizer_that_cannot_be_saved_is_refused(
@@ -211,5 +211,5 @@ def test_the_process_says_what_was_found(bert: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         said.append(json.loads(done.stdout.splitlines()[-1]))
-    assert "answers otherwise as transformers' pipeline" in said[0]["problem"]
+    assert "classifies differently in transformers' pipeline" in said[0]["problem"]
     assert "No such file or directory: " in said[1]["environment"]

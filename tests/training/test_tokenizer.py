@@ -244,7 +244,7 @@ def test_a_truncated_sentencepiece_file_is_an_error_of_its_own(tmp_path: Path) -
     directory = save_architecture("ALBERT", tmp_path)
     path = directory / "spiece.model"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="is no whole SentencePiece file; copy it again"):
+    with pytest.raises(InputError, match="is not a complete SentencePiece file; copy it again"):
         _load(directory)
 
 

@@ -53,7 +53,7 @@ def test_a_problem_is_reported_in_one_line_and_no_file_stays(
     with shipping_check() as check:
         check.start(_spoilt(shipment), run)
         assert check.error() is None  # it has just started
-        with pytest.raises(InputError, match="answers otherwise as transformers' pipeline"):
+        with pytest.raises(InputError, match="classifies differently in transformers' pipeline"):
             check.require()
         assert isinstance(check.error(), InputError)
     assert list(run.iterdir()) == []
@@ -111,7 +111,7 @@ def test_a_search_whose_model_would_not_ship_ends_with_exit_code_2_before_it_has
 
     monkeypatch.setattr(run_search, "shipment_of", spoilt)
     where = ["--output.directory", str(tmp_path / "runs"), "--name", "mine"]
-    with pytest.raises(InputError, match="answers otherwise as transformers' pipeline"):
+    with pytest.raises(InputError, match="classifies differently in transformers' pipeline"):
         main(["--data", table(tmp_path), *SMALL, "--trials", "2", *where])
     run = tmp_path / "runs" / "mine"
     record = json.loads((run / "search.json").read_text())
