@@ -14,7 +14,7 @@ from results.mirror import Mirror, fetch_overview, fetch_run
 from results.run import CURVE_COLUMNS, Run, create_run
 from results.storage import Storage
 
-TEST_ACCESS = {"at": "2026-01-02", "reason": "first opening", "directory": "final"}
+TEST_ACCESS = {"at": "2026-01-02", "reason": "first access", "directory": "final"}
 
 
 def _fail(error: OSError) -> None:
@@ -187,7 +187,7 @@ def test_a_test_access_is_kept_with_its_results(
     local = _run(tmp_path / "local", num_evaluations=here)
     _access_test(local if accessed == "here" else remote, TEST_ACCESS)
     fetched = fetch_run(_mirrored(remote, tmp_path / "storage"), tmp_path / "local")
-    assert '"first opening"' in fetched.test_openings.read_text()
+    assert '"first access"' in fetched.test_openings.read_text()
     assert (fetched.directory / "final" / "model").read_text() == "weights"
     assert len(fetched.read_curves()) == max(here, there)
 
@@ -195,7 +195,7 @@ def test_a_test_access_is_kept_with_its_results(
 def test_the_longer_list_of_test_accesses_is_kept(tmp_path: Path) -> None:
     remote, local = _run(tmp_path / "runs"), _run(tmp_path / "local")
     _access_test(remote, TEST_ACCESS)
-    _access_test(local, OPENING, {**TEST_ACCESS, "reason": "again"})
+    _access_test(local, TEST_ACCESS, {**TEST_ACCESS, "reason": "again"})
     fetched = fetch_run(_mirrored(remote, tmp_path / "storage"), tmp_path / "local")
     assert "again" in fetched.test_openings.read_text()
 
