@@ -1,11 +1,13 @@
+import io
 import itertools
 
 import pytest
 
 from tests.training.reading import LABELS, WANTED, csv_rows, read, refusal, written
-from training.csv_rows import find_separator
+from training.csv_rows import CsvRows, find_separator
 from training.errors import InputError
 from training.labels import Labels
+from training.table_bytes import open_source
 
 LABEL = ("label", Labels(LABELS).is_label)
 
@@ -208,11 +210,6 @@ def test_rows_are_read_before_the_file_has_ended():
         yield b"id,text\n"
         for number in itertools.count():
             yield f"{number},a\n".encode()
-
-    import io
-
-    from training.csv_rows import CsvRows
-    from training.table_bytes import open_source
 
     class Pipe(io.RawIOBase):
         parts = endless()

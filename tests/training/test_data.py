@@ -8,7 +8,6 @@ import pytest
 from tests.training.tables import (
     LABELS,
     SHARED,
-    WORDS,
     configured,
     fixed_table,
     messy_table,
@@ -184,101 +183,6 @@ def test_too_few_rows_to_split_are_an_error_that_asks_for_more(
     table = table_of().groupby("final_label").head(1).reset_index(drop=True)
     *lines, last = problems_of(configured(tmp_path, table))
     assert all("label more rows" in line for line in (*lines, last))
-
-
-def test_a_class_that_some_split_gets_no_row_of_is_an_error(tmp_path: Path) -> None:
-    table = table_of().query("final_label != 'abot'").reset_index(drop=True)
-    table.loc[[0, 1], "final_label"] = "abot"
-    (line,) = problems_of(configured(tmp_path, table))
-    assert (
-        "class 'abot' has no row in train (rows kept: train 0, validation 1, test 1)" in line
-        or (
-            "class 'abot' has no row in validation (rows kept: train 1, validation 0, test 1)"
-            in line
-        )
-    )
-
-
-def test_a_class_without_rows_is_an_error(tmp_path: Path) -> None:
-    table = table_of().query("final_label != 'abot'")
-    (line,) = problems_of(configured(tmp_path, table))
-    assert "no kept row has the label 'abot' of data.labels; spell it as column" in line
-
-
-def test_a_large_group_of_similar_texts_is_an_error_that_names_a_threshold_that_works(
-    tmp_path: Path,
-) -> None:
-    table = table_of(200)
-    base = "saiki wong desa padha kerja bakti ngresiki kali sing kebak uwuh ing cedhak pasar "
-    table.loc[range(0, 90, 10), "text"] = [base + word for word in WORDS[:9]]
-    (line,) = problems_of(configured(tmp_path, table))
-    assert "9 of 200 kept rows are one group" in line
-    assert "saiki wong desa" in line
-    assert "similar at data.near_duplicate_threshold 0.8: try 0." in line
-    tried = float(line.rsplit("try ", 1)[1])
-    prepared = prepare(configured(tmp_path, table, near_duplicate_threshold=tried))
-    assert prepared.summary.kept == 200
-
-
-def test_similar_texts_that_no_threshold_divides_are_divided_by_null(tmp_path: Path) -> None:
-    table = table_of(200)
-    table.loc[range(0, 90, 10), "text"] = ["haha" + "ha" * times for times in range(9)]
-    (line,) = problems_of(configured(tmp_path, table))
-    assert line.endswith("try null (only equal texts)")
-    assert prepare(configured(tmp_path, table, near_duplicate_threshold=None)).summary.kept == 200
-
-
-def test_a_large_group_of_one_author_is_an_error_that_names_the_author(tmp_path: Path) -> None:
-    table = table_of(200).assign(author=["budi"] * 30 + [""] * 170)
-    (line,) = problems_of(configured(tmp_path, table, group_column="author"))
-    assert "30 of them have author = 'budi'" in line
-
-
-def test_a_short_text_with_many_endings_is_no_group_too_large(tmp_path: Path) -> None:
-    table = table_of(200)
-    table.loc[range(0, 160, 10), "text"] = ["oke" + "!" * times for times in range(16)]
-    prepared = prepare(configured(tmp_path, table))
-    assert prepared.summary.kept == 200
-    assert prepared.assignment["split"][range(0, 160, 10)].nunique() == 1
-
-
-@pytest.mark.parametrize("threshold", [0.8, None])
-def test_too_many_rows_that_differ_only_in_digits_are_an_error_that_explains_it(
-    tmp_path: Path, threshold: float | None
-) -> None:
-    table = table_of(200)
-    table.loc[range(0, 42, 2), "text"] = [f"tak wenehi {n}/20" for n in range(21)]
-    (line,) = problems_of(configured(tmp_path, table, near_duplicate_threshold=threshold))
-    assert "21 of 200 kept rows are one group, such as row " in line
-    assert "must stay within 20 rows (10 %, at least 5)" in line
-    assert "21 differ only in digits, emoji or signs, which do not distinguish texts of" in line
-    assert "threshold" not in line
-    table.loc[40, "text"] = "liya maneh"
-    assert prepare(configured(tmp_path, table)).summary.kept == 200
-
-
-def test_authors_and_equal_texts_that_form_a_chain_are_an_error_that_explains_it(
-    tmp_path: Path,
-) -> None:
-    table = table_of(200)
-    table["author"] = [f"a{row // 4}" if row < 40 else "" for row in range(200)]
-    table.loc[range(0, 40, 4), "text"] = [f"oke {n}" for n in range(10)]
-    (line,) = problems_of(configured(tmp_path, table, group_column="author"))
-    assert "40 of 200 kept rows are one group" in line
-    assert line.endswith(
-        "rows of equal texts and rows of one author form a chain: drop the texts that many of"
-        " them share, or name another data.group_column"
-    )
-
-
-def test_a_group_of_a_fixed_test_may_be_of_any_size(tmp_path: Path) -> None:
-    table = fixed_table()
-    table.loc[70:99, "text"] = [f"tak wenehi {n}/30" for n in range(30)]
-    prepared = prepare(configured(tmp_path, table, split_column="part"))
-    assert set(range(70, 100)) <= set(prepared.test_rows.tolist())
-    table["part"] = table["part"].replace("Test", "train").where(table.index < 100, "test")
-    (line,) = problems_of(configured(tmp_path, table, split_column="part"))
-    assert "30 of 100 kept rows are one group" in line
 
 
 def test_the_record_has_the_keys_of_the_contract(tmp_path: Path) -> None:
