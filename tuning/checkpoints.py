@@ -38,7 +38,7 @@ class Checkpoints:
         """Yield the directory for a trial's checkpoint, and what to call with a file written there.
 
         Raises:
-            StorageError: the storage cannot be reached, or is not the one that the driver writes to.
+            StorageError: the storage cannot be reached, or is not that of the driver.
         """
         self._check_is_shared()
         if self.storage is None:

@@ -1,7 +1,7 @@
-"""The best configurations trained again, beside trial 0, on replicates: fresh seeds and splits.
+"""Confirm the best configurations against trial 0 on replicates: fresh seeds and splits.
 
-All of it is a function of the trials that there are: a resume, a rebuild and a replay come to the
-same candidates, replicates and trial ids.
+Everything is a function of the trials in the store: a resume, a rebuild and a replay find the same
+candidates, replicates and trial ids.
 """
 
 import math
@@ -16,23 +16,24 @@ from tuning.paired_comparison import PairedDifference, paired_difference
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.trials import Trial, TrialStore
 
-_FEWEST_SHARED = 2
+_MIN_SHARED = 2
 """Replicates that challenger and default must share: a standard error needs two."""
+_BROKEN = (Status.COLLAPSED, Status.DIVERGED)
 
 
 def ranking(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials that reached the full budget and have not collapsed, best first.
+    """Return the trials that reached the full budget and did not collapse, best first.
 
-    Only equal budgets are compared; equal scores go to the older trial.
+    Only equal budgets are compared; of equal scores the older trial comes first.
     """
     finished = [trial for trial in trials if trial.status == Status.COMPLETED]
     return sorted(finished, key=lambda trial: (-(trial.final_score or 0.0), trial.number))
 
 
 def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
-    """Configurations to confirm: the default, however it fared, then the best others.
+    """Return the configurations to confirm: the default, whatever its score, then the best others.
 
-    One that was drawn twice stands once.
+    One that was sampled twice is included once.
     """
     chosen = [next(trial.parameters for trial in trials if trial.source == Source.DEFAULT)]
     for trial in ranking(trials):
@@ -43,7 +44,7 @@ def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirmed:
-    """A candidate and its scores by replicate number; failed replicates are missing."""
+    """A candidate with its scores by replicate number; failed replicates are missing."""
 
     parameters: Parameters
     scores: Mapping[int, float]
@@ -52,24 +53,24 @@ class Confirmed:
 
     @property
     def mean(self) -> float:
-        """Mean score over replicates."""
+        """Mean score over the replicates."""
         return float(np.mean(list(self.scores.values())))
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean over seeds and splits, uncorrected; None for a single replicate."""
+        """Standard error of the mean, uncorrected for shared rows; None for a single replicate."""
         values = list(self.scores.values())
         return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
     @property
     def sound(self) -> Mapping[int, float]:
-        """Scores of the replicates on which it learnt."""
+        """Scores of the replicates on which it neither collapsed nor diverged."""
         return {k: score for k, score in self.scores.items() if k not in self.broken}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The leader against the default, over the replicates on which both learnt."""
+    """The leader compared with the default, over the replicates that are sound for both."""
 
     leader: Confirmed
     default: Confirmed
@@ -78,7 +79,7 @@ class Comparison:
 
     @property
     def means(self) -> tuple[float, float]:
-        """Mean score of leader and default over the shared replicates."""
+        """Mean scores of leader and default over the shared replicates."""
         leader, default = (
             float(np.mean([one.scores[k] for k in self.shared]))
             for one in (self.leader, self.default)
@@ -87,36 +88,36 @@ class Comparison:
 
 
 def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
-    """The challenger (any but the first, the default) that is furthest ahead of the default.
+    """Return the challenger (any candidate but the first, the default) with the largest lead.
 
-    Candidates may have seen different replicates, and some are harder than others: each is held
-    against the default's scores on its own. One that failed on replicates where another did not is
-    not judged by one lucky rest: two shared replicates are asked for, where any has them. One that
-    collapsed or diverged on some replicate leads only where all did. Without scores of the
-    default the best mean leads.
+    Candidates may have different replicates, and some are harder than others, so each is compared
+    with the default on the replicates that both have. If any challenger shares two replicates with
+    the default, those that share fewer cannot lead: a single score may be luck. A challenger that
+    collapsed or diverged on some replicate leads only if all did. Without scores of the default the
+    best mean leads.
     """
     default, scored = confirmed[0], [c for c in confirmed[1:] if c.sound]
     scored = [c for c in scored if not c.broken] or scored
     if default.sound:
         most = max((len(_shared(candidate, default)) for candidate in scored), default=0)
-        fewest = min(most, _FEWEST_SHARED)
-        scored = [c for c in scored if len(_shared(c, default)) >= fewest]
+        required = min(most, _MIN_SHARED)
+        scored = [c for c in scored if len(_shared(c, default)) >= required]
     return max(scored, key=lambda candidate: _lead(candidate, default), default=None)
 
 
 def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> Comparison | None:
-    """The leader against the default, which comes first.
+    """Compare the leader with the default.
 
     Args:
-        confirmed: the default, then the others.
+        confirmed: the default, then the challengers.
         validation_share: validation rows over training rows.
 
     Returns:
-        The comparison over shared replicates; None if fewer than two are shared.
+        The comparison over the shared replicates; None if fewer than two are shared.
     """
     default, ahead = confirmed[0], leader(confirmed)
     shared = [] if ahead is None else _shared(ahead, default)
-    if ahead is None or len(shared) < _FEWEST_SHARED:
+    if ahead is None or len(shared) < _MIN_SHARED:
         return None
     others = [_differences(other, default) for other in confirmed[1:] if other is not ahead]
     return Comparison(
@@ -127,17 +128,17 @@ def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> Compa
             [ahead.scores[k] for k in shared],
             [default.scores[k] for k in shared],
             validation_share=validation_share,
-            other_variances=[float(np.var(d, ddof=1)) for d in others if len(d) >= _FEWEST_SHARED],
+            other_variances=[float(np.var(d, ddof=1)) for d in others if len(d) >= _MIN_SHARED],
         ),
     )
 
 
 def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confirmed:
-    """The leader if it replaces the default, else the default.
+    """Return the leader if it replaces the default, else the default.
 
-    It does where its lead is clear. A configuration that collapsed or diverged on some replicate
-    is not relied on: as the default it gives way to a leader that did not, unless that one is
-    clearly worse; as the leader it never replaces a default that did not.
+    The leader replaces the default if its lead is clear. A configuration that collapsed or diverged
+    on some replicate is unreliable: such a default is replaced by a leader that did not, unless
+    that one is clearly worse; such a leader never replaces a default that did not.
     """
     default, challenger = confirmed[0], leader(confirmed)
     if challenger is None:
@@ -154,7 +155,7 @@ def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confir
 
 
 def _shared(one: Confirmed, other: Confirmed) -> list[int]:
-    """Replicates on which both learnt."""
+    """Return the replicates that are sound for both."""
     return sorted(one.sound.keys() & other.sound.keys())
 
 
@@ -169,21 +170,18 @@ def _lead(candidate: Confirmed, default: Confirmed) -> float:
     return float(np.mean(differences))
 
 
-_BROKEN = (Status.COLLAPSED, Status.DIVERGED)
-
-
 def fresh_seed(seed: int, replicate: int) -> int:
-    """Seed of a replicate: a function of its arguments, unlike `seed` and other replicates'."""
+    """Return the seed of a replicate, which differs from `seed` and from other replicates'."""
     return int(np.random.SeedSequence([seed, replicate]).generate_state(1)[0])
 
 
 def split_seed(configuration: Configuration, replicate: int) -> int:
-    """Seed of a replicate's train/validation split."""
+    """Return the seed of a replicate's train/validation split."""
     return fresh_seed(configuration.data.split_seed, replicate)
 
 
 def most_confirmations(search: SearchConfig) -> int:
-    """Trainings that a confirmation may come to: all candidates, then additional replicates."""
+    """Return the largest number of trainings in a confirmation, additional replicates included."""
     first = search.confirm_replicates
     additional = search.confirm_max_replicates - first
     return ((search.confirm_top + 1) * first + 2 * additional) * (first > 0)
@@ -191,7 +189,7 @@ def most_confirmations(search: SearchConfig) -> int:
 
 @dataclass(kw_only=True)
 class ConfirmationPlan:
-    """Names and makes the trainings of a confirmation; what it gives depends on no time."""
+    """Makes the trials of a confirmation; their ids and seeds depend on no order of events."""
 
     configuration: Configuration
     store: TrialStore
@@ -199,23 +197,23 @@ class ConfirmationPlan:
     """Trials of the search, whose ids come first."""
 
     def default_trial(self, replicate: int) -> Trial:
-        """Trial 0's training on one of the first replicates, known before the search ends."""
+        """Return trial 0's trial on one of the first replicates, known before the search ends."""
         space, training = self.configuration.search.space, self.configuration.training
-        return self.trial(default_point(space, training), replicate, place=0)
+        return self.trial(default_point(space, training), replicate, position=0)
 
-    def trial(self, parameters: Parameters, replicate: int, *, place: int) -> Trial:
-        """The training of a candidate on a replicate: the known one, or a new one.
+    def trial(self, parameters: Parameters, replicate: int, *, position: int) -> Trial:
+        """Return the trial of a candidate on a replicate: the known one, or a new one.
 
         Args:
             parameters: of the candidate.
             replicate: its number, from 1.
-            place: of the candidate among those that train on the replicate; 0 is trial 0.
+            position: of the candidate among those of the replicate; 0 is trial 0.
         """
         if known := self.store.confirmation(parameters, replicate):
             return known
         seed = fresh_seed(self.configuration.training.seed, replicate)
         return Trial(
-            trial_id=self.store.free_id(self._number(replicate, place)),
+            trial_id=self.store.free_id(self._number(replicate, position)),
             source=Source.CONFIRM,
             parameters=parameters,
             training=with_parameters(self.configuration.training, {**parameters, "seed": seed}),
@@ -223,18 +221,18 @@ class ConfirmationPlan:
             split_seed=split_seed(self.configuration, replicate),
         )
 
-    def _number(self, replicate: int, place: int) -> int:
-        """Number of a training; numbers of candidates that there are not stay unused."""
+    def _number(self, replicate: int, position: int) -> int:
+        """Return the number of a trial; numbers of candidates that are missing stay unused."""
         search = self.configuration.search
         first, width = search.confirm_replicates, search.confirm_top + 1
         if replicate <= first:
-            return self.num_requested + (replicate - 1) * width + place
-        return self.num_requested + first * width + 2 * (replicate - first - 1) + place
+            return self.num_requested + (replicate - 1) * width + position
+        return self.num_requested + first * width + 2 * (replicate - first - 1) + position
 
 
 @dataclass(kw_only=True)
 class Confirmation:
-    """Who is confirmed, on how many replicates, and what came of it so far."""
+    """The candidates, the replicates that they are trained on, and their scores so far."""
 
     configuration: Configuration
     store: TrialStore
@@ -242,15 +240,16 @@ class Confirmation:
     validation_share: float
     """Validation rows over training rows."""
     num_replicates: int = field(default=0, init=False)
-    """Replicates that were come to: later ones, of an earlier start, decide nothing yet."""
+    """Replicates entered so far; later ones of an earlier start do not count yet."""
     is_complete: bool = field(default=False, init=False)
-    """Whether nothing is left to train."""
+    """Whether no trial is left to train."""
     chosen: list[Parameters] = field(init=False)
+    """The candidates, the default first."""
     _round: list[Trial] = field(default_factory=list, init=False)
-    """Trainings of the replicates that were come to last."""
+    """Trials of the replicates that were entered last."""
 
     def __post_init__(self) -> None:
-        """Choose the candidates, and come to the first replicates."""
+        """Choose the candidates, and enter the first replicates."""
         search = self.configuration.search
         self.chosen = candidates(self.store.searched, search.confirm_top)
         if len(self.chosen) < 2:
@@ -261,17 +260,17 @@ class Confirmation:
 
     @property
     def waiting(self) -> Iterator[Trial]:
-        """Trainings that have not finished, in the order in which they start."""
+        """Trials that have not finished, in the order in which they start."""
         return (trial for trial in self._round if trial.is_running)
 
     def left_over(self) -> Iterator[Trial]:
-        """Unfinished trainings of an earlier start for configurations that are not chosen now."""
+        """Yield unfinished trials of an earlier start whose configurations are not chosen now."""
         for trial in self.store.confirmations:
             if trial.is_running and trial.parameters not in self.chosen:
                 yield trial
 
     def advance(self) -> None:
-        """Come to the next replicate for leader and default, while neither is clearly ahead."""
+        """Enter additional replicates of leader and default until the difference is settled."""
         last = self.configuration.search.confirm_max_replicates
         while not self.is_complete and not any(trial.is_running for trial in self._round):
             is_cut = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in self._round)
@@ -283,19 +282,19 @@ class Confirmation:
             self._enter([self.num_replicates + 1], chosen)
 
     def scores(self) -> list[Confirmed]:
-        """Each candidate's score by replicate, the default first.
+        """Return each candidate's scores by replicate, the default first.
 
-        Only replicates that were come to: a confirmation that continues decides at each point by
-        what it decided by the first time.
+        Only replicates that were entered count: a resumed confirmation then takes each decision on
+        the same scores as the first time.
         """
         return [self._confirmed(parameters) for parameters in self.chosen]
 
     def lead(self) -> Comparison | None:
-        """The leader against the default; None while there is nothing to compare."""
+        """Return the leader compared with the default; None while there is nothing to compare."""
         return compare(self.scores(), validation_share=self.validation_share)
 
     def is_undecided(self) -> bool:
-        """Whether there is nothing to go by: no score, or cut off before there was a comparison."""
+        """Return whether nothing was decided: no score, or cut off before the first comparison."""
         ours = self.store.confirmations
         is_cut = any(t.is_running or t.stopped_by == StoppedBy.END_OF_SEARCH for t in ours)
         has_scores = any(trial.final is not None for trial in ours)
@@ -304,8 +303,8 @@ class Confirmation:
     def _enter(self, replicates: range | list[int], chosen: list[Parameters]) -> None:
         self._round = []
         for replicate in replicates:
-            for place, parameters in enumerate(chosen):
-                trial = self.plan.trial(parameters, replicate, place=place)
+            for position, parameters in enumerate(chosen):
+                trial = self.plan.trial(parameters, replicate, position=position)
                 if trial.trial_id not in self.store:
                     self.store.add(trial)
                 self._round.append(trial)

@@ -41,8 +41,8 @@ class Driver:
             halt: makes all running trials that watch a flag write a checkpoint and end.
             outer_error: returns an error outside the driver that ends the search, such as one of
                 the mirror or of the check of the shipped model; None: there is none.
-            memory_limits: micro-batch size in rows by kind of device, where memory ran out; extended
-                by what trials report.
+            memory_limits: micro-batch size in rows by kind of device, where memory ran out; trials
+                that run out of memory add to it.
             clock: seconds since the search started.
         """
         self.policy = policy

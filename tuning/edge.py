@@ -1,4 +1,4 @@
-"""Whether a winner sits at the edge of what was searched, and where to look next."""
+"""Find searched values at the edge of their range, and suggest a range to search next."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from training.config import TrainingConfig
 from tuning.space import Domain, Parameters, Space, Value, unfinished_warmup, with_parameters
 
 NEAR = 0.1
-"""Part of a domain's width, on its own scale, that counts as its edge."""
+"""Share of a domain's width, on its own scale, that counts as its edge."""
 
 _SHORTER_STEPS = 6
 
@@ -18,10 +18,10 @@ _SHORTER_STEPS = 6
 def at_edge(
     space: Space, training: TrainingConfig, parameters: Parameters, *, num_rows: int
 ) -> list[dict[str, Any]]:
-    """The searched fields whose winning value is at or beyond an end of its domain.
+    """Return the searched fields whose winning value is at or beyond an end of its domain.
 
-    An end beyond which there is nothing to try is none: the field allows nothing, or the warm-up
-    would not end.
+    An end is left out if there is nothing to try beyond it: the field allows no such value, or the
+    warm-up would not end.
 
     Args:
         space: what was searched.
@@ -30,8 +30,8 @@ def at_edge(
         num_rows: training rows a pass.
 
     Returns:
-        [{`parameter`, `value`, `bound` (`low` or `high`), `inside` (false: a default outside what
-        was searched), `searched` and `try_next` (domains as they are written in a space)}], in
+        [{`parameter`, `value`, `bound` (`low` or `high`), `inside` (false: a default outside the
+        searched range), `searched` and `try_next` (domains as they are written in a space)}], in
         the order of the space.
     """
     found = []
@@ -56,24 +56,24 @@ def at_edge(
 
 
 def _nearest_end(domain: Domain, value: Value) -> str:
-    """`low`, `high`, or empty for a value well inside."""
+    """Return `low` or `high`, or empty text for a value well inside."""
     low, high = domain.bounds
     if domain.choice is not None:
         if low == high:
             return ""
         return "low" if value <= low else "high" if value >= high else ""
-    place = (_scaled(domain, value) - _scaled(domain, low)) / _width(domain)
-    return "low" if place <= NEAR else "high" if place >= 1 - NEAR else ""
+    position = (_scaled(domain, value) - _scaled(domain, low)) / _width(domain)
+    return "low" if position <= NEAR else "high" if position >= 1 - NEAR else ""
 
 
 def _beyond(
     name: str, domain: Domain, bound: str, value: Value, training: TrainingConfig
 ) -> Domain | None:
-    """A domain that reaches past the end and the value; None where the field allows none.
+    """Return a domain that extends past the end and the value; None if the field allows none.
 
-    A range of the same width is put around the further of the two, or so that it reaches past it
-    by less than a half where the field ends before; a choice gains the value that goes on from
-    its last two.
+    A range keeps its width and is centred on the end or the value, whichever is further out; if the
+    field's own limit is nearer, it extends past that point by less than half of its width. A choice
+    gains one value that continues its last two.
     """
     furthest = min if bound == "low" else max
     past = furthest(*domain.bounds, value)
@@ -87,7 +87,7 @@ def _beyond(
 
 
 def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | None:
-    """The domain moved so that it reaches past a value by a share of its width."""
+    """Return the domain moved so that it extends past a value by a share of its width."""
     if domain.choice is not None:
         values = sorted({*domain.choice, past}, reverse=bound == "low")
         new = _next_value(values)
@@ -107,7 +107,7 @@ def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | No
 
 
 def _next_value(rising: list[Value]) -> Value | None:
-    """What follows the last value, by the ratio of the last two, or by their difference."""
+    """Return the value after the last, by the ratio of the last two, or by their difference."""
     before, last = rising[-2:]
     new = last * last / before if before > 0 and last > 0 else 2 * last - before
     new = round(new) if all(isinstance(value, int) for value in rising) else _rounded(new)
@@ -117,7 +117,7 @@ def _next_value(rising: list[Value]) -> Value | None:
 def _is_allowed(
     name: str, known: Iterable[Value], domain: Domain, training: TrainingConfig
 ) -> bool:
-    """Whether the field takes every value, and all mean the same as those that are known."""
+    """Return whether the field takes every value, and all have the unit of the known ones."""
     values = domain.choice or domain.bounds
     if name == "warmup_steps" and len({value < 1 for value in (*known, *values)}) > 1:
         return False  # below 1 it is a share, from 1 on a number of steps
@@ -145,5 +145,5 @@ def _width(domain: Domain) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Two digits that count, as a person would write it."""
+    """Round to two significant digits, as a person would write it."""
     return float(f"{value:.2g}")

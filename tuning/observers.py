@@ -1,7 +1,7 @@
 """Define the protocol of everything that watches a search: files, log, TensorBoard, metrics.
 
-Like the callbacks of Syne Tune's tuner: an observer is notified of what happens and decides nothing.
-A new one is a subclass and one line in `tuning.assembly`.
+Like the callbacks of Syne Tune's tuner, an observer is notified of events and decides nothing. A
+new one is a subclass and one line in `tuning.assembly`.
 """
 
 from results.trial_states import SearchStatus

@@ -1,10 +1,10 @@
-"""Two configurations compared on the same replicates: a mean difference and what it is worth.
+"""Compare two configurations on the same replicates: mean difference, error and significance.
 
-A replicate is shared by both, so its own ease or hardness cancels. The standard error counts the
-rows that re-drawn splits share: s^2 (1/k + n_validation/n_train) (Nadeau and Bengio 2003,
-Inference for the Generalization Error, section 3). Three differences alone say little of their
-own variance, so it is steadied by that of the other challengers' differences: both are weighed by
-their degrees of freedom (Smyth 2004, Linear Models and Empirical Bayes Methods, section 3).
+Both share each replicate, so that its difficulty cancels out. The standard error accounts for the
+rows that the splits share: s^2 (1/k + n_validation/n_train) (Nadeau and Bengio 2003, Inference for
+the Generalization Error, section 3). Three differences estimate their variance poorly, so it is
+pooled with that of the other challengers' differences, both weighted by their degrees of freedom
+(Smyth 2004, Linear Models and Empirical Bayes Methods, section 3).
 """
 
 import math
@@ -18,29 +18,29 @@ from scipy import stats
 from training.objective import NEGLIGIBLE
 
 CONFIDENCE = 0.95
-"""Probability of a lead above which leader and default are told apart."""
+"""Probability of a lead above which the difference of leader and default is significant."""
 
 REPLACES = 0.92
 """Probability of a lead above which a challenger replaces the default: about 1.6 standard errors
-after three draws of four configurations, more where fewer draws say less of their own variance.
+after three replicates of four configurations, more if there are fewer to estimate the variance.
 
-One standard error is too few: over narrow and wide spaces, weak and strong defaults, simulated
-searches then return a configuration that is worse by more than 0.3 point in up to 4 % of the cases;
-so in under 2 % (tests/tuning/test_simulated_searches.py).
+At one standard error, simulated searches over narrow and wide spaces with weak and strong defaults
+return a configuration that is worse by more than 0.3 points in up to 4 % of the cases; at this
+value in under 2 % (tests/tuning/test_simulated_searches.py).
 """
 
 POWER = 0.8
-"""Chance of being told apart that the smallest detectable difference has."""
+"""Probability with which the smallest detectable difference would be significant."""
 
 _ROUNDING = 1e-12
 
 _OTHERS_DEGREES = 2
-"""Degrees of freedom that the other challengers' variance counts for: those of three draws."""
+"""Degrees of freedom of the other challengers' variance: those of three replicates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """Challenger less default over replicates that both have seen."""
+    """Challenger minus default over the replicates that both were trained on."""
 
     difference: float
     """Mean difference of the scores."""
@@ -67,26 +67,26 @@ class PairedDifference:
 
     @property
     def is_distinguishable(self) -> bool:
-        """Whether the leader leads with probability above `CONFIDENCE`."""
+        """Whether the difference is significant: probability of the lead above `CONFIDENCE`."""
         return self.probability_of_lead > CONFIDENCE
 
     @property
     def excludes_a_difference(self) -> bool:
-        """Whether a difference of `NEGLIGIBLE` either way is outside the 95 % interval."""
-        reach = self._quantile((1 + CONFIDENCE) / 2) * self.standard_error
-        return abs(self.difference) + reach < NEGLIGIBLE
+        """Whether the 95 % interval excludes a difference of `NEGLIGIBLE` in either direction."""
+        half_width = self._quantile((1 + CONFIDENCE) / 2) * self.standard_error
+        return abs(self.difference) + half_width < NEGLIGIBLE
 
     @property
     def is_settled(self) -> bool:
-        """Whether another replicate would change nothing that matters."""
+        """Whether another replicate would not change the decision in a way that matters."""
         return self.is_distinguishable or self.excludes_a_difference
 
     @property
     def smallest_detectable(self) -> float:
-        """True difference that draws like these would tell apart with probability `POWER`.
+        """True difference that would be significant with probability `POWER`.
 
-        In units of the score, for the test behind `is_distinguishable` (Bloom 1995, Minimum
-        Detectable Effects).
+        In units of the score, given as many replicates with this variance, for the test of
+        `is_distinguishable` (Bloom 1995, Minimum Detectable Effects).
         """
         return (self._quantile(CONFIDENCE) + self._quantile(POWER)) * self.standard_error
 
@@ -101,11 +101,11 @@ def paired_difference(
     validation_share: float,
     other_variances: Sequence[float] = (),
 ) -> PairedDifference:
-    """Compare two configurations, replicate by replicate.
+    """Return the difference of two configurations, paired by replicate.
 
     Args:
-        challenger: score of each replicate, at least two.
-        default: the same replicates of the default.
+        challenger: its score on each replicate, at least two.
+        default: score of the default on the same replicates.
         validation_share: validation rows over training rows.
         other_variances: variance of each other challenger's differences from the default.
     """
@@ -126,11 +126,11 @@ def paired_difference(
 
 
 def score_correlation(scores: npt.ArrayLike) -> float | None:
-    """Correlation of scores between configurations of one replicate.
+    """Return the correlation of the scores of different configurations on one replicate.
 
-    The intraclass correlation ICC(3,1) of Shrout and Fleiss 1979, replicates being the targets:
-    near 1 where a replicate is easy or hard for all configurations alike, 0 or below where each
-    fares by itself; the higher, the more the pairing gains.
+    It is the intraclass correlation ICC(3,1) of Shrout and Fleiss 1979, with replicates as targets:
+    near 1 if a replicate is easy or hard for all configurations alike, 0 or below if their scores
+    are unrelated. The higher it is, the more precise the paired comparison is.
 
     Args:
         scores: float [replicates, configurations].
@@ -147,5 +147,5 @@ def score_correlation(scores: npt.ArrayLike) -> float | None:
     between = num_configurations * float(means.var(ddof=1))
     within = float((residuals**2).sum()) / ((num_replicates - 1) * (num_configurations - 1))
     total = between + (num_configurations - 1) * within
-    # Scores that are equal on paper differ in their last digits.
+    # Scores that are mathematically equal differ in their last digits.
     return (between - within) / total if total > _ROUNDING else None

@@ -290,7 +290,7 @@ class Policy:
     # Confirming
 
     def _next_of_default(self) -> Trial | None:
-        """Return trial 0's next replicate, which is certain to be needed once it has a challenger."""
+        """Return trial 0's next replicate, which is needed as soon as there is a challenger."""
         if not self._has_challenger:
             return None
         for replicate in range(1, self.configuration.search.confirm_replicates + 1):

@@ -94,7 +94,7 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         self._kept = KeptWorkers()
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Choose no trial, so that Tune starts them as they come; update the number of kept workers.
+        """Choose no trial, so that Tune starts them as they come; update how many workers are kept.
 
         Tune then gives a free process to the newest trial. Ray's own choice is the oldest waiting
         trial, whose process is already starting and would be killed. Tune calls this at each step.
@@ -131,8 +131,8 @@ class KeptWorkers:
     """Keeps free workers, with their models and CUDA graphs, for trials that are still to come.
 
     Tune itself keeps one, or more if more trials are staged than it has workers; between the last
-    trials of the search and the confirmation no trial is staged. tests/tuning/test_workers.py guards
-    this use of Tune's internals.
+    trials of the search and the confirmation no trial is staged. tests/tuning/test_workers.py
+    guards this use of Tune's internals.
     """
 
     def __init__(self) -> None:
@@ -270,8 +270,8 @@ def run_with_ray(
     Raises:
         NodeOutOfMemoryError: a node ran out of memory; the live trials are lost.
     """
-    # Tune copies its own state while it rewrites it, and sometimes logs an error. Nothing reads that
-    # state: a search is resumed from the run's files.
+    # Tune copies its own state while it rewrites it, and sometimes logs an error. Nothing reads
+    # that state: a search is resumed from the run's files.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     lost = LostTrials(driver)
     named: Callable[[RayTrial], str] = lambda trial: str(trial.config[TRIAL_ID])  # noqa: E731
@@ -320,8 +320,8 @@ class Experiment:
     def fit(self) -> None:
         """Run all trials, from the first one to the last confirmation.
 
-        Another experiment continues the search if a node runs out of memory, which stops Tune, or if
-        a worker hangs in a stopped trial and does not become free.
+        Another experiment continues the search if a node runs out of memory, which stops Tune, or
+        if a worker hangs in a stopped trial and does not become free.
 
         Raises:
             SearchInterruptedError: a signal came.
@@ -341,9 +341,9 @@ class Experiment:
                 num_failures = 1 if self._num_evaluations() > known else num_failures + 1
                 if num_failures > self.configuration.cluster.max_failures:
                     raise ClusterError(
-                        f"a node ran out of memory {num_failures} times before any trial reached its"
-                        " next evaluation; lower search.max_concurrent or batch sizes, or end other"
-                        " programs there, then continue with --resume"
+                        f"a node ran out of memory {num_failures} times before any trial reached"
+                        " its next evaluation; lower search.max_concurrent or batch sizes, or end"
+                        " other programs there, then continue with --resume"
                     ) from error
                 self.driver.wait_for_memory(num_failures)
         if self.driver.error is not None:

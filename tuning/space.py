@@ -1,4 +1,7 @@
-"""The search space: what may be searched, drawing from it, and every point of a grid."""
+"""Define the search space: searchable parameters, their ranges, random points and grids.
+
+A field of `training.config.TrainingConfig` becomes searchable when it is marked `SEARCHED` there.
+"""
 
 import itertools
 import math
@@ -6,12 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from training.cli import nearest
@@ -23,22 +20,24 @@ Parameters = dict[str, Value]
 
 
 def _refusal(name: str) -> str:
-    """Why a field of training may not be searched, as it says itself; empty: it may."""
+    """Return why a field of training may not be searched, from its mark; empty: it may."""
     marks = [m for m in TrainingConfig.model_fields[name].metadata if isinstance(m, Searched)]
-    assert len(marks) == 1, f"training.{name} does not say whether it may be searched"
+    assert len(marks) == 1, f"training.{name} is not marked as searchable or not"
     return marks[0].refused
 
 
 _REFUSALS = {name: _refusal(name) for name in TrainingConfig.model_fields}
 SEARCHABLE = tuple(name for name, refused in _REFUSALS.items() if not refused)
 
-_CHECKED_DRAWS = 8
+_NUM_CHECKED = 8
+"""Random values of a range that are checked besides its bounds."""
 
 
 def _is_searchable(name: str) -> str:
     if refused := _REFUSALS.get(name):
         raise ValueError(
-            f"{name} is not to be searched, since {refused}; search among {', '.join(SEARCHABLE)}"
+            f"{name} is searched, but must not be, since {refused}; choose from"
+            f" {', '.join(SEARCHABLE)}"
         )
     if name not in SEARCHABLE:
         raise ValueError(f"{name} is no field of training; {nearest(name, SEARCHABLE)}")
@@ -50,7 +49,7 @@ SearchedField = Annotated[str, AfterValidator(_is_searchable)]
 
 
 def _number(value: object) -> object:
-    """A finite number; text becomes a whole one where it can."""
+    """Return a finite number; text becomes an integer if it can."""
     if isinstance(value, str):
         try:
             value = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
@@ -65,14 +64,14 @@ Choice = Annotated[Value, BeforeValidator(_number)]
 
 
 class Domain(Section):
-    """The values of one searched field; exactly one kind is given."""
+    """The values of one searched field, of exactly one kind."""
 
     log_uniform: tuple[float, float] | None = None
-    """Bounds [a, b], both above 0; drawn evenly on the logarithm."""
+    """Bounds [a, b], both above 0; sampled uniformly on the logarithm."""
     uniform: tuple[float, float] | None = None
-    """Bounds [a, b]; drawn evenly."""
+    """Bounds [a, b]; sampled uniformly."""
     integer: tuple[int, int] | None = None
-    """Bounds [a, b], both possible; whole numbers drawn evenly."""
+    """Bounds [a, b], both included; integers sampled uniformly."""
     choice: Annotated[tuple[Choice, ...], Field(min_length=1)] | None = None
     """The values themselves."""
 
@@ -95,7 +94,7 @@ class Domain(Section):
 
     @property
     def bounds(self) -> tuple[Value, Value]:
-        """Least and greatest value."""
+        """The smallest and the largest value."""
         if self.choice is not None:
             return min(self.choice), max(self.choice)
         bounds = self.log_uniform or self.uniform or self.integer
@@ -103,71 +102,63 @@ class Domain(Section):
         return bounds
 
     def sample(self, generator: np.random.Generator) -> Value:
-        """One value."""
+        """Return a random value."""
         if self.choice is not None:
             return self.choice[int(generator.integers(len(self.choice)))]
         low, high = self.bounds
         if self.integer is not None:
             return int(generator.integers(int(low), int(high), endpoint=True))
         if self.log_uniform is not None:
-            drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
-            return min(max(drawn, low), high)
+            sampled = math.exp(generator.uniform(math.log(low), math.log(high)))
+            return min(max(sampled, low), high)
         return float(generator.uniform(low, high))
 
     def describe(self) -> str:
-        """The domain as it is written: `log_uniform [1e-05, 5e-05]`."""
+        """Return the domain as text: `log_uniform [1e-05, 5e-05]`."""
         return " ".join(f"{k} {list(v)}" for k, v in self.model_dump(exclude_none=True).items())
-
-    def distribution(self) -> BaseDistribution:
-        """The same values for Optuna."""
-        if self.choice is not None:
-            return CategoricalDistribution(self.choice)
-        if self.integer is not None:
-            return IntDistribution(*self.integer)
-        return FloatDistribution(*self.bounds, log=self.log_uniform is not None)
 
 
 Space = Mapping[str, Domain]
 
 
 def to_plain_space(space: Space) -> dict[str, dict[str, Any]]:
-    """Each searched field with its one kind and values, as YAML and JSON have them."""
+    """Return each searched field with its kind and values, as in YAML and JSON."""
     return {
         name: domain.model_dump(mode="json", exclude_none=True) for name, domain in space.items()
     }
 
 
 def sample(space: Space, *, seed: int, number: int) -> Parameters:
-    """Configuration `number` of a random search: a function of its arguments alone."""
+    """Return configuration `number` of a random search, a function of the arguments alone."""
     generator = np.random.default_rng([seed, number])
     return {name: domain.sample(generator) for name, domain in space.items()}
 
 
 def grid_points(space: Space) -> list[Parameters]:
-    """Every combination of the choices, the last field varying fastest."""
+    """Return every combination of the choices, the last field varying fastest."""
     values = [domain.choice or () for domain in space.values()]
     return [dict(zip(space, point, strict=True)) for point in itertools.product(*values)]
 
 
 def default_point(space: Space, training: TrainingConfig) -> Parameters:
-    """The searched fields as they stand under `training`: trial 0, in the space or not."""
+    """Return the searched fields as `training` sets them: trial 0, inside the space or not."""
     return {name: getattr(training, name) for name in space}
 
 
 def with_parameters(training: TrainingConfig, parameters: Mapping[str, Any]) -> TrainingConfig:
-    """`training` with the searched fields replaced, checked again."""
+    """Return `training` with the searched fields replaced, and validated again."""
     return TrainingConfig.model_validate({**training.model_dump(), **parameters})
 
 
 def extreme_points(space: Space) -> Iterator[Parameters]:
-    """Every combination of the least and the greatest values."""
+    """Yield every combination of the smallest and the largest values."""
     corners = [sorted(set(domain.bounds)) for domain in space.values()]
     for point in itertools.product(*corners):
         yield dict(zip(space, point, strict=True))
 
 
 def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Iterator[str]:
-    """One line for each value that its field would refuse, and each domain without grid points."""
+    """Yield a line for each domain that its field would refuse or that a grid cannot search."""
     for name, domain in space.items():
         yield from _check_values(name, domain, training)
         if algorithm == "grid" and domain.choice is None:
@@ -179,8 +170,9 @@ def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Itera
 
 def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterator[str]:
     generator = np.random.default_rng(0)
-    drawn = () if domain.choice else tuple(domain.sample(generator) for _ in range(_CHECKED_DRAWS))
-    for value in (*(domain.choice or domain.bounds), *drawn):
+    num_random = 0 if domain.choice else _NUM_CHECKED
+    random_values = [domain.sample(generator) for _ in range(num_random)]
+    for value in (*(domain.choice or domain.bounds), *random_values):
         try:
             with_parameters(training, {name: value})
         except ValidationError as error:
@@ -196,12 +188,15 @@ def _check_values(name: str, domain: Domain, training: TrainingConfig) -> Iterat
 def unfinished_warmup(
     space: Space, training: TrainingConfig, num_rows: int
 ) -> TrainingConfig | None:
-    """The first corner of a space whose warm-up would last to the end of training, or beyond.
+    """Return the first corner of a space whose warm-up would last until the end of training.
 
     Args:
-        space: what is searched; empty: `training` alone is looked at.
+        space: what is searched; empty: `training` itself is the only corner.
         training: the other fields.
-        num_rows: training rows a pass.
+        num_rows: training rows per epoch.
+
+    Returns:
+        The configuration; None if every warm-up ends in time.
     """
     for point in extreme_points(space):
         corner = with_parameters(training, point)

@@ -49,7 +49,7 @@ TRIAL_ID = "trial_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Replicate:
-    """A train/validation split of the pool: of the search, or of a replicate of its confirmation."""
+    """A train/validation split of the pool, for the search or for a replicate."""
 
     train: Integers
     """Positions in the pool, int64 [rows]."""
@@ -127,8 +127,8 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
     as it was built stays in the worker for the next trial.
     """
     log_as(config[TRIAL_ID])
-    # By default Ray waits 2 s for a stopped trial to leave its worker. On a busy machine that is too
-    # short, and the next trial, which is to run in that worker, would be lost.
+    # By default Ray waits 2 s for a stopped trial to leave its worker. On a busy machine that is
+    # too short, and the next trial, which is to run in that worker, would be lost.
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
     torch.set_num_threads(data.num_threads)
     if not gc.get_freeze_count():
@@ -178,7 +178,7 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error in one line; one that no user can cause has its type and position in the code."""
+    """Return an error in one line; an InputError as it is, others with type and position."""
     if isinstance(error, InputError):
         return "; ".join(error.problems)
     trace = error.__traceback__

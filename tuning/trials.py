@@ -23,8 +23,8 @@ class Ending:
     """How a trial ended in its worker."""
 
     status: Status
-    """`STOPPED`: by patience. `RUNNING`: it left its worker and is resumed later, from its checkpoint
-    if it was halted; if there is an error, that one kept it from reading or writing a checkpoint."""
+    """`STOPPED`: by patience. `RUNNING`: it was halted, or could not read or write its checkpoint
+    (`error`), and is resumed later."""
     error: str = ""
     fixed_rows_loss: float | None = None
     seconds: float | None = None
@@ -67,7 +67,7 @@ class Trial:
     stopped_by: StoppedBy = StoppedBy.NOBODY
     fixed_rows_loss: float | None = None
     seconds: float | None = None
-    """Of the whole trial, or up to its last evaluation if it was stopped; None while it is running."""
+    """Of the whole trial, or up to its last evaluation if it was stopped; None while it runs."""
     device_memory: int = 0
     """Peak device memory that its process has reserved, bytes."""
 

@@ -52,9 +52,7 @@ def test_a_node_that_does_not_mount_the_place_is_named_and_begins_no_trial_anew(
     for path in tmp_path.iterdir():
         shutil.rmtree(path)  # as a node sees it that has an empty directory there
     with (
-        pytest.raises(
-            StorageError, match=f"{socket.gethostname()} does not see the files"
-        ) as refused,
+        pytest.raises(StorageError, match=f"{socket.gethostname()} does not see") as refused,
         checkpoints.of("t0000"),
     ):
         pass

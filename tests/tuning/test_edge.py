@@ -26,13 +26,13 @@ SIZES = {"choice": [8, 16, 32]}
         ("learning_rate", RATES, 1.1e-5, "low", {"log_uniform": [4.5e-6, 2.2e-5]}),
         ("weight_decay", {"uniform": [0.1, 0.3]}, 0.29, "high", {"uniform": [0.2, 0.4]}),
         ("batch_size", {"integer": [10, 30]}, 29, "high", {"integer": [20, 40]}),
-        # A choice goes on by the ratio of its last two.
+        # A choice is continued by the ratio of its last two values.
         ("batch_size", SIZES, 32, "high", {"choice": [8, 16, 32, 64]}),
         ("batch_size", SIZES, 8, "low", {"choice": [4, 8, 16, 32]}),
         ("learning_rate", GRID, 3e-5, "high", {"choice": [1e-5, 2e-5, 3e-5, 4.5e-5]}),
     ],
 )
-def test_a_winner_at_an_end_is_told_with_a_range_beyond_it(
+def test_a_winner_at_an_end_is_reported_with_a_range_beyond_it(
     field: str, domain: dict[str, Any], value: Value, bound: str, try_next: dict[str, Any]
 ) -> None:
     (edge,) = edges(field, domain, value)
@@ -85,7 +85,7 @@ def test_a_range_is_moved_by_less_where_the_field_ends() -> None:
         ("weight_decay", {"uniform": [0.1, 0.2]}, 0.4, "high"),
     ],
 )
-def test_a_default_outside_the_space_is_told_with_a_range_around_it(
+def test_a_default_outside_the_space_is_reported_with_a_range_around_it(
     field: str, domain: dict[str, Any], value: Value, bound: str
 ) -> None:
     (edge,) = edges(field, domain, value)
@@ -107,14 +107,14 @@ def test_shares_and_steps_of_warm_up_are_never_mixed(domain: dict[str, Any], val
     assert edges("warmup_steps", domain, value) == []
 
 
-def test_nothing_is_told_to_try_whose_warm_up_would_not_end() -> None:
+def test_no_range_is_suggested_whose_warm_up_would_not_end() -> None:
     domain = {"integer": [100, 1000]}
     (edge,) = edges("warmup_steps", domain, 980)  # 1,875 steps at batch size 16
     assert edge["try_next"] == {"integer": [550, 1450]}
     space = {"warmup_steps": Domain.model_validate(domain), "batch_size": Domain(choice=(16, 32))}
     best = {"warmup_steps": 980, "batch_size": 16}
-    told = at_edge(space, TRAINING, best, num_rows=13_000)  # 1,221 steps at batch size 32
-    assert [edge["parameter"] for edge in told] == ["batch_size"]
+    found = at_edge(space, TRAINING, best, num_rows=13_000)  # 1,221 steps at batch size 32
+    assert [edge["parameter"] for edge in found] == ["batch_size"]
 
 
 def test_every_suggestion_is_a_space_that_a_search_takes() -> None:

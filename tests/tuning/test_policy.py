@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from results.trial_states import Status
@@ -202,3 +205,11 @@ def test_new_trials_of_a_resumed_search_take_no_id_of_a_confirmation() -> None:
     ]
     policy = policy_of(known=[*finished, *confirmed], trials=4)
     assert [start(policy).trial_id for _ in range(2)] == ["t0005", "t0006"]
+
+
+def test_a_fresh_process_that_imports_the_policy_loads_neither_ray_nor_pandas() -> None:
+    code = "import sys, tuning.policy; print(sorted({'ray', 'pandas'} & set(sys.modules)))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == "[]"
