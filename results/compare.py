@@ -28,7 +28,7 @@ from rich.text import Text
 from results.errors import RunError, StorageError
 from results.load import LoadedRun, load_runs
 from results.mirror import fetch_run
-from results.png_plots import plain, save, score_title
+from results.png_plots import escape_math, save, score_title
 from results.trial_states import SearchStatus, Source
 
 _DIFFERENCES = {
@@ -184,7 +184,7 @@ def _names(runs: Sequence[LoadedRun]) -> list[str]:
     names, labels = ([run.directory.name for run in runs], [*map(_label, runs)])
     if len(set(labels)) > 1:
         names = [f"{name} ({label})" for name, label in zip(names, labels, strict=True)]
-    return [plain(name) for name in names]
+    return [escape_math(name) for name in names]
 
 
 def _label(run: LoadedRun) -> str:
