@@ -91,9 +91,7 @@ class OnnxClassifier:
         tokens = encode(self.tokenizer, texts, max_length=self.max_length)
         padding = facts_of(self.tokenizer).padding
         result = np.empty((len(texts), len(self.names)))
-        order = np.argsort(
-            -tokens.lengths, kind="stable"
-        )  # similar lengths need little padding
+        order = np.argsort(-tokens.lengths, kind="stable")  # similar lengths need little padding
         for start in range(0, len(order), _BATCH_SIZE):
             rows = order[start : start + _BATCH_SIZE]
             result[rows] = self._run(pad(tokens, rows, padding=padding))

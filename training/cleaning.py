@@ -318,7 +318,7 @@ def _wrong_values(
         rows_of.setdefault(cells[row], []).append(row)
     lines = [
         f"column '{column}' is {excerpt(value)!r} in {len(rows)} row{'s' * (len(rows) > 1)}"
-        f" ({row_numbers(rows)}), but {rule(value)}"
+        f" ({_row_numbers(rows)}), but {rule(value)}"
         for value, rows in list(rows_of.items())[:_MOST_REPORTED]
     ]
     others = list(rows_of.values())[_MOST_REPORTED:]
@@ -330,7 +330,7 @@ def _wrong_values(
     return lines
 
 
-def row_numbers(rows: Sequence[int]) -> str:
+def _row_numbers(rows: Sequence[int]) -> str:
     """Name the first few rows, as `row 3` or `rows 3, 7, ...`."""
     listed = ", ".join(str(row) for row in rows[:_MOST_REPORTED])
     return f"row{'s' * (len(rows) > 1)} {listed}{', ...' * (len(rows) > _MOST_REPORTED)}"

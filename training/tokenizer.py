@@ -31,7 +31,7 @@ from training.panics import panics_are_errors, silenced_panics
 from training.tokens import TokenTable, encode
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCABULARY_SIZE = 8000
+_VOCABULARY_SIZE = 8000
 _SHARE_OF_WORDS = 0.7
 _LONGEST_WORD = 100
 _LONGEST_AFFIX = 6
@@ -54,7 +54,7 @@ _NAMED = re.compile(
 )
 
 
-def learn_vocabulary(texts: Iterable[str], *, size: int = VOCABULARY_SIZE) -> list[str]:
+def learn_vocabulary(texts: Iterable[str], *, size: int = _VOCABULARY_SIZE) -> list[str]:
     """Learn a WordPiece vocabulary: special tokens, characters, frequent words, frequent affixes.
 
     Every character of the texts is a token, so that only words of more than 100 characters are

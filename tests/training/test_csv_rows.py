@@ -16,10 +16,6 @@ def cells_of(text, **options):
     return [list(row.cells) for row in csv_rows(text, **options)]
 
 
-def errors_of(text, **options):
-    return [row.error for row in csv_rows(text, **options)]
-
-
 def test_cells_with_quotes_separators_and_line_breaks_are_whole():
     assert cells_of('id,text\r\n1,"a ""b"", c\r\nd"\r\n') == [["1", 'a "b", c\r\nd']]
 

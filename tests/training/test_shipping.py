@@ -102,7 +102,9 @@ def test_a_directory_that_cannot_be_written_is_the_environments(
 def test_a_pipeline_that_answers_otherwise_is_refused(shipment: Shipment, run: Path) -> None:
     shipment.config.problem_type = "multi_label_classification"
     line = _problem(shipment, run)
-    assert "classifies differently in transformers' pipeline than in training (probability 0." in line
+    assert (
+        "classifies differently in transformers' pipeline than in training (probability 0." in line
+    )
 
 
 @pytest.mark.usefixtures("no_onnx")
