@@ -17,7 +17,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 # The longest files, which start first, so that no process is left alone with one at the end.
-_FIRST = ("test_search.py", "test_any_answers.py", "test_in_browser.py", "test_device_memory.py")
+_FIRST = ("test_search.py", "test_any_cells.py", "test_in_browser.py", "test_device_memory.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,12 +1,13 @@
-"""A real search and a real final evaluation, each made once and copied where a test changes it."""
+"""One real search and one real final evaluation per session; a test that changes one copies it."""
 
 import csv
+import json
 import logging
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,16 @@ import pytest
 from evaluation import final, predict
 from results.errors import RunError
 from results.log import PACKAGES
-from tests.evaluation.attacks import attacking_texts
+from tests.conftest import make_once
+from tests.evaluation.hostile_texts import hostile_texts
 from training.cli import run_command
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "training" / "sample" / "sample.csv"
 NUM_RECORDS = 1000
-NUM_ATTACKS = 3  # of each kind in each class: some of each are test rows
+NUM_HOSTILE = 3  # of each kind in each class, so that some of each kind are test rows
 
-# Long enough for the tiny model to leave the constant answer, short enough for a test.
+# Long enough for the tiny model to predict more than one class, short enough for a test.
 SEARCH = (
     *("--config", "ci", "--trials", "2", "--search.confirm_replicates", "0"),
     *("--search.scheduler", "none", "--training.epochs", "3", "--training.batch_size", "16"),
@@ -32,7 +34,7 @@ SEARCH = (
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended."""
+    """A finished command: its exit code and what it printed."""
 
     code: int
     stdout: str
@@ -40,7 +42,7 @@ class Ended:
 
 
 def run_module(module: str, *arguments: str, stdin: bytes = b"") -> Ended:
-    """Run a command in a process of its own, from the root of the project."""
+    """Run a command in a new process, from the root of the project."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, input=stdin, capture_output=True
     )
@@ -54,38 +56,44 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first records of the bundled sample, and in each class texts that attack."""
+    """The first records of the bundled sample, and hostile texts in each class."""
+    directory = make_once(tmp_path_factory, "evaluation-data", _write_data)
+    return directory / "rows.csv"
+
+
+def _write_data(directory: Path) -> None:
     with SAMPLE.open(encoding="utf-8", newline="") as file:
         records = list(csv.reader(file))[: NUM_RECORDS + 1]
     text, label, confidence = map(records[0].index, ("text", "final_label", "confidence_score"))
     for number, name in enumerate(sorted({record[label] for record in records[1:]} - {""})):
-        for kind in range(NUM_ATTACKS):
-            for attack in attacking_texts(NUM_ATTACKS * number + kind):
+        for repetition in range(NUM_HOSTILE):
+            for hostile in hostile_texts(NUM_HOSTILE * number + repetition):
                 record = [""] * len(records[0])
-                record[text], record[label], record[confidence] = attack, name, "0.9"
+                record[text], record[label], record[confidence] = hostile, name, "0.9"
                 records.append(record)
-    path = tmp_path_factory.mktemp("data") / "rows.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
+    directory.mkdir()
+    with (directory / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(records)
-    return path
 
 
 @pytest.fixture(scope="session")
 def finished_search(tmp_path_factory: pytest.TempPathFactory, data_file: Path) -> Path:
-    """The directory of a completed search; not to be changed."""
-    directory = tmp_path_factory.mktemp("runs")
-    ended = run_module(
-        "tuning.search",
-        *SEARCH,
-        *("--data", str(data_file), "--output.directory", str(directory), "--name", "search"),
-    )
-    assert ended.code == 0, ended.stdout + ended.stderr
-    return directory / "search"
+    """The directory of a completed search; a test must not change it."""
+
+    def search(directory: Path) -> None:
+        ended = run_module(
+            "tuning.search",
+            *SEARCH,
+            *("--data", str(data_file), "--output.directory", str(directory), "--name", "search"),
+        )
+        assert ended.code == 0, ended.stdout + ended.stderr
+
+    return make_once(tmp_path_factory, "evaluation-search", search) / "search"
 
 
 @dataclass(frozen=True)
 class FinalRun:
-    """A run whose test was opened once, and how the command ended."""
+    """A run whose winner was evaluated on the test set, and the finished command."""
 
     directory: Path
     ended: Ended
@@ -101,14 +109,18 @@ class FinalRun:
 
 @pytest.fixture(scope="session")
 def finished_final(finished_search: Path, tmp_path_factory: pytest.TempPathFactory) -> FinalRun:
-    """A completed search and its final evaluation; not to be changed."""
-    directory = tmp_path_factory.mktemp("final") / "run"
-    shutil.copytree(finished_search, directory)
-    ended = run_module(
-        "evaluation.final", "--run", str(directory), "--gates", "none", "--weights", "bin"
-    )
-    assert ended.code == 0, ended.stdout + ended.stderr
-    return FinalRun(directory, ended)
+    """A completed search and its final evaluation; a test must not change them."""
+
+    def evaluate(directory: Path) -> None:
+        run = shutil.copytree(finished_search, directory / "run")
+        options = ("--run", str(run), "--gates", "none", "--weights", "bin")
+        ended = run_module("evaluation.final", *options)
+        assert ended.code == 0, ended.stdout + ended.stderr
+        (directory / "ended.json").write_text(json.dumps(asdict(ended)), "utf-8")
+
+    directory = make_once(tmp_path_factory, "evaluation-final", evaluate)
+    ended = json.loads((directory / "ended.json").read_text("utf-8"))
+    return FinalRun(directory / "run", Ended(**ended))
 
 
 @pytest.fixture
@@ -142,7 +154,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, main: Command, arguments: Sequence[str
     monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
     try:
         return run_command(main, bad_input=(RunError,))
-    except SystemExit as ended:  # argparse's own end
+    except SystemExit as ended:  # raised by argparse
         return int(ended.code or 0)
     finally:
         for name in PACKAGES:
@@ -154,7 +166,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, main: Command, arguments: Sequence[str
 
 @pytest.fixture
 def one_error(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """The one line on stderr that a refused command leaves."""
+    """Read the only line on stderr of a refused command."""
 
     def read() -> str:
         lines = capsys.readouterr().err.splitlines()

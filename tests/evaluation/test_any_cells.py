@@ -1,4 +1,4 @@
-"""Whatever own columns hold: `evaluation.predict` gives every row and every cell back."""
+"""Property tests: `evaluation.predict` writes every row and every cell of its input unchanged."""
 
 import csv
 import io
@@ -30,8 +30,8 @@ RELAXED = settings(
 
 
 @pytest.fixture
-def answered(finished_final, tmp_path, monkeypatch):
-    """Answers of the command for the bytes of a table, the model being loaded once."""
+def predict_table(finished_final, tmp_path, monkeypatch):
+    """Run the command on the bytes of a table; the model is loaded once."""
     model = load(finished_final.model)
     monkeypatch.setattr(predict, "load", lambda *_: model)
 
@@ -47,22 +47,24 @@ def answered(finished_final, tmp_path, monkeypatch):
 @pytest.mark.parametrize("separator", [",", ";", "|"])
 @RELAXED
 @given(data=st.data())
-def test_cells_of_a_csv_come_back_to_the_code_point(answered, data, separator):
+def test_cells_of_a_csv_are_unchanged_to_the_code_point(predict_table, data, separator):
     names = ["text", "n", *data.draw(NAMES)]  # a table of one column has no separator
     row = st.lists(CELLS, min_size=len(names), max_size=len(names))
     rows = data.draw(st.lists(row, min_size=1, max_size=8))
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator, quoting=csv.QUOTE_ALL).writerows([names, *rows])
-    told = answered(text.getvalue().encode(), "a.csv", "b.csv").decode()
-    header, *answers = csv.reader(io.StringIO(told, newline=""), delimiter=separator, strict=True)
-    assert [row[: len(names)] for row in answers] == rows
-    assert [len(row) for row in answers] == [len(header)] * len(rows)
-    assert [bool(row[-1]) for row in answers] == [not row[0].strip() for row in rows]
+    written = predict_table(text.getvalue().encode(), "a.csv", "b.csv").decode()
+    header, *predicted = csv.reader(
+        io.StringIO(written, newline=""), delimiter=separator, strict=True
+    )
+    assert [row[: len(names)] for row in predicted] == rows
+    assert [len(row) for row in predicted] == [len(header)] * len(rows)
+    assert [bool(row[-1]) for row in predicted] == [not row[0].strip() for row in rows]
 
 
 @RELAXED
 @given(data=st.data())
-def test_values_of_json_lines_come_back_as_they_were_written(answered, data):
+def test_values_of_json_lines_are_unchanged(predict_table, data):
     names = data.draw(NAMES)
     rows = data.draw(
         st.lists(
@@ -73,11 +75,11 @@ def test_values_of_json_lines_come_back_as_they_were_written(answered, data):
     )
     ascii_only = data.draw(st.booleans())
     lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
-    told = answered("".join(f"{line}\n" for line in lines).encode(), "a.jsonl", "b.jsonl")
-    answers = [json.loads(line) for line in told.decode().split("\n")[:-1]]
-    assert len(answers) == len(rows)
-    for line, answer, row in zip(told.decode().split("\n"), answers, rows, strict=False):
-        own = list(answer.values())[: len(row)]
+    written = predict_table("".join(f"{line}\n" for line in lines).encode(), "a.jsonl", "b.jsonl")
+    predicted = [json.loads(line) for line in written.decode().split("\n")[:-1]]
+    assert len(predicted) == len(rows)
+    for line, found, row in zip(written.decode().split("\n"), predicted, rows, strict=False):
+        own = list(found.values())[: len(row)]
         assert json.dumps(own) == json.dumps(list(row.values()))
         for name, value in row.items():
             assert json.dumps(value, ensure_ascii=ascii_only) in line, name
@@ -85,12 +87,12 @@ def test_values_of_json_lines_come_back_as_they_were_written(answered, data):
 
 @RELAXED
 @given(data=st.data())
-def test_columns_of_parquet_come_back_with_their_types(answered, tmp_path, data):
+def test_columns_of_parquet_keep_their_types(predict_table, tmp_path, data):
     num_rows = data.draw(st.integers(1, 8))
 
     def column(values, kind):
-        drawn = data.draw(st.lists(st.none() | values, min_size=num_rows, max_size=num_rows))
-        return pa.array(drawn, kind)
+        cells = data.draw(st.lists(st.none() | values, min_size=num_rows, max_size=num_rows))
+        return pa.array(cells, kind)
 
     table = pa.table(
         {
@@ -103,12 +105,12 @@ def test_columns_of_parquet_come_back_with_their_types(answered, tmp_path, data)
         }
     )
     pq.write_table(table, tmp_path / "own.parquet")
-    answered((tmp_path / "own.parquet").read_bytes(), "a.parquet", "b.parquet")
+    predict_table((tmp_path / "own.parquet").read_bytes(), "a.parquet", "b.parquet")
     written = pq.read_table(tmp_path / "b.parquet")
-    for place, name in enumerate(table.column_names):
-        before, after = table.column(name), written.column(place)
+    for index, name in enumerate(table.column_names):
+        before, after = table.column(name), written.column(index)
         assert before.type == after.type
-        # As Python values, where NaN is not itself.
+        # As Python values, because NaN is not equal to itself.
         assert repr(before.to_pylist()) == repr(after.to_pylist())
 
 
@@ -122,7 +124,7 @@ TEXT_COLUMNS = st.one_of(
 
 
 def write_table(path, texts):
-    """A table of one text a row in the format that the name says."""
+    """Write a table of texts in the format of the file name."""
     if path.suffix == ".parquet":
         pq.write_table(pa.table({"text": texts, "n": ["1"] * len(texts)}), path)
         return
@@ -134,13 +136,13 @@ def write_table(path, texts):
 @pytest.mark.parametrize("target", ["b.csv", "b.jsonl", "b.parquet"])
 @RELAXED
 @given(texts=TEXT_COLUMNS)
-def test_training_and_predict_say_the_same_of_a_cell_and_so_does_what_comes_out(
-    answered, tmp_path, source, target, texts
+def test_training_reads_the_same_text_from_the_input_and_the_output_of_predict(
+    predict_table, tmp_path, source, target, texts
 ):
     write_table(tmp_path / source, texts)
-    answered((tmp_path / source).read_bytes(), source, target)
+    predict_table((tmp_path / source).read_bytes(), source, target)
     wanted = {"text": "data.text_column", "error": "data.error_column"}
     trained = read_columns(tmp_path / source, {"text": "data.text_column"}).cells["text"]
-    told = read_columns(tmp_path / target, wanted, multiline=True).cells
-    assert told["text"] == trained
-    assert [error == "no text" for error in told["error"]] == [not t.strip() for t in trained]
+    written = read_columns(tmp_path / target, wanted, multiline=True).cells
+    assert written["text"] == trained
+    assert [error == "no text" for error in written["error"]] == [not t.strip() for t in trained]

@@ -25,7 +25,7 @@ def test_a_loaded_model_gives_the_probabilities_of_the_final_evaluation(finished
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_order_of_the_texts_is_kept_whatever_their_lengths(finished_final, backend):
+def test_texts_keep_their_order_whatever_their_lengths(finished_final, backend):
     classifier = load(finished_final.model, backend)
     texts = ["kowe bodho", "x", "aku seneng guyon " * 90, "", "\U0001f621"] * 20
     together = classifier.probabilities(texts)
@@ -93,7 +93,7 @@ def test_weights_cut_short_are_refused(model_directory):
         load(model_directory)
 
 
-def test_weights_without_the_head_are_refused_rather_than_drawn(model_directory):
+def test_weights_without_the_head_are_refused_and_not_initialised_at_random(model_directory):
     path = model_directory / "model.safetensors"
     weights = {name: t for name, t in load_file(path).items() if "classifier" not in name}
     save_file(weights, path, metadata={"format": "pt"})
@@ -109,14 +109,14 @@ def test_a_value_of_the_wrong_type_in_the_configuration_is_refused(model_directo
         load(model_directory)
 
 
-def test_a_place_that_is_no_directory_is_refused(tmp_path, model_directory):
-    for place in (tmp_path / "nowhere", model_directory / "config.json"):
+def test_a_path_that_is_no_directory_is_refused(tmp_path, model_directory):
+    for path in (tmp_path / "nowhere", model_directory / "config.json"):
         with pytest.raises(InputError, match="no such directory"):
-            load(place)
+            load(path)
 
 
 class _Touch:
-    """Pickled, it makes a file when it is read."""
+    """An object whose pickle creates a file when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -130,7 +130,7 @@ def test_pickled_weights_are_refused_and_nothing_in_them_is_run(model_directory,
     made = tmp_path / "made-by-the-pickle"
     (model_directory / "pytorch_model.bin").write_bytes(pickle.dumps(_Touch(made)))
     pickle.loads(pickle.dumps(_Touch(tmp_path / "control")))
-    assert (tmp_path / "control").exists()  # reading it would do something
+    assert (tmp_path / "control").exists()  # loading such a pickle does create a file
     (model_directory / "model.safetensors").unlink()
     if pretend == "an index that names it":
         index = {"metadata": {}, "weight_map": {"classifier.bias": "pytorch_model.bin"}}

@@ -1,4 +1,4 @@
-"""The order of a final evaluation: model, opening on disk, test rows, numbers."""
+"""The order of a final evaluation: save the model, record the access, read the test rows, report."""
 
 import json
 
@@ -14,7 +14,7 @@ from training.errors import InputError
 
 @pytest.fixture
 def own_data(run_directory, data_file, tmp_path):
-    """The run's data in a file that the test may change."""
+    """The data of the run in a file that the test may change."""
     own = tmp_path / "own.csv"
     own.write_bytes(data_file.read_bytes())
     best = run_directory / "best.yaml"
@@ -34,30 +34,30 @@ def _evaluate(winner, lock, directory):
     )
 
 
-def _openings(run_directory):
+def _accesses(run_directory):
     return json.loads((run_directory / "test_openings.json").read_text("utf-8"))
 
 
 @pytest.mark.slow
-def test_the_opening_is_on_disk_before_a_test_row_is_read_and_may_then_be_continued(
+def test_the_access_is_on_disk_before_a_test_row_is_read_and_can_be_continued(
     run_directory, own_data, run_final
 ):
     run = open_run(run_directory)
     winner, content = load_winner(run), own_data.read_bytes()
     lock, directory = TestLock(run), run_directory / "final"
-    own_data.unlink()  # what is read from here on fails
+    own_data.unlink()  # so that reading the test rows fails
     with pytest.raises(InputError, match="no such file"):
         _evaluate(winner, lock, directory)
-    (opening,) = _openings(run_directory)
-    assert opening["state"] == "opened"
+    (access,) = _accesses(run_directory)
+    assert access["state"] == "opened"
     assert (directory / "model" / "model.safetensors").is_file()
     assert not (directory / "reports" / "evaluation_report.json").exists()
-    assert not (directory / "model" / "README.md").exists()  # the card has test numbers
+    assert not (directory / "model" / "README.md").exists()  # the card has test scores
 
     own_data.write_bytes(content)
     assert run_final(["--run", run_directory, "--gates", "none"]) == 0
-    (opening,) = _openings(run_directory)
-    assert (opening["directory"], opening["state"]) == ("final", "complete")
+    (access,) = _accesses(run_directory)
+    assert (access["directory"], access["state"]) == ("final", "complete")
     assert (directory / "reports" / "evaluation_report.json").is_file()
     assert not (run_directory / "final-2").exists()
 
@@ -72,11 +72,13 @@ def test_test_rows_that_change_while_the_winner_is_retrained_are_not_reported(
     table.to_csv(own_data, index=False)
     with pytest.raises(InputError, match="when the winner was retrained; nothing was tested"):
         _evaluate(winner, TestLock(run), run_directory / "final")
-    assert _openings(run_directory)[0]["state"] == "opened"
+    assert _accesses(run_directory)[0]["state"] == "opened"
     assert not (run_directory / "final" / "reports" / "evaluation_report.json").exists()
 
 
-def test_the_test_stays_closed_when_no_retrain_passes_the_guard(run_directory, run_final, capsys):
+def test_the_test_set_is_not_used_when_no_retrain_passes_the_guard(
+    run_directory, run_final, capsys
+):
     path = run_directory / "search.json"
     record = json.loads(path.read_text("utf-8"))
     record["best"]["fixed_rows_loss"] = [1e-6]
@@ -84,7 +86,7 @@ def test_the_test_stays_closed_when_no_retrain_passes_the_guard(run_directory, r
     assert run_final(["--run", run_directory]) == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert "the test stays closed" in line
+    assert "the test set was not used" in line
     assert not (run_directory / "test_openings.json").exists()
     reports = run_directory / "final" / "reports"
     assert [path.name for path in reports.iterdir()] == ["training_metrics.json"]
@@ -94,7 +96,7 @@ def test_the_test_stays_closed_when_no_retrain_passes_the_guard(run_directory, r
 
 
 @pytest.mark.slow
-def test_a_test_far_below_the_confirmation_comes_first_and_is_an_unmet_gate(
+def test_a_test_score_far_below_the_confirmation_is_reported_first_and_is_an_unmet_gate(
     run_directory, run_final, capsys
 ):
     path = run_directory / "search.json"

@@ -1,9 +1,9 @@
-"""Whatever the architecture: the model that ships answers alike in three ways, or none is trained.
+"""Every architecture gives the same probabilities in three ways, or is refused before training.
 
-A model of each kind is prepared as a search prepares it. Either that ends in one line, or a short
-training follows and PyTorch, transformers' pipeline and ONNX Runtime give the shipped directory's
-probabilities, alone and in batches. What is expected of each kind is written down here, so that a
-change shows; training/README.md has the same table.
+A model of each architecture is prepared as in a search. Either it is refused with one error line,
+or it is trained briefly, and PyTorch, transformers' pipeline and ONNX Runtime must give the same
+probabilities from the saved directory, for single texts and in batches. The expected outcome of each
+architecture is listed here and in training/README.md.
 """
 
 import csv
@@ -58,7 +58,7 @@ OUTCOMES = {
     "Longformer": NO_ONNX,
     "XLNet": NO_ONNX,
 }
-"""Of each architecture, or a part of the line that refuses it."""
+"""The outcome for each architecture, or a part of the error line that refuses it."""
 
 NUM_TEXTS = 240
 _IN_EVERY_RUN = ("BERTweet",)
@@ -66,7 +66,7 @@ _IN_CI = ("RoBERTa", "DeBERTa-v2", "Funnel", "FNet")
 _ELSEWHERE = ARCHITECTURES.keys() - {*_IN_EVERY_RUN, *_IN_CI}
 
 _UNLIKE = 0.02
-"""Least range of a class's probability over the texts: below it, agreement says nothing."""
+"""Least range of a probability over the texts, below which agreement would mean nothing."""
 
 
 def _cases() -> list[Any]:
@@ -79,7 +79,7 @@ def _cases() -> list[Any]:
 
 
 def _values(name: str, directory: Path) -> dict[str, Any]:
-    """A search of one of the architectures on texts that it can learn from."""
+    """Values of a search with an architecture, on texts that it can learn from."""
     table = directory / "rows.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -98,7 +98,7 @@ def _values(name: str, directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", _cases())
-def test_an_architecture_answers_alike_everywhere_or_is_refused_in_one_line(
+def test_an_architecture_gives_the_same_probabilities_everywhere_or_is_refused(
     name: str, tmp_path: Path
 ) -> None:
     configuration = build(_values(name, tmp_path))
@@ -152,7 +152,7 @@ def test_a_tokenizer_in_python_alone_goes_through_search_final_and_predict(tmp_p
             assert float(one[f"p_{label}"]) == pytest.approx(float(other[f"p_{label}"]), abs=1e-4)
 
 
-def test_the_table_has_every_architecture_and_one_of_twenty_is_not_enough() -> None:
+def test_every_architecture_has_an_expected_outcome_and_at_least_twenty_work() -> None:
     assert OUTCOMES.keys() == ARCHITECTURES.keys()
     assert list(OUTCOMES.values()).count(WORKS) >= 20
 

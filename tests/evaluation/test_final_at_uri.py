@@ -1,4 +1,4 @@
-"""`evaluation.final` on a run that lies in a storage: fetched, tested, and mirrored back."""
+"""`evaluation.final` on a run in a storage: it is fetched, evaluated and copied back."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def mirrored(finished_search: Path, tmp_path: Path) -> Path:
 
 
 def _machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of runs on another machine: another directory that is worked in."""
+    """Change to a new working directory, as on another machine; return where it keeps its runs."""
     directory.mkdir()
     monkeypatch.chdir(directory)
     return directory / "results" / "runs"
@@ -25,7 +25,7 @@ def _machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_result_is_mirrored_back_and_no_other_machine_opens_the_test_again(
+def test_the_result_is_copied_back_and_no_other_machine_may_evaluate_again(
     mirrored: Path, tmp_path: Path, run_final: Command, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     runs = _machine(tmp_path / "first", monkeypatch)
@@ -35,23 +35,23 @@ def test_the_result_is_mirrored_back_and_no_other_machine_opens_the_test_again(
     capsys.readouterr()
     second = _machine(tmp_path / "second", monkeypatch)
     assert run_final(["--run", f"file://{mirrored}", "--gates", "none"]) == 2
-    assert "may be opened once" in capsys.readouterr().err
+    assert "may be done once" in capsys.readouterr().err
     assert (second / "mine" / "final" / "model" / "model.safetensors").exists()
 
 
 @pytest.mark.slow
-def test_an_opening_is_mirrored_also_when_the_evaluation_fails(
+def test_an_access_is_copied_back_even_when_the_evaluation_fails(
     mirrored: Path, tmp_path: Path, run_final: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The failure is made; what led to it and what follows is real.
+    # Only the failure is simulated; all that comes before and after it is real.
     def fail(*_arguments: object) -> None:
         raise OSError("made to fail")
 
-    monkeypatch.setattr(evaluation.evaluate, "open_and_answer", fail)
+    monkeypatch.setattr(evaluation.evaluate, "predict_test_rows", fail)
     _machine(tmp_path / "first", monkeypatch)
     assert run_final(["--run", f"file://{mirrored}", "--gates", "none"]) == 1
-    (opening,) = json.loads((mirrored / "test_openings.json").read_text())
-    assert opening["state"] == "opened"
+    (access,) = json.loads((mirrored / "test_openings.json").read_text())
+    assert access["state"] == "opened"
 
 
 def test_a_storage_without_the_run_is_refused(

@@ -1,4 +1,4 @@
-"""`evaluation.final` really killed: what was learnt is kept, and the test is opened once."""
+"""`evaluation.final` killed with SIGKILL: it is resumed, and evaluates on the test set once."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ ARGUMENTS = ("--gates", "none", "--weights", "bin")
 
 
 def kill_when(run: Path, sign: Path, text: str = "") -> None:
-    """Start the command and kill it as soon as `sign` is there and holds `text`."""
+    """Start the command and kill it as soon as the file `sign` exists and contains `text`."""
     command = [sys.executable, "-m", "evaluation.final", "--run", str(run), *ARGUMENTS]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -32,8 +32,8 @@ def kill_when(run: Path, sign: Path, text: str = "") -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def go_on(run: Path) -> str:
-    """Run the command again to its end; what its log gained."""
+def resume(run: Path) -> str:
+    """Run the command again to its end; return the new lines of its log."""
     log = run / "final" / "logs" / "training.log"
     before = log.read_text("utf-8")
     ended = run_module("evaluation.final", "--run", str(run), *ARGUMENTS)
@@ -46,17 +46,19 @@ def hashes(run: Path) -> dict[str, str]:
     return {n: hashlib.sha256((run / "final" / n).read_bytes()).hexdigest() for n in names}
 
 
-def openings(run: Path) -> list[dict[str, str]]:
+def accesses(run: Path) -> list[dict[str, str]]:
     return list(json.loads((run / "test_openings.json").read_text("utf-8")))
 
 
-def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, finished_final):
+def test_a_killed_retrain_is_resumed_and_ends_like_one_without_interruption(
+    run_directory, finished_final
+):
     log = run_directory / "final" / "logs" / "training.log"
     kill_when(run_directory, log, "epoch 1.5")
     assert not (run_directory / "test_openings.json").exists()
     assert not (run_directory / "final" / "model").exists()
-    again = go_on(run_directory)
-    assert "going on" in again
+    again = resume(run_directory)
+    assert "resum" in again
     assert hashes(run_directory) == hashes(finished_final.directory)
     metrics = "final/reports/training_metrics.json"
     broken, whole = (
@@ -64,8 +66,8 @@ def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, fi
         for run in (run_directory, finished_final.directory)
     )
     assert broken["history"] == whole["history"]
-    (opening,) = openings(run_directory)
-    assert opening["state"] == "complete"
+    (access,) = accesses(run_directory)
+    assert access["state"] == "complete"
     assert not (run_directory / "final" / ".retrain").exists()
 
 
@@ -74,15 +76,15 @@ def test_a_killed_retrain_goes_on_and_ends_as_the_unbroken_one(run_directory, fi
     "sign",
     ["evaluation_report.json", pytest.param("error_analysis.json", marks=pytest.mark.long)],
 )
-def test_killed_while_its_results_are_written_it_writes_the_same_without_another_opening(
+def test_killed_while_its_results_are_written_it_writes_the_same_without_another_access(
     run_directory, finished_final, sign
 ):
     kill_when(run_directory, run_directory / "final" / "reports" / sign)
-    (before,) = openings(run_directory)
+    (before,) = accesses(run_directory)
     assert before["state"] == "seen"
-    go_on(run_directory)
-    assert openings(run_directory) == [{**before, "state": "complete"}]
+    resume(run_directory)
+    assert accesses(run_directory) == [{**before, "state": "complete"}]
     assert hashes(run_directory) == hashes(finished_final.directory)
     ended = run_module("evaluation.final", "--run", str(run_directory), *ARGUMENTS)
     assert ended.code == 2
-    assert "may be opened once" in ended.stderr
+    assert "may be done once" in ended.stderr

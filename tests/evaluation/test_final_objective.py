@@ -1,4 +1,4 @@
-"""`python -m evaluation.final` on a search that decided by another metric than macro-F1."""
+"""`python -m evaluation.final` on a search with another metric than macro-F1."""
 
 import csv
 import json
@@ -16,11 +16,11 @@ from tests.evaluation.conftest import Ended, read_csv, run_module
 pytestmark = pytest.mark.slow
 
 OBJECTIVE = {"name": "accuracy", "label": "accuracy", "higher_is_better": True}
-CONFIRMED = [0.999, 0.997]  # no model of the sample is as good on the test
+CONFIRMED = [0.999, 0.997]  # no model of the sample is as good on the test set
 
 
 def _decide_by_accuracy(run: Path) -> None:
-    """Rewrite a run as if its search had decided by accuracy, and confirmed the winner."""
+    """Rewrite a run as if accuracy had been the metric of its search, with a confirmed winner."""
     for path in (run / "trials.csv", run / "curves.csv"):
         rows = [{**row, "score": row["accuracy"]} for row in read_csv(path)]
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -37,7 +37,7 @@ def _decide_by_accuracy(run: Path) -> None:
 
 
 def _confirmation(parameters: dict[str, float]) -> dict[str, Any]:
-    """Replicates of the winner that say one thing by accuracy and another by macro-F1."""
+    """Replicates of the winner with high accuracy and low macro-F1."""
     return {
         "replicates": [{"seed": 1, "split_seed": 2}, {"seed": 3, "split_seed": 4}],
         "candidates": [
@@ -73,7 +73,7 @@ def report(run: Path, ended: Ended) -> dict[str, Any]:
     return dict(json.loads(path.read_text("utf-8")))
 
 
-def test_the_report_names_the_objective_and_its_score_is_an_outsiders(
+def test_the_report_names_the_objective_and_its_score_is_that_of_scikit_learn(
     run: Path, report: dict[str, Any]
 ) -> None:
     rows = read_csv(run / "final" / "reports" / "predictions.csv")
@@ -91,7 +91,7 @@ def _of_the_difference(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [report["baseline"][part] for part in ("difference", "confidence_intervals")]
 
 
-def test_the_test_is_held_against_the_confirmed_score(
+def test_the_test_score_is_compared_with_the_confirmed_score(
     run: Path, report: dict[str, Any], ended: Ended
 ) -> None:
     search = report["search"]
@@ -103,11 +103,13 @@ def test_the_test_is_held_against_the_confirmed_score(
     assert search["confirmed_deviation"] == pytest.approx(0.002 / 2**0.5)
     assert not report["stages"]["evaluation"][BELOW_CONFIRMED]["met"]
     fall = (search["confirmed_score"] - report["score"]) * 100
-    assert report["summary"].startswith(f"The test is {fall:.1f} points below the confirmed score")
+    assert report["summary"].startswith(
+        f"The test score is {fall:.1f} points below the confirmed score"
+    )
     assert "data.group_column" in ended.stdout
 
 
-def test_what_is_printed_and_the_card_speak_of_the_objective(
+def test_the_printed_lines_and_the_card_report_the_objective(
     run: Path, report: dict[str, Any], ended: Ended
 ) -> None:
     searched, tested = report["search"]["search_score"], report["score"]

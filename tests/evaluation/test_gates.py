@@ -59,7 +59,7 @@ def test_a_value_at_exactly_its_threshold_is_unmet(kind, accuracy, f1_macro, f1)
     ("difference", "p_value", "met"),
     [(0.001, 0.049, True), (0.1, 0.05, False), (-0.1, 0.001, False), (0.0, 1.0, False)],
 )
-def test_the_baseline_is_beaten_by_a_difference_that_chance_does_not_make(difference, p_value, met):
+def test_the_baseline_is_beaten_by_a_significant_difference_only(difference, p_value, met):
     gate = check_gates("minimum", _report(0.9, 0.9, 0.9, difference, p_value))["beats the baseline"]
     assert gate == {"threshold": 0.0, "value": difference, "met": met, "p_value": p_value}
 
@@ -85,7 +85,9 @@ def test_unmet_checks_are_named_by_stage_and_count_unless_no_gates_are_asked_for
     assert all_unmet("none", report) == []
 
 
-def test_a_model_that_only_does_not_beat_the_baseline_needs_no_more_labels() -> None:
+def test_the_advice_for_a_model_that_only_fails_to_beat_the_baseline_is_to_use_the_baseline() -> (
+    None
+):
     assert "use it" in advice(["beats the baseline"])
     assert "label more rows" in advice(["f1 of a", "beats the baseline"])
 
@@ -98,7 +100,7 @@ def report_of(tested, confirmed, *, of_test=0.03, of_mean=0.04, loss=0.3):
     return {
         "objective": {"name": "accuracy", "label": "accuracy", "higher_is_better": True},
         "score": tested,
-        "f1_macro": 0.99 - tested,  # it decided nothing, and is the other way round
+        "f1_macro": 0.99 - tested,  # not the objective, and ordered the other way round
         "confidence_intervals": {"score": [tested - half, tested + half], "f1_macro": [0.0, 1.0]},
         "search": {
             "confirmed_score": confirmed,
@@ -112,31 +114,33 @@ def report_of(tested, confirmed, *, of_test=0.03, of_mean=0.04, loss=0.3):
 @pytest.mark.parametrize(
     ("tested", "met"), [(0.90, True), (0.80, True), (0.6501, True), (0.6499, False), (0.1, False)]
 )
-def test_a_test_more_than_three_joint_standard_errors_below_is_unmet(tested, met):
+def test_a_test_score_more_than_three_joint_standard_errors_below_is_unmet(tested, met):
     report = report_of(tested, 0.80)  # 0.05 = root of 0.03^2 + 0.04^2
     found = check_against_confirmation(report)
     assert found[BELOW_CONFIRMED]["met"] is met
     assert f"confirmed 0.8000, joint standard error {0.05:.4f}" in found[BELOW_CONFIRMED]["value"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert bool(describe_fall(report)) is not met
-    assert found[BELOW_CONFIRMED]["rule"].startswith("accuracy of the test is at most 3 joint")
+    assert found[BELOW_CONFIRMED]["rule"].startswith("accuracy on the test set is at most 3")
 
 
-def test_the_fall_is_told_in_points():
+def test_the_fall_is_reported_in_points():
     sentence = describe_fall(report_of(0.596, 0.996))
-    assert sentence.startswith("The test is 40.0 points below the confirmed score, more than 3 ")
+    assert sentence.startswith(
+        "The test score is 40.0 points below the confirmed score, more than 3 "
+    )
     assert sentence.endswith(". ")
 
 
-def test_a_retrain_that_learnt_less_is_the_reason_that_is_told():
+def test_a_retrain_that_learnt_less_is_reported_as_the_reason():
     assert "validation rows were easier" in describe_fall(report_of(0.5, 0.9, loss=0.5))
     sentence = describe_fall(report_of(0.5, 0.9, loss=0.7))
-    assert "the retrain learnt less than the search's trainings did" in sentence
-    assert "rows 0.700, theirs at most 0.500" in sentence
+    assert "the retrain learnt less than the trainings in the search" in sentence
+    assert "rows is 0.700, theirs is at most 0.500" in sentence
     assert "easier" not in sentence
 
 
-def test_one_replicate_has_the_standard_error_of_the_test():
+def test_one_replicate_has_the_standard_error_of_the_test_score():
     joint = math.sqrt(2) * 0.03
     for away, met in ((2.9, True), (3.1, False)):
         report = report_of(0.8 - away * joint, 0.8, of_mean=None)
@@ -149,7 +153,7 @@ def test_without_a_confirmation_nothing_is_claimed():
     assert describe_fall(report) == ""
 
 
-def test_it_is_a_gate_with_advice_of_its_own():
+def test_the_check_against_the_confirmation_is_a_gate_with_its_own_advice():
     stages = {"evaluation": check_against_confirmation(report_of(0.1, 0.9))}
     missed = all_unmet("minimum", {"gates": {}, "stages": stages})
     assert missed == [f"evaluation: {BELOW_CONFIRMED}"]
@@ -183,7 +187,7 @@ def test_rows(config, data):
 
 @pytest.fixture
 def splits(data, tmp_path):
-    """Rows of a splits.csv, read as a run's is."""
+    """Rows of a splits.csv, read like that of a run."""
     rows = data.assignment.astype(str).to_dict("records")
     write_csv(tmp_path / "splits.csv", ("row", "split", "reason"), rows)
     return read_csv(tmp_path / "splits.csv")
@@ -196,7 +200,7 @@ def test_sound_data_meet_every_check(data, test_rows, splits, config):
     assert json.loads(json.dumps(stage, allow_nan=False)) == stage
 
 
-def test_a_row_that_is_missing_or_stands_twice_in_splits_is_found(data, test_rows, splits, config):
+def test_a_row_that_is_missing_or_listed_twice_in_splits_is_found(data, test_rows, splits, config):
     for changed in (splits[:-1], [*splits, splits[0]], [*splits[1:], splits[1]]):
         stage = check_data(data, test_rows, changed, config)
         assert "every input row accounted for" in _unmet(stage)
@@ -213,7 +217,7 @@ def test_a_row_of_another_split_than_recorded_is_found(data, test_rows, splits, 
     line = next(line for line in splits if line["split"] == "train")
     line["split"] = "validation"
     stage = check_data(data, test_rows, splits, config)
-    assert stage["rows in the recorded split"]["value"] == "2 rows elsewhere"
+    assert stage["rows in the recorded split"]["value"] == "2 rows are in another split"
     assert _unmet(stage) == ["rows in the recorded split"]
 
 
@@ -228,7 +232,7 @@ def test_a_text_that_only_folding_makes_the_same_is_found_in_two_splits(
     assert stage["no text in two splits"]["value"].startswith("1 of ")
 
 
-def test_a_group_that_stands_in_two_splits_is_found(data, test_rows, splits, config):
+def test_a_group_in_two_splits_is_found(data, test_rows, splits, config):
     groups = test_rows.groups.copy()
     groups[0] = data.validation.groups[0]
     stage = check_data(data, replace(test_rows, groups=groups), splits, config)
@@ -255,16 +259,16 @@ def test_a_class_of_another_share_is_found_unless_the_file_fixes_the_split(
     assert check_data(data, fewer, splits, fixed)["class shares kept"]["met"]
 
 
-@pytest.mark.parametrize("drawn", [True, False])
-def test_under_a_fixed_test_a_drawn_validation_is_checked_and_a_fixed_one_is_said_to_be(
-    tmp_path, config, drawn
+@pytest.mark.parametrize("is_sampled", [True, False])
+def test_with_fixed_test_rows_sampled_validation_rows_are_checked_and_fixed_ones_are_not(
+    tmp_path, config, is_sampled
 ):
     table = pd.read_csv(config.path)
-    place = np.arange(len(table))
-    table["part"] = np.where(place % 5 == 0, "test", "train")
-    if not drawn:
+    index = np.arange(len(table))
+    table["part"] = np.where(index % 5 == 0, "test", "train")
+    if not is_sampled:
         mild = table["final_label"] == config.labels[1]
-        table.loc[(place % 5 == 1) | ((place % 5 == 2) & mild), "part"] = "validation"
+        table.loc[(index % 5 == 1) | ((index % 5 == 2) & mild), "part"] = "validation"
     table.to_csv(tmp_path / "rows.csv", index=False)
     fixed = DataConfig(
         path=str(tmp_path / "rows.csv"), split_column="part", near_duplicate_threshold=None
@@ -277,19 +281,19 @@ def test_under_a_fixed_test_a_drawn_validation_is_checked_and_a_fixed_one_is_sai
 
     found = shares(data)
     assert found["met"]
-    assert (found["value"] == "fixed by the file") is not drawn
-    # Rows of a class that go missing leave its share too small where it was drawn.
+    assert (found["value"] == "fixed by the file") is not is_sampled
+    # Without some rows of a class its share is too small if the rows were sampled.
     labels = data.train.labels.copy()
     labels[labels == 0] = 1
     changed = shares(replace(data, train=replace(data.train, labels=labels)))
-    assert changed["met"] is not drawn
+    assert changed["met"] is not is_sampled
 
 
 def test_a_small_class_may_miss_its_share_by_a_whole_row(data, config):
     def rows(*counts):
         labels = np.repeat(np.arange(4), counts)
         groups = np.arange(len(labels))
-        texts = [f"text {label} {place}" for place, label in enumerate(labels)]
+        texts = [f"text {label} {row}" for row, label in enumerate(labels)]
         return LabelledTexts(rows=groups, texts=texts, labels=labels, groups=groups)
 
     small = replace(data, train=rows(64, 64, 64, 2), validation=rows(16, 16, 16, 1))
@@ -351,7 +355,7 @@ def test_a_loss_that_rose_a_collapse_and_a_loss_above_the_limit_are_found(traine
 
 
 @pytest.mark.parametrize(("loss", "met"), [(1.098, True), (1.099, False)])
-def test_a_single_evaluation_is_held_against_the_loss_of_a_uniform_guess(trained, loss, met):
+def test_a_single_evaluation_is_compared_with_the_loss_of_a_uniform_guess(trained, loss, met):
     assert trained.model.config.num_labels == 3
     once = replace(trained, evaluations=(replace(trained.evaluations[-1], train_loss=loss),))
     found = _training(once)["loss fallen"]
@@ -359,17 +363,17 @@ def test_a_single_evaluation_is_held_against_the_loss_of_a_uniform_guess(trained
     assert "below 1.0986" in found["rule"]
 
 
-def test_each_rule_of_the_training_says_where_it_is_enforced(trained):
+def test_each_rule_of_the_training_states_where_it_is_checked(trained):
     rules = {name: found["rule"] for name, found in _training(trained).items()}
-    by_guard = {name for name, rule in rules.items() if "the retrain's guard" in rule}
+    by_guard = {name for name, rule in rules.items() if "the guard" in rule}
     assert by_guard == {
         *("every loss finite", "not collapsed", "loss on fixed rows within the guard's limit"),
     }
     for name in rules.keys() - by_guard:
-        assert "checked here alone" in rules[name]
+        assert "only checked here" in rules[name]
 
 
-def test_a_training_without_evaluations_shows_nothing(trained):
+def test_a_training_without_evaluations_meets_no_check_of_its_losses(trained):
     assert set(_unmet(_training(replace(trained, evaluations=())))) == {
         *("every loss finite", "loss fallen", "not collapsed"),
     }

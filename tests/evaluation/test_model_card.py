@@ -28,12 +28,12 @@ def report(finished_final):
 
 
 def _metadata(card):
-    """What the Hub's own library reads of the card; it raises for a block that is not valid."""
+    """Return the metadata as the library of the Hub reads it; it raises for an invalid block."""
     return ModelCard(card).data.to_dict()
 
 
 def _with(winner, section, **values):
-    """The winner under another configuration."""
+    """Return the winner with another configuration."""
     changed = getattr(winner.configuration, section).model_copy(update=values)
     return replace(winner, configuration=winner.configuration.model_copy(update={section: changed}))
 
@@ -53,7 +53,12 @@ def test_the_card_has_the_scores_their_intervals_and_the_counts(winner, report):
         assert f"| {against['per_class'][name]['f1']:.4f} | {row['support']} |" in card
     data = winner.record["data"]
     for text in (
-        *(data["sha256"], winner.record["command"], "opened 1 time(s)", plain(report["summary"])),
+        *(
+            data["sha256"],
+            winner.record["command"],
+            "evaluations on the test set: 1\n",
+            plain(report["summary"]),
+        ),
         *(f"{data['rows']:,} rows, {data['kept']:,} kept", "agreement with the labeller"),
         f"{report['calibration']['expected_calibration_error']:.4f}",
         f"| torch | {winner.record['environment']['packages']['torch']} |",
@@ -63,7 +68,9 @@ def test_the_card_has_the_scores_their_intervals_and_the_counts(winner, report):
         assert not count or f"{reason} {count:,}" in card
 
 
-def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_intervals(winner, report):
+def test_the_three_scores_are_in_one_table_and_the_deviation_is_next_to_the_intervals(
+    winner, report
+):
     report["search"] |= {
         "search_score": 0.8111,
         "confirmed_score": 0.7222,
@@ -83,17 +90,17 @@ def test_the_three_scores_stand_side_by_side_and_the_deviation_beside_the_interv
     assert "was not measured" in card
 
 
-def test_the_seed_is_the_retrains_and_rejected_attempts_are_told(winner, report):
+def test_the_seed_is_that_of_the_retrain_and_rejected_retrains_are_listed(winner, report):
     configured = winner.configuration.training.seed
     without = {key: value for key, value in report.items() if key != "retrain"}
     assert f"| training | {configured} |" in model_card(winner, without)
     report["retrain"] = {
-        **{"seed": 77, "rejected_attempts": ["seed 76: it gives every row one class <b>"]},
+        **{"seed": 77, "rejected_attempts": ["seed 76: one class <b>"]},
         **{"rows": 900, "seconds": 1.5},
     }
     card = model_card(winner, report)
     assert "| training | 77 |" in card
-    assert "rejected before the test was opened: seed 76: it gives every row one class &lt;" in card
+    assert "rejected before the evaluation on the test set: seed 76: one class &lt;" in card
 
 
 def test_a_class_of_few_rows_is_marked_in_the_table(winner, report):
@@ -105,7 +112,7 @@ def test_a_class_of_few_rows_is_marked_in_the_table(winner, report):
     assert others
 
 
-def test_the_metadata_are_the_scores_as_the_hub_reads_them(winner, report):
+def test_the_metadata_have_the_scores_as_the_hub_reads_them(winner, report):
     data = ModelCard(model_card(winner, report)).data
     assert data.pipeline_tag == "text-classification"
     assert data.library_name == "transformers"
@@ -132,7 +139,7 @@ def test_the_metadata_are_the_scores_as_the_hub_reads_them(winner, report):
         (f"f1:{EVIL}", "f1", {"label": one_line(EVIL)}, f"F1 of {one_line(EVIL)}"),
     ],
 )
-def test_the_card_leads_with_the_metric_that_decided(winner, report, metric, kind, settings, name):
+def test_the_metric_of_the_search_comes_first(winner, report, metric, kind, settings, name):
     decided_by = objective(metric, ["a", EVIL])
     report["objective"], report["score"] = decided_by.as_record(), 0.4321
     report["baseline"]["score"] = 0.1234
@@ -140,7 +147,7 @@ def test_the_card_leads_with_the_metric_that_decided(winner, report, metric, kin
     card = model_card(winner, report)
     label = plain(decided_by.label)
     rows = [line.split(" | ") for line in card.splitlines()]
-    first = next(place for place, row in enumerate(rows) if row[0] == "| metric") + 2
+    first = next(index for index, row in enumerate(rows) if row[0] == "| metric") + 2
     assert rows[first] == [f"| {label}", "0.4321", "0.4000 to 0.5000", "0.1234 |"]
     table_rows = [row[0].removeprefix("| ") for row in rows[first : first + 7]]
     assert len(set(table_rows)) == len(table_rows)
@@ -156,7 +163,7 @@ def test_the_card_leads_with_the_metric_that_decided(winner, report, metric, kin
     assert data.metrics == [kind, *(other.metric_type for other in others)]
 
 
-def test_language_and_task_are_claimed_for_the_studys_labels_alone(winner, report):
+def test_language_and_task_are_named_only_for_the_labels_of_the_study(winner, report):
     card = model_card(winner, report)
     assert "\n# Severity of hate speech in Javanese text\n" in card
     assert _metadata(card)["language"] == ["jv", "id"]
@@ -187,9 +194,7 @@ def test_only_a_model_of_the_hub_is_named_as_the_base(winner, report, tmp_path):
     assert base(hub) == hub
 
 
-def test_no_folder_of_whoever_trained_is_told_as_the_name_of_data_or_model(
-    winner, report, tmp_path
-):
+def test_the_names_of_data_and_model_contain_no_private_directory(winner, report, tmp_path):
     model = tmp_path / "my-bert"
     model.mkdir()
     changed = _with(_with(winner, "model", name=str(model)), "data", path="/home/me/rows.csv")
@@ -201,22 +206,24 @@ def test_no_folder_of_whoever_trained_is_told_as_the_name_of_data_or_model(
     assert ModelCard(card).data.eval_results[0].dataset_name == "rows.csv"
 
 
-def test_a_model_of_the_bundled_sample_is_said_to_be_a_demonstration(winner, report):
+def test_a_model_of_the_bundled_sample_is_called_a_demonstration(winner, report):
     assert "not for use" not in model_card(winner, report)
     card = model_card(_with(winner, "data", path=SAMPLE), report)
-    assert "made-up texts: a demonstration, not for use" in card
+    assert "invented texts: it is a demonstration and not for use" in card
 
 
-def test_rows_of_low_confidence_are_told_apart(winner, report):
+def test_rows_of_low_confidence_are_reported_separately(winner, report):
     report["low_confidence"] = {
         **{"rows": 1234, "accuracy": 0.5, "f1_macro_of_classes_present": 0.25},
         "classes_present": ["a", "b"],
     }
     card = model_card(winner, report)
-    assert "On 1,234 such rows, apart from the test: accuracy 0.5000, macro-F1 0.2500" in card
-    assert "over the 2 classes that have rows among them, so it cannot be held against" in card
+    assert (
+        "On 1,234 such rows, which are not in the test set, the model has accuracy 0.5000" in card
+    )
+    assert "macro-F1 0.2500 over the 2 classes that have rows there" in card
     report["low_confidence"] = None
-    assert "such rows, apart" not in model_card(winner, report)
+    assert "such rows, which are not" not in model_card(winner, report)
 
 
 def test_text_from_data_and_options_breaks_neither_the_block_nor_a_table_nor_the_page(
@@ -240,14 +247,14 @@ def test_text_from_data_and_options_breaks_neither_the_block_nor_a_table_nor_the
         == _metadata(card)["model-index"][0]["results"][0]["dataset"]["name"]
     )
     assert card.split("\n---\n")[1].startswith("# Text classifier of 2 classes\n")
-    shown = r"&lt;img src=x&gt;\|a --- \[x\](http\://y) \`\*\_"
-    assert f"| {shown} | 0." in card
+    escaped = r"&lt;img src=x&gt;\|a --- \[x\](http\://y) \`\*\_"
+    assert f"| {escaped} | 0." in card
     header = next(line for line in card.splitlines() if line.startswith("| class | precision"))
-    broken = next(line for line in card.splitlines() if line.startswith(f"| {shown} | 0."))
+    broken = next(line for line in card.splitlines() if line.startswith(f"| {escaped} | 0."))
     assert broken.replace(r"\|", "").count("|") == header.count("|")
 
 
-def test_numbers_and_texts_of_a_table_are_told_apart():
+def test_a_table_formats_numbers_and_escapes_texts():
     assert table(["a", "b|c"], [[1234, 0.5], ["x<y", ""]]).splitlines() == [
         r"| a | b\|c |",
         "| --- | --- |",
@@ -257,7 +264,7 @@ def test_numbers_and_texts_of_a_table_are_told_apart():
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "escaped"),
     [
         ("see https://a.b/c and HTTP://a.b", r"see https\://a.b/c and HTTP\://a.b"),
         ("www.a.b WWW.a.b", r"www\.a.b WWW\.a.b"),
@@ -275,8 +282,8 @@ def test_numbers_and_texts_of_a_table_are_told_apart():
         ("a - b: 1. c # d", "a - b: 1. c # d"),
     ],
 )
-def test_a_text_starts_no_link_heading_or_list(text, shown):
-    assert plain(text) == shown
+def test_a_text_starts_no_link_heading_or_list(text, escaped):
+    assert plain(text) == escaped
 
 
 def test_a_directory_whose_name_is_markup_opens_no_heading(winner, report, tmp_path):

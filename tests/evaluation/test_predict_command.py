@@ -1,4 +1,4 @@
-"""The command `evaluation.predict` and what surrounds it: files, pipes, signals, memory."""
+"""The command `evaluation.predict` with files, pipes, signals and limited memory."""
 
 import csv
 import json
@@ -12,24 +12,24 @@ import time
 import pandas as pd
 import pytest
 
-from tests.evaluation.answered import is_answered, is_refused
 from tests.evaluation.conftest import ROOT, run_module
+from tests.evaluation.predicted import assert_has_error, assert_has_label
 
 
-def test_the_output_may_not_be_the_part_of_it_that_is_read(
+def test_the_output_may_not_have_the_input_as_its_part(
     run_predict, one_error, finished_final, tmp_path
 ):
     part = tmp_path / "b.csv.part"
     part.write_text("text\nkowe\n", encoding="utf-8")
     arguments = ["--model", finished_final.model, "--input", part]
     assert run_predict([*arguments, "--output", tmp_path / "b.csv"]) == 2
-    assert "must be another" in one_error()
+    assert "must be another file" in one_error()
     assert part.read_text("utf-8") == "text\nkowe\n"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_command_leaves_whole_rows_in_the_part_and_no_file(
+def test_an_interrupted_command_leaves_complete_rows_in_the_part_and_no_file(
     finished_final, tmp_path, number
 ):
     pipe, target = tmp_path / "pipe", tmp_path / "b.csv"
@@ -47,7 +47,7 @@ def test_a_stopped_command_leaves_whole_rows_in_the_part_and_no_file(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, printed = process.communicate(timeout=30)
     assert not target.exists()
     text = part.read_text("utf-8")
     assert text.endswith("\n")
@@ -55,12 +55,14 @@ def test_a_stopped_command_leaves_whole_rows_in_the_part_and_no_file(
     assert num_rows % 1024 == 0
     if number == signal.SIGINT:
         assert process.returncode == 130
-        *_, counted, interrupted = said.decode().splitlines()
+        *_, counted, interrupted = printed.decode().splitlines()
         assert counted == f"{num_rows:,} rows are in {part}"
         assert interrupted == "error: interrupted; the same command starts again"
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly(finished_final, tmp_path):
+def test_a_reader_that_closes_the_pipe_ends_the_command_without_a_traceback(
+    finished_final, tmp_path
+):
     source = tmp_path / "a.csv"
     source.write_text("text\n" + "kowe bodho\n" * 20_000, encoding="utf-8")
     command = [sys.executable, "-m", "evaluation.predict", "--model", str(finished_final.model)]
@@ -98,7 +100,7 @@ def test_the_output_may_not_be_the_input(run_predict, one_error, finished_final,
     for target in (source, link):
         arguments = ["--model", finished_final.model, "--input", source, "--output", target]
         assert run_predict(arguments) == 2
-        assert "must be another" in one_error()
+        assert "must be another file" in one_error()
     assert source.read_text("utf-8") == "text\nkowe\n"
 
 
@@ -126,7 +128,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_exit_code_2(
     assert words in one_error()
 
 
-def test_a_model_that_is_none_is_one_line_and_exit_code_2(run_predict, one_error, tmp_path):
+def test_a_directory_without_a_model_is_one_line_and_exit_code_2(run_predict, one_error, tmp_path):
     arguments = ["--input", "-", "--output", "-"]
     assert run_predict(["--model", tmp_path / "nowhere", *arguments]) == 2
     assert "no such directory" in one_error()
@@ -134,7 +136,7 @@ def test_a_model_that_is_none_is_one_line_and_exit_code_2(run_predict, one_error
     assert "has no training_config.yaml" in one_error()
 
 
-def test_rows_go_through_a_pipe_byte_for_byte(finished_final):
+def test_rows_in_a_pipe_keep_every_byte(finished_final):
     content = b'\xef\xbb\xbfid,text\r\n1,"kowe\r\nbodho"\r\n2,kow\xe9 \xf0\x9f\x98\xa1\r\n'
     ended = run_module(
         "evaluation.predict",
@@ -145,12 +147,12 @@ def test_rows_go_through_a_pipe_byte_for_byte(finished_final):
     first, second = csv.DictReader(ended.stdout.splitlines(keepends=True))
     assert first["text"] == "kowe\r\nbodho"
     assert second["text"] == "kow\\udce9 \U0001f621"
-    is_answered(first)
-    is_refused(second, "not UTF-8")
+    assert_has_label(first)
+    assert_has_error(second, "not UTF-8")
     assert re.fullmatch(r"2 rows, 1 with an error, [\d,]+ rows/s\n", ended.stderr)
 
 
-def test_json_lines_are_known_in_a_pipe_by_their_first_character(finished_final):
+def test_json_lines_are_detected_in_a_pipe_by_their_first_character(finished_final):
     ended = run_module(
         "evaluation.predict",
         *("--model", str(finished_final.model), "--input", "-", "--output", "-"),
@@ -159,7 +161,7 @@ def test_json_lines_are_known_in_a_pipe_by_their_first_character(finished_final)
     assert ended.code == 0
     row = json.loads(ended.stdout)
     assert row["text"] == "kowe 😡"
-    is_answered(row)
+    assert_has_label(row)
 
 
 PEAK = """
@@ -176,12 +178,14 @@ print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 @pytest.mark.parametrize("backend", [pytest.param("torch", marks=pytest.mark.long), "onnx"])
 def test_memory_does_not_grow_with_the_rows(finished_final, data_file, tmp_path, backend):
     everything = pd.read_csv(data_file)["text"].dropna()
-    texts = everything[everything.str.len() < 1000].tolist()  # few long rows make peaks of luck
+    texts = everything[
+        everything.str.len() < 1000
+    ].tolist()  # a few long rows would make the peak depend on chance
     peaks = {}
     for num_rows in (2_000, 40_000):
         source = tmp_path / f"{num_rows}.csv"
         repeated = (texts * (num_rows // len(texts) + 1))[:num_rows]
-        # A second column makes a table held in memory show: 40 MB more of it.
+        # A second column makes a table in memory visible: 40 MB more.
         pd.DataFrame({"text": repeated, "note": "x" * 1000}).to_csv(source, index=False)
         target = tmp_path / f"{num_rows}-answers.csv"
         arguments = ["--model", finished_final.model, "--input", source, "--output", target]

@@ -24,7 +24,7 @@ PREDICTIONS = RowPredictions(labels=["a"], probabilities=[[0.25, 0.75]], errors=
 
 
 @pytest.mark.parametrize(("kind", "name"), [("jsonl", "a.jsonl"), ("csv", "a.csv")])
-def test_own_columns_called_like_ours_but_for_white_space_are_renamed(kind, name):
+def test_columns_of_the_input_with_the_name_of_a_new_column_are_renamed_despite_spaces(kind, name):
     content = '{"text": "x", " label": 1e5}\n' if kind == "jsonl" else "text, label\nx,1e5\n"
     target = io.BytesIO()
     source = io.BytesIO(content.encode())
@@ -43,8 +43,8 @@ def test_own_columns_called_like_ours_but_for_white_space_are_renamed(kind, name
 
 
 @pytest.mark.parametrize("name", ["b.xlsx", "b.csv.zip", "b.ODS"])
-def test_an_output_that_would_not_be_what_its_name_says_is_refused(name):
-    with pytest.raises(InputError, match="tables are written as"):
+def test_an_output_in_a_format_that_cannot_be_written_is_refused(name):
+    with pytest.raises(InputError, match="must end in"):
         predict.main(["--model", "-", "--input", "-", "--output", name])
 
 
@@ -61,7 +61,7 @@ with open(sys.stdout.fileno(), "wb", closefd=False) as file:
 """
 
 
-def test_ctrl_c_cuts_no_line(tmp_path):
+def test_ctrl_c_truncates_no_line(tmp_path):
     path = tmp_path / "out.csv"
     command = [sys.executable, "-c", INTERRUPTED_WHILE_IT_WRITES]
     with path.open("wb") as out:
@@ -80,19 +80,19 @@ def test_ctrl_c_cuts_no_line(tmp_path):
 
 
 class Lengths:
-    """Classifies by length; some texts break it, some for good."""
+    """Classify by length; fail on one text, and on another from then on."""
 
     names = ("short", "long")
     text_column = "text"
 
     def __init__(self):
-        self.is_dead = False
+        self.is_broken = False
         self.num_calls = 0
 
     def probabilities(self, texts):
         self.num_calls += 1
-        self.is_dead = self.is_dead or "dies" in texts
-        if self.is_dead:
+        self.is_broken = self.is_broken or "breaks it" in texts
+        if self.is_broken:
             raise RuntimeError("device-side assert\ntriggered")
         if "memory" in texts:
             raise torch.OutOfMemoryError("out of memory")
@@ -106,7 +106,7 @@ def _predict(texts, classifier=None):
     return predict_rows(classifier or Lengths(), texts, [""] * len(texts))
 
 
-def test_a_text_that_breaks_the_model_costs_only_its_own_answer():
+def test_a_text_on_which_the_model_fails_changes_no_other_prediction():
     texts = [*["a"] * 500, "breaks", *["aaaaaaaaa"] * 523]
     classifier = Lengths()
     predictions = _predict(texts, classifier)
@@ -118,13 +118,13 @@ def test_a_text_that_breaks_the_model_costs_only_its_own_answer():
     assert classifier.num_calls < 30  # halves, not one by one
 
 
-def test_a_model_that_died_ends_the_command_in_one_line_instead_of_a_million_errors():
+def test_a_model_that_fails_on_every_text_ends_the_command_with_one_line():
     with pytest.raises(ModelBrokenError, match="device-side assert triggered") as caught:
-        _predict(["a", "dies", "b"])
+        _predict(["a", "breaks it", "b"])
     assert "\n" not in str(caught.value)
 
 
-def test_memory_that_runs_out_is_no_fault_of_a_text():
+def test_running_out_of_memory_is_not_the_error_of_a_row():
     with pytest.raises(torch.OutOfMemoryError):
         _predict(["a", "memory"])
 

@@ -25,7 +25,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def shipped(small_bert, tmp_path_factory):
-    """A model directory, not to be changed."""
+    """A model directory; a test must not change it."""
     directory = tmp_path_factory.mktemp("final") / "model"
     configuration = WinningConfiguration(
         data=DataConfig(path="rows.csv", labels=("no", "yes")),
@@ -59,14 +59,14 @@ def _unmet(checks):
     return [name for name, check in checks.items() if not check["met"]]
 
 
-def test_what_is_written_is_ready(shipped, probabilities):
+def test_a_written_model_is_ready(shipped, probabilities):
     checks = check_artefacts(shipped, TEXTS, probabilities)
     assert _unmet(checks) == []
     for name in ("PyTorch loads", "pipeline opens", "pipeline truncates", "ONNX agrees"):
         assert 0 <= checks[name]["value"] < 1e-5
 
 
-def test_without_onnx_the_rest_is_still_checked(directory, probabilities):
+def test_without_onnx_everything_else_is_checked(directory, probabilities):
     (directory / "model.onnx").unlink()
     checks = check_artefacts(directory, TEXTS, probabilities)
     assert _unmet(checks) == ["files", "ONNX is valid", "ONNX agrees"]
@@ -74,7 +74,7 @@ def test_without_onnx_the_rest_is_still_checked(directory, probabilities):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
-def test_a_torn_file_is_told_and_raises_nothing(directory, probabilities, name):
+def test_a_truncated_file_is_reported_and_raises_nothing(directory, probabilities, name):
     path = directory / name
     path.write_bytes(path.read_bytes()[:-500])
     unmet = _unmet(check_artefacts(directory, TEXTS, probabilities))
@@ -82,7 +82,7 @@ def test_a_torn_file_is_told_and_raises_nothing(directory, probabilities, name):
     assert ("PyTorch loads" in unmet) == (name == "model.safetensors")
 
 
-def test_an_onnx_of_other_weights_does_not_agree(directory):
+def test_an_onnx_model_with_other_weights_is_found(directory):
     path = directory / "model.safetensors"
     weights = load_file(path)
     weights["classifier.bias"][1] += 1e-2
@@ -92,19 +92,19 @@ def test_an_onnx_of_other_weights_does_not_agree(directory):
     assert checks["ONNX agrees"]["value"] > 1e-4
 
 
-def test_other_answers_than_the_evaluated_ones_are_seen(shipped, probabilities):
+def test_other_probabilities_than_the_evaluated_ones_are_found(shipped, probabilities):
     checks = check_artefacts(shipped, TEXTS, probabilities + 1e-3)
     assert _unmet(checks) == ["PyTorch loads", "pipeline opens"]
 
 
-def test_other_label_names_are_seen_by_the_pipeline_and_by_us_alike(directory, probabilities):
+def test_other_label_names_are_found(directory, probabilities):
     path = directory / "config.json"
     config = json.loads(path.read_text("utf-8")) | {"id2label": {"0": "same", "1": "same"}}
     path.write_text(json.dumps(config), encoding="utf-8")
     assert "pipeline opens" in _unmet(check_artefacts(directory, TEXTS, probabilities))
 
 
-def test_weights_in_pytorchs_format_are_checked_where_they_are(directory, probabilities):
+def test_weights_in_the_format_of_pytorch_are_checked_if_they_exist(directory, probabilities):
     name = "pytorch_model.bin agrees"
     path = directory / "pytorch_model.bin"
     weights = load_file(directory / "model.safetensors")
@@ -117,7 +117,7 @@ def test_weights_in_pytorchs_format_are_checked_where_they_are(directory, probab
     assert check({**weights, "tied": weights["classifier.bias"].clone()})["met"]
     first, second = "classifier.bias", "classifier.weight"
     changed = check({**weights, first: weights[first] + 1e-6})
-    assert changed["value"] == "1 tensors differ, the first classifier.bias"
+    assert changed["value"] == "1 tensors differ, the first is classifier.bias"
     lacking = {key: value for key, value in weights.items() if key != second}
     assert second in check(lacking)["value"]
     assert "odd" in check({**weights, "odd": weights[second] + 1})["value"]
@@ -129,13 +129,13 @@ def test_weights_in_pytorchs_format_are_checked_where_they_are(directory, probab
 
 
 class Evil:
-    """What runs code when a pickle is loaded without care."""
+    """An object whose pickle runs code when it is loaded carelessly."""
 
     def __reduce__(self):
         return pytest.fail, ("the pickle was run",)
 
 
-def test_numbers_that_are_none_are_not_ready(shipped, probabilities):
+def test_probabilities_that_are_not_finite_are_not_ready(shipped, probabilities):
     spoilt = probabilities.copy()
     spoilt[0, 0] = math.nan
     checks = check_artefacts(shipped, TEXTS, spoilt)
@@ -144,11 +144,11 @@ def test_numbers_that_are_none_are_not_ready(shipped, probabilities):
     }
 
 
-def test_nothing_to_compare_is_not_ready(shipped):
+def test_without_texts_to_compare_it_is_not_ready(shipped):
     checks = check_artefacts(shipped, [], np.empty((0, 2)))
     assert not checks["PyTorch loads"]["met"]
     assert not checks["pipeline opens"]["met"]
 
 
-def test_a_directory_that_is_not_there_meets_nothing(tmp_path, probabilities):
+def test_a_missing_directory_meets_no_check(tmp_path, probabilities):
     assert _unmet(check_artefacts(tmp_path / "nowhere", TEXTS, probabilities)) == CHECKS

@@ -16,7 +16,7 @@ def run(tmp_path: Path) -> Path:
     return run.directory
 
 
-def test_a_report_for_mailing_goes_where_it_is_asked_for(
+def test_a_report_without_texts_is_written_to_the_given_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "mail.html"
@@ -31,7 +31,7 @@ def test_the_report_of_the_run_is_written_again(run: Path) -> None:
     assert SECRET in (run / "report.html").read_text("utf-8")
 
 
-def test_a_place_without_a_run_and_a_mistyped_option_are_refused(tmp_path: Path) -> None:
+def test_a_directory_without_a_run_and_a_mistyped_option_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such directory"):
         main(["--run", str(tmp_path / "nowhere")])
     with pytest.raises(InputError, match="did you mean --without-texts"):

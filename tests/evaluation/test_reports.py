@@ -4,10 +4,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation.tested import Tested
-from sklearn.metrics import accuracy_score, f1_score
+from PIL import Image
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    f1_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 
-from evaluation.error_analysis import RowFacts
 from evaluation.low_confidence import NOTE
 from evaluation.reports import (
     build_report,
@@ -18,6 +24,7 @@ from evaluation.reports import (
     write_predictions,
     write_reports,
 )
+from evaluation.test_predictions import RowFacts, TestPredictions
 from results.score_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import predictions_of
 from training.objective import objective
@@ -35,24 +42,24 @@ FILES = {
 
 
 @pytest.fixture
-def answers():
+def predictions():
     num_rows = len(TEXTS)
     chances = np.random.default_rng(0).dirichlet(np.ones(3), num_rows)
     return predictions_of(np.arange(num_rows) % 3, chances, texts=TEXTS)
 
 
-def _write(directory, answers, low_confidence):
+def _write(directory, predictions, low_confidence, *, metric="f1_macro"):
     report = build_report(
-        answers=answers,
+        predictions=predictions,
         low_confidence=low_confidence,
         names=HOSTILE_NAMES,
-        decided_by=objective("f1_macro", HOSTILE_NAMES),
+        decided_by=objective(metric, HOSTILE_NAMES),
         gates_kind="minimum",
-        test_openings=[{"at": "2026-01-01T00:00:00+00:00", "reason": "first opening"}],
+        test_openings=[{"at": "2026-01-01T00:00:00+00:00", "reason": "first evaluation"}],
         seed=0,
     )
-    tested = Tested(
-        answers=answers,
+    of_test_rows = TestPredictions(
+        test=predictions,
         facts=RowFacts(
             label_confidences=np.linspace(0.7, 1.0, len(TEXTS)),
             unknown_shares=None,
@@ -62,11 +69,11 @@ def _write(directory, answers, low_confidence):
         low_confidence=low_confidence,
         low_confidences=np.full(len(TEXTS), 0.5),
     )
-    write_reports(directory, tested, report, HOSTILE_NAMES, search_curve=[], final_curve=[])
+    write_reports(directory, of_test_rows, report, HOSTILE_NAMES, search_curve=[], final_curve=[])
 
 
-def test_texts_that_attack_go_through_every_report(tmp_path, answers):
-    _write(tmp_path, answers, None)
+def test_hostile_texts_are_harmless_in_every_report(tmp_path, predictions):
+    _write(tmp_path, predictions, None)
     assert {path.name for path in tmp_path.iterdir()} == FILES
     cells = (tmp_path / "misclassified.csv").read_text("utf-8")
     assert "\x00" not in cells
@@ -77,21 +84,60 @@ def test_texts_that_attack_go_through_every_report(tmp_path, answers):
     assert "script" not in analysis  # no text of the data
 
 
-def test_rows_of_low_confidence_have_a_table_of_their_own(tmp_path, answers):
-    _write(tmp_path, answers, answers)
+def test_every_file_is_complete_json_or_a_picture_that_opens(tmp_path, predictions):
+    _write(tmp_path, predictions, predictions)
+    for path in tmp_path.iterdir():
+        assert path.stat().st_size > 0, path
+        if path.suffix == ".json":
+            json.loads(path.read_text("utf-8"))
+        elif path.suffix == ".png":
+            with Image.open(path) as picture:
+                picture.load()
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "accuracy", "kappa_quadratic", "mcc"])
+def test_the_scores_of_the_report_are_those_of_scikit_learn_on_predictions_csv(
+    tmp_path, predictions, metric
+):
+    _write(tmp_path, predictions, None, metric=metric)
+    report = json.loads((tmp_path / "evaluation_report.json").read_text("utf-8"))
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    code = {name: number for number, name in enumerate(HOSTILE_NAMES)}
+    labels, model, baseline = (
+        table[column].map(code).to_numpy()
+        for column in ("label", "prediction", "baseline_prediction")
+    )
+    for scores, codes in ((report, model), (report["baseline"], baseline)):
+        expected = {
+            "f1_macro": f1_score(labels, codes, average="macro"),
+            "accuracy": accuracy_score(labels, codes),
+            "kappa_quadratic": cohen_kappa_score(labels, codes, weights="quadratic"),
+            "mcc": matthews_corrcoef(labels, codes),
+        }
+        assert scores["score"] == pytest.approx(expected[metric], abs=1e-9)
+        assert scores["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-9)
+        assert scores["f1_macro"] == pytest.approx(expected["f1_macro"], abs=1e-9)
+        assert scores["confusion_matrix"] == confusion_matrix(labels, codes).tolist()
+        of_classes = precision_recall_fscore_support(labels, codes, zero_division=0)
+        for name, *values in zip(HOSTILE_NAMES, *of_classes, strict=True):
+            assert list(scores["per_class"][name].values()) == pytest.approx(values, abs=1e-9)
+
+
+def test_rows_of_low_confidence_have_their_own_table(tmp_path, predictions):
+    _write(tmp_path, predictions, predictions)
     assert {path.name for path in tmp_path.iterdir()} == {*FILES, "low_confidence.csv"}
-    told = json.loads((tmp_path / "evaluation_report.json").read_text("utf-8"))
-    assert told["low_confidence"]["rows"] == len(TEXTS)
+    report = json.loads((tmp_path / "evaluation_report.json").read_text("utf-8"))
+    assert report["low_confidence"]["rows"] == len(TEXTS)
 
 
 NAMES = ["Bukan, Ujaran", "Ringan", "Berat"]
 
 
-def _answers(num_rows: int = 60, *, seed: int = 0):
+def _predictions(num_rows: int = 60, *, seed: int = 0):
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.ones(3), num_rows)
-    predictions = probabilities.argmax(axis=1)
-    labels = np.where(rng.random(num_rows) < 0.8, predictions, rng.integers(0, 3, num_rows))
+    codes = probabilities.argmax(axis=1)
+    labels = np.where(rng.random(num_rows) < 0.8, codes, rng.integers(0, 3, num_rows))
     return predictions_of(
         labels,
         probabilities,
@@ -102,10 +148,16 @@ def _answers(num_rows: int = 60, *, seed: int = 0):
 
 
 def _report(
-    answers, low_confidence=None, *, metric="f1_macro", gates_kind="none", test_openings=(), seed=0
+    predictions,
+    low_confidence=None,
+    *,
+    metric="f1_macro",
+    gates_kind="none",
+    test_openings=(),
+    seed=0,
 ):
     return build_report(
-        answers=answers,
+        predictions=predictions,
         low_confidence=low_confidence,
         names=NAMES,
         decided_by=objective(metric, NAMES),
@@ -116,8 +168,8 @@ def _report(
 
 
 def test_predictions_are_read_back_to_the_last_digit_and_give_the_report(tmp_path):
-    answers, path = _answers(), tmp_path / "predictions.csv"
-    write_predictions(path, answers, NAMES)
+    predictions, path = _predictions(), tmp_path / "predictions.csv"
+    write_predictions(path, predictions, NAMES)
     table = pd.read_csv(path)
     chances = [f"p_{name}" for name in NAMES]
     assert list(table) == [
@@ -128,10 +180,10 @@ def test_predictions_are_read_back_to_the_last_digit_and_give_the_report(tmp_pat
         "group",
         *chances,
     ]
-    assert (table[chances].to_numpy() == answers.probabilities).all()
-    assert table["row"].tolist() == answers.data.rows.tolist()
-    assert table["group"].tolist() == answers.data.groups.tolist()
-    report = _report(answers)
+    assert (table[chances].to_numpy() == predictions.probabilities).all()
+    assert table["row"].tolist() == predictions.data.rows.tolist()
+    assert table["group"].tolist() == predictions.data.groups.tolist()
+    report = _report(predictions)
     assert report["accuracy"] == pytest.approx(
         accuracy_score(table["label"], table["prediction"]), abs=1e-12
     )
@@ -140,55 +192,55 @@ def test_predictions_are_read_back_to_the_last_digit_and_give_the_report(tmp_pat
     )
 
 
-def test_rows_of_low_confidence_have_a_table_of_their_own_with_their_confidence(tmp_path):
-    answers = _answers(4)
-    write_low_confidence(tmp_path / "low.csv", answers, np.array([0.1, np.nan, 0.3, 1 / 3]), NAMES)
-    write_predictions(tmp_path / "same.csv", answers, NAMES)
+def test_the_table_of_low_confidence_has_the_columns_of_predictions_and_the_confidence(tmp_path):
+    predictions = _predictions(4)
+    write_low_confidence(
+        tmp_path / "low.csv", predictions, np.array([0.1, np.nan, 0.3, 1 / 3]), NAMES
+    )
+    write_predictions(tmp_path / "same.csv", predictions, NAMES)
     table, same = pd.read_csv(tmp_path / "low.csv"), pd.read_csv(tmp_path / "same.csv")
     assert table["confidence"].tolist() == pytest.approx([0.1, np.nan, 0.3, 1 / 3], nan_ok=True)
     assert table.drop(columns="confidence").equals(same)
 
 
-def test_rows_of_low_confidence_are_reported_apart_and_change_nothing_else():
-    answers, low = _answers(), _answers(20, seed=1)
-    with_low, without = _report(answers, low), _report(answers)
+def test_rows_of_low_confidence_are_reported_separately_and_change_nothing_else():
+    predictions, low = _predictions(), _predictions(20, seed=1)
+    with_low, without = _report(predictions, low), _report(predictions)
     apart = with_low.pop("low_confidence")
     assert without.pop("low_confidence") is None
     assert with_low == without
-    labels, predictions = low.data.labels, low.predictions
+    labels, codes = low.data.labels, low.of_model
     assert apart["rows"] == 20
-    assert apart["accuracy"] == accuracy_score(labels, predictions)
-    assert apart[F1_MACRO_PRESENT] == pytest.approx(f1_score(labels, predictions, average="macro"))
+    assert apart["accuracy"] == accuracy_score(labels, codes)
+    assert apart[F1_MACRO_PRESENT] == pytest.approx(f1_score(labels, codes, average="macro"))
     assert list(apart["per_class"]) == NAMES
     interval = apart["confidence_intervals"]["accuracy"]
     assert interval[0] < apart["accuracy"] < interval[1]
     assert apart["baseline"] == {
-        "accuracy": accuracy_score(labels, low.baseline_predictions),
-        F1_MACRO_PRESENT: pytest.approx(
-            f1_score(labels, low.baseline_predictions, average="macro")
-        ),
+        "accuracy": accuracy_score(labels, low.of_baseline),
+        F1_MACRO_PRESENT: pytest.approx(f1_score(labels, low.of_baseline, average="macro")),
     }
     assert apart["note"] == NOTE
-    assert _report(answers, _answers(0))["low_confidence"] is None
+    assert _report(predictions, _predictions(0))["low_confidence"] is None
 
 
 def test_the_baseline_has_the_intervals_that_it_would_have_as_the_model():
-    answers = _answers()
+    predictions = _predictions()
     swapped = predictions_of(
-        answers.data.labels,
-        np.eye(3)[answers.baseline_predictions],
-        groups=answers.data.groups,
+        predictions.data.labels,
+        np.eye(3)[predictions.of_baseline],
+        groups=predictions.data.groups,
     )
-    found = _report(answers)["baseline"]["confidence_intervals"]
+    found = _report(predictions)["baseline"]["confidence_intervals"]
     assert found == _report(swapped)["confidence_intervals"]
 
 
-def test_the_report_is_json_and_says_how_it_was_made():
-    openings = [{"at": "2025-01-01T00:00:00Z", "reason": "first"}]
-    answers = _answers()
-    report = _report(answers, answers, gates_kind="minimum", test_openings=openings, seed=3)
+def test_the_report_is_json_and_describes_its_method():
+    accesses = [{"at": "2025-01-01T00:00:00Z", "reason": "first"}]
+    predictions = _predictions()
+    report = _report(predictions, predictions, gates_kind="minimum", test_openings=accesses, seed=3)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report["test_openings"] == openings
+    assert report["test_openings"] == accesses
     assert report["method"]["seed"] == 3
     assert report["method"]["groups"] == 30
     assert report["method"]["resamples"] == report["method"]["draws"] == 10_000
@@ -207,16 +259,16 @@ def test_the_report_is_json_and_says_how_it_was_made():
         ("good", "good", "scores the same as the baseline"),
     ],
 )
-def test_the_summary_says_who_wins(model, baseline, words):
+def test_the_summary_compares_the_model_with_the_baseline(model, baseline, words):
     labels = np.tile([0, 1, 2], 40)
-    answers = {"good": labels, "bad": np.roll(labels, 1)}
-    report = _report(predictions_of(labels, np.eye(3)[answers[model]], baseline=answers[baseline]))
+    codes = {"good": labels, "bad": np.roll(labels, 1)}
+    report = _report(predictions_of(labels, np.eye(3)[codes[model]], baseline=codes[baseline]))
     assert words in report["summary"]
 
 
 def test_the_score_is_macro_f1_by_default_and_nothing_else_changes_with_the_metric():
-    answers = _answers()
-    by_f1, by_accuracy = _report(answers), _report(answers, metric="accuracy")
+    predictions = _predictions()
+    by_f1, by_accuracy = _report(predictions), _report(predictions, metric="accuracy")
     for found, key in ((by_f1, "f1_macro"), (by_accuracy, "accuracy")):
         for values in (found, found["confidence_intervals"]):
             assert values["score"] == values[key]
@@ -230,23 +282,23 @@ def test_the_score_is_macro_f1_by_default_and_nothing_else_changes_with_the_metr
 
 
 def test_the_summary_speaks_of_the_metric_that_decided():
-    # The model finds every row of the rare class, the baseline none of them and most others.
+    # The model finds every row of the rare class; the baseline finds none of them and most others.
     labels = np.repeat([0, 1, 2], [200, 80, 20])
     model, baseline = labels.copy(), np.where(labels == 2, 0, labels)
     model[:60] = 1
-    answers = predictions_of(labels, np.eye(3)[model], baseline=baseline)
-    of_recall = _report(answers, metric="balanced_accuracy")["summary"]
+    predictions = predictions_of(labels, np.eye(3)[model], baseline=baseline)
+    of_recall = _report(predictions, metric="balanced_accuracy")["summary"]
     assert of_recall.startswith("Test balanced accuracy 0.900 (95 % interval ")
     assert "the model beats the baseline" in of_recall
-    of_rows = _report(answers, metric="accuracy")["summary"]
+    of_rows = _report(predictions, metric="accuracy")["summary"]
     assert of_rows.startswith("Test accuracy 0.800 (95 % interval ")
     assert "the model loses to the baseline" in of_rows
-    of_class = _report(answers, metric="f1:Bukan, Ujaran")["summary"]
+    of_class = _report(predictions, metric="f1:Bukan, Ujaran")["summary"]
     assert of_class.startswith("Test F1 of Bukan, Ujaran 0.824 (95 % interval ")
 
 
 @pytest.mark.parametrize(("change", "side"), [(1, "below"), (-1, "above")])
-def test_a_difference_that_chance_makes_is_told_with_its_side(change, side):
+def test_a_difference_that_is_not_significant_is_reported_with_its_sign(change, side):
     labels = np.tile([0, 1, 2], 40)
     worse = labels.copy()
     worse[:6] = np.roll(worse[:6], 1)
@@ -256,14 +308,17 @@ def test_a_difference_that_chance_makes_is_told_with_its_side(change, side):
     report = _report(
         predictions_of(labels, np.eye(3)[model], baseline=baseline), gates_kind="minimum"
     )
-    assert f"the model is {side}, but cannot be told apart from, the baseline" in report["summary"]
+    assert (
+        f"the model is {side}, but not significantly different from, the baseline ("
+        in report["summary"]
+    )
     assert not report["gates"]["beats the baseline"]["met"]
 
 
 def test_classes_of_few_rows_are_named_and_keep_their_numbers():
     labels = np.repeat([0, 1, 2], [20, 8, 2])
-    predictions = np.where(labels == 2, 0, labels)
-    report = _report(predictions_of(labels, np.eye(3)[predictions]))
+    codes = np.where(labels == 2, 0, labels)
+    report = _report(predictions_of(labels, np.eye(3)[codes]))
     assert report["method"]["few_rows"] == {"Berat": 2}
     assert report["confidence_intervals"]["f1 of Berat"] == [0.0, 0.0]
 
@@ -271,16 +326,16 @@ def test_classes_of_few_rows_are_named_and_keep_their_numbers():
 def test_low_confidence_averages_over_the_classes_that_have_rows():
     labels = np.repeat([0, 2], 5)
     low = predictions_of(labels, np.eye(3)[labels])
-    apart = _report(_answers(), low)["low_confidence"]
+    apart = _report(_predictions(), low)["low_confidence"]
     assert apart[F1_MACRO_PRESENT] == apart["baseline"][F1_MACRO_PRESENT] == 1.0
     assert apart["confidence_intervals"][F1_MACRO_PRESENT] == [1.0, 1.0]
     assert apart["classes_present"] == ["Bukan, Ujaran", "Berat"]
     assert apart["few_rows"] == {"Bukan, Ujaran": 5, "Berat": 5}
     assert "f1 of Ringan" not in apart["confidence_intervals"]
-    assert "f1_macro" not in apart, "it would be read beside the test's"
+    assert "f1_macro" not in apart, "it would be compared with that of the test set"
 
 
-def test_mistakes_come_most_confident_first_and_their_texts_survive(tmp_path):
+def test_errors_are_written_most_confident_first_with_their_texts(tmp_path):
     path = tmp_path / "misclassified.csv"
     texts = ["fine", 'a "quoted"\nline, with comma', "=HYPERLINK(1)", "\u202e<script>"]
     write_misclassified(
@@ -361,7 +416,7 @@ def test_an_ordinary_cell_stays_as_it_is(text):
     assert spreadsheet_cell(text) == text
 
 
-def test_no_mistakes_leave_a_table_with_a_header_alone(tmp_path):
+def test_without_errors_the_table_has_only_a_header(tmp_path):
     path = tmp_path / "misclassified.csv"
     write_misclassified(path, predictions_of([0], np.array([[1.0, 0.0, 0.0]])), NAMES)
     assert path.read_text() == "row,label,prediction,confidence,label_probability,text\n"

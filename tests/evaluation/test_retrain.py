@@ -66,7 +66,7 @@ def test_the_warm_up_is_the_same_share_of_the_longer_schedule(winner, num_rows, 
     assert num_warmup_steps(final, after) == pytest.approx(share * after.total_steps, abs=0.5)
 
 
-def test_all_else_is_the_winners_and_each_attempt_has_the_next_seed(winner, num_rows):
+def test_all_other_values_are_the_winners_and_each_attempt_has_the_next_seed(winner, num_rows):
     searched = winner.configuration.training.model_dump(exclude={"warmup_steps", "seed"})
     attempts = [final_training(winner, num_rows, attempt) for attempt in range(3)]
     for attempt in attempts:
@@ -94,7 +94,7 @@ def test_the_schedule_spans_train_and_validation(winner, num_rows, retrained):
     assert seen[-1].learning_rate == 0
 
 
-def test_class_weights_count_all_rows_and_the_fixed_rows_are_the_searchs(
+def test_class_weights_count_all_rows_and_the_fixed_rows_are_those_of_the_search(
     winner, tokenizer, retrained
 ):
     tuned, training, problems, _ = retrained
@@ -115,11 +115,11 @@ def test_the_limit_lies_above_all_losses_of_the_search():
     assert loss_limit([1.0], 4) == 1.25
     assert loss_limit([0.9, 1.0], 4) == 1.25
     assert loss_limit([0.1, 1.0], 4) == pytest.approx(1.0 + 3 * 0.45)
-    # Near 0 a quarter says nothing: 15 % of the way to ln 4, the loss of a guess.
+    # Near 0 a quarter is too little: 15 % of the way to ln 4, the loss of a uniform guess.
     assert loss_limit([0.02], 4) == pytest.approx(0.02 + 0.15 * (1.3863 - 0.02), abs=1e-4)
 
 
-def test_the_guard_lets_a_good_retrain_through_and_stops_the_others(winner, retrained):
+def test_the_guard_accepts_a_good_retrain_and_rejects_the_others(winner, retrained):
     tuned = retrained[0]
     limit = loss_limit(winner.losses_seen, 4)
     assert guard(tuned, limit) == ""
@@ -131,17 +131,17 @@ def test_the_guard_lets_a_good_retrain_through_and_stops_the_others(winner, retr
     assert "one class" in guard(replace(tuned, evaluations=collapsed), limit)
 
 
-def test_a_collapse_that_cleared_itself_is_no_fault(winner, retrained):
+def test_a_temporary_collapse_is_accepted(winner, retrained):
     tuned = retrained[0]
     early = [replace(tuned.evaluations[0], collapsed=True), *tuned.evaluations[1:]]
     assert guard(replace(tuned, evaluations=early), loss_limit(winner.losses_seen, 4)) == ""
 
 
-def test_after_three_bad_seeds_it_gives_up_and_between_them_takes_the_first_good_one(
+def test_the_first_accepted_seed_is_used_and_after_three_rejected_ones_it_fails(
     winner, tokenizer, tmp_path
 ):
     strict = _with(winner, losses=[1e-6])
-    with pytest.raises(RetrainError, match="the test stays closed") as caught:
+    with pytest.raises(RetrainError, match="the test set was not used") as caught:
         retrain(strict, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "strict")
     problems = caught.value.problems
     assert [problem.split(":")[0] for problem in problems] == ["seed 42", "seed 43", "seed 44"]
@@ -161,7 +161,7 @@ def test_after_three_bad_seeds_it_gives_up_and_between_them_takes_the_first_good
     assert tuned.fixed_rows_loss == pytest.approx(losses[first + 1], abs=1e-4)
 
 
-def test_a_learning_rate_that_diverges_or_collapses_never_reaches_the_test(
+def test_a_retrain_that_diverges_or_collapses_is_never_evaluated_on_the_test_set(
     winner, tokenizer, tmp_path
 ):
     bad = _with(winner, learning_rate=1.0, warmup_steps=0, epochs=1, max_grad_norm=1e9)
@@ -170,20 +170,20 @@ def test_a_learning_rate_that_diverges_or_collapses_never_reaches_the_test(
     assert len(caught.value.problems) == 3
 
 
-class _BrokenOffError(Exception):
-    """The end of a retrain from outside."""
+class _InterruptedError(Exception):
+    """An interruption of a retrain from outside."""
 
 
-def _break_at(number):
-    """Hears evaluations, and breaks the retrain off at that one."""
+def _interrupt_at(number):
+    """Return a list of evaluations, and a callback that fills it and raises at that number."""
     seen = []
 
-    def hear(evaluation):
+    def on_evaluation(evaluation):
         seen.append(evaluation)
         if len(seen) == number:
-            raise _BrokenOffError
+            raise _InterruptedError
 
-    return seen, hear
+    return seen, on_evaluation
 
 
 def _untimed(evaluations):
@@ -199,12 +199,12 @@ def _warnings(caplog):
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def test_a_retrain_that_was_broken_off_ends_as_one_without_a_break(
+def test_an_interrupted_retrain_ends_like_one_without_interruption(
     winner, tokenizer, retrained, tmp_path, caplog
 ):
-    _, hear = _break_at(7)
-    with pytest.raises(_BrokenOffError):
-        retrain(winner, tokenizer, on_evaluation=hear, checkpoint=tmp_path)
+    _, interrupt = _interrupt_at(7)
+    with pytest.raises(_InterruptedError):
+        retrain(winner, tokenizer, on_evaluation=interrupt, checkpoint=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-42"]
     seen = []
     tuned, training, problems = retrain(
@@ -218,7 +218,7 @@ def test_a_retrain_that_was_broken_off_ends_as_one_without_a_break(
     assert _warnings(caplog) == []
 
 
-def test_attempts_that_the_guard_rejected_are_remembered_over_a_break(
+def test_rejected_attempts_are_remembered_after_an_interruption(
     winner, tokenizer, tmp_path, caplog
 ):
     strict = _with(winner, losses=[1e-6], epochs=1)
@@ -227,17 +227,19 @@ def test_attempts_that_the_guard_rejected_are_remembered_over_a_break(
         retrain(strict, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "whole")
     broken = tmp_path / "broken"
     expected = caught.value.problems
-    first, hear = _break_at(each + 2)  # in the second attempt
-    with pytest.raises(_BrokenOffError):
-        retrain(strict, tokenizer, on_evaluation=hear, checkpoint=broken)
+    first, interrupt = _interrupt_at(each + 2)  # in the second attempt
+    with pytest.raises(_InterruptedError):
+        retrain(strict, tokenizer, on_evaluation=interrupt, checkpoint=broken)
     assert sorted(path.name for path in broken.iterdir()) == ["rejected.json", "seed-43"]
-    second, hear = _break_at(each + 1)  # the rest of the second, and into the third
-    with pytest.raises(_BrokenOffError):
-        retrain(strict, tokenizer, on_evaluation=hear, checkpoint=broken)
+    second, interrupt = _interrupt_at(
+        each + 1
+    )  # the rest of the second attempt, and one evaluation of the third
+    with pytest.raises(_InterruptedError):
+        retrain(strict, tokenizer, on_evaluation=interrupt, checkpoint=broken)
     assert _untimed(second[:2]) == _untimed(first[each:])
     assert sorted(path.name for path in broken.iterdir()) == ["rejected.json", "seed-44"]
     third = []
-    for _ in range(2):  # when all are rejected, asking again trains nothing
+    for _ in range(2):  # if all are rejected, another call trains nothing
         with pytest.raises(RetrainError) as caught:
             retrain(strict, tokenizer, on_evaluation=third.append, checkpoint=broken)
         assert caught.value.problems == expected
@@ -249,7 +251,7 @@ def test_attempts_that_the_guard_rejected_are_remembered_over_a_break(
 @pytest.mark.parametrize(
     "content",
     ['{"about": {"rows"', "[]", '{"about": {"rows": 1}, "problems": ["seed 42: one class"]}'],
-    ids=["torn", "of another shape", "of another retrain"],
+    ids=["truncated", "of another structure", "of another retrain"],
 )
 def test_rejections_that_cannot_be_trusted_are_not_counted(
     winner, tokenizer, retrained, tmp_path, caplog, content
@@ -263,4 +265,4 @@ def test_rejections_that_cannot_be_trusted_are_not_counted(
     assert _weights_equal(tuned, retrained[0])
     (line,) = _warnings(caplog)
     assert str(path) in line
-    assert "begins with its first seed" in line
+    assert "starts with its first seed" in line

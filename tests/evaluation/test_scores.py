@@ -53,7 +53,7 @@ def test_the_score_stands_first_and_changes_nothing_else():
         assert found == usual
 
 
-def test_a_class_without_rows_keeps_its_place_and_counts_as_zero():
+def test_a_class_without_rows_is_in_every_score_and_counts_as_zero():
     found = score(np.array([0, 0, 1]), np.array([0, 1, 1]), NAMES)
     assert np.shape(found["confusion_matrix"]) == (4, 4)
     assert found["confusion_matrix"][0] == [1, 1, 0, 0]
@@ -107,6 +107,6 @@ def test_a_certain_mistake_has_a_finite_loss():
     assert found["expected_calibration_error"] == 1.0
 
 
-def test_fewer_rows_than_bins_give_a_bin_a_row():
+def test_fewer_rows_than_bins_give_one_bin_per_row():
     bins = equal_mass_bins(np.array([3.0, 1.0, 2.0]), 15)
     assert [members.tolist() for members in bins] == [[1], [2], [0]]

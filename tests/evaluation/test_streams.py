@@ -12,19 +12,19 @@ from tests.evaluation.conftest import ROOT
 from training.errors import InputError
 
 
-def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
+def test_a_file_has_its_name_only_when_it_is_complete(tmp_path):
     target = tmp_path / "out.csv"
-    target.write_text("what was there", encoding="utf-8")
+    target.write_text("old content", encoding="utf-8")
     with open_output(str(target)) as file:
         file.write(b"new")
-        assert target.read_text("utf-8") == "what was there"
+        assert target.read_text("utf-8") == "old content"
     assert target.read_text("utf-8") == "new"
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_work_that_ends_too_soon_leaves_the_part_beside_the_old_file(tmp_path):
+def test_work_that_ends_early_leaves_the_part_next_to_the_old_file(tmp_path):
     target = tmp_path / "out.csv"
-    target.write_text("what was there", encoding="utf-8")
+    target.write_text("old content", encoding="utf-8")
 
     def write_and_fail():
         with open_output(str(target)) as file:
@@ -33,7 +33,7 @@ def test_work_that_ends_too_soon_leaves_the_part_beside_the_old_file(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_and_fail()
-    assert target.read_text("utf-8") == "what was there"
+    assert target.read_text("utf-8") == "old content"
     assert part_of(str(target)) == tmp_path / "out.csv.part"
     assert part_of(str(target)).read_text("utf-8") == "new"
 
@@ -87,7 +87,7 @@ raise SystemExit(run_command(main))
 
 
 def _shell(command, script, directory):
-    """Run a line of bash in a directory; `$PYTHON` runs `$SCRIPT`."""
+    """Run a line of bash in a directory, in which `$PYTHON` can run `$SCRIPT`."""
     return subprocess.run(
         ["bash", "-c", command],
         cwd=directory,
@@ -109,7 +109,7 @@ def _shell(command, script, directory):
         '"$PYTHON" -c "$SCRIPT" >(cat >> out.txt); sleep 0.5',
     ],
 )
-def test_an_open_file_or_pipe_given_by_name_keeps_what_it_holds(tmp_path, command):
+def test_an_open_file_or_pipe_given_by_name_is_appended_to(tmp_path, command):
     (tmp_path / "out.txt").write_text("old\n", encoding="utf-8")
     inode = (tmp_path / "out.txt").stat().st_ino
     done = _shell(command, WRITES, tmp_path)
@@ -119,7 +119,7 @@ def test_an_open_file_or_pipe_given_by_name_keeps_what_it_holds(tmp_path, comman
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
-def test_what_is_written_directly_is_its_own_part(tmp_path):
+def test_a_device_or_pipe_is_its_own_part(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert part_of(str(pipe)) == pipe
@@ -145,11 +145,11 @@ def test_a_standard_stream_that_cannot_be_used_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("name", ["loop", "loop/a.csv", "x" * 300, "x" * 253, "file/a.csv"])
-def test_a_name_that_no_file_can_have_is_an_error_of_the_user(tmp_path, name):
+def test_an_impossible_file_name_is_an_input_error(tmp_path, name):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="--output is"), open_output(str(tmp_path / name)):
         pass
-    if len(name) != 253:  # whose part alone is too long
+    if len(name) != 253:  # only its part has too long a name
         with pytest.raises(InputError, match="--input is"), open_input(str(tmp_path / name)):
             pass

@@ -26,33 +26,33 @@ NAMES = ["none", "mild", "severe"]
 
 
 def _rows(seed: int, num_rows: int, right: float = 0.7):
-    """Labels, predictions of which a share `right` is kept, and groups of one to three rows."""
+    """Labels, predictions of which at least the share `right` is right, and groups of some rows."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, num_rows, p=[0.6, 0.3, 0.1])
     predictions = np.where(rng.random(num_rows) < right, labels, rng.integers(0, 3, num_rows))
     return labels, predictions, np.sort(rng.integers(0, num_rows // 2, num_rows)) * 7
 
 
-def test_drawing_kinds_of_groups_equals_taking_the_rows_of_the_groups():
+def test_sampling_kinds_of_groups_equals_taking_the_rows_of_the_groups():
     labels, predictions, groups = _rows(0, 120)
     tallies = tallies_of_groups(labels, predictions, groups, 3)
     kinds, counts = _kinds(tallies)
     rng = np.random.default_rng(1)
     taken = rng.multinomial(counts.sum(), counts / counts.sum(), size=20)
-    drawn = _sum_of_kinds(taken, kinds)
-    f1, accuracy = f1_of_classes(drawn), accuracies(drawn)
+    sampled = _sum_of_kinds(taken, kinds)
+    f1, accuracy = f1_of_classes(sampled), accuracies(sampled)
     numbers = np.unique(groups)
-    for draw in range(20):
+    for sample in range(20):
         rows: list[int] = []
-        for kind, times in zip(kinds, taken[draw], strict=True):
+        for kind, times in zip(kinds, taken[sample], strict=True):
             alike = numbers[(tallies == kind).all(axis=1)]
             for number in rng.choice(alike, times):
                 rows.extend(np.flatnonzero(groups == number))
-        assert accuracy[draw] == pytest.approx(accuracy_score(labels[rows], predictions[rows]))
+        assert accuracy[sample] == pytest.approx(accuracy_score(labels[rows], predictions[rows]))
         expected = f1_score(
             labels[rows], predictions[rows], labels=range(3), average=None, zero_division=0
         )
-        assert f1[draw] == pytest.approx(expected)
+        assert f1[sample] == pytest.approx(expected)
 
 
 def test_intervals_equal_a_slow_bootstrap_over_groups_up_to_chance():
@@ -119,7 +119,7 @@ def test_rows_that_err_together_widen_the_interval_when_grouped():
     together = np.repeat(np.arange(200), 4)
     low, high = bootstrap_intervals(labels, predictions, together, NAMES, seed=0)["accuracy"]
     alone = bootstrap_intervals(labels, predictions, np.arange(800), NAMES, seed=0)["accuracy"]
-    # Four copies of a row carry the information of one: twice the width.
+    # Four copies of a row have the information of one row: twice the width.
     assert (high - low) / (alone[1] - alone[0]) == pytest.approx(2.0, abs=0.2)
 
 
@@ -188,77 +188,81 @@ def test_the_p_value_is_the_share_of_all_swaps_of_a_small_case():
         )
         extreme += abs(accuracy) >= abs(observed) - 1e-12
         extreme_f1 += abs(f1) >= abs(observed_f1) - 1e-12
-    found = paired_randomisation(labels, a, b, groups, 3, num_draws=40_000, seed=0)
+    found = paired_randomisation(labels, a, b, groups, 3, num_permutations=40_000, seed=0)
     assert found["accuracy"]["p_value"] == pytest.approx(extreme / 128, abs=0.01)
     assert found["f1_macro"]["p_value"] == pytest.approx(extreme_f1 / 128, abs=0.01)
     assert found["accuracy"]["difference"] == pytest.approx(observed)
     assert found["f1_macro"]["difference"] == pytest.approx(observed_f1)
 
 
-def test_under_the_hypothesis_small_p_values_are_as_rare_as_they_say():
+def test_under_the_hypothesis_small_p_values_are_as_rare_as_they_should_be():
     rng = np.random.default_rng(11)
     small = 0
     for _ in range(300):
         labels = rng.integers(0, 3, 60)
         a, b = (np.where(rng.random(60) < 0.7, labels, rng.integers(0, 3, 60)) for _ in range(2))
-        found = paired_randomisation(labels, a, b, np.arange(60), 3, num_draws=400, seed=0)
+        found = paired_randomisation(labels, a, b, np.arange(60), 3, num_permutations=400, seed=0)
         small += found["f1_macro"]["p_value"] <= 0.1
     # 30 are expected of 300; 52 is four standard deviations above.
     assert small <= 52
 
 
-# Of each class how its rows are answered, and how many groups of one to four rows it has.
-ANSWERED = np.array([[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
+# Of each class: shares of the predicted classes, and number of groups of one to four rows.
+PREDICTED = np.array([[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.1, 0.3, 0.6]])
 NUM_GROUPS = np.array([90, 60, 40])
 
 
 def _rows_that_err_together(rng, num_systems: int):
-    """Labels, a prediction of each system and groups, in which all rows are answered alike."""
+    """Labels, predictions of each system, and groups in which all rows have one prediction."""
     label = np.repeat(np.arange(3), NUM_GROUPS)
     sizes = rng.integers(1, 5, len(label))
-    answers = [
-        np.repeat((rng.random(len(label))[:, None] > ANSWERED[label].cumsum(axis=1)).sum(1), sizes)
+    predictions = [
+        np.repeat((rng.random(len(label))[:, None] > PREDICTED[label].cumsum(axis=1)).sum(1), sizes)
         for _ in range(num_systems)
     ]
-    return np.repeat(label, sizes), answers, np.repeat(np.arange(len(label)), sizes)
+    return np.repeat(label, sizes), predictions, np.repeat(np.arange(len(label)), sizes)
 
 
-def test_intervals_over_groups_cover_the_true_scores_as_often_as_they_say():
-    expected = tallies_of_matrix((ANSWERED * NUM_GROUPS[:, None] * 1000).round().astype(np.int64))
+def test_intervals_over_groups_cover_the_true_scores_as_often_as_they_should():
+    expected = tallies_of_matrix((PREDICTED * NUM_GROUPS[:, None] * 1000).round().astype(np.int64))
     truth = {"accuracy": accuracies(expected), "f1_macro": f1_of_classes(expected).mean()}
     rng = np.random.default_rng(20)
-    num_draws, covered, covered_alone = 300, dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
-    for draw in range(num_draws):
+    num_samples, covered, covered_alone = 300, dict.fromkeys(truth, 0), dict.fromkeys(truth, 0)
+    for number in range(num_samples):
         labels, (predictions,), groups = _rows_that_err_together(rng, 1)
         for counts, units in ((covered, groups), (covered_alone, np.arange(len(labels)))):
             found = bootstrap_intervals(
-                labels, predictions, units, NAMES, num_resamples=400, seed=draw
+                labels, predictions, units, NAMES, num_resamples=400, seed=number
             )
             for metric, value in truth.items():
                 counts[metric] += found[metric][0] <= value <= found[metric][1]
     for metric in truth:
-        # 0.95 less what a percentile interval of this size is known to miss, and chance.
-        assert 0.90 <= covered[metric] / num_draws <= 0.985
-        assert covered_alone[metric] / num_draws < 0.85, "rows alone promise too much"
+        # 0.95 minus the known shortfall of percentile intervals of this size, and chance.
+        assert 0.90 <= covered[metric] / num_samples <= 0.985
+        assert covered_alone[metric] / num_samples < 0.85, (
+            "single rows give intervals that are too narrow"
+        )
 
 
 def test_under_the_hypothesis_p_values_are_uniform_where_rows_err_together():
     rng = np.random.default_rng(21)
-    num_draws, by_group, by_row = 300, [], []
-    for _ in range(num_draws):
+    num_samples, by_group, by_row = 300, [], []
+    for _ in range(num_samples):
         labels, (a, b), groups = _rows_that_err_together(rng, 2)
         for found, units in ((by_group, groups), (by_row, np.arange(len(labels)))):
-            test = paired_randomisation(labels, a, b, units, 3, num_draws=300, seed=0)
+            test = paired_randomisation(labels, a, b, units, 3, num_permutations=300, seed=0)
             found.append(test["f1_macro"]["p_value"])
-    # The distance of Kolmogorov and Smirnov that chance passes once in a thousand times.
-    assert kstest(by_group, "uniform").statistic < 1.95 / np.sqrt(num_draws)
-    assert np.mean(np.array(by_row) <= 0.05) > 0.15, "rows alone find differences that are none"
+    # The Kolmogorov-Smirnov distance that chance exceeds once in a thousand times.
+    assert kstest(by_group, "uniform").statistic < 1.95 / np.sqrt(num_samples)
+    assert np.mean(np.array(by_row) <= 0.05) > 0.15, (
+        "single rows find differences that do not exist"
+    )
 
 
-def test_draws_in_several_chunks_agree_with_draws_in_one():
+def test_resamples_in_several_chunks_agree_with_resamples_in_one():
     labels, a, _ = _rows(12, 6000)
     b = _rows(13, 6000)[1]
-    # Groups of ten rows are nearly all different, so that 10,000 draws exceed one chunk.
+    # Groups of ten rows are nearly all different, so that 10,000 resamples exceed one chunk.
     groups = np.arange(6000) // 10
     sizes = list(_chunks(10_000, 600))
     assert len(sizes) > 1
@@ -269,7 +273,7 @@ def test_draws_in_several_chunks_agree_with_draws_in_one():
     )
     assert many == pytest.approx(few, abs=0.002)
     tests = [
-        paired_randomisation(labels, a, b, groups, 3, num_draws=number, seed=0)["accuracy"]
+        paired_randomisation(labels, a, b, groups, 3, num_permutations=number, seed=0)["accuracy"]
         for number in (10_000, 2000)
     ]
     assert tests[0]["p_value"] == pytest.approx(tests[1]["p_value"], abs=0.04)
@@ -282,10 +286,10 @@ def test_memory_does_not_grow_with_the_matrices_of_many_classes(num_labels):
     names = [str(code) for code in range(num_labels)]
     tracemalloc.start()
     found = bootstrap_intervals(labels, a, np.arange(4000), names, seed=0)
-    paired_randomisation(labels, a, b, np.arange(4000), num_labels, num_draws=2000, seed=0)
+    paired_randomisation(labels, a, b, np.arange(4000), num_labels, num_permutations=2000, seed=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 300e6  # bytes; one matrix a draw would be 470 MB
+    assert peak < 300e6  # bytes; one matrix per resample would be 470 MB
     low, high = found["f1_macro"]
     assert low < f1_score(labels, a, average="macro") < high
 

@@ -24,7 +24,7 @@ def _data_config(run_directory):
 
 
 def _own_data(run_directory, data_file, tmp_path):
-    """Make the run's data a copy that a test may change."""
+    """Make the run use a copy of its data that a test may change."""
     own = shutil.copy(data_file, tmp_path / "own.csv")
     _change(run_directory / "best.yaml", lambda text: text.replace(str(data_file), str(own)))
     return own
@@ -65,14 +65,14 @@ def test_the_objective_is_the_one_of_the_record(run_directory):
 
 
 @pytest.mark.parametrize("name", ["auc", "f1:mild", ""])
-def test_an_objective_that_there_is_not_is_refused(run_directory, name):
+def test_an_unknown_objective_is_refused(run_directory, name):
     _with_objective(run_directory, name)
     with pytest.raises(RunError, match=r"objective in search\.json .* restore") as caught:
         load_winner(open_run(run_directory))
     assert "\n" not in str(caught.value)
 
 
-def test_a_copy_of_the_data_elsewhere_is_the_same_data(run_directory, data_file, tmp_path):
+def test_a_copy_of_the_data_at_another_path_is_the_same_data(run_directory, data_file, tmp_path):
     _own_data(run_directory, data_file, tmp_path)
     assert len(load_winner(open_run(run_directory)).data.test_rows) > 0
 
@@ -80,7 +80,7 @@ def test_a_copy_of_the_data_elsewhere_is_the_same_data(run_directory, data_file,
 def test_a_changed_input_file_is_refused(run_directory, data_file, tmp_path):
     own = _own_data(run_directory, data_file, tmp_path)
     _change(own, lambda text: text + "\n")
-    with pytest.raises(RunError, match=r"SHA-256 is .* but the search saw .*restore") as caught:
+    with pytest.raises(RunError, match=r"SHA-256 is .* but must be .*restore") as caught:
         load_winner(open_run(run_directory))
     assert "\n" not in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_a_missing_input_file_is_refused(run_directory, data_file, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda text: text.replace(",test,", ",train,", 1), id="row elsewhere"),
+        pytest.param(lambda text: text.replace(",test,", ",train,", 1), id="row in another split"),
         pytest.param(lambda text: text.rstrip("\n").rpartition("\n")[0] + "\n", id="row left out"),
         pytest.param(lambda text: text + "999999,test,\n", id="row too many"),
         pytest.param(lambda text: text.replace("split", "part", 1), id="other column"),
@@ -125,11 +125,11 @@ def test_a_best_yaml_that_is_not_the_winner_is_refused(run_directory, change, na
     before = (run_directory / "best.yaml").read_text("utf-8")
     _change(run_directory / "best.yaml", lambda text: text.replace(*change))
     assert (run_directory / "best.yaml").read_text("utf-8") != before
-    with pytest.raises(RunError, match=f"{named}.*but the search's winner has.*restore"):
+    with pytest.raises(RunError, match=f"{named}.*but must be .*search's winner.*restore"):
         load_winner(open_run(run_directory))
 
 
-def test_a_split_that_comes_out_otherwise_is_refused(run_directory):
+def test_another_split_of_the_same_data_is_refused(run_directory):
     for name in ("best.yaml", "config.yaml"):
         _change(run_directory / name, lambda t: t.replace("split_seed: 42", "split_seed: 43"))
     with pytest.raises(RunError, match="the split differs from the search's"):
@@ -137,7 +137,7 @@ def test_a_split_that_comes_out_otherwise_is_refused(run_directory):
 
 
 def _start_from(run_directory, model, **facts):
-    """Make the run one whose search started from a model directory."""
+    """Change the run as if its search had started from a model directory."""
     for name in ("best.yaml", "config.yaml"):
         _change(run_directory / name, lambda t: t.replace("name: tiny", f"name: {model}"))
     path = run_directory / "search.json"
@@ -146,7 +146,7 @@ def _start_from(run_directory, model, **facts):
     path.write_text(json.dumps(record), encoding="utf-8")
 
 
-def test_a_starting_model_that_has_seen_test_rows_is_refused_before_they_are_opened(
+def test_a_starting_model_that_has_seen_test_rows_is_refused_before_the_test_set_is_used(
     run_directory, tmp_path
 ):
     data = load_winner(open_run(run_directory)).data
@@ -159,14 +159,14 @@ def test_a_starting_model_that_has_seen_test_rows_is_refused_before_they_are_ope
 
 
 @pytest.mark.parametrize("left", ["nothing", "fewer"])
-def test_a_starting_model_that_names_other_texts_than_it_did_is_refused(
+def test_a_starting_model_that_lists_other_texts_than_before_is_refused(
     run_directory, tmp_path, left
 ):
     if left == "fewer":
         write_trained_on(tmp_path, hashes_of(["liya"]))
     _start_from(run_directory, tmp_path, texts_trained_on=2)
-    named = {"nothing": "no", "fewer": "1"}[left]
-    with pytest.raises(RunError, match=f"names {named} texts .* but named 2 when .*restore"):
+    listed = {"nothing": "no", "fewer": "1"}[left]
+    with pytest.raises(RunError, match=f"lists {listed} texts .* but must list 2, .*restore"):
         load_winner(open_run(run_directory))
 
 

@@ -1,4 +1,4 @@
-"""Texts that attack what reads them, as rows of a training table."""
+"""Hostile texts, which attack the programs that read them, as rows of a training table."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ SCRIPT = "<script>alert(1)</script>"
 FORMULA = "=HYPERLINK(1)"
 
 
-def attacking_texts(number: int) -> list[str]:
-    """One text of each kind; another `number` gives others, none a near-duplicate of another."""
+def hostile_texts(number: int) -> list[str]:
+    """Return one text of each kind; another `number` gives other texts, never near-duplicates."""
     generator = np.random.default_rng(number)
     letters = np.array(list("abdeghiklmnoprstuwy"))
 

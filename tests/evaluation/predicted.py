@@ -1,4 +1,4 @@
-"""Answered rows of `evaluation.predict`, as its tests look at them."""
+"""Check rows that `evaluation.predict` has written."""
 
 import pandas as pd
 import pytest
@@ -14,13 +14,13 @@ def as_csv(rows):
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def is_answered(row):
-    chances = [float(row[name]) for name in NEW[1:-1]]
-    assert sum(chances) == pytest.approx(1)
-    assert row["label"] == LABELS[chances.index(max(chances))]
+def assert_has_label(row):
+    probabilities = [float(row[name]) for name in NEW[1:-1]]
+    assert sum(probabilities) == pytest.approx(1)
+    assert row["label"] == LABELS[probabilities.index(max(probabilities))]
     assert row["error"] == ""
 
 
-def is_refused(row, words):
+def assert_has_error(row, words):
     assert [row[name] for name in NEW[:-1]] == [""] * 5
     assert words in row["error"]
