@@ -1,4 +1,4 @@
-"""The order of a final evaluation: save the model, record the access, read the test rows, report."""
+"""The order of a final evaluation: save model, record access, read test rows, write reports."""
 
 import json
 

@@ -2,8 +2,8 @@
 
 A model of each architecture is prepared as in a search. Either it is refused with one error line,
 or it is trained briefly, and PyTorch, transformers' pipeline and ONNX Runtime must give the same
-probabilities from the saved directory, for single texts and in batches. The expected outcome of each
-architecture is listed here and in training/README.md.
+probabilities from the saved directory, for single texts and in batches. The expected outcome of
+each architecture is listed here and in training/README.md.
 """
 
 import csv

@@ -120,7 +120,7 @@ def test_a_second_evaluation_interrupted_before_any_score_needs_its_reason_again
     assert lock.next_directory("why").name == "final-2"
 
 
-def test_of_two_processes_that_began_together_the_later_may_not_access(lock):
+def test_of_two_processes_that_started_together_only_the_first_may_evaluate(lock):
     directory = lock.next_directory(None)
     _evaluate(lock)  # the other process
     with pytest.raises(RunError, match="evaluated on its test set at"):
