@@ -1,7 +1,7 @@
-"""Known vulnerabilities of the installed packages, by pip-audit; told apart from no answer.
+"""Check the installed packages for known vulnerabilities by pip-audit, if it has a list of them.
 
-pip-audit ends well, too, when its source knows none of the packages, as behind a mirror of PyPI
-that has no vulnerability data, and with a traceback when there is no network.
+pip-audit also succeeds when its source knows none of the packages, as behind a mirror of PyPI
+without vulnerability data, and ends with a traceback when there is no network.
 """
 
 import json
@@ -12,7 +12,7 @@ COMMAND = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-sp
 
 
 def main() -> int:
-    """Print what was found; 1 if anything was."""
+    """Print the vulnerabilities; return 1 if there are any."""
     found = subprocess.run(COMMAND, capture_output=True, text=True)
     try:
         packages = json.loads(found.stdout)["dependencies"]

@@ -1,4 +1,4 @@
-"""Each node of the cluster asked a question of its own."""
+"""Nodes of a cluster: call a function on each of them, and send them our packages."""
 
 import shutil
 import tempfile
@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.resources import Resources, fits
 
 ANSWER_WITHIN_S = 120.0
-"""A node's first answer waits for a process that imports the libraries."""
+"""On a node, a new process imports the libraries before its first answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class Node:
     address: str
 
     def __str__(self) -> str:
-        """As a person finds it: host name and IP address."""
+        """Return host name and IP address."""
         return f"{self.host} ({self.address})"
 
 
 def nodes_for(resources: Resources) -> list[Node]:
-    """Nodes that hold a trial, busy or not, in order of their addresses."""
+    """Return the nodes on which a trial fits, busy or not, in order of their addresses."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
     found = [
         Node(
@@ -49,13 +49,13 @@ def nodes_for(resources: Resources) -> list[Node]:
 def ask_each(
     nodes: Sequence[Node], question: Callable[..., str], *arguments: Any
 ) -> dict[Node, str]:
-    """What `question(node, *arguments)` returns on each node, all asked at once.
+    """Return what `question(node, *arguments)` returns on each node; all run concurrently.
 
     Args:
-        nodes: whom to ask.
-        question: a function of a module, run in a process on the node; what it raises is its
-            answer, in one line.
-        arguments: sent to each; what is large is better put in the object store before.
+        nodes: on which the question is asked.
+        question: a function of a module, run in a process on the node; if it raises an error, the
+            error is its answer, in one line.
+        arguments: sent to each node; put large ones in the object store before.
     """
     ask = ray.remote(num_cpus=0, max_retries=0)(question)
     asked = {
@@ -85,15 +85,18 @@ def _answer(reference: Any, *, is_there: bool) -> str:
 
 PACKAGES = ("cluster", "evaluation", "results", "training", "tuning")
 _LEFT_OUT = ("runs", "__pycache__")
-"""`results/runs` of a checkout holds everything that was ever trained there."""
+"""`results/runs` of a checkout holds all runs."""
 
 
 @contextmanager
 def packages_to_send() -> Iterator[list[str]]:
-    """Copies of our packages, for Ray's `py_modules`, for the time of a `with` block.
+    """Copy our packages, for Ray's `py_modules`, for the time of a `with` block.
 
-    Of a checkout as of an installed program, so that workers run what the driver runs, whatever
-    version is installed on their node; libraries have to be there.
+    Workers then run the code of the driver, whatever version of it is installed on their node.
+    The libraries must be installed there.
+
+    Yields:
+        The directories of the copies.
     """
     here = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory(prefix="packages-") as scratch:

@@ -1,4 +1,4 @@
-"""Join a running Ray, or start one of its own on this machine."""
+"""Connect to Ray for a search: join a running one, or start one on this machine."""
 
 import json
 import logging
@@ -21,30 +21,30 @@ from cluster.resources import NAMESPACE
 
 logger = logging.getLogger(__name__)
 
-_TOLD_BY_THE_SEARCH = ("A worker died or was killed",)
-"""Beginnings of messages about what a search says itself, with the trial that it happened to."""
+_REPORTED_BY_THE_SEARCH = ("A worker died or was killed",)
+"""Starts of messages whose events the search reports itself, with the trial."""
 _NUMBERS = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
 _MOST_CHARACTERS = 300
 
 
 def log_messages() -> None:
-    """Log what Ray's servers tell instead of printing it: whole in detail, a kind once in short."""
-    # Ray has no setting for these, unlike for what workers print.
+    """Log the messages of Ray's servers instead of printing them."""
+    # Ray has a setting for the output of workers, but none for these.
     ray_worker.print_to_stdstream = message_logger()
 
 
 def message_logger() -> Callable[..., None]:
-    """A function that takes Ray's messages, and remembers which kinds it has told."""
-    told: set[str] = set()
+    """Return a function that logs Ray's messages: each as a detail, each kind once as a warning."""
+    logged: set[str] = set()
 
     def log(data: Mapping[str, Any], **_: Any) -> None:
         for message in map(str, data["lines"]):
             text = " ".join(message.split())
             logger.debug("Ray: %s", text)
             kind = _NUMBERS.sub("#", text)[:80]
-            if kind not in told and not text.startswith(_TOLD_BY_THE_SEARCH):
-                told.add(kind)
-                logger.warning("Ray says: %s", text[:_MOST_CHARACTERS])
+            if kind not in logged and not text.startswith(_REPORTED_BY_THE_SEARCH):
+                logged.add(kind)
+                logger.warning("Ray reports: %s", text[:_MOST_CHARACTERS])
 
     return log
 
@@ -67,12 +67,12 @@ def ray_session(
     """Connect to Ray for the time of a `with` block.
 
     Args:
-        address: `auto` or HOST:PORT of a running Ray; None: the one that RAY_ADDRESS names, else
-            one of its own is started.
-        metadata: what the dashboard shows of the job beside its command.
+        address: `auto` or HOST:PORT of a running Ray; None: the Ray that RAY_ADDRESS names, if it
+            is set, else a new one.
+        metadata: what the dashboard displays of the job, besides its command.
 
     Yields:
-        Address of the dashboard, HOST:PORT; None where the package has none.
+        Address of the dashboard, HOST:PORT; None: the dashboard is not installed.
 
     Raises:
         ClusterError: no Ray answers at that address, or none can be started.
@@ -108,7 +108,7 @@ def ray_session(
 
 @contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Keep what native code says off the terminal: Ray tells of tasks that its own end fails."""
+    """Discard the output of native code: at its end, Ray reports tasks that the end makes fail."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -122,21 +122,21 @@ def _without_stderr() -> Iterator[None]:
 
 
 def check_not_connected() -> None:
-    """Make sure that this process has no connection to Ray, of which it can have one.
+    """Check that this process has no connection to Ray; it can have only one.
 
     Raises:
-        ClusterError: it has.
+        ClusterError: the process is connected.
     """
     if ray.is_initialized():
         raise ClusterError(
             "Ray is already initialised in this process, but a search makes a connection of its"
-            " own and ends it; call ray.shutdown() before, and give the address of a Ray that is"
-            " to be joined as cluster.address"
+            " own and ends it; call ray.shutdown() before, and give the address of the Ray to join"
+            " as cluster.address"
         )
 
 
 def _sends_code() -> bool:
-    """Whether this runs as a job whose submitter has sent the program already."""
+    """Return whether this process is a job whose submitter has already sent the program."""
     job = json.loads(os.environ.get(_JOB) or "{}")
     return "py_modules" in (job.get("runtime_env") or {})
 
@@ -153,7 +153,7 @@ def _not_connected(
     name = "cluster.address" if is_configured else "RAY_ADDRESS"
     if "InvalidAuthToken" in f"{error} {error.__cause__}":
         return ClusterError(
-            f"{name} is {address!r}, but that Ray wants its token, and there is none here or"
+            f"{name} is {address!r}, but that Ray wants its token, and this machine has none or"
             " another one; copy ~/.ray/auth_token from its head node, and set RAY_AUTH_MODE=token"
         )
     return ClusterError(
@@ -163,20 +163,24 @@ def _not_connected(
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself tries a dead address for minutes, with a dozen lines of its own."""
+    """Connect to the port; Ray itself retries a dead address for minutes and prints many lines.
+
+    Raises:
+        OSError: nothing answers there.
+    """
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S).close()
 
 
 def _check_connects(address: str) -> None:
-    """Connect once in a process of its own.
+    """Connect once in a process of its own, which can be killed.
 
-    Where the cluster hangs, Ray's native code answers no signal, and where a node does, it ends
-    the whole process; a refused token it tells of once a second.
+    If the cluster hangs, Ray's native code answers no signal; if a node hangs, Ray ends the whole
+    process; and Ray prints once a second that a token is refused.
 
     Raises:
-        ConnectionError: no connection came about; its message has Ray's words.
+        ConnectionError: the connection failed; the message is Ray's.
     """
     try:
         tried = subprocess.run(
@@ -189,28 +193,28 @@ def _check_connects(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise ConnectionError(f"no answer within {_CONNECTS_WITHIN_S:g} s") from error
     if tried.returncode != 0:
-        told = tried.stderr.strip() or f"Ray ended with code {tried.returncode}"
-        reason = "InvalidAuthToken" if "InvalidAuthToken" in told else told.splitlines()[-1]
+        message = tried.stderr.strip() or f"Ray ended with code {tried.returncode}"
+        reason = "InvalidAuthToken" if "InvalidAuthToken" in message else message.splitlines()[-1]
         raise ConnectionError(reason)
 
 
 def _quiet_defaults() -> None:
-    """What the user has not set: no usage statistics, no second copy of results on disk."""
+    """Set defaults for what the user has not set, such as no usage statistics."""
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_WARN_THRESHOLD_S": "30",
-        # A lost worker is told in a line of ours, not by a traceback.
+        # A lost worker is reported in a line of the search, not by a traceback.
         "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-        # Our driver starts no more trials than there is room for; by default Tune starts one
-        # process after the other, seconds each.
+        # Our driver starts no more trials than fit; by default Tune starts one process after the
+        # other, seconds each.
         "TUNE_MAX_PENDING_TRIALS_PG": "100000",
-        # Seconds that a trial is waited for once the search has ended.
+        # Seconds to wait for a trial when the search has ended.
         "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
-        # Tune's own progress would stand between our lines.
+        # Tune's own progress would be printed between our lines.
         "RAY_AIR_NEW_OUTPUT": "0",
-        # Relative paths of models and data mean the same in a worker.
+        # Relative paths of models and data have the same meaning in a worker.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
     }.items():
         os.environ.setdefault(name, value)

@@ -1,9 +1,9 @@
-"""A fake SLURM: an allocation of network namespaces, and scripts that play its commands.
+"""A fake SLURM: an allocation of network namespaces, and scripts that stand in for its commands.
 
-Fake are `srun` (enters the namespaces, as slurmd would start tasks on the nodes), `squeue`,
-`scontrol` and `hostname`; a fake environment plays the search itself where only its end counts. The
-batch script is the real one, and gets signals as SLURM sends them with `proctrack/cgroup`: nobody
-but itself and the first process of each task.
+`srun` (enters the namespaces, as slurmd would start tasks on the nodes), `squeue`, `scontrol` and
+`hostname` are fakes; where only the exit code of the search counts, it is a fake, too. The batch
+script is the real one. It gets signals as SLURM sends them with `proctrack/cgroup`: only the script
+itself and the first process of each task get them.
 """
 
 import os
@@ -24,7 +24,7 @@ SCRIPT = ROOT / "cluster" / "slurm" / "search.sbatch"
 
 FAKE_SRUN = """\
 #!/bin/bash
-# A fake of SLURM's srun: tasks in network namespaces, or here where there are none.
+# A fake of SLURM's srun: tasks in network namespaces, or in this one if there are none.
 set -euo pipefail
 nodes=1 first=0
 while [[ $1 == --* ]]; do
@@ -48,7 +48,7 @@ for ((node = first; node < first + nodes; node++)); do
     SEARCH_TMP=$FAKE_DISKS/node$node "${inside[@]}" "$@" &
     tasks+=("$!")
 done
-echo "${tasks[@]}" >>"$FAKE_PLACE/tasks"
+echo "${tasks[@]}" >>"$FAKE_DIRECTORY/tasks"
 for task in "${tasks[@]}"; do
     while kill -0 "$task" 2>/dev/null; do
         wait "$task" || true
@@ -59,13 +59,13 @@ done
 FAKE_SQUEUE = """\
 #!/bin/bash
 # A fake of SLURM's squeue: the state of the one job.
-[[ $* == "--noheader --job $SLURM_JOB_ID --format %T" ]] && cat "$FAKE_PLACE/state"
+[[ $* == "--noheader --job $SLURM_JOB_ID --format %T" ]] && cat "$FAKE_DIRECTORY/state"
 """
 
 FAKE_SCONTROL = """\
 #!/bin/bash
-# A fake of SLURM's scontrol: writes down what it is asked for, unless it may not.
-[[ ! -e $FAKE_PLACE/no-requeue ]] && echo "$*" >>"$FAKE_PLACE/scontrol"
+# A fake of SLURM's scontrol: records its arguments, unless it must fail.
+[[ ! -e $FAKE_DIRECTORY/no-requeue ]] && echo "$*" >>"$FAKE_DIRECTORY/scontrol"
 """
 
 FAKE_HOSTNAME = """\
@@ -76,11 +76,11 @@ FAKE_HOSTNAME = """\
 
 FAKE_RAY = """\
 #!/bin/bash
-# A fake of `ray start --block`: says what the real one says.
+# A fake of `ray start --block`: prints the same lines as the real one.
 trap 'kill "$!"; exit 1' TERM
-echo "$*" >"$FAKE_PLACE/started"
-[[ ! -e $FAKE_PLACE/ray-fails ]] || { echo 'no memory' && exit 1; }
-if [[ ! -e $FAKE_PLACE/ray-hangs ]]; then
+echo "$*" >"$FAKE_DIRECTORY/started"
+[[ ! -e $FAKE_DIRECTORY/ray-fails ]] || { echo 'no memory' && exit 1; }
+if [[ ! -e $FAKE_DIRECTORY/ray-hangs ]]; then
     echo "To add another node to this Ray cluster, run  ray start --address='10.0.0.1:1234'"
     echo 'This command will now block forever until terminated by a signal.'
 fi
@@ -90,16 +90,16 @@ wait
 
 FAKE_PYTHON = """\
 #!/bin/bash
-# A fake of the interpreter: a search that only ends as it is told to.
+# A fake of the interpreter: a search that only ends with a given exit code.
 case $* in
-    *tuning.status*) echo "status    $(<"$FAKE_PLACE/status")" ;;
+    *tuning.status*) echo "status    $(<"$FAKE_DIRECTORY/status")" ;;
     *tuning.search*)
-        printf '%s\\n' "${@:3}" >"$FAKE_PLACE/searched"
-        end=$(<"$FAKE_PLACE/end")
+        printf '%s\\n' "${@:3}" >"$FAKE_DIRECTORY/searched"
+        end=$(<"$FAKE_DIRECTORY/end")
         [[ $end == early ]] || mkdir -p "$SEARCH_RUNS/first"
         [[ $end == early || $end == waits* ]] || exit "$end"
-        trap 'echo TERM >>"$FAKE_PLACE/signals"' TERM
-        echo >"$FAKE_PLACE/begun"
+        trap 'echo TERM >>"$FAKE_DIRECTORY/signals"' TERM
+        echo >"$FAKE_DIRECTORY/search-started"
         sleep 60 &
         wait
         kill "$!"
@@ -114,15 +114,15 @@ esac
 
 @dataclass(kw_only=True)
 class Allocation:
-    """The nodes of one job, and what SLURM's commands were asked."""
+    """The nodes of one job, with fakes of SLURM's commands."""
 
-    place: Path
+    directory: Path
     """A short path."""
     hosts: Sequence[Host] = ()
-    """The nodes; none: there is one, and it is here."""
+    """The nodes; none: this machine is the only node."""
     job_id: str = "4711"
     disks: Path | None = None
-    """Holds `nodeN`, which stands for the own disk of node N; by default `place`."""
+    """Holds `nodeN`, which stands for the own disk of node N; by default `directory`."""
     environment: dict[str, str] = field(default_factory=dict)
     _started: list[Started] = field(default_factory=list)
 
@@ -135,13 +135,13 @@ class Allocation:
             "hostname": FAKE_HOSTNAME,
         }
         for name, text in fakes.items():
-            self._write(f"fakes/{name}", text)
-        self._write("slurm_script", SCRIPT.read_text("utf-8"))  # SLURM runs a copy
+            self._write_program(f"fakes/{name}", text)
+        self._write_program("slurm_script", SCRIPT.read_text("utf-8"))  # SLURM runs a copy
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "SEARCH_"))},
-            "PATH": f"{self.place / 'fakes'}{os.pathsep}{os.environ['PATH']}",
-            "FAKE_PLACE": str(self.place),
-            "FAKE_DISKS": str(self.disks or self.place),
+            "PATH": f"{self.directory / 'fakes'}{os.pathsep}{os.environ['PATH']}",
+            "FAKE_DIRECTORY": str(self.directory),
+            "FAKE_DISKS": str(self.disks or self.directory),
             "FAKE_NAMESPACES": " ".join(host.namespace for host in self.hosts),
             "FAKE_ADDRESS": self.hosts[0].address if self.hosts else "",
             "FAKE_REAL_PYTHON": sys.executable,
@@ -158,54 +158,54 @@ class Allocation:
 
     @property
     def runs(self) -> Path:
-        """On the disk that the nodes share."""
-        return self.place / "runs"
+        """Return the directory of runs, which the nodes share."""
+        return self.directory / "runs"
 
     @property
     def secrets(self) -> Path:
-        """There for the time of a start."""
+        """Return the directory of the token, which exists while the job runs."""
         return self.runs / f".job-{self.job_id}"
 
     @property
     def output(self) -> str:
-        """What all starts of the job have said so far."""
-        return (self.place / "slurm.out").read_text("utf-8")
+        """Return the output of all starts of the job so far."""
+        return (self.directory / "slurm.out").read_text("utf-8")
 
     @property
     def requeued(self) -> list[str]:
-        """What `scontrol` was asked."""
+        """Return the arguments of each call of `scontrol`."""
         return self.lines("scontrol")
 
     def lines(self, name: str) -> list[str]:
-        """Of a file that a fake writes."""
-        path = self.place / name
+        """Return the lines of a file that a fake writes."""
+        path = self.directory / name
         return path.read_text("utf-8").splitlines() if path.exists() else []
 
-    def tell(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
         """Write a file that a fake reads."""
-        (self.place / name).write_text(text, "utf-8")
+        (self.directory / name).write_text(text, "utf-8")
 
     def play_search(self, *, end: str) -> None:
-        """Have the job use the fake environment.
+        """Make the job use the fake environment.
 
         Args:
-            end: the search's exit code; `waits CODE`: with that after SIGTERM; `early`: with 143
-                after SIGTERM, which finds it without a run.
+            end: the search's exit code; `waits CODE`: it ends with CODE after SIGTERM; `early`: it
+                ends with 143 after SIGTERM, before it has made its run.
         """
-        self._write("venv/bin/ray", FAKE_RAY)
-        self._write("venv/bin/python", FAKE_PYTHON)
-        self.environment["SEARCH_VENV"] = str(self.place / "venv")
-        self.tell("end", end)
+        self._write_program("venv/bin/ray", FAKE_RAY)
+        self._write_program("venv/bin/python", FAKE_PYTHON)
+        self.environment["SEARCH_VENV"] = str(self.directory / "venv")
+        self.write("end", end)
 
     def start(self, *options: str, restarts: int = 0) -> Started:
         """Start the batch script on the first node."""
-        self.tell("state", "RUNNING\n")
-        (self.place / "tasks").unlink(missing_ok=True)
+        self.write("state", "RUNNING\n")
+        (self.directory / "tasks").unlink(missing_ok=True)
         environment = dict(self.environment)
         if restarts:
             environment["SLURM_RESTART_COUNT"] = str(restarts)
-        script = [str(self.place / "slurm_script"), *options]
-        with (self.place / "slurm.out").open("a") as output:
+        script = [str(self.directory / "slurm_script"), *options]
+        with (self.directory / "slurm.out").open("a") as output:
             process = subprocess.Popen(
                 self.hosts[0].command(*script) if self.hosts else script,
                 stdout=output,
@@ -219,43 +219,43 @@ class Allocation:
         return self._started[-1]
 
     def cancel(self, job: Started) -> None:
-        """`scancel`: another state, and SIGTERM to script and tasks."""
-        self.tell("state", "COMPLETING\n")
+        """Do what `scancel` does: set another state, and send SIGTERM to script and tasks."""
+        self.write("state", "COMPLETING\n")
         tasks = [int(pid) for line in self.lines("tasks") for pid in line.split()]
         assert tasks
         for pid in (*tasks, job.process.pid):
             os.kill(pid, signal.SIGTERM)
 
     def left(self, *, seconds: float = 15) -> list[str]:
-        """Command lines of what still runs of the job after that time."""
+        """Return the command lines of the job's processes that still run after that time."""
         deadline = time.monotonic() + seconds
         while (found := list(self.processes())) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [" ".join(process.info["cmdline"]) for process in found]
 
     def close(self) -> None:
-        """End what a failed test left."""
+        """Kill the processes that a failed test left."""
         for process in self.processes():
             process.kill()
         for job in self._started:
             job.process.wait()
 
     def processes(self) -> Iterator[psutil.Process]:
-        """Of the job, on all nodes."""
+        """Return the processes of the job on all nodes."""
         # All get the environment of the batch script, also those in sessions of their own.
         for process in psutil.process_iter(["cmdline", "environ"]):
-            if (process.info["environ"] or {}).get("FAKE_PLACE") == str(self.place):
+            if (process.info["environ"] or {}).get("FAKE_DIRECTORY") == str(self.directory):
                 yield process
 
-    def _write(self, name: str, text: str) -> None:
-        path = self.place / name
+    def _write_program(self, name: str, text: str) -> None:
+        path = self.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         path.chmod(0o755)
 
 
 def end_of(job: Started, *, signalled: bool = False) -> int:
-    """Exit code of a batch script; `signalled`: after SIGTERM to it alone, as at the time limit."""
+    """Return a batch script's exit code; `signalled`: send SIGTERM to it, as at the time limit."""
     if signalled:
         job.process.send_signal(signal.SIGTERM)
-    return job.process.wait(timeout=180)
+    return job.process.wait(timeout=380)

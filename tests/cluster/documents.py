@@ -1,4 +1,4 @@
-"""The documents for Kubernetes, and the parts of them that tests look at."""
+"""Read and validate the documents for Kubernetes."""
 
 from collections.abc import Iterator
 from pathlib import Path

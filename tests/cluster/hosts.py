@@ -82,7 +82,7 @@ class Host:
         )
 
     def cut_off(self) -> None:
-        """Take its link down: from now on nobody hears of it, and its processes live on."""
+        """Take its link down: nothing reaches it any more, and its processes continue."""
         _ip("link", "set", self.link, "down")
 
     def kill_all(self) -> None:
@@ -170,14 +170,14 @@ class Hosts:
     ) -> None:
         """`ray start` on a host: the head, or joining it."""
         role = ["--head", "--port", str(PORT)] if is_head else ["--address", self.ray_address]
-        place = ["--node-ip-address", host.address, "--disable-usage-stats", *arguments]
+        settings = ["--node-ip-address", host.address, "--disable-usage-stats", *arguments]
         if is_head:
-            place += ["--temp-dir", str(self.scratch / "ray")]
+            settings += ["--temp-dir", str(self.scratch / "ray")]
         ray = [str(self.python), "-m", "ray.scripts.scripts", "start"]
         # It leaves processes behind that would keep a pipe open.
         with (self.scratch / f"{host.namespace}.log").open("w") as log:
             started = subprocess.run(
-                host.command(*ray, *role, *place, hidden=hidden),
+                host.command(*ray, *role, *settings, hidden=hidden),
                 stdout=log,
                 stderr=log,
                 env=host.environment,

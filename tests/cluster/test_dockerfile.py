@@ -1,4 +1,4 @@
-"""The image's description: linted, and made of steps that CI runs without a container engine."""
+"""The Dockerfile is linted, and CI runs its steps without a container engine."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ STEP = re.compile(r"make ([a-z-]+) VENV=/usr/local")
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Name and rest of each instruction, lines joined, comments left out."""
+    """Return name and rest of each instruction, lines joined, without comments."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
     pairs = [line.split(maxsplit=1) for line in joined if line]
@@ -100,20 +100,20 @@ def test_no_cache_of_pip_or_apt_stays() -> None:
     assert "rm -rf /var/lib/apt/lists/*" in of("RUN")[0]
 
 
-def fits(pattern: str, place: PurePosixPath) -> bool:
-    """Whether a pattern names a file or folder; one that begins with `**/` does so at any depth."""
+def fits(pattern: str, path: PurePosixPath) -> bool:
+    """Return whether a pattern matches a path; one that starts with `**/` matches at any depth."""
     name = pattern.removeprefix("**/")
-    at_its_depth = name != pattern or len(place.parts) == len(PurePosixPath(pattern).parts)
-    return at_its_depth and place.match(name)
+    at_its_depth = name != pattern or len(path.parts) == len(PurePosixPath(pattern).parts)
+    return at_its_depth and path.match(name)
 
 
 def is_sent(path: str) -> bool:
-    """Whether `.dockerignore` lets a file into the build: the last pattern that fits decides."""
+    """Return whether `.dockerignore` lets a file pass; its last matching pattern decides."""
     sent = True
-    places = [PurePosixPath(path), *PurePosixPath(path).parents][:-1]
+    paths = [PurePosixPath(path), *PurePosixPath(path).parents][:-1]
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         is_pattern = line and not line.startswith("#")
-        if is_pattern and any(fits(line.removeprefix("!"), place) for place in places):
+        if is_pattern and any(fits(line.removeprefix("!"), part) for part in paths):
             sent = line.startswith("!")
     return sent
 

@@ -15,13 +15,13 @@ GUIDES = ["kubernetes/README.md", "launcher/README.md"]
 
 
 def shell_of(guide: str) -> str:
-    """All that stands between fences."""
+    """Return the text of all code blocks."""
     text = (FOLDER / guide).read_text("utf-8")
     return "\n".join(re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
 
 
 def submissions(guide: str) -> list[list[str]]:
-    """The commands that each `python -m cluster.submit` has the cluster run."""
+    """Return the command that each `python -m cluster.submit` of a guide runs on the cluster."""
     lines = shell_of(guide).replace("\\\n", " ").splitlines()
     given = [shlex.split(line) for line in lines if line.startswith("python -m cluster.submit")]
     read = [make_parser().parse_known_args(words[3:]) for words in given]
@@ -42,8 +42,8 @@ def test_the_submitted_search_is_one_that_makes_a_cluster_grow(guide: str) -> No
 def test_the_final_evaluation_is_of_the_searched_run(guide: str) -> None:
     search, final = submissions(guide)
     _, _, configuration = read_command(search[3:])
-    place = configuration.cluster.storage_path or configuration.output.directory
-    run = f"{place}/{configuration.output.name}"
+    directory = configuration.cluster.storage_path or configuration.output.directory
+    run = f"{directory}/{configuration.output.name}"
     assert final == ["python", "-m", "evaluation.final", "--run", run]
 
 

@@ -1,4 +1,4 @@
-"""Searches over several hosts of a real network: code, shared places, hosts that leave and join."""
+"""Searches over several hosts: code, shared storage, hosts that leave and join."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ from tests.faults.breaking import SHORT, kill_driver, num_evaluations, wait_unti
 from tests.faults.s3 import s3_server
 from tests.tuning.searching import ROOT, Run, Started, command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), needs_hosts]
+pytestmark = [pytest.mark.slow, needs_hosts]
 
 LONGER = [*SHORT, "--training.epochs", "50", "--search.max_concurrent", "4", "--trials", "6"]
 
@@ -92,17 +92,18 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
     for arguments in (["--dry-run"], ["--cluster.storage_path", str(tmp_path / "shared")]):
         ended = head.run(*command(tmp_path / "runs", "refused", *SHORT, *joined, *arguments))
         assert ended.returncode == 2, ended.stdout + ended.stderr
-        program, place = ended.stderr.splitlines()
+        program, storage = ended.stderr.splitlines()
         assert f"({broken.address}) cannot train this model: " in program
         assert "no such library here" in program
-        assert ("cluster.storage_path is" if len(arguments) > 1 else "output.directory is") in place
-        assert f"({other.address}): does not see what this machine writes there" in place
+        option = "cluster.storage_path" if len(arguments) > 1 else "output.directory"
+        assert f"{option} is" in storage
+        assert f"({other.address}): does not see what this machine writes there" in storage
         assert f"({head.address})" not in ended.stderr
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.long
-def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_its_uri(
+def test_hosts_without_a_shared_disk_search_over_a_storage_and_resume_from_its_uri(
     hosts: Hosts, tmp_path: Path
 ) -> None:
     head, other = hosts.add(), hosts.add()
@@ -113,14 +114,14 @@ def test_hosts_without_a_shared_disk_search_over_a_storage_and_it_goes_on_from_i
         hosts.start_ray(head, "--num-cpus", "1", is_head=True)
         hosts.start_ray(other, "--num-cpus", "1", hidden=[tmp_path])
         server.put("tables/sample.csv", (ROOT / "training" / "sample" / "sample.csv").read_bytes())
-        stored = ["--address", hosts.ray_address, "--cluster.storage_path", server.place]
+        stored = ["--address", hosts.ray_address, "--cluster.storage_path", server.uri]
         stored += ["--data", f"s3://{server.bucket}/tables/sample.csv"]
         started = searching(head, tmp_path, "stored", *LONGER, *stored)
         wait_until(lambda: len(addresses(run)) == 2 and num_evaluations(run, "t0001") > 1, started)
         known = set(run.curves["trial_id"])
         kill_driver(started)
         shutil.rmtree(run.directory)
-        uri = f"{server.place}/stored"
+        uri = f"{server.uri}/stored"
         again = searching(head, tmp_path, "stored", "--resume", uri)
         code, out, err = again.ended()
         assert code == 0, out + err

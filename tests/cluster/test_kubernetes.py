@@ -32,13 +32,13 @@ def changed(name: str, path: str, value: Any) -> Document:
     """A document with one value replaced (None: removed); `path` joins keys and numbers by dots."""
     document: Document = json.loads(json.dumps(read(name)))  # what YAML's aliases share, once each
     *parents, last = [int(key) if key.isdecimal() else key for key in path.split(".")]
-    place: Any = document
+    parent: Any = document
     for key in parents:
-        place = place[key]
+        parent = parent[key]
     if value is None:
-        del place[last]
+        del parent[last]
     else:
-        place[last] = value
+        parent[last] = value
     return document
 
 
@@ -132,7 +132,7 @@ def test_only_the_head_whose_autoscaler_needs_it_holds_an_account_of_kubernetes(
     assert [pod["spec"]["containers"][0]["name"] for pod in heads] == ["ray-head", "ray-head"]
 
 
-def test_every_container_says_what_it_needs_and_takes_no_more() -> None:
+def test_every_container_requests_what_it_needs_and_takes_no_more() -> None:
     for pod in ALL_PODS:
         for container in pod["spec"]["containers"]:
             resources = container["resources"]

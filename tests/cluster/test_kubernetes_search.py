@@ -1,4 +1,4 @@
-"""The documents for Kubernetes fit a search: its room, its retries, its end."""
+"""The documents for Kubernetes fit a search: its capacity, its retries, its end."""
 
 import os
 import re
@@ -94,13 +94,13 @@ def test_the_job_begins_a_search_and_another_try_goes_on_with_it(tmp_path: Path)
     assert "--resume" not in first
     _, run, configuration = read_command(first)
     assert run is None
-    begun = Run(runs / "first")
-    begun.directory.mkdir(parents=True)
-    write_configuration(begun, configuration)
+    started = Run(runs / "first")
+    started.directory.mkdir(parents=True)
+    write_configuration(started, configuration)
     again = submitted(runs, tmp_path)
     assert again == ["--resume", *first]
     _, found, same = read_command(again)
-    assert found == begun
+    assert found == started
     assert same == configuration
 
 

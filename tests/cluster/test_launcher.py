@@ -24,13 +24,13 @@ def changed(name: str, path: str, value: Any) -> Config:
     """A file with one value replaced (None: removed); `path` joins keys by dots."""
     config = read(name)
     *parents, last = path.split(".")
-    place = config
+    parent = config
     for key in parents:
-        place = place[key]
+        parent = parent[key]
     if value is None:
-        del place[last]
+        del parent[last]
     else:
-        place[last] = value
+        parent[last] = value
     return config
 
 

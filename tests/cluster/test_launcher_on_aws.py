@@ -31,7 +31,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
 
 
 def launch(config: Config, node_type: str) -> Config:
-    """Start a machine by Ray's provider; what EC2 says of it."""
+    """Start a machine by Ray's provider; return its description by EC2."""
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
     node_config = copy.deepcopy(config["available_node_types"][node_type]["node_config"])
     (machine,) = provider.create_node(node_config, {}, 1)

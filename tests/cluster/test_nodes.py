@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_whole_program_is_sent_and_nothing_that_was_trained() -> None:
-    with packages_to_send() as places:
-        assert [Path(place).name for place in places] == list(PACKAGES)
-        folder = Path(places[0]).parent
+    with packages_to_send() as copies:
+        assert [Path(copy).name for copy in copies] == list(PACKAGES)
+        folder = Path(copies[0]).parent
         sent = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     assert not folder.exists()
     expected = {
@@ -36,7 +36,7 @@ def test_an_installed_program_is_sent_as_a_checkout_is(
     (tmp_path / "results" / "runs" / "first" / "search.json").write_text("{}")
     (tmp_path / "elsewhere").mkdir()  # other packages beside them
     monkeypatch.setattr(nodes, "__file__", str(tmp_path / "cluster" / "code.py"))
-    with packages_to_send() as places:
-        folder = Path(places[0]).parent
+    with packages_to_send() as copies:
+        folder = Path(copies[0]).parent
         assert {path.name for path in folder.iterdir()} == set(PACKAGES)
         assert not (folder / "results" / "runs").exists()

@@ -29,7 +29,7 @@ from cluster.session import ray_session
 
 with ray_session(None) as dashboard:
     default = resources_of_a_trial(None, None)
-    told = {
+    found = {
         "default": [default.cpus, default.gpus],
         "asked": [num_slots(resources_of_a_trial(cpus, 0.0)) for cpus in (1.0, 0.5, 4000.0)],
         "description": describe_cluster(),
@@ -40,9 +40,9 @@ with ray_session(None) as dashboard:
     try:
         urllib.request.urlopen(f"http://{dashboard}/api/jobs/", timeout=30)
     except urllib.error.HTTPError as error:
-        told["without_a_token"] = error.code
-told["left"] = ray.is_initialized()
-print(json.dumps(told))
+        found["without_a_token"] = error.code
+found["left"] = ray.is_initialized()
+print(json.dumps(found))
 """
 
 
@@ -67,13 +67,13 @@ def test_a_node_holds_as_many_trials_as_its_cores_and_cards_allow(
     assert fits(node, Resources(cpus=cpus, gpus=gpus)) == slots
 
 
-def test_resources_are_told_to_ray_under_its_names() -> None:
+def test_resources_have_ray_s_names() -> None:
     assert Resources(cpus=2.0, gpus=0.5).as_ray() == {"cpu": 2.0, "gpu": 0.5}
 
 
 @pytest.fixture(scope="module")
 def session() -> dict[str, object]:
-    """What a Ray of its own says, and what is left of it."""
+    """Return what a session with a Ray of its own reports, and what is left of it."""
     environment = {k: v for k, v in os.environ.items() if k != "RAY_USAGE_STATS_ENABLED"}
     ended = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, env=environment
@@ -107,15 +107,16 @@ def test_a_session_ends_with_its_block(session: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     "address", ["127.0.0.1:1", "127.0.0.1:99999", "nonsense", "no.such.host:6379"]
 )
-def test_an_address_where_no_ray_answers_is_told_soon_in_one_line(address: str) -> None:
+def test_an_address_where_no_ray_answers_is_soon_an_error_of_one_line(address: str) -> None:
     with pytest.raises(ClusterError) as refused, ray_session(address):
         pass
-    told = str(refused.value)
-    assert told.startswith(f"cluster.address is '{address}', but no Ray could be reached there (")
-    assert "\n" not in told
+    problem = str(refused.value)
+    start = f"cluster.address is '{address}', but no Ray could be reached there ("
+    assert problem.startswith(start)
+    assert "\n" not in problem
 
 
-def test_something_else_that_listens_there_is_told_in_time(
+def test_something_else_that_listens_there_is_an_error_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session_module, "_CONNECTS_WITHIN_S", 4.0)
@@ -173,7 +174,7 @@ def trials_on_cards(run: Run) -> Counter[tuple[str, int]]:
             "trial_id", keep="last"
         )
     except (OSError, ValueError, pd.errors.ParserError):
-        return Counter()  # there is none yet
+        return Counter()  # no trial has started yet
     running = workers[workers["trial_id"].map(lambda trial: status.get(trial) == "running")]
     return Counter(zip(running["node_id"], running["gpu"], strict=True))
 
@@ -187,7 +188,7 @@ LONG = [*SHORT, "--training.epochs", "30", "--trials", "6", "--search.scheduler"
         (False, None, 4, 1, 4),
         (False, 2, 4, 1, 4),  # the pool has the limit itself
         (True, None, 4, 1, 4),
-        (True, 8, 4, 1, 8),  # what waits makes an autoscaled cluster grow
+        (True, 8, 4, 1, 8),  # waiting trials make an autoscaled cluster grow
         (True, 100, 4, 1, 8),
         (True, 100, 32, 1, 64),
         (True, 8, 0, 1, 4),
@@ -228,7 +229,6 @@ def test_what_does_not_divide_goes_to_some_searches_and_is_not_idle(
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.timeout(400)
 def test_a_second_search_gets_its_share_while_the_first_runs(tmp_path: Path) -> None:
     runs = [Run(directory=tmp_path / name) for name in ("first", "second")]
     with ray_head("--num-cpus", "2") as head:

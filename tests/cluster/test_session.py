@@ -19,7 +19,7 @@ from cluster.session import message_logger
         ("local", "10.0.0.1:6379", None),
     ],
 )
-def test_the_configured_ray_goes_before_the_environment_s(
+def test_the_configured_ray_takes_precedence_over_the_environment_s(
     configured: str | None,
     environment: str | None,
     joined: str | None,
@@ -51,37 +51,38 @@ def test_a_client_s_address_is_answered_with_the_job_to_submit_instead(
 ) -> None:
     for configured in (address, None):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        told = problem_of_address(configured)
-        assert told.startswith("address is" if configured else "the environment's RAY_ADDRESS is")
-        assert told.endswith(f"submit it as a job: python -m cluster.submit {command}")
+        problem = problem_of_address(configured)
+        name = "address" if configured else "the environment's RAY_ADDRESS"
+        assert problem.startswith(f"{name} is ")
+        assert problem.endswith(f"submit it as a job: python -m cluster.submit {command}")
 
 
 DEAD = "A worker died or was killed while executing a task by an unexpected system error. Lease: 1"
 
 
-def said(*lines: str) -> dict[str, object]:
+def message(*lines: str) -> dict[str, object]:
     return {"lines": list(lines), "pid": "raylet", "is_err": False}
 
 
-def test_a_kind_of_message_is_shown_once_and_each_is_in_the_log(
+def test_a_kind_of_message_is_displayed_once_and_each_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = message_logger()
     with caplog.at_level(logging.DEBUG, "cluster.session"):
-        log(said("node 4f3a2b1c9d8e died at 12:01"), ignore_prefix=False)
-        log(said("node 99aa2b1c9d8e died at 12:02"), ignore_prefix=False)
-        log(said("the disk of 10.0.0.1 is full"), ignore_prefix=False)
-    shown = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert shown == [
-        "Ray says: node 4f3a2b1c9d8e died at 12:01",
-        "Ray says: the disk of 10.0.0.1 is full",
+        log(message("node 4f3a2b1c9d8e died at 12:01"), ignore_prefix=False)
+        log(message("node 99aa2b1c9d8e died at 12:02"), ignore_prefix=False)
+        log(message("the disk of 10.0.0.1 is full"), ignore_prefix=False)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == [
+        "Ray reports: node 4f3a2b1c9d8e died at 12:01",
+        "Ray reports: the disk of 10.0.0.1 is full",
     ]
     assert sum(record.levelno == logging.DEBUG for record in caplog.records) == 3
 
 
-def test_a_dead_worker_is_left_to_the_search_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_worker_is_reported_by_the_search(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "cluster.session"):
-        message_logger()(said(DEAD))
+        message_logger()(message(DEAD))
     assert [record.levelname for record in caplog.records] == ["DEBUG"]
 
 

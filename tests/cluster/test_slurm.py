@@ -21,14 +21,14 @@ from tests.faults.breaking import SHORT, num_evaluations, rows, wait_until
 from tests.tuning.searching import Run
 from tuning.start import read_command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 LONGER = [*SHORT, "--training.epochs", "6", "--search.max_concurrent", "2"]
 FIRST = ["--name", "first", *LONGER]
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """Short, for the paths of Ray's sockets."""
     found = Path(tempfile.mkdtemp(prefix="slurm"))
     yield found
@@ -36,8 +36,8 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def hosts(place: Path) -> Iterator[Hosts]:
-    with network(place) as found:
+def hosts(directory: Path) -> Iterator[Hosts]:
+    with network(directory) as found:
         yield found
 
 
@@ -48,9 +48,9 @@ def until_end() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def faked(place: Path) -> Iterator[Allocation]:
-    """A job of one node whose search only ends as it is told to."""
-    with closing(Allocation(place=place)) as job:
+def faked(directory: Path) -> Iterator[Allocation]:
+    """A job of one node whose search only ends with a given exit code."""
+    with closing(Allocation(directory=directory)) as job:
         job.play_search(end="0")
         yield job
 
@@ -63,7 +63,7 @@ def addresses(run: Run) -> set[str]:
 
 
 def answer_of_dashboard(node: Host, job: Allocation, *, at: str, token: str) -> str:
-    """What a host gets from the dashboard of a job, whose port the search has told."""
+    """Return a host's answer from the dashboard of a job, whose port the search has printed."""
     (port,) = re.findall(r"^Ray dashboard http://127\.0\.0\.1:(\d+)$", job.output, re.MULTILINE)
     ask = (
         "import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], headers="
@@ -91,11 +91,11 @@ def command_lines() -> Iterator[str]:
 
 @pytest.mark.long
 @needs_hosts
-def test_a_search_over_both_nodes_goes_on_after_the_time_limit_and_is_not_begun_a_third_time(
-    hosts: Hosts, place: Path, until_end: ExitStack
+def test_a_search_over_both_nodes_is_resumed_after_the_time_limit_and_not_started_a_third_time(
+    hosts: Hosts, directory: Path, until_end: ExitStack
 ) -> None:
     head, other = hosts.add(), hosts.add()
-    nodes = until_end.enter_context(closing(Allocation(place=place, hosts=[head, other])))
+    nodes = until_end.enter_context(closing(Allocation(directory=directory, hosts=[head, other])))
     run, secrets = Run(directory=nodes.runs / "first"), nodes.secrets
 
     started = nodes.start(*FIRST)
@@ -131,17 +131,17 @@ def test_a_search_over_both_nodes_goes_on_after_the_time_limit_and_is_not_begun_
     assert nodes.output == f"{before}search first has completed; nothing is left to do\n"
     assert nodes.requeued == ["requeue 4711"]
     assert [path.name for path in nodes.runs.iterdir()] == ["first"]
-    assert [list((place / f"node{number}").iterdir()) for number in range(2)] == [[], []]
+    assert [list((directory / f"node{number}").iterdir()) for number in range(2)] == [[], []]
 
 
 @pytest.mark.long
 @needs_hosts
-def test_scancel_leaves_a_run_that_can_go_on_and_another_job_on_its_node_alone(
-    hosts: Hosts, place: Path, until_end: ExitStack
+def test_scancel_leaves_a_run_that_can_be_resumed_and_does_not_touch_another_job_on_its_node(
+    hosts: Hosts, directory: Path, until_end: ExitStack
 ) -> None:
     node = hosts.add()
-    cancelled = Allocation(place=place, hosts=[node])
-    beside = Allocation(place=place / "2", hosts=[node], job_id="4712", disks=place)
+    cancelled = Allocation(directory=directory, hosts=[node])
+    beside = Allocation(directory=directory / "2", hosts=[node], job_id="4712", disks=directory)
     jobs = [until_end.enter_context(closing(job)) for job in (cancelled, beside)]
     run, other = (Run(directory=job.runs / "first") for job in jobs)
     started, second = (job.start(*FIRST, "--training.epochs", "40") for job in jobs)
@@ -176,12 +176,12 @@ def test_an_exit_code_that_no_signal_caused_is_passed_on(faked: Allocation, code
     assert faked.left() == []
 
 
-def test_a_second_signal_is_not_passed_on_for_it_would_cost_the_checkpoints(
+def test_a_second_signal_is_not_passed_on_because_it_would_cost_the_checkpoints(
     faked: Allocation,
 ) -> None:
     faked.play_search(end="waits 143")
     started = faked.start("--name=first")
-    wait_until(lambda: faked.lines("begun") != [], started)
+    wait_until(lambda: faked.lines("search-started") != [], started)
     started.process.terminate()
     wait_until(lambda: faked.lines("signals") != [], started)
     assert end_of(started, signalled=True) == 143
@@ -195,33 +195,33 @@ def test_a_search_that_ends_otherwise_at_the_signal_is_not_requeued(
 ) -> None:
     faked.play_search(end=f"waits {code}")
     started = faked.start("--name", "first")
-    wait_until(lambda: faked.lines("begun") != [], started)
+    wait_until(lambda: faked.lines("search-started") != [], started)
     assert end_of(started, signalled=True) == code
     assert faked.requeued == []
 
 
-def test_a_job_that_may_not_be_requeued_says_how_to_go_on(faked: Allocation) -> None:
+def test_a_job_that_may_not_be_requeued_reports_how_to_resume(faked: Allocation) -> None:
     faked.play_search(end="waits 143")
-    faked.tell("no-requeue", "")
+    faked.write("no-requeue", "")
     started = faked.start("--name", "first")
-    wait_until(lambda: faked.lines("begun") != [], started)
+    wait_until(lambda: faked.lines("search-started") != [], started)
     assert end_of(started, signalled=True) == 143
-    assert "error: the job cannot be requeued; the same sbatch goes on" in faked.output
+    assert "error: the job cannot be requeued; the same sbatch resumes" in faked.output
 
 
-def test_a_time_limit_before_the_search_has_begun_does_not_requeue_for_ever(
+def test_a_time_limit_before_the_search_has_started_does_not_requeue_for_ever(
     faked: Allocation,
 ) -> None:
     faked.play_search(end="early")
     started = faked.start("--name", "first")
-    wait_until(lambda: faked.lines("begun") != [], started)
+    wait_until(lambda: faked.lines("search-started") != [], started)
     assert end_of(started, signalled=True) == 143
-    assert "error: the time limit came before the search had begun" in faked.output
+    assert "error: the time limit came before the search had started" in faked.output
     assert faked.requeued == []
 
 
 def test_a_signal_while_ray_starts_keeps_the_search_from_starting(faked: Allocation) -> None:
-    faked.tell("ray-hangs", "")
+    faked.write("ray-hangs", "")
     started = faked.start("--name", "first")
     wait_until(lambda: faked.lines("started") != [], started)
     assert end_of(started, signalled=True) == 143
@@ -243,15 +243,15 @@ def test_ray_offers_what_slurm_has_given_to_the_job_on_a_node(faked: Allocation)
         ("running", 1, ["--resume"]),
         ("interrupted, 3 s", 0, ["--resume"]),
         ("completed, 3 s", 0, ["--resume"]),  # perhaps with more trials
-        (None, 1, []),  # killed before it had begun
+        (None, 1, []),  # killed before it had started
     ],
 )
-def test_a_start_goes_on_where_there_is_a_run(
+def test_a_start_resumes_an_existing_run(
     faked: Allocation, status: str | None, restarts: int, resumed: list[str]
 ) -> None:
     if status is not None:
         (faked.runs / "first").mkdir(parents=True)
-        faked.tell("status", f"{status}\n")
+        faked.write("status", f"{status}\n")
     assert end_of(faked.start("--name", "first", restarts=restarts)) == 0, faked.output
     assert faked.lines("searched")[6:] == resumed
 
@@ -261,12 +261,12 @@ def test_a_start_goes_on_where_there_is_a_run(
     [
         ([], "error: --name is missing; a job that starts again finds its run by it"),
         (["--trials", "3", "--name"], "error: --name is missing; a job that starts"),
-        (["--name", "first", "--resume"], "error: --resume is this script's to give"),
-        (["--name", "first", "--output.directory=x"], "error: --output.directory is this"),
-        (["--name", "first", "--address", "auto"], "error: --address is this script's to"),
+        (["--name", "first", "--resume"], "error: --resume is set by this script"),
+        (["--name", "first", "--output.directory=x"], "error: --output.directory is set"),
+        (["--name", "first", "--address", "auto"], "error: --address is set by"),
     ],
 )
-def test_options_that_do_not_do_are_told_in_one_line(
+def test_options_that_the_script_refuses_are_one_line(
     faked: Allocation, options: list[str], line: str
 ) -> None:
     assert end_of(faked.start(*options)) == 2
@@ -275,7 +275,7 @@ def test_options_that_do_not_do_are_told_in_one_line(
     assert not faked.runs.exists()
 
 
-def test_a_node_whose_name_has_no_address_is_told_before_anything_starts(
+def test_a_node_whose_name_has_no_address_is_an_error_before_anything_starts(
     faked: Allocation,
 ) -> None:
     faked.environment["SLURM_JOB_NUM_NODES"] = "2"
@@ -284,8 +284,8 @@ def test_a_node_whose_name_has_no_address_is_told_before_anything_starts(
     assert not faked.runs.exists()
 
 
-def test_a_ray_that_does_not_start_is_told_with_its_own_words(faked: Allocation) -> None:
-    faked.tell("ray-fails", "")
+def test_a_ray_that_does_not_start_is_an_error_with_its_output(faked: Allocation) -> None:
+    faked.write("ray-fails", "")
     assert end_of(faked.start("--name", "first")) == 1
     assert faked.output == "no memory\nerror: Ray has not started on the first node\n"
     assert faked.left() == []

@@ -36,7 +36,7 @@ class S3Server:
     """Of a name that no other server has: connections are kept by it."""
 
     @property
-    def place(self) -> str:
+    def uri(self) -> str:
         return f"s3://{self.bucket}/runs"
 
     @property

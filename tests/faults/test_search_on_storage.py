@@ -27,7 +27,7 @@ def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_ur
     with s3_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        started = start(place, "stalled", *SHORT, "--cluster.storage_path", server.place)
+        started = start(place, "stalled", *SHORT, "--cluster.storage_path", server.uri)
         wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
         server.stop()
         began = time.monotonic()
@@ -35,14 +35,14 @@ def test_a_storage_that_hangs_ends_the_search_in_time_and_it_goes_on_from_the_ur
         assert time.monotonic() - began < 90  # a minute of tries, and the checkpoint's interval
         assert code == 1, out + err
         (line,) = err.splitlines()
-        assert server.place in line
+        assert server.uri in line
         assert "failed 5 times" in line
         known = rows(run)
         assert run.record["status"] == "interrupted"
         assert list(run.trials["status"]) == ["completed", "running"]
         server.go_on()
         shutil.rmtree(run.directory)  # as on a new machine: the storage alone is left
-        ended, _ = search_from(f"{server.place}/stalled", place)
+        ended, _ = search_from(f"{server.uri}/stalled", place)
         assert ended == 0
         assert_as_unbroken(run, unbroken)
     assert rows(run)[: len(known)] != []

@@ -26,7 +26,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     with s3_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        Storage(server.place).write_text("old", "old")  # imports, untimed
+        Storage(server.uri).write_text("old", "old")  # imports, untimed
         yield server
 
 
@@ -46,7 +46,7 @@ def _run(directory: Path) -> Run:
 
 @pytest.mark.slow
 def test_a_stopped_server_ends_every_operation_in_time(server: S3Server, tmp_path: Path) -> None:
-    storage = Storage(server.place, retries=QUICK)
+    storage = Storage(server.uri, retries=QUICK)
     server.stop()
     assert "failed 2 times (TimeoutError: no answer" in _fails_in_time(storage)
     for operation in (storage.names, storage.remove, lambda: storage.read_text("old")):
@@ -60,9 +60,9 @@ def test_a_stopped_server_ends_every_operation_in_time(server: S3Server, tmp_pat
 def test_tries_that_the_server_answers_late_leave_nothing_beside_the_file(server: S3Server) -> None:
     others = set(threading.enumerate())
     server.stop()
-    _fails_in_time(Storage(server.place, retries=QUICK))
+    _fails_in_time(Storage(server.uri, retries=QUICK))
     server.go_on()
-    storage = Storage(server.place, retries=PATIENT)
+    storage = Storage(server.uri, retries=PATIENT)
     storage.write_text("old", "newest")
     deadline = time.monotonic() + 20
     while any(thread.name == "storage" for thread in set(threading.enumerate()) - others):
@@ -76,14 +76,14 @@ def test_a_server_that_goes_on_in_time_is_used_by_a_later_try(server: S3Server) 
     server.stop()
     timer = threading.Timer(1.5, server.go_on)
     timer.start()
-    storage = Storage(server.place, retries=PATIENT)
+    storage = Storage(server.uri, retries=PATIENT)
     storage.write_text("old", "new")
     assert storage.read_text("old") == "new"
 
 
 def test_a_server_that_is_gone_ends_in_time(server: S3Server) -> None:
     server.kill()
-    assert "failed 2 times" in _fails_in_time(Storage(server.place, retries=QUICK))
+    assert "failed 2 times" in _fails_in_time(Storage(server.uri, retries=QUICK))
 
 
 @pytest.mark.slow
@@ -91,7 +91,7 @@ def test_a_mirror_tells_once_that_the_storage_hangs_and_can_go_on_later(
     server: S3Server, tmp_path: Path
 ) -> None:
     run, told = _run(tmp_path), []
-    storage = Storage(server.place, retries=QUICK)
+    storage = Storage(server.uri, retries=QUICK)
     with Mirror(run, storage, interval_s=0.1, on_error=told.append) as mirror:
         mirror.flush()
         server.stop()
@@ -108,7 +108,7 @@ def test_a_mirror_tells_once_that_the_storage_hangs_and_can_go_on_later(
 def test_what_is_known_here_stays_when_the_mirror_fails(server: S3Server, tmp_path: Path) -> None:
     run = _run(tmp_path)
     server.kill()
-    storage = Storage(server.place, retries=QUICK)
+    storage = Storage(server.uri, retries=QUICK)
     with pytest.raises(StorageError), Mirror(run, storage, on_error=lambda _: None):
         pass
     assert run.read_record()["status"] == "running"
@@ -116,7 +116,7 @@ def test_what_is_known_here_stays_when_the_mirror_fails(server: S3Server, tmp_pa
 
 def test_an_error_is_not_hidden_by_one_of_the_storage(server: S3Server, tmp_path: Path) -> None:
     server.kill()
-    storage = Storage(server.place, retries=QUICK)
+    storage = Storage(server.uri, retries=QUICK)
     with pytest.raises(KeyError), Mirror(_run(tmp_path), storage, on_error=lambda _: None):
         raise KeyError
 
@@ -125,7 +125,7 @@ def test_after_an_error_of_a_place_a_storage_that_hangs_is_not_waited_for_again(
     server: S3Server, tmp_path: Path
 ) -> None:
     server.stop()
-    mirror = Mirror(_run(tmp_path), Storage(server.place, retries=QUICK), on_error=lambda _: None)
+    mirror = Mirror(_run(tmp_path), Storage(server.uri, retries=QUICK), on_error=lambda _: None)
     time.sleep(IN_TIME_S)  # the thread gives up meanwhile
     began = time.monotonic()
     mirror.__exit__(OSError, OSError("disk full"), None)
@@ -189,5 +189,5 @@ def test_a_try_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeF
 def test_the_shipped_tries_end_within_a_minute_and_not_long_before(server: S3Server) -> None:
     server.stop()
     began = time.monotonic()
-    assert "failed 5 times" in _fails_in_time(Storage(server.place), within_s=60)
+    assert "failed 5 times" in _fails_in_time(Storage(server.uri), within_s=60)
     assert time.monotonic() - began > 50

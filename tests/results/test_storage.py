@@ -19,7 +19,7 @@ def s3_location() -> Iterator[str]:
     with s3_server() as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)
-        yield server.place
+        yield server.uri
 
 
 @pytest.fixture(params=["directory", "file URI", "S3"])
