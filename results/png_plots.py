@@ -313,10 +313,9 @@ def make_class_f1(names: Sequence[str], report: Mapping[str, Any]) -> Figure:
         for label, name in zip(class_names, names, strict=True)
     ]
     heights = np.array([*range(len(names)), len(names) + 0.3])  # the score is set apart
-    height = max(0.65, *(0.19 * (label.count("\n") + 1) for label in labels))  # inches
-    figure = Figure(
-        figsize=(9.0, min(1.8 + height * len(heights), _MAX_HEIGHT)), layout="constrained"
-    )
+    per_class = max(0.65, *(0.19 * (label.count("\n") + 1) for label in labels))  # inches
+    total = min(1.8 + per_class * len(heights), _MAX_HEIGHT)
+    figure = Figure(figsize=(9.0, total), layout="constrained")
     axes = figure.subplots()
     against = report["baseline"]
     _plot_f1(axes, heights - 0.16, names, report, few, (BLUE, "o", "model"))

@@ -1,4 +1,4 @@
-"""A real browser: Chromium as it is installed, without a screen."""
+"""A real browser without a screen: the Chromium that is installed on this machine."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,28 +16,30 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A page in the browser, and what it did that a report must not."""
+class LoadedPage:
+    """A page in the browser, and a record of what a report must not do."""
 
     page: Page
+    address: str
     messages: list[str] = field(default_factory=list)
-    """What it wrote to the console, errors that nobody caught among them."""
+    """What it wrote to the console, uncaught errors included."""
     requests: list[str] = field(default_factory=list)
-    """Addresses that it asked for, its own among them."""
+    """All requested addresses, the page's own included."""
     dialogs: list[str] = field(default_factory=list)
 
     def scroll_through(self) -> None:
-        """Go to the end in steps, so that all charts come into view, and wait for them.
+        """Scroll to the end in steps until all charts have come into view and are plotted.
 
-        More than once where a busy machine showed nothing of a step.
+        On a busy machine a step may render nothing, so that several rounds are necessary.
         """
         self.page.evaluate(
             """async () => {
-                const shown = () => document.querySelectorAll(".plot .main-svg:first-child").length;
+                const svgs = ".plot .main-svg:first-child";
+                const plotted = () => document.querySelectorAll(svgs).length;
                 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
                 const num = document.querySelectorAll(".plot").length;
-                for (let turn = 0; turn < 5 && shown() < num; turn++) {
-                    for (let y = 0; y < document.documentElement.scrollHeight; y += 400) {
+                for (let turn = 0; turn < 5 && plotted() < num; turn++) {
+                    for (let y = 0; y < document.documentElement.scrollHeight; y += 800) {
                         scrollTo({top: y, behavior: "instant"});
                         await frame();
                         await new Promise((resolve) => setTimeout(resolve, 40));
@@ -52,19 +54,26 @@ class Opened:
             timeout=120_000,
         )
 
-    def is_as_wide_as_its_window(self) -> bool:
-        """Whether nothing makes the page scroll sideways."""
+    def fits_its_window(self) -> bool:
+        """Return whether the page does not scroll sideways."""
         return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+    def check_is_passive(self) -> None:
+        """Check that the page has loaded nothing, written nothing and opened no dialog."""
+        allowed = (self.address, "data:", "blob:")  # the page itself makes the latter two
+        assert [url for url in self.requests if not url.startswith(allowed)] == []
+        assert self.messages == [], self.messages
+        assert self.dialogs == [], self.dialogs
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; the test is skipped where there is none."""
+    """Start the browser; skip the test if none is installed."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(f"no {PROGRAMS[0]} on the PATH (on Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        # The sandbox needs rights that containers do not give; the page is our own.
+        # Containers do not grant the rights that the sandbox requires; the page is our own.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
             yield browser
@@ -73,23 +82,19 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(
+def load_page(
     browser: Browser, path: Path, *, width: int = 1280, scheme: Scheme = "light"
-) -> Iterator[Opened]:
-    """A file in a window of its own; at its end the page has asked, written and run nothing."""
+) -> Iterator[LoadedPage]:
+    """Load a file in a window of its own; check at the end that the page was passive."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    found = Opened(page=page)
+    found = LoadedPage(page=page, address=path.absolute().as_uri())
     page.on("console", lambda message: found.messages.append(message.text))
     page.on("pageerror", lambda error: found.messages.append(str(error)))
     page.on("dialog", lambda dialog: (found.dialogs.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda request: found.requests.append(request.url))
-    own = path.absolute().as_uri()
-    page.goto(own)
+    page.goto(found.address)
     try:
         yield found
     finally:
         page.close()
-    kept = (own, "data:", "blob:")  # the latter are made by the page itself
-    assert [url for url in found.requests if not url.startswith(kept)] == []
-    assert found.messages == [], found.messages
-    assert found.dialogs == [], found.dialogs
+    found.check_is_passive()

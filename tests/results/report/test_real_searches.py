@@ -1,4 +1,4 @@
-"""Reports of real searches in a real browser: real tweets, and labels and texts that attack."""
+"""Reports of real searches in a real browser: real tweets, and malicious labels and texts."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from results.run import Run
-from tests.browser import chromium, opened
+from tests.browser import chromium, load_page
 from tests.results.report.test_page import AFTER, OF_TEST
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[3]
 TWEETS = ROOT.parent / "shared" / "data" / "severity_tweets.csv"
 SMALL = ("--config", "ci", "--trials", "3")
 NUM_CHARTS = 8
-"""Of a tested search of few trials over two parameters: 2 of the test, confirmation, curves, and 4
-of parameters; their importance takes more trials."""
+"""Of a tested search of few trials over two parameters: 2 of the test, 1 of the confirmation, the
+learning curves, and 4 of the parameters; their importance requires more trials."""
 
 LABELS = [
     "<img src=x onerror=alert(1)>",
@@ -30,8 +30,8 @@ LABELS = [
 
 
 def searched_and_tested(directory: Path, *arguments: str) -> Run:
-    place = ("--output.directory", str(directory), "--name", "run")
-    _run("tuning.search", *SMALL, *place, *arguments)
+    output = ("--output.directory", str(directory), "--name", "run")
+    _run("tuning.search", *SMALL, *output, *arguments)
     _run("evaluation.final", "--run", str(directory / "run"), "--gates", "none")
     return Run(directory / "run")
 
@@ -43,8 +43,8 @@ def _run(module: str, *arguments: str) -> None:
 
 
 def check_in_browser(run: Run, *, width: int) -> None:
-    """All sections and charts are there; whoever opens it hears nothing on the console."""
-    with chromium() as browser, opened(browser, run.report, width=width, scheme="dark") as found:
+    """Check that all sections and charts are there, and that the console stays empty."""
+    with chromium() as browser, load_page(browser, run.report, width=width, scheme="dark") as found:
         found.scroll_through()
         page = found.page
         assert page.locator("h2").all_text_contents() == AFTER
@@ -52,7 +52,7 @@ def check_in_browser(run: Run, *, width: int) -> None:
         assert parts == [part for part in OF_TEST if part in parts]
         assert {"Scores", "Confusion matrix", "Classes", "Hardest mistakes"} <= set(parts)
         assert page.locator(".plot .main-svg:first-child").count() == NUM_CHARTS
-        assert found.is_as_wide_as_its_window()
+        assert found.fits_its_window()
         first = page.locator("#leaderboard tbody tr").first
         before = first.text_content()
         page.get_by_role("button", name="macro-F1").click()
@@ -68,7 +68,7 @@ def test_the_report_of_a_search_on_real_tweets(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_labels_and_texts_that_attack_are_text(tmp_path: Path) -> None:
+def test_malicious_labels_and_texts_are_displayed_as_text(tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
     with data.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -89,7 +89,7 @@ def test_labels_and_texts_that_attack_are_text(tmp_path: Path) -> None:
         ),
     )
     check_in_browser(run, width=1280)
-    with chromium() as browser, opened(browser, run.report) as found:
+    with chromium() as browser, load_page(browser, run.report) as found:
         found.scroll_through()
         for label in LABELS:
             assert found.page.locator("#data th", has_text=label).count() == 1
