@@ -22,7 +22,7 @@ NUM_ROWS = 1000
 
 
 def configuration(**sections: dict[str, Any]) -> Configuration:
-    """The sample's base with a small space, ASHA, four evaluations an epoch; 3 epochs."""
+    """Return the sample's base with a small space, ASHA, four evaluations per epoch, 3 epochs."""
     values: dict[str, dict[str, Any]] = {
         "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 0},
         "search": {"space": SPACE, "trials": 6, "grace_epochs": 0.5},
@@ -58,7 +58,7 @@ def trial(
     stopped_by: str = "",
     **changes: Any,
 ) -> Trial:
-    """A trial with its evaluations; number 0 is the default. States may be given as text."""
+    """Return a trial with its evaluations; number 0 is the default. States may be text."""
     config = config or configuration()
     parameters = parameters or default_point(config.search.space, config.training)
     fields: dict[str, Any] = {
@@ -75,7 +75,7 @@ def trial(
 
 
 def completed(number: int, score: float, **changes: Any) -> Trial:
-    """A trial that reached a budget of 3,000 rows with a score."""
+    """Return a trial that reached the budget of 3,000 rows with a score."""
     return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)
 
 
@@ -85,7 +85,7 @@ def policy(
     config: Configuration | None = None,
     last_evaluated: str | None = None,
 ) -> Policy:
-    """A policy over 1,000 training and 250 validation rows that knows these trials already.
+    """Return a policy over 1,000 training and 250 validation rows, with these trials.
 
     Rungs are at 500 and 1,500 rows, the budget is 3,000.
     """
@@ -101,18 +101,18 @@ def policy(
 
 
 FACTS: dict[str, Any] = {"data": {"class_counts": {"train": {"fine": 600, "bad": 400}}}}
-"""What the files of a run are told of the data, as far as they hold it."""
+"""Facts about the data, as far as the files of a run need them."""
 
 
 CONFIG = configuration()
 
 
 def files_of(run: Run, trials: Iterable[Trial] = (), **changes: Any) -> tuple[RunFiles, Policy]:
-    """What writes the files of a run, and the policy whose trials those are.
+    """Return the writer of a run's files, and the policy with its trials.
 
     Args:
-        run: that is written.
-        trials: that the policy knows.
+        run: to write.
+        trials: of the policy.
         changes: `configuration` and `facts`, where they are not those of the builders.
     """
     config: Configuration = changes.pop("configuration", CONFIG)
@@ -122,7 +122,7 @@ def files_of(run: Run, trials: Iterable[Trial] = (), **changes: Any) -> tuple[Ru
 
 
 def live(files: RunFiles, deciding: Policy, trial: Trial) -> None:
-    """Let a trial go through what it shows, an evaluation at a time, and end as it has."""
+    """Replay the evaluations and the end of a trial through the files of a run."""
     again = replace(trial, evaluations=[])
     deciding.store.add(again)
     for evaluation in trial.evaluations:

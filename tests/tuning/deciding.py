@@ -1,4 +1,4 @@
-"""A policy and what trials report to it, as the tests of it need them."""
+"""Drive a policy in tests: start trials, report evaluations, end them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -28,9 +28,9 @@ def start(policy: Policy) -> Trial:
     return started
 
 
-def report(policy: Policy, trial: Trial, shown: Evaluation) -> bool:
+def report(policy: Policy, trial: Trial, reported: Evaluation) -> bool:
     """Report an evaluation; return whether the trial continues."""
-    return policy.report(trial.trial_id, shown) is Decision.CONTINUE
+    return policy.report(trial.trial_id, reported) is Decision.CONTINUE
 
 
 def reach(policy: Policy, trial: Trial, score: float, *, until: int) -> bool:
@@ -73,7 +73,7 @@ Score = Callable[[Parameters, int], float | None]
 
 
 def run_to_end(policy: Policy, score: Score, *, collapsed: frozenset[int] = frozenset()) -> None:
-    """Run all trials that a policy still starts, one after the other.
+    """Run all remaining trials of a policy, one after the other.
 
     Args:
         policy: decides.
@@ -85,7 +85,7 @@ def run_to_end(policy: Policy, score: Score, *, collapsed: frozenset[int] = froz
 
 
 def cut_short(policy: Policy, score: Score) -> list[Trial]:
-    """Start all trials that a policy gives at once, end those with a score, then spend the time.
+    """Start all trials that can run at once, end those with a score, then use up the time budget.
 
     Returns:
         The trials that were started.
@@ -101,13 +101,13 @@ def cut_short(policy: Policy, score: Score) -> list[Trial]:
 
 
 def starting(policy: Policy) -> Iterator[Trial]:
-    """The trials that a policy starts, until it has none for the moment."""
+    """Yield the trials that a policy starts, until it has none for the moment."""
     while isinstance(trial := policy.next(), Trial):
         yield trial
 
 
 def end(policy: Policy, trial: Trial, score: Score, *, has_collapsed: bool = False) -> None:
-    """Let a running trial come to its full budget, or fail."""
+    """Run a trial to the full budget, or let it fail."""
     reached = score(trial.parameters, trial.replicate)
     if reached is None:
         policy.ended(trial.trial_id, Ending(status=Status.FAILED, error="out of memory"))
@@ -121,6 +121,6 @@ def _last(policy: Policy, score: float, *, has_collapsed: bool) -> Evaluation:
 
 
 def confirmation_of(policy: Policy) -> Confirmation:
-    """The confirmation that a policy has come to."""
+    """Return the confirmation of a policy that has reached it."""
     assert policy.confirmation is not None
     return policy.confirmation

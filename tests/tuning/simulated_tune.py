@@ -1,8 +1,8 @@
-"""A fake of Ray Tune and its workers, in a time that costs nothing.
+"""A fake of Ray Tune and its workers in simulated time, with faults of machines.
 
-Nothing here decides: a real policy behind a real driver does, and is met by what goes wrong with
-machines. Workers hang, are lost, or are lost together with Tune; the driver's process is killed
-while it writes, or is interrupted; and each time the search is started again from the disk.
+A real policy behind a real driver decides. Workers hang, are lost, or are lost together with Tune;
+the driver's process is killed while it writes, or is interrupted; each time the search is started
+again from the disk.
 """
 
 import random
@@ -27,15 +27,15 @@ class KilledError(BaseException):
 
 @dataclass
 class Disk(Observer):
-    """Keeps what the files of a run keep; the process may be killed before or after each write."""
+    """Stores what a run's files store; the process may be killed before or after each write."""
 
     chance: random.Random
     rows: dict[str, Trial] = field(default_factory=dict)
     curves: list[tuple[str, Evaluation]] = field(default_factory=list)
     store: TrialStore = field(default_factory=TrialStore)
-    """Of the process that writes."""
+    """Trials of the process that writes."""
     events_left: int | None = None
-    """Until the process is killed; None: it is not."""
+    """Events until the process is killed; None: it is not."""
 
     def started(self, trial: Trial) -> None:
         self._write(lambda: self._write_row(trial))
@@ -60,7 +60,7 @@ class Disk(Observer):
         self._write(self._write_all)
 
     def recall(self) -> TrialStore:
-        """The trials as a resume reads them."""
+        """Return the trials as a resume reads them."""
         trials = [replace(one, evaluations=self._curve(one.trial_id)) for one in self.rows.values()]
         for trial in trials:
             if trial.stopped_by == StoppedBy.END_OF_SEARCH:
@@ -73,7 +73,7 @@ class Disk(Observer):
         return self.curves[-1][0] if self.curves else None
 
     def is_finished(self, trial_id: str) -> bool:
-        """Whether a trial was written as one that no start touches again."""
+        """Return whether a trial is recorded as finished for good."""
         row = self.rows.get(trial_id)
         is_known = row is not None and not row.is_running
         return is_known and row.stopped_by != StoppedBy.END_OF_SEARCH
@@ -114,8 +114,8 @@ def _identity(trial: Trial) -> tuple[object, ...]:
 
 
 STEP_S = 0.25
-MOST_STEPS = 8_000
-MOST_STARTS = 30
+MAX_STEPS = 8_000
+MAX_STARTS = 30
 MAX_FAILURES = 3
 HERE = Worker(node="n", address="1.2.3.4", node_id="a", process=1, actor_id="b", gpu="")
 
@@ -126,21 +126,21 @@ class NodeLostError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """How much goes wrong; all but the first two are chances."""
+    """How many kills and interrupts happen; the others are probabilities."""
 
     kills: int = 0
     interrupts: int = 0
     lost_node: float = 0.0
-    """Of a step."""
+    """Per step."""
     lost_worker: float = 0.0
-    """Of a step of a trial, before it has begun or later."""
+    """Per step of a trial, before it has started or later."""
     hangs: float = 0.0
-    """Of a trial, to come to a step that does not end."""
+    """Per trial, that one of its steps does not end."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """What a training shows and how it ends, whoever runs it and however often."""
+    """The evaluations and the ending of a training, the same each time it runs."""
 
     evaluations: tuple[Evaluation, ...]
     ending: Ending
@@ -148,7 +148,7 @@ class Script:
 
 @dataclass
 class Clock:
-    """Seconds since a start of the search."""
+    """Seconds since the start of the search."""
 
     now: float = 0.0
 
@@ -157,8 +157,8 @@ class Clock:
 
 
 @dataclass
-class Given:
-    """A trial that Tune was given."""
+class Queued:
+    """A trial that Tune runs, or that waits for a worker."""
 
     trial: Trial
     flag: str
@@ -183,14 +183,14 @@ class SimulatedTune:
     interrupt_at: float
     """Seconds."""
     is_interrupted: bool = False
-    _given: list[Given] = field(default_factory=list, init=False)
-    _is_asked: bool = field(default=True, init=False)
-    """Whether the driver has more trials; once it says no it is not asked again."""
+    _queue: list[Queued] = field(default_factory=list, init=False)
+    _has_more: bool = field(default=True, init=False)
+    """Whether the driver may have more trials; after `NoTrial.DONE` it is not asked again."""
 
     def fit(self) -> None:
-        """Run the driver's trials until it says that it is over, or none is left."""
-        for _ in range(MOST_STEPS):
-            if self.driver.is_finished or not (self._is_asked or self._given):
+        """Run the driver's trials until it has finished, or none is left."""
+        for _ in range(MAX_STEPS):
+            if self.driver.is_finished or not (self._has_more or self._queue):
                 return
             self._step()
         running = [trial.trial_id for trial in self.driver.policy.store if trial.is_running]
@@ -202,79 +202,79 @@ class SimulatedTune:
             self.is_interrupted = True
             self.driver.interrupt()
         self.driver.idle()
-        if self._is_asked:
+        if self._has_more:
             self._ask()
-        if self._given and self._comes(self.faults.lost_node):
+        if self._queue and self._happens(self.faults.lost_node):
             raise NodeLostError
-        for given in list(self._given):
+        for queued in list(self._queue):
             if not self.driver.is_finished:
-                self._run(given)
+                self._run(queued)
 
     def _ask(self) -> None:
         answer = self.driver.next_trial()
-        self._is_asked = answer is not NoTrial.DONE
+        self._has_more = answer is not NoTrial.DONE
         if isinstance(answer, NoTrial):
             return
         trial_id = answer[TRIAL_ID]
-        assert trial_id not in {given.trial.trial_id for given in self._given}, "given out twice"
+        assert trial_id not in {queued.trial.trial_id for queued in self._queue}, "started twice"
         trial = self.driver.policy.store[trial_id]
         assert not self.disk.is_finished(trial_id), f"{trial_id} is trained again"
-        self._given.append(Given(trial, answer["flag"], self.script(trial)))
+        self._queue.append(Queued(trial, answer["flag"], self.script(trial)))
 
-    def _run(self, given: Given) -> None:
-        if given.position is None:
-            self._place(given)
-        elif given.position == given.hangs_at:
+    def _run(self, queued: Queued) -> None:
+        if queued.position is None:
+            self._assign_worker(queued)
+        elif queued.position == queued.hangs_at:
             return
-        elif given.flag in self.flags:
-            self._end(given, Ending(status=Status.RUNNING))
-        elif self._comes(self.faults.lost_worker):
-            given.position = self._checkpoint(given)
-        elif self._comes(0.6):  # workers are not equally fast
-            self._train(given, given.position)
+        elif queued.flag in self.flags:
+            self._end(queued, Ending(status=Status.RUNNING))
+        elif self._happens(self.faults.lost_worker):
+            queued.position = self._checkpoint(queued)
+        elif self._happens(0.6):  # workers are not equally fast
+            self._train(queued, queued.position)
 
-    def _place(self, given: Given) -> None:
-        if sum(one.position is not None for one in self._given) >= self.num_workers:
+    def _assign_worker(self, queued: Queued) -> None:
+        if sum(one.position is not None for one in self._queue) >= self.num_workers:
             return
-        if self._comes(self.faults.lost_worker):
-            self._lose_before_start(given)
+        if self._happens(self.faults.lost_worker):
+            self._lose_before_start(queued)
             return
-        given.position = self._checkpoint(given)
-        if self._comes(self.faults.hangs):
-            given.hangs_at = self.chance.randint(given.position, len(given.script.evaluations))
-        self.driver.placed(given.trial.trial_id, HERE)
+        queued.position = self._checkpoint(queued)
+        if self._happens(self.faults.hangs):
+            queued.hangs_at = self.chance.randint(queued.position, len(queued.script.evaluations))
+        self.driver.placed(queued.trial.trial_id, HERE)
 
-    def _lose_before_start(self, given: Given) -> None:
-        if self.driver.lost_before_start(given.trial.trial_id, max_restarts=MAX_FAILURES):
-            self._given.remove(given)
+    def _lose_before_start(self, queued: Queued) -> None:
+        if self.driver.lost_before_start(queued.trial.trial_id, max_restarts=MAX_FAILURES):
+            self._queue.remove(queued)
         else:
-            self._end(given, Ending(status=Status.FAILED, error="its worker was lost"))
+            self._end(queued, Ending(status=Status.FAILED, error="its worker was lost"))
 
-    def _train(self, given: Given, position: int) -> None:
-        evaluations = given.script.evaluations
+    def _train(self, queued: Queued, position: int) -> None:
+        evaluations = queued.script.evaluations
         if position == len(evaluations):
-            self._end(given, given.script.ending)
+            self._end(queued, queued.script.ending)
             return
-        given.position = position + 1
-        if not self.driver.reported(given.trial.trial_id, evaluations[position]):
-            self._given.remove(given)
-            self._say_ended(given)
+        queued.position = position + 1
+        if not self.driver.reported(queued.trial.trial_id, evaluations[position]):
+            self._queue.remove(queued)
+            self._report_return(queued)
 
-    def _end(self, given: Given, ending: Ending) -> None:
-        self._given.remove(given)
-        self.driver.ended(given.trial.trial_id, ending)
-        self._say_ended(given)
+    def _end(self, queued: Queued, ending: Ending) -> None:
+        self._queue.remove(queued)
+        self.driver.ended(queued.trial.trial_id, ending)
+        self._report_return(queued)
 
-    def _say_ended(self, given: Given) -> None:
-        """Say what Tune says of every trial when its function has returned."""
+    def _report_return(self, queued: Queued) -> None:
+        """Report the end again, as Tune does for every trial when its function has returned."""
         self.driver.ended(
-            given.trial.trial_id, Ending(status=Status.FAILED, error="it ended without a report")
+            queued.trial.trial_id, Ending(status=Status.FAILED, error="it ended without a report")
         )
 
-    def _checkpoint(self, given: Given) -> int:
-        return self.chance.randint(0, len(given.trial.evaluations))
+    def _checkpoint(self, queued: Queued) -> int:
+        return self.chance.randint(0, len(queued.trial.evaluations))
 
-    def _comes(self, chance: float) -> bool:
+    def _happens(self, chance: float) -> bool:
         return self.chance.random() < chance
 
 
@@ -292,12 +292,12 @@ class SimulatedSearch:
     num_starts: int = 0
     num_experiments: int = 0
     seconds: float = 0.0
-    """Of the last start."""
+    """Duration of the last start."""
 
     def run(self) -> Policy:
-        """Run it to its end; the policy of its last start."""
+        """Run the search to its end; return the policy of the last start."""
         disk, kills, interrupts = Disk(self.chance), self.faults.kills, self.faults.interrupts
-        while self.num_starts < MOST_STARTS:
+        while self.num_starts < MAX_STARTS:
             self.num_starts += 1
             policy = self._policy(disk)
             disk.events_left = self.chance.randint(1, 150) if kills else None
@@ -322,7 +322,7 @@ class SimulatedSearch:
         )
 
     def _start(self, policy: Policy, disk: Disk, interrupt_at: float) -> bool:
-        """Run one process of it; whether it came to the end of the search."""
+        """Run one process of the search; return whether it reached the end."""
         clock, flags = Clock(), set[str]()
         driver = Driver(
             policy=policy,
@@ -349,10 +349,10 @@ class SimulatedSearch:
         return is_whole
 
     def _fit(self, experiment: SimulatedTune) -> bool:
-        """Run experiments until no more is needed; whether none was interrupted."""
+        """Run experiments until no more is needed; return whether none was interrupted."""
         is_needed = True
         while is_needed and not experiment.is_interrupted:
-            assert self.num_experiments < MOST_STARTS * 2, "one experiment after the other"
+            assert self.num_experiments < MAX_STARTS * 2, "one experiment after the other"
             experiment = replace(experiment)
             self.num_experiments += 1
             experiment.driver.start_experiment()

@@ -1,4 +1,4 @@
-"""Places of checkpoints that are not, or no more, what the driver writes to."""
+"""Checkpoints in the run and in a storage, and what a worker receives and reports."""
 
 import errno
 import pickle
@@ -25,11 +25,13 @@ from tuning.trials import Trial
 @pytest.fixture(params=["in the run", "in a storage"])
 def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoints:
     (tmp_path / "run").mkdir()
-    place = str(tmp_path / "storage" / "run") if request.param == "in a storage" else None
-    return Checkpoints(run=tmp_path / "run", storage=Storage(place) if place else None)
+    storage = (
+        Storage(str(tmp_path / "storage" / "run")) if request.param == "in a storage" else None
+    )
+    return Checkpoints(run=tmp_path / "run", storage=storage)
 
 
-def test_a_worker_finds_the_place_that_the_driver_has_opened(checkpoints: Checkpoints) -> None:
+def test_a_worker_finds_the_checkpoints_that_the_driver_keeps(checkpoints: Checkpoints) -> None:
     checkpoints.open([])
     with checkpoints.of("t0000") as (directory, written):
         directory.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def test_a_worker_finds_the_place_that_the_driver_has_opened(checkpoints: Checkp
     assert list(checkpoints.run.iterdir()) == []
 
 
-def test_a_node_that_does_not_mount_the_place_is_named_and_begins_no_trial_anew(
+def test_a_node_that_does_not_mount_the_directory_is_named_and_restarts_no_trial(
     checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
     checkpoints.open([])
@@ -93,20 +95,20 @@ def handed_over(given: Trial) -> dict[str, Any]:
     return to_config(given, flag="search-1", micro_batch_sizes={"cpu": 4})
 
 
-def test_what_a_user_can_cause_is_told_as_it_stands() -> None:
+def test_an_input_error_is_reported_as_it_is() -> None:
     assert caught(InputError("model.name is 'x', but must be there")) == (
         "model.name is 'x', but must be there"
     )
     assert caught(InputError("first", "second")) == "first; second"
 
 
-def test_an_error_of_the_code_is_one_line_with_its_type_and_place() -> None:
-    told = caught(RuntimeError("shapes\n  do not   match"))
-    assert told.startswith("RuntimeError: shapes do not match (caught:")
-    assert "\n" not in told
+def test_an_error_of_the_code_is_one_line_with_its_type_and_position() -> None:
+    line = caught(RuntimeError("shapes\n  do not   match"))
+    assert line.startswith("RuntimeError: shapes do not match (caught:")
+    assert "\n" not in line
 
 
-def test_equal_errors_of_two_trials_are_told_alike() -> None:
+def test_equal_errors_of_two_trials_have_equal_messages() -> None:
     assert caught(RuntimeError("same")) == caught(RuntimeError("same"))
 
 

@@ -84,7 +84,7 @@ def test_ids_of_confirmations_continue_from_the_search_s() -> None:
     assert ids == ["t0004", "t0005", "t0006", "t0007"]
 
 
-def test_replicates_end_when_leader_and_default_are_told_apart() -> None:
+def test_replicates_end_when_leader_and_default_differ_significantly() -> None:
     whole = confirmed(clear_lead, confirm_top=2, confirm_replicates=2, confirm_max_replicates=5)
     confirmation = confirmation_of(whole)
     assert confirmation.num_replicates == 2
@@ -155,7 +155,7 @@ def test_what_an_earlier_start_left_running_for_another_candidate_is_closed() ->
     assert [t.replicate for t in whole.store.confirmations if t is not left] == [1, 1, 2, 2]
 
 
-def test_what_an_earlier_start_left_running_on_a_replicate_not_come_to_is_closed() -> None:
+def test_what_an_earlier_start_left_running_on_a_replicate_not_entered_is_closed() -> None:
     left = trial(99, (250, 0.3), source="confirm", parameters=B, replicate=3)
     whole = confirmed(clear_lead, more=[left], confirm_top=2, confirm_replicates=2)
     assert confirmation_of(whole).num_replicates == 2
@@ -294,7 +294,7 @@ def test_failures_of_trial_0_s_replicates_count_though_the_search_still_ran() ->
     assert (early.phase, early.next()) == (Phase.FINISHED, NoTrial.DONE)
 
 
-def test_a_confirmation_is_over_where_its_first_trainings_had_failed_before_it_began() -> None:
+def test_a_confirmation_has_finished_if_its_first_trials_failed_before_it_started() -> None:
     whole = searched(confirm_top=1, confirm_replicates=2)
     for one in starting(whole):
         end(whole, one, lambda *_: None)

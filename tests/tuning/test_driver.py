@@ -1,4 +1,4 @@
-"""The driver between Ray Tune and the policy, told what Tune would tell it."""
+"""The driver between Ray Tune and the policy, called as Tune would call it."""
 
 import errno
 
@@ -17,8 +17,8 @@ from tuning.workers import Worker
 HERE = Worker(node="n", address="1.2.3.4", node_id="a", process=1, actor_id="b", gpu="")
 
 
-class Heard(Observer):
-    """Notes what it is told."""
+class Recorder(Observer):
+    """Records the events that it is notified of."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, ...]] = []
@@ -62,15 +62,15 @@ def complete(driver: Driver, trial_id: str, score: float) -> None:
     driver.ended(trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
 
-def test_observers_are_told_of_a_whole_search_in_one_order() -> None:
-    heard = Heard()
-    driver = driver_of(policy_of(trials=2, confirm_top=1, confirm_replicates=2), heard)
+def test_observers_are_notified_of_a_whole_search_in_one_order() -> None:
+    recorder = Recorder()
+    driver = driver_of(policy_of(trials=2, confirm_top=1, confirm_replicates=2), recorder)
     default, other = next_id(driver), next_id(driver)
     driver.placed(default, HERE)
     driver.reported(default, evaluation(250, 0.3))
     complete(driver, default, 0.5)
     complete(driver, other, 0.6)
-    assert heard.events == [
+    assert recorder.events == [
         ("phase", "search"),
         ("started", "t0000"),
         ("started", "t0001"),
@@ -84,13 +84,13 @@ def test_observers_are_told_of_a_whole_search_in_one_order() -> None:
     ]
 
 
-def test_what_a_restarted_trial_shows_again_is_told_to_nobody() -> None:
-    heard = Heard()
-    driver = driver_of(policy_of(), heard)
+def test_observers_are_not_notified_of_evaluations_that_a_restarted_trial_repeats() -> None:
+    recorder = Recorder()
+    driver = driver_of(policy_of(), recorder)
     trial_id = next_id(driver)
     for _ in range(2):
         assert driver.reported(trial_id, evaluation(250, 0.3))
-    assert heard.events.count(("evaluated", trial_id, "250")) == 1
+    assert recorder.events.count(("evaluated", trial_id, "250")) == 1
 
 
 def test_no_more_trials_run_at_once_than_the_resources_hold() -> None:
@@ -107,14 +107,16 @@ def test_a_cluster_that_holds_no_trial_at_the_moment_is_still_asked_for_one() ->
     assert next_id(driver_of(policy_of(), capacity=lambda: 0)) == "t0000"
 
 
-def test_files_that_cannot_be_written_end_the_search_and_the_others_are_still_told() -> None:
-    heard = Heard()
-    driver = driver_of(policy_of(), Full(), heard)
+def test_files_that_cannot_be_written_end_the_search_and_other_observers_are_still_notified() -> (
+    None
+):
+    recorder = Recorder()
+    driver = driver_of(policy_of(), Full(), recorder)
     next_id(driver)
     assert driver.error is Full.error
     assert driver.is_finished
     assert driver.next_trial() is NoTrial.DONE
-    assert ("started", "t0000") in heard.events
+    assert ("started", "t0000") in recorder.events
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_search_and_leaves_the_trial() -> None:
@@ -134,7 +136,7 @@ def test_what_ends_the_search_from_outside_is_noticed() -> None:
     assert driver.error is lost
 
 
-def test_trials_are_told_to_halt_once_and_those_of_the_search_before_the_others() -> None:
+def test_trials_are_halted_once_and_those_of_the_search_before_the_others() -> None:
     halted: list[str] = []
     now = 0.0
     policy = policy_of(time_budget_s=1000, trials=2, confirm_top=1, confirm_replicates=2)

@@ -1,4 +1,4 @@
-"""Trials whose worker or process Ray lost, by what Tune says of them."""
+"""Trials whose worker or process Ray lost, from what Tune reports."""
 
 import json
 import os
@@ -41,11 +41,11 @@ class FakeTuneTrial:
 
 
 def given(trial_id: str, number: int = 0) -> Any:
-    """One of ours as Tune's trial of a number."""
+    """Return one of our trials as Tune's trial of a number."""
     return FakeTuneTrial(trial_id=f"tune-{number}", config={TRIAL_ID: trial_id})
 
 
-def test_a_trial_whose_worker_was_lost_before_it_began_starts_once_more() -> None:
+def test_a_trial_whose_worker_was_lost_before_it_started_starts_again() -> None:
     driver = driver_of(policy_of())
     first, second = next_id(driver), next_id(driver)
     LostTrials(driver).on_trial_error(0, [], given(first))
@@ -65,7 +65,7 @@ def test_a_trial_whose_worker_is_lost_again_and_again_fails() -> None:
     assert next_id(driver) == "t0001"
 
 
-def test_a_trial_that_had_begun_fails_when_tune_gives_it_up() -> None:
+def test_a_trial_that_had_started_fails_when_tune_gives_it_up() -> None:
     driver = driver_of(policy_of())
     trial_id = next_id(driver)
     driver.placed(trial_id, HERE)
@@ -141,7 +141,7 @@ def two_workers() -> Iterator[None]:
 
 
 def train_for(seconds: dict[str, float]) -> Any:
-    """A trainable that sleeps, by trial, 0.5 s where nothing is said, and has a score then."""
+    """Return a trainable that sleeps for these seconds by trial, else 0.5 s, then has a score."""
     last = json.dumps(asdict(evaluation(3000, 0.5)))
     ended = Ending(status=Status.COMPLETED, seconds=1.0).to_json()
     here = asdict(HERE)
@@ -158,13 +158,13 @@ def train_for(seconds: dict[str, float]) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("two_workers")
-def test_a_search_goes_on_where_a_free_worker_died(tmp_path: Path) -> None:
+def test_a_search_continues_where_a_free_worker_died(tmp_path: Path) -> None:
     policy = policy_of(
         trials=2, scheduler="none", confirm_top=1, confirm_replicates=2, confirm_max_replicates=2
     )
-    killer, began = Killer(), time.monotonic()
+    killer, started = Killer(), time.monotonic()
     driver: Driver = driver_of(
-        policy, killer, capacity=lambda: 2, clock=lambda: time.monotonic() - began
+        policy, killer, capacity=lambda: 2, clock=lambda: time.monotonic() - started
     )
     run_with_ray(
         driver,

@@ -9,7 +9,7 @@ from tests.tuning.deciding import complete, policy_of, reach, report, start
 from tuning.trials import Ending, NoTrial, Phase
 
 
-def test_trial_0_is_the_default_and_the_others_are_drawn() -> None:
+def test_trial_0_is_the_default_and_the_others_are_sampled() -> None:
     policy = policy_of()
     first, second = start(policy), start(policy)
     default = policy.configuration.training
@@ -122,7 +122,7 @@ def test_a_step_that_spans_a_rung_and_the_next_point_is_judged_at_the_rung() -> 
     assert not report(policy, other, evaluation(256, 0.1))
 
 
-def test_what_a_restarted_trial_shows_again_is_ignored() -> None:
+def test_evaluations_that_a_restarted_trial_repeats_are_ignored() -> None:
     policy = policy_of()
     trial = start(policy)
     reach(policy, trial, 0.5, until=750)
@@ -149,7 +149,7 @@ def test_a_collapse_that_clears_itself_leaves_no_trace() -> None:
     assert trial.status == "completed"
 
 
-def test_what_comes_after_a_trial_s_end_is_of_no_interest() -> None:
+def test_what_is_reported_after_a_trial_s_end_is_ignored() -> None:
     policy = policy_of()
     trial = start(policy)
     complete(policy, trial, 0.5)
@@ -179,7 +179,7 @@ def test_known_trials_are_kept_and_those_that_ran_start_again_before_new_ones() 
     assert policy.next() is NoTrial.WAIT
 
 
-def test_trials_that_finish_are_told_once_in_the_order_of_their_ends() -> None:
+def test_trials_that_finish_are_returned_once_in_the_order_of_their_ends() -> None:
     policy = policy_of()
     first, second, third = (start(policy) for _ in range(3))
     for one in (third, first):
@@ -190,11 +190,11 @@ def test_trials_that_finish_are_told_once_in_the_order_of_their_ends() -> None:
     assert policy.take_concluded() == []
 
 
-def test_a_resumed_search_draws_what_it_would_have_drawn() -> None:
+def test_a_resumed_search_samples_the_configurations_of_the_unbroken_one() -> None:
     whole = policy_of(trials=4)
-    drawn = [start(whole).parameters for _ in range(4)]
+    sampled = [start(whole).parameters for _ in range(4)]
     resumed = policy_of(trials=4, known=[trial(0, status="failed"), trial(1, status="failed")])
-    assert [start(resumed).parameters for _ in range(2)] == drawn[2:]
+    assert [start(resumed).parameters for _ in range(2)] == sampled[2:]
 
 
 def test_new_trials_of_a_resumed_search_take_no_id_of_a_confirmation() -> None:

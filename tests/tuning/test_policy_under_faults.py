@@ -27,21 +27,21 @@ def chance_of(*what: Any) -> float:
 
 
 def script_of(trial: Trial) -> Script:
-    """What a training shows: a function of its configuration and replicate alone."""
+    """Return a training's curve and ending, a function of configuration and replicate alone."""
     identity = (sorted(trial.parameters.items()), trial.replicate)
     kind, luck = chance_of("ending", identity), 0.05 * chance_of("luck", identity)
     best = 0.5 - 0.1 * abs(math.log10(trial.parameters["learning_rate"]) + 3) + luck
-    shown = [evaluation(p, best * (0.5 + 0.5 * p / POINTS[-1])) for p in POINTS]
+    curve = [evaluation(p, best * (0.5 + 0.5 * p / POINTS[-1])) for p in POINTS]
     if kind < 0.06:
-        return Script(tuple(shown[:3]), Ending(status=Status.FAILED, error=f"{trial.number % 3}"))
+        return Script(tuple(curve[:3]), Ending(status=Status.FAILED, error=f"{trial.number % 3}"))
     if kind < 0.1:
         lost = evaluation(POINTS[3], 0.1, eval_loss=float("nan"))
-        return Script((*shown[:3], lost), Ending(status=Status.DIVERGED, seconds=1.0))
+        return Script((*curve[:3], lost), Ending(status=Status.DIVERGED, seconds=1.0))
     if kind < 0.14 and trial.source == Source.SEARCH:
-        return Script(tuple(shown[:5]), Ending(status=Status.STOPPED, seconds=1.0))
+        return Script(tuple(curve[:5]), Ending(status=Status.STOPPED, seconds=1.0))
     if kind < 0.18:
-        shown[-1] = evaluation(POINTS[-1], 0.1, collapsed=True)
-    return Script(tuple(shown), Ending(status=Status.COMPLETED, seconds=1.0))
+        curve[-1] = evaluation(POINTS[-1], 0.1, collapsed=True)
+    return Script(tuple(curve), Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def simulated(

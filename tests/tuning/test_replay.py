@@ -25,7 +25,7 @@ NUM_ROWS = 1044 * BATCH_SIZE  # the study's 1,044 steps an epoch
 FIRST_RUNG = NUM_ROWS // 2  # step 522: the first evaluation there is that of step 600
 
 # Steps of warm-up, from the slopes of each run's recorded learning rate; 199 stands for those
-# whose rate has begun to fall at their first evaluation, step 200.
+# whose rate is falling already at their first evaluation, step 200.
 WARMUP = {
     "trial_13": 199,
     "trial_14": 368,
@@ -58,7 +58,7 @@ def curve_of(run: str) -> pd.DataFrame:
 def replay(
     runs: Sequence[str], *, warmups: dict[str, int] = WARMUP, together: bool = True, **search: Any
 ) -> tuple[Policy, dict[str, Trial]]:
-    """Run recorded curves as trials beside a default that shows nothing.
+    """Run recorded curves as trials beside a default without evaluations.
 
     Args:
         runs: names, in the order in which the trials start.
@@ -84,17 +84,17 @@ def replay(
         validation_share=1 / 9,
         searcher=Recorded(config, [warmups[run] for run in runs]),
     )
-    begun = [policy.next() for _ in range(len(runs) + 1)]
+    started = [policy.next() for _ in range(len(runs) + 1)]
     trials = {
-        run: trial for run, trial in zip(runs, begun[1:], strict=True) if isinstance(trial, Trial)
+        run: trial for run, trial in zip(runs, started[1:], strict=True) if isinstance(trial, Trial)
     }
-    shown = [
+    evaluations = [
         (row.epoch, number, run, row.f1_macro)
         for number, run in enumerate(runs)
         for row in curve_of(run).itertuples()
         if row.epoch <= 3
     ]
-    for epoch, _, run, score in sorted(shown) if together else shown:
+    for epoch, _, run, score in sorted(evaluations) if together else evaluations:
         trial = trials[run]
         if trial.status == "running":
             policy.report(trial.trial_id, evaluation(round(epoch * NUM_ROWS), score))
@@ -161,10 +161,10 @@ def test_without_the_warmup_rule_a_lucky_run_would_have_ended_the_best_one_at_it
     assert stopped_at(judged) == {"trial_13": 0.57}  # step 600
 
 
-def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_the_arithmetic_says() -> None:
+def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_calculated() -> None:
     # At the rung of 0.5 epochs, in order of arrival: trial_13 and trial_15 0.163, IndoBERT 0.245,
-    # mBERT 0.395, IndoRoBERTa 0.350 (second of five, of which one goes on), XLM-R 0.307 (third of
-    # six, of which two do). At 1.5 epochs each of the three that come is the best so far.
+    # mBERT 0.395, IndoRoBERTa 0.350 (second of five, of which one is promoted), XLM-R 0.307 (third
+    # of six, of which two are). At 1.5 epochs each of the three that arrive is the best so far.
     others = ["bert-base-multilingual", "indoroberta", "xlm-roberta-base", "indobert-base-uncased"]
     runs = [*others, "trial_15", "trial_13"]
     _, trials = replay(runs, warmups={**dict.fromkeys(others, 0), **WARMUP})
@@ -172,7 +172,7 @@ def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_the_arithmetic_say
 
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(["trial_15", "trial_18"])))
-def test_equal_scores_survive_in_either_order(pair: tuple[str, str]) -> None:
+def test_equal_scores_are_promoted_in_either_order(pair: tuple[str, str]) -> None:
     _, trials = replay(pair, together=False)
     assert stopped_at(trials) == {}
 

@@ -1,12 +1,12 @@
 """Thousands of searches whose truth is known: how often is the result worse than not searching?
 
-A configuration's true quality is normal with the cell's spread; the default sits at the cell's
+A configuration's true quality is normal with the cell's spread; the default is at the cell's
 quantile. A measured score adds the luck of the seed and, in cells that have it, a deviation of
-this configuration on these validation rows. The search looks once, on one split; a replicate
-draws seed and split anew. Splits re-drawn from one pool share rows, so a part of the deviation,
-n_validation / n, is the same on every split: no confirmation can see through that part. All
-numbers are points of macro-F1. Who is confirmed, how often and who wins is decided by the
-product's own `Policy`.
+this configuration on these validation rows. The search evaluates once, on one split; a replicate
+has a new seed and split. Splits of one pool share rows, so a part of the deviation,
+n_validation / n, is the same on every split: no confirmation can detect that part. All numbers are
+points of macro-F1. The project's own `Policy` decides which candidates are confirmed, how often,
+and which one wins.
 """
 
 import itertools
@@ -39,7 +39,7 @@ SEED_DEVIATION = 0.6
 WORSE = -0.3
 """A returned configuration this far from the default is a search that did harm."""
 BASE = {"confirm_top": 3, "confirm_replicates": 3, "confirm_max_replicates": 5}
-TWO_DRAWS = {"confirm_top": 3, "confirm_replicates": 2, "confirm_max_replicates": 2}
+TWO_REPLICATES = {"confirm_top": 3, "confirm_replicates": 2, "confirm_max_replicates": 2}
 ONE_CHALLENGER = {"confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 2}
 
 
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """One search: the quality of each configuration, and how it is measured."""
+    """The true quality of each configuration of one search, and how it is measured."""
 
     cell: Cell
     quality: np.ndarray
@@ -73,7 +73,7 @@ class Truth:
         return 0.7 + (self.quality[number] + self.cell.deviation * rows + luck) / 100
 
 
-def draw_truth(cell: Cell, generator: np.random.Generator) -> Truth:
+def sample_truth(cell: Cell, generator: np.random.Generator) -> Truth:
     quality = generator.normal(0, cell.spread, NUM_TRIALS)
     quality[0] = stats.norm.ppf(cell.quantile) * cell.spread
     lasting = generator.normal(0, 1, NUM_TRIALS)
@@ -101,7 +101,7 @@ def search(truth: Truth, config: Configuration) -> tuple[int, int]:
 
 
 class Numbered(FixedSearcher):
-    """Suggests configurations that are told apart by their number; trial 0 is 0."""
+    """Suggests configurations that differ by their number; trial 0 is 0."""
 
     def suggest(self, trial_id: str, number: int) -> Parameters:
         return {"learning_rate": STEP * (1 + number)}
@@ -122,12 +122,12 @@ def configuration_of(confirmation: dict[str, int]) -> Configuration:
     )
 
 
-def simulate(cell: Cell, num_draws: int, seed: int, confirmation: dict[str, int]) -> np.ndarray:
-    """Gain over the default in points, float64 [draws, 2]: confirmed, and best of the search."""
+def simulate(cell: Cell, num_searches: int, seed: int, confirmation: dict[str, int]) -> np.ndarray:
+    """Gain over the default in points, float64 [searches, 2]: confirmed, and best of the search."""
     generator, config = np.random.default_rng(seed), configuration_of(confirmation)
     gains = []
-    for _ in range(num_draws):
-        truth = draw_truth(cell, generator)
+    for _ in range(num_searches):
+        truth = sample_truth(cell, generator)
         gains.append([truth.quality[n] - truth.quality[0] for n in search(truth, config)])
     return np.array(gains)
 
@@ -146,15 +146,15 @@ CELLS = [
 
 
 @pytest.mark.parametrize(
-    ("spread", "quantile", "deviation", "validation_share", "num_draws"), CELLS
+    ("spread", "quantile", "deviation", "validation_share", "num_searches"), CELLS
 )
 def test_a_search_returns_something_clearly_worse_than_its_default_in_under_2_percent(
-    spread: float, quantile: float, deviation: float, validation_share: float, num_draws: int
+    spread: float, quantile: float, deviation: float, validation_share: float, num_searches: int
 ) -> None:
     cell = Cell(
         spread=spread, quantile=quantile, deviation=deviation, validation_share=validation_share
     )
-    confirmed, naive = simulate(cell, num_draws, 20, BASE).T
+    confirmed, naive = simulate(cell, num_searches, 20, BASE).T
     worse, naively_worse = (float(np.mean(gains < WORSE)) for gains in (confirmed, naive))
     print(
         f"\nspread {spread} default at {quantile:.0%} rows {deviation} share"
@@ -167,8 +167,8 @@ def test_a_search_returns_something_clearly_worse_than_its_default_in_under_2_pe
     assert confirmed.mean() > -0.02
 
 
-@pytest.mark.parametrize("confirmation", [TWO_DRAWS, ONE_CHALLENGER])
-def test_fewer_draws_than_the_base_asks_for_do_little_more_harm(
+@pytest.mark.parametrize("confirmation", [TWO_REPLICATES, ONE_CHALLENGER])
+def test_fewer_replicates_than_the_base_has_do_little_more_harm(
     confirmation: dict[str, int],
 ) -> None:
     spread, quantile, deviation = HARDEST

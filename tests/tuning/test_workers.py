@@ -20,7 +20,7 @@ SEARCH = [
 
 
 KIND = "1 CPU"
-"""What Tune knows workers by."""
+"""The resources by which Tune groups its workers."""
 
 
 class FakeController:
@@ -38,12 +38,12 @@ def num_kept(controller: FakeController, num_free: int) -> int:
     return sum(taken) - len(list(cache.flush_cached_objects()))
 
 
-def test_tune_keeps_one_free_worker_by_itself_and_as_many_as_it_is_told_to() -> None:
+def test_tune_keeps_one_free_worker_by_itself_and_as_many_as_are_asked_for() -> None:
     assert num_kept(FakeController(), 3) == 1
-    told, kept = FakeController(), KeptWorkers()
+    controller, kept = FakeController(), KeptWorkers()
     kept.set_resources(KIND)
-    kept.keep(told, 3)
-    assert num_kept(told, 4) == 3
+    kept.keep(controller, 3)
+    assert num_kept(controller, 4) == 3
 
 
 def test_workers_that_are_not_needed_any_more_are_let_go() -> None:
@@ -55,7 +55,7 @@ def test_workers_that_are_not_needed_any_more_are_let_go() -> None:
     assert len(list(controller._actor_cache.flush_cached_objects())) == 2
 
 
-def test_the_scheduler_sees_at_each_step_to_how_many_workers_are_kept() -> None:
+def test_the_scheduler_updates_at_each_step_how_many_workers_are_kept() -> None:
     share, controller = 4, FakeController()
     driver = driver_of(policy_of(trials=9), capacity=lambda: share)
     next_id(driver)
@@ -75,9 +75,11 @@ def test_tune_s_controller_still_has_the_cache_that_is_used() -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Run]:
     """By trials at once, the same search."""
-    place, found = tmp_path_factory.mktemp("workers"), {}
+    directory, found = tmp_path_factory.mktemp("workers"), {}
     for num in (1, 2):
-        ended, run = search(place, f"at-once-{num}", *SEARCH, "--search.max_concurrent", str(num))
+        ended, run = search(
+            directory, f"at-once-{num}", *SEARCH, "--search.max_concurrent", str(num)
+        )
         assert ended.returncode == 0, ended.stderr
         found[num] = run
     return found
