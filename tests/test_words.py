@@ -61,12 +61,14 @@ PHRASES: dict[str, str] = {
     "earlier_openings": "a key of evaluation_report.json",
     '"rows_at_once"': "a key of search.json, which scripts read",
     '"draws"': "a key of search.json and evaluation_report.json, which scripts read",
+    "data.draw(": "a method of hypothesis",
     '"stepper"': "a key of the checkpoint file, which version 0.3 wrote too",
 }
 # path: {word as found, in lower case: why it remains there}.
 REMAIN: dict[str, dict[str, str]] = {
     "evaluation/streams.py": {"tell": "a method of Python's files"},
     "tests/evaluation/test_any_cells.py": {"draw": "a method of hypothesis"},
+    "tests/training/architectures.py": {"piece": "options of sentencepiece"},
 }
 
 _SKIPPED = (".csv", ".png", ".json", "constraints.txt", "LICENSE", "tests/test_words.py")

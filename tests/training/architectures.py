@@ -47,11 +47,11 @@ _RANGE = 0.3
 
 def make_texts(num_texts: int) -> list[str]:
     """Texts of 1 to 12 words, some with capitals, signs, an emoji or letters of other scripts."""
-    draws = random.Random(3)
+    generator = random.Random(3)
     texts = []
     for number in range(num_texts):
-        words = draws.choices(_WORDS, k=1 + number * 5 % 12)
-        words += [draws.choice(["Kowe!", "2x", "\U0001f621", "\u02bc", "naïve"])] * (
+        words = generator.choices(_WORDS, k=1 + number * 5 % 12)
+        words += [generator.choice(["Kowe!", "2x", "\U0001f621", "\u02bc", "naïve"])] * (
             number % 3 == 1
         )
         texts.append(" ".join(words))
@@ -61,8 +61,8 @@ def make_texts(num_texts: int) -> list[str]:
 def _wordpiece(
     directory: Path, special: Sequence[str] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ) -> None:
-    pieces = [piece for piece in learn_vocabulary(make_texts(200), size=300) if piece[0] != "["]
-    (directory / "vocab.txt").write_text("\n".join([*special, *pieces]) + "\n", "utf-8")
+    tokens = [token for token in learn_vocabulary(make_texts(200), size=300) if token[0] != "["]
+    (directory / "vocab.txt").write_text("\n".join([*special, *tokens]) + "\n", "utf-8")
 
 
 def _byte_bpe(directory: Path, special: Sequence[str] = ("<s>", "<pad>", "</s>", "<unk>")) -> None:
@@ -98,22 +98,22 @@ def _sentencepiece(directory: Path, file: str, **options: Any) -> None:
 
 
 def _slow_bpe(directory: Path) -> None:
-    """Files of BERTweet and PhoBERT: pieces with counts, merges with counts, `@@` within words."""
+    """Files of BERTweet and PhoBERT: tokens with counts, merges with counts, `@@` within words."""
     counts: dict[str, int] = {}
     merges: dict[tuple[str, str], int] = {}
     words = sorted({word for text in make_texts(200) for word in text.split()})
     for word in words:
         symbols = [*word[:-1], word[-1] + "</w>"]
         while len(symbols) > 1:
-            counts.update({_shown(symbol): 1 for symbol in symbols})
+            counts.update({_written(symbol): 1 for symbol in symbols})
             merges[symbols[0], symbols[1]] = 1
             symbols[:2] = [symbols[0] + symbols[1]]
-        counts[_shown(symbols[0])] = 1
-    _write_lines(directory / "vocab.txt", [f"{piece} {n}" for piece, n in counts.items()])
+        counts[_written(symbols[0])] = 1
+    _write_lines(directory / "vocab.txt", [f"{token} {n}" for token, n in counts.items()])
     _write_lines(directory / "bpe.codes", [f"{a} {b} {n}" for (a, b), n in merges.items()])
 
 
-def _shown(symbol: str) -> str:
+def _written(symbol: str) -> str:
     return symbol.removesuffix("</w>") if symbol.endswith("</w>") else f"{symbol}@@"
 
 
@@ -180,7 +180,7 @@ class Architecture:
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
     """tokenizer_config.json; empty: there is none."""
     is_resaved: bool = False
-    """Whether transformers has read the vocabulary once and written its own files in its place."""
+    """Whether transformers has read the vocabulary once and replaced it by its own files."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -40,8 +40,8 @@ class _Operation:
         """Compute it from what its tensors hold now, into the same memory as before."""
         found = self.function(*self.arguments, **self.keywords)
         if self.made:
-            for place, values in zip(self.made, _tensors(found), strict=True):
-                place.copy_(values)
+            for tensor, values in zip(self.made, _tensors(found), strict=True):
+                tensor.copy_(values)
 
 
 @dataclass
@@ -98,8 +98,8 @@ class BurningGraphs:
     The operations of a function are noted below autograd with their plain numbers and their
     tensors, and what they changed is set back, as a capture computes nothing. A replay calls no
     code of ours or of a model: it repeats the operations with the numbers of then and what the
-    tensors hold now. Random numbers are drawn anew from the generator, which a capture leaves as
-    it was.
+    tensors hold now. New random numbers come from the generator, which a capture leaves
+    as it was.
 
     What it can show: that a step depends on a number, a branch or a tensor that the next training
     replaces. What it cannot: that CUDA can capture the step.

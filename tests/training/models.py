@@ -1,4 +1,4 @@
-"""Loading models from places, for the tests of sound and of spoilt ones."""
+"""Small models and toy rows, and how tests load sound and damaged models."""
 
 import json
 from collections.abc import Callable
@@ -56,24 +56,24 @@ def resave(
 
 
 VOCABULARY = 40
-_START, _END, _FIRST_TELLING, _FIRST_OTHER = 2, 3, 5, 10
+_START, _END, _FIRST_INDICATIVE, _FIRST_OTHER = 2, 3, 5, 10
 
 
 def toy_rows(num_rows: int, *, seed: int = 0) -> LabelledTokens:
     """Rows of 5 to 14 ids, classes about 6:3:1."""
-    draws = np.random.default_rng(seed)
-    labels = draws.choice(len(LABELS), num_rows, p=[0.6, 0.3, 0.1])
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(len(LABELS), num_rows, p=[0.6, 0.3, 0.1])
     labels[: len(LABELS)] = range(len(LABELS))
     rows = []
     for label in labels:
-        words = draws.integers(_FIRST_OTHER, VOCABULARY, draws.integers(3, 13))
-        words[draws.choice(len(words), 3, replace=False)] = _FIRST_TELLING + label
+        words = generator.integers(_FIRST_OTHER, VOCABULARY, generator.integers(3, 13))
+        words[generator.choice(len(words), 3, replace=False)] = _FIRST_INDICATIVE + label
         rows.append(np.array([_START, *words, _END], dtype=np.int32))
     return LabelledTokens(tokens=from_rows(rows), labels=labels.astype(np.int64))
 
 
 def table_of_lengths(lengths: list[int]) -> TokenTable:
-    """Row i holds i + 1, as often as `lengths` says."""
+    """Row i consists of `lengths[i]` times the id i + 1."""
     rows = [np.full(length, i + 1, dtype=np.int32) for i, length in enumerate(lengths)]
     return from_rows(rows)
 

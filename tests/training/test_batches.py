@@ -57,7 +57,7 @@ def test_rows_of_like_length_stand_together_while_batches_come_in_no_order_of_le
     lengths = np.random.default_rng(0).integers(4, 128, 2000)
     batches = order_batches(lengths, batch_size=16, seed=1, epoch=0)
     spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
-    assert spread < 10  # a batch drawn blindly would span about 110
+    assert spread < 10  # a batch of random rows would span about 110
     longest = [lengths[batch].max() for batch in batches[:-1]]
     assert abs(np.corrcoef(longest, range(len(longest)))[0, 1]) < 0.3
 
@@ -166,7 +166,9 @@ def test_probabilities_of_a_row_sum_to_one_in_double_precision(model: torch.nn.M
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, atol=1e-12)
 
 
-def test_the_model_is_looked_at_without_dropout_and_left_so(model: torch.nn.Module) -> None:
+def test_inference_leaves_the_model_in_evaluation_mode(
+    model: torch.nn.Module,
+) -> None:
     model.train()
     log_probabilities(model, table_of_lengths([3]), batch_size=4, padding=Padding(token_id=0))
     assert not model.training

@@ -1,4 +1,4 @@
-"""What a captured step reads lives in a tensor, or is part of its key: for every field."""
+"""Every field that a captured step reads is in a tensor or in the key of its graph."""
 
 import types
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
-from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import BurningGraphs, FakeModelCache
+from tests.training.interrupted import saved_model
 from tests.training.models import toy_task, toy_training
 from training.config import SEARCHED, DataConfig, ModelConfig, Section, TrainingConfig
 from training.cuda_graphs import Record, Replay
@@ -27,7 +27,7 @@ FIELDS = TrainingConfig.model_fields
 CHANGES_NO_WEIGHTS = {
     "eval_batch_size": "rows of an evaluation",
     "early_stopping_patience": "the end of a training",
-    "cuda_graphs": "how steps run: another model_cache's steps",
+    "cuda_graphs": "how steps run: steps of another model cache",
 }
 """Fields that are no part of a step: reason. None of them is searched."""
 
@@ -118,7 +118,7 @@ def _are_same(ones: Weights, others: Weights) -> bool:
 def _served_in_turn(
     task: Task, name: str, graphs: Record, values: tuple[Any, ...]
 ) -> list[tuple[Weights, Weights]]:
-    """Weights of trainings in one model_cache, each beside those of the same one alone."""
+    """Weights of trainings in one model cache, each beside those of the same one alone."""
     model_cache, pairs = FakeModelCache(graphs), []
     for value in values:
         training = toy_training(**({"learning_rate": 1e-3, "epochs": 2} | {name: value}))
@@ -210,17 +210,17 @@ def test_a_recorded_function_is_not_run_and_replays_with_its_numbers_and_present
     assert written.tolist() == [9, 9]
 
 
-def test_a_recorded_draw_is_drawn_anew_at_each_replay() -> None:
-    drawn = torch.zeros(4)
+def test_each_replay_has_new_random_numbers() -> None:
+    sampled = torch.zeros(4)
     torch.manual_seed(5)
 
     def step() -> None:
-        drawn.copy_(torch.rand(4))
+        sampled.copy_(torch.rand(4))
 
     replay, found = BurningGraphs()(step), []
     for _ in range(2):
         replay()
-        found.append(drawn.clone())
+        found.append(sampled.clone())
     torch.manual_seed(5)
     assert all(values.equal(torch.rand(4)) for values in found)
 

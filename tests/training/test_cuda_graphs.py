@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.broken_off import saved_model
 from tests.training.fake_graphs import FakeModelCache
+from tests.training.interrupted import saved_model
 from tests.training.models import toy_task, toy_training
 from training.cuda_graphs import Replay, width_of
 from training.finetune import FineTuned, Task, finetune
@@ -56,7 +56,7 @@ def _refuse(*_: object) -> None:
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """Without dropout, which would draw otherwise for longer rows."""
+    """Without dropout, whose random numbers depend on the length of rows."""
     model = saved_model(
         tmp_path_factory.mktemp("bert"),
         "bert",
@@ -101,7 +101,7 @@ def plain(task: Task) -> FineTuned:
 def test_a_training_from_graphs_is_the_one_without(task: Task, plain: FineTuned) -> None:
     graphs = FakeGraphs()
     found = _tuned(task, FakeModelCache(graphs))
-    # Rows have 5 to 14 pieces: lengths 8 and 16, 60 steps; the first of each length runs as it is.
+    # Rows have 5 to 14 tokens: lengths 8 and 16, 60 steps; the first of each length runs as it is.
     assert graphs.recorded <= 2
     assert graphs.replayed >= 60 - 2
     _assert_alike(found, plain)
@@ -134,7 +134,7 @@ def test_once_the_weight_decay_differs_it_is_no_longer_a_part_of_the_graph(task:
     _assert_alike(found, _tuned(task, weight_decay=0.5))
 
 
-def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_told_once(
+def test_a_step_that_cannot_be_captured_is_taken_without_a_graph_and_reported_once(
     task: Task, plain: FineTuned, caplog: pytest.LogCaptureFixture
 ) -> None:
     graphs = FakeGraphs(fails_at=2)
@@ -143,13 +143,13 @@ def test_a_step_that_cannot_be_captured_is_taken_as_it_is_and_told_once(
         found = _tuned(task, model_cache)
         again = _tuned(task, model_cache)
     assert graphs.recorded == 2
-    (told,) = [record for record in caplog.records if record.name == "training.cuda_graphs"]
-    assert "not permitted when stream is capturing" in told.getMessage()
+    (warning,) = [record for record in caplog.records if record.name == "training.cuda_graphs"]
+    assert "not permitted when stream is capturing" in warning.getMessage()
     for training in (found, again):
         _assert_alike(training, plain)
 
 
-def test_steps_in_several_passes_are_not_captured(task: Task) -> None:
+def test_steps_in_micro_batches_are_not_captured(task: Task) -> None:
     graphs = FakeGraphs()
     finetune(
         task,
@@ -164,7 +164,7 @@ def test_steps_in_several_passes_are_not_captured(task: Task) -> None:
 def test_where_memory_runs_out_graphs_are_given_up_before_steps_become_smaller(
     task: Task, plain: FineTuned
 ) -> None:
-    graphs, heard = FakeGraphs(), []
+    graphs, reported = FakeGraphs(), []
     model_cache = FakeModelCache(graphs)
     _tuned(task, model_cache)
     assert model_cache.captured is not None
@@ -186,10 +186,10 @@ def test_where_memory_runs_out_graphs_are_given_up_before_steps_become_smaller(
             toy_training(learning_rate=1e-3),
             evaluate_at=[320, 640, 960],
             model_cache=model_cache,
-            on_micro_batch_size=heard.append,
+            on_micro_batch_size=reported.append,
         )
     assert failed == [1]
-    assert heard == []
+    assert reported == []
     assert model_cache.captured.is_refused
     _assert_alike(found, plain)
 

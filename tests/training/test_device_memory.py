@@ -1,4 +1,4 @@
-"""What does not fit into a (fake) device's memory at once is made in smaller passes."""
+"""Work that does not fit into the memory of a (fake) device is repeated in micro-batches."""
 
 import gc
 import weakref
@@ -32,7 +32,7 @@ EVALUATE_AT = (32, 70, 140)
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """Without dropout, which would draw otherwise in other passes."""
+    """Without dropout, whose random numbers depend on the micro-batches."""
     directory = tmp_path_factory.mktemp("bert")
     torch.manual_seed(3)
     config = BertConfig(
@@ -83,40 +83,42 @@ def _untimed(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 @pytest.mark.parametrize("at", ["forward", "backward"])
-@pytest.mark.parametrize(("fit", "told"), [(15, [8]), (5, [8, 4]), (2, [8, 4, 2])])
-def test_a_training_that_does_not_fit_is_the_same_in_smaller_passes(
-    whole: FineTuned, task: Task, at: Moment, fit: int, told: list[int]
+@pytest.mark.parametrize(("fit", "sizes"), [(15, [8]), (5, [8, 4]), (2, [8, 4, 2])])
+def test_a_training_that_does_not_fit_is_the_same_in_micro_batches(
+    whole: FineTuned, task: Task, at: Moment, fit: int, sizes: list[int]
 ) -> None:
-    heard: list[int] = []
+    reported: list[int] = []
     with device_memory_for(fit, at=at) as failed:
-        found = _tuned(task, on_micro_batch_size=heard.append)
-    assert heard == told
-    assert len(failed) == len(told)  # the lower number holds for the rest of the training
+        found = _tuned(task, on_micro_batch_size=reported.append)
+    assert reported == sizes
+    assert len(failed) == len(sizes)  # the lower number holds for the rest of the training
     _assert_nearly_the_same(found, whole)
-    # Nothing of the failed passes is left: neither gradients nor loss.
-    small = _tuned(task, micro_batch_size=told[-1])
+    # Nothing of the failed attempts is left: neither gradients nor loss.
+    small = _tuned(task, micro_batch_size=sizes[-1])
     assert _is_equal(found, small)
     assert _untimed(found.evaluations) == _untimed(small.evaluations)
 
 
-def test_odd_numbers_are_halved_upwards_from_the_rows_that_there_were(task: Task) -> None:
-    heard: list[int] = []
+def test_odd_sizes_are_halved_upwards_from_the_rows_of_the_batch(task: Task) -> None:
+    reported: list[int] = []
     with device_memory_for(1) as failed:
-        _tuned(task, micro_batch_size=7, on_micro_batch_size=heard.append)
+        _tuned(task, micro_batch_size=7, on_micro_batch_size=reported.append)
     assert failed == [7, 4, 2]
-    assert heard == [4, 2, 1]
-    heard.clear()
+    assert reported == [4, 2, 1]
+    reported.clear()
     with device_memory_for(3) as failed:  # fewer rows than the limit of before
-        _tuned(replace(task, train=toy_rows(5)), evaluate_at=[5], on_micro_batch_size=heard.append)
+        _tuned(
+            replace(task, train=toy_rows(5)), evaluate_at=[5], on_micro_batch_size=reported.append
+        )
     assert failed == [5]
-    assert heard == [3]
+    assert reported == [3]
 
 
 def test_only_one_row_that_does_not_fit_is_an_error(task: Task) -> None:
-    heard: list[int] = []
+    reported: list[int] = []
     with device_memory_for(0), pytest.raises(torch.OutOfMemoryError, match="fake: 1 rows"):
-        _tuned(task, on_micro_batch_size=heard.append)
-    assert heard == [8, 4, 2, 1]
+        _tuned(task, on_micro_batch_size=reported.append)
+    assert reported == [8, 4, 2, 1]
 
 
 def test_each_lowering_is_a_warning(task: Task, caplog: pytest.LogCaptureFixture) -> None:
@@ -136,12 +138,12 @@ def test_order_and_number_of_rows_in_a_step_do_not_change(
     seen: list[list[int]] = []
     computed = OptimizerStep._summed_loss
 
-    def look(self: OptimizerStep, part: Batch) -> torch.Tensor:
+    def note_labels(self: OptimizerStep, part: Batch) -> torch.Tensor:
         loss = computed(self, part)
-        seen.append(part["labels"].tolist())  # only of passes that fit
+        seen.append(part["labels"].tolist())  # only of micro-batches that fit
         return loss
 
-    monkeypatch.setattr(OptimizerStep, "_summed_loss", look)
+    monkeypatch.setattr(OptimizerStep, "_summed_loss", note_labels)
     _tuned(task)
     batches = list(seen)
     seen.clear()
@@ -154,9 +156,9 @@ def test_order_and_number_of_rows_in_a_step_do_not_change(
     ]
 
 
-def test_dropout_draws_from_where_the_step_began() -> None:
+def test_a_repeated_step_starts_with_the_same_random_state() -> None:
     dropped = toy_task(ROWS)
-    with device_memory_for(8, at="backward"):  # the failed pass has drawn already
+    with device_memory_for(8, at="backward"):  # the failed attempt has used random numbers
         found = _tuned(dropped)
     assert _is_equal(found, _tuned(dropped, micro_batch_size=8))
     assert not _is_equal(found, _tuned(dropped))
@@ -192,7 +194,7 @@ def test_a_smaller_batch_of_an_evaluation_changes_no_probability(whole: FineTune
     assert inference.batch_size == 7
 
 
-def test_a_training_goes_on_with_as_many_rows_at_once_as_then_fit(
+def test_a_resumed_training_uses_the_micro_batch_size_that_fits_then(
     whole: FineTuned, task: Task, tmp_path: Path
 ) -> None:
     small = _tuned(task, micro_batch_size=4)
@@ -244,10 +246,10 @@ def test_after_an_error_neither_model_nor_rows_nor_optimizer_stay_in_the_process
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     kept: list[weakref.ref[Any]] = []
-    begun = OptimizerStep.start
+    start = OptimizerStep.start
 
     def note(self: OptimizerStep, *args: Any, **settings: Any) -> None:
-        begun(self, *args, **settings)
+        start(self, *args, **settings)
         kept.extend(weakref.ref(thing) for thing in (self, self.model, self._optimizer))
         kept.extend(weakref.ref(parameter) for parameter in self.model.parameters())
 
@@ -259,7 +261,7 @@ def test_after_an_error_neither_model_nor_rows_nor_optimizer_stay_in_the_process
 
 
 def _fail(how: str, checkpoint: Path) -> None:
-    def tell(_: Evaluation) -> None:
+    def fail_if_listener(_: Evaluation) -> None:
         if how == "listener":
             raise LookupError
 
@@ -267,13 +269,13 @@ def _fail(how: str, checkpoint: Path) -> None:
         with device_memory_for(0 if how == "memory" else 100):
             _tuned(
                 toy_task(ROWS),
-                on_evaluation=tell,
+                on_evaluation=fail_if_listener,
                 checkpoint=checkpoint,
                 should_stop=_after(3) if how == "stop" else lambda: False,
             )
     except (LookupError, TrainingStoppedError, torch.OutOfMemoryError):
         return
-    pytest.fail("it should not have come to its end")
+    pytest.fail("the training was not interrupted")
 
 
 GIB = 2**30
@@ -298,7 +300,7 @@ def test_a_whole_card_and_none_are_not_capped(share: float) -> None:
     assert capped == []
 
 
-def test_without_a_card_nothing_is_capped_or_told() -> None:
+def test_without_a_card_nothing_is_capped_or_reported() -> None:
     cap_memory(0.25)
     assert (kind_of_device(0.25), most_reserved_memory()) == ("cpu", None)
 
@@ -311,7 +313,7 @@ def test_a_container_that_does_not_see_its_process_takes_at_most_a_gibibyte_for_
         assert context_memory() == taken
 
 
-def test_a_driver_that_tells_nothing_is_no_error() -> None:
+def test_a_driver_that_reports_nothing_is_no_error() -> None:
     silent = mock.patch.object(pynvml, "nvmlInit", side_effect=pynvml.NVMLError(1))
     with card(total=80 * GIB, context=GIB // 2, others=0), silent:
         assert context_memory() == GIB // 2

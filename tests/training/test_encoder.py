@@ -1,4 +1,4 @@
-"""What an encoder is built as, whatever its place says of another use."""
+"""What an encoder is built as, whatever its config.json states for other uses."""
 
 import json
 import math
@@ -98,7 +98,7 @@ def test_a_configuration_within_one_is_settled_too() -> None:
     assert not config.get_text_config().use_cache
 
 
-def test_what_is_quantised_stays_said_of_loaded_weights_alone() -> None:
+def test_only_loaded_weights_keep_their_quantisation() -> None:
     for is_random in (True, False):
         config = AutoConfig.for_model("bert", quantization_config={"quant_method": "gptq"})
         settle(config, labels=LABELS, pad_token_id=0, is_random=is_random)
@@ -106,7 +106,7 @@ def test_what_is_quantised_stays_said_of_loaded_weights_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "electra", "albert", "mpnet"])
-def test_a_head_of_the_same_size_is_drawn_anew_from_the_seed(
+def test_a_head_of_the_same_size_is_initialised_anew_from_the_seed(
     small_bert: Path, tmp_path: Path, kind: str
 ) -> None:
     tokenizer = load_tokenizer(configured(small_bert), tiny=NOWHERE)
@@ -141,7 +141,7 @@ def test_the_first_loss_is_that_of_a_new_head(bert: Path) -> None:
     assert float(loss.detach()) == pytest.approx(math.log(3), abs=0.2)
 
 
-def test_a_head_for_the_same_labels_is_said_to_be_unused(bert: Path) -> None:
+def test_a_head_for_the_same_labels_is_reported_as_unused(bert: Path) -> None:
     assert _read(bert).note == ""
     with_head = BertForSequenceClassification.from_pretrained(
         bert, id2label=dict(enumerate(reversed(LABELS))), ignore_mismatched_sizes=True

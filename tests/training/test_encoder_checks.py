@@ -124,7 +124,7 @@ def _checked(directory: Path, **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("weights", ["pretrained", "random"])
-def test_the_check_draws_from_no_generator_and_leaves_the_encoder(bert: Path, weights: str) -> None:
+def test_the_check_uses_no_generator_and_leaves_the_encoder(bert: Path, weights: str) -> None:
     model = configured(bert, weights=weights)
     tokenizer = load_tokenizer(model, tiny=NOWHERE)
     facts = facts_of(tokenizer)

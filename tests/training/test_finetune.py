@@ -67,7 +67,7 @@ def test_a_learnable_task_is_learnt_far_beyond_the_constant_predictor(tuned: Fin
 
 
 def test_the_same_seed_gives_the_same_curve_and_the_same_weights(tuned: FineTuned) -> None:
-    torch.rand(3)  # whatever the process drew before
+    torch.rand(3)  # other random numbers before
     again = _tuned()
     assert _untimed(again.evaluations) == _untimed(tuned.evaluations)
     assert _equal_weights(again, tuned)
@@ -80,7 +80,7 @@ def test_another_seed_gives_another_curve(tuned: FineTuned) -> None:
     assert not _equal_weights(other, tuned)
 
 
-def test_looking_more_often_does_not_change_what_is_learnt(tuned: FineTuned) -> None:
+def test_more_evaluations_do_not_change_what_is_learnt(tuned: FineTuned) -> None:
     seldom = _tuned(evaluate_at=[BUDGET])
     assert _equal_weights(seldom, tuned)
     assert seldom.evaluations[-1].f1_macro == tuned.evaluations[-1].f1_macro
@@ -101,13 +101,13 @@ def test_points_beyond_the_budget_are_never_reached(tuned: FineTuned) -> None:
     assert found.outcome == "completed"
 
 
-def test_evaluations_are_told_as_they_are_made_and_time_goes_on() -> None:
-    told: list[Evaluation] = []
+def test_evaluations_are_reported_as_they_are_made_with_rising_times() -> None:
+    reported: list[Evaluation] = []
     found = finetune(
-        toy_task(64), toy_training(), evaluate_at=[64, 128, 192], on_evaluation=told.append
+        toy_task(64), toy_training(), evaluate_at=[64, 128, 192], on_evaluation=reported.append
     )
-    assert told == list(found.evaluations)
-    seconds = [evaluation.seconds for evaluation in told]
+    assert reported == list(found.evaluations)
+    seconds = [evaluation.seconds for evaluation in reported]
     assert 0 < seconds[0] < seconds[1] < seconds[2] <= found.seconds
 
 
@@ -207,23 +207,23 @@ def test_a_wild_learning_rate_is_no_good_score() -> None:
     assert found.outcome == "diverged" or last.collapsed
 
 
-def test_whoever_hears_an_evaluation_may_end_the_training(
+def test_on_evaluation_may_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    told: list[Evaluation] = []
+    reported: list[Evaluation] = []
 
     def end(evaluation: Evaluation) -> None:
-        told.append(evaluation)
+        reported.append(evaluation)
         raise SystemExit(0)
 
     with pytest.raises(SystemExit):
         finetune(toy_task(64), toy_training(), evaluate_at=[32, 64], on_evaluation=end)
-    assert len(told) == 1
+    assert len(reported) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_validation_rows_the_training_rows_are_looked_at() -> None:
+def test_without_validation_rows_the_training_rows_are_evaluated() -> None:
     found = _tuned(toy_task(64, validation=None), evaluate_at=[64, 192], stop_early_after=1)
     assert found.outcome == "completed"
     assert found.evaluations[-1].eval_loss == pytest.approx(found.fixed_rows_loss)

@@ -70,7 +70,7 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(class_weights(LABELS, 3, "balanced"), expected)
 
 
-def test_balanced_weights_give_every_class_the_same_say() -> None:
+def test_balanced_weights_give_every_class_the_same_influence() -> None:
     weights = class_weights(LABELS, 3, "balanced")
     np.testing.assert_allclose(np.bincount(LABELS) * weights, len(LABELS) / 3)
 

@@ -44,7 +44,9 @@ from training.tokens import LabelledTokens, encode
 INDOBERT = Path(__file__).parents[2] / ".." / "shared" / "models" / "indobert-base-p1-architecture"
 
 
-def test_the_encoder_is_the_saved_one_and_the_head_is_drawn_from_the_seed(small_bert: Path) -> None:
+def test_the_encoder_is_the_saved_one_and_the_seed_initialises_the_head(
+    small_bert: Path,
+) -> None:
     saved = load_file(small_bert / "model.safetensors")
     one, same, other = (load(small_bert, seed=seed).state_dict() for seed in (1, 1, 2))
     for name, weights in saved.items():
@@ -93,7 +95,7 @@ def test_weights_in_a_plain_pickle_are_loaded(bert: Path) -> None:
     assert torch.equal(load(bert).state_dict()[name], tensors[name])
 
 
-def test_rows_longer_than_the_positions_are_an_error_that_says_how_many_there_are(
+def test_rows_longer_than_the_positions_are_an_error_that_states_how_many_there_are(
     small_bert: Path,
 ) -> None:
     line = problem_of(small_bert, max_length=33)
@@ -111,7 +113,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_an_error(
     tokenizer = AutoTokenizer.from_pretrained(bert)
     tokenizer.add_tokens(["wkwkwk", "xixixi"])
     tokenizer.save_pretrained(bert)
-    assert f"has {len(tokenizer)} word pieces" in problem_of(bert)
+    assert f"has {len(tokenizer)} tokens" in problem_of(bert)
 
 
 def test_a_tokenizer_that_cannot_pad_is_an_error(bert: Path) -> None:
@@ -137,7 +139,7 @@ def test_tiny_is_built_for_its_vocabulary_and_length(tmp_path: Path) -> None:
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
 
 
-def test_what_was_read_once_builds_what_its_place_gives_and_needs_it_no_more(bert: Path) -> None:
+def test_an_encoder_builds_the_saved_model_and_needs_its_directory_no_more(bert: Path) -> None:
     model = configured(bert)
     facts = facts_of(load_tokenizer(model, tiny=NOWHERE))
     names = dict(enumerate(LABELS))
@@ -329,7 +331,7 @@ def test_a_hub_id_that_cannot_be_had_is_one_line(name: str) -> None:
     assert "this machine can reach" in problem_of(name)
 
 
-@pytest.mark.parametrize("name", ["/no/such/place", "./none", "~/none", "a/b/c"])
+@pytest.mark.parametrize("name", ["/no/such/directory", "./none", "~/none", "a/b/c"])
 def test_a_path_that_is_no_directory_is_not_asked_of_the_hub(name: str) -> None:
     assert "there is no such directory" in problem_of(name)
 
@@ -416,7 +418,7 @@ def test_the_longest_row_is_the_one_that_the_model_takes(
             | {"pos_att_type": "p2c|c2p", "max_position_embeddings": 8},
         ),
     ],
-    ids=["its field says -1", "its field says 8, its positions are relative"],
+    ids=["its field is -1", "its field is 8, its positions are relative"],
 )
 def test_a_field_that_sets_no_limit_refuses_nothing(kind: str, settings: dict[str, Any]) -> None:
     model = _model(kind, **settings)
@@ -440,7 +442,7 @@ def test_a_model_that_takes_one_length_alone_is_refused() -> None:
     assert "classifies neither" in str(_problem(model, max_length=30, pad=0))
 
 
-def test_nothing_is_drawn_and_the_model_stays_in_its_mode() -> None:
+def test_no_random_numbers_are_used_and_the_model_stays_in_its_mode() -> None:
     model = _model("bert", max_position_embeddings=23).train()
     state = torch.random.get_rng_state()
     _problem(model, max_length=40, pad=0)

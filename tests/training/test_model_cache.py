@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.broken_off import assert_same, saved_model
+from tests.training.interrupted import assert_same, saved_model
 from tests.training.models import toy_task, toy_training
 from training.encoder import Encoder
 from training.finetune import FineTuned, Task, finetune
@@ -18,8 +18,8 @@ def _tuned(task: Task, model_cache: ModelCache | None, **settings: Any) -> FineT
     return finetune(task, training, evaluate_at=[160, 320], model_cache=model_cache)
 
 
-def _task(place: Path, kind: str) -> Task:
-    model = toy_task().model if kind == "tiny" else saved_model(place, kind)
+def _task(directory: Path, kind: str) -> Task:
+    model = toy_task().model if kind == "tiny" else saved_model(directory, kind)
     task = toy_task(model=model)
     return toy_task(model=model, encoder=task.read_encoder())
 

@@ -119,10 +119,10 @@ def test_long_texts_are_cut_at_the_models_longest_row(directory, model, tokenize
     assert answer["score"] == pytest.approx(load(directory).probabilities([long]).max(), abs=1e-5)
 
 
-def test_the_pipeline_needs_to_be_told_to_truncate_whatever_is_saved(
+def test_the_pipeline_needs_the_option_to_truncate_whatever_is_saved(
     directory, model, tokenizer, configuration
 ):
-    # When this fails, transformers obeys tokenizer.json, and no user need say truncation=True.
+    # When this fails, transformers obeys tokenizer.json, and no user needs truncation=True.
     write_model(directory, model, tokenizer, configuration, "safetensors")
     saved = json.loads((directory / "tokenizer.json").read_text("utf-8"))["truncation"]
     assert saved["max_length"] == 16
@@ -130,7 +130,7 @@ def test_the_pipeline_needs_to_be_told_to_truncate_whatever_is_saved(
         pipeline("text-classification", model=str(directory))("kowe " * 20_000)
 
 
-def test_what_cannot_be_exported_is_told_and_all_else_is_there(
+def test_what_cannot_be_exported_is_reported_and_all_else_is_written(
     directory, model, longformer, tokenizer, configuration
 ):
     write_model(directory, model, tokenizer, configuration, "bin")
@@ -161,7 +161,7 @@ def test_a_failed_write_leaves_nothing_that_loads_as_a_model(
 ):
     write_model(directory, model, tokenizer, configuration, "safetensors")
     (directory / "config.json").unlink()
-    (directory / "config.json").mkdir()  # no file can take its place
+    (directory / "config.json").mkdir()  # no file can replace it
     with pytest.raises(OSError, match=r"config\.json"):
         write_model(directory, model, tokenizer, configuration, "safetensors")
     assert not (directory / "training_config.yaml").exists()
@@ -253,7 +253,7 @@ def test_inputs_are_the_tokenizers_that_the_model_takes(bert, names, expected):
     _assert_agrees(bert)
 
 
-def test_the_file_is_alone_valid_and_names_no_place_on_this_machine(bert, tmp_path):
+def test_the_file_is_alone_valid_and_names_no_path_of_this_machine(bert, tmp_path):
     directory = tmp_path / "aside"
     directory.mkdir()
     export_onnx(bert, directory)
@@ -292,8 +292,8 @@ def test_loggers_are_as_before(bert):
 
 @pytest.mark.slow
 def test_nothing_is_printed_and_no_report_is_left(bert, tmp_path):
-    place = tmp_path / "place"
-    place.mkdir()
+    folder = tmp_path / "empty"
+    folder.mkdir()
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
         "from results.log import quiet_libraries; quiet_libraries()\n"
@@ -301,10 +301,10 @@ def test_nothing_is_printed_and_no_report_is_left(bert, tmp_path):
         "export_onnx(Path(sys.argv[1]), Path(sys.argv[1]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(bert), str(ROOT)], cwd=place, capture_output=True
+        [sys.executable, "-c", code, str(bert), str(ROOT)], cwd=folder, capture_output=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert list(place.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.slow

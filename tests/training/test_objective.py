@@ -145,7 +145,7 @@ def test_the_constant_score_is_that_of_the_metric() -> None:
         ("f1:mild", "F1 of mild"),
     ],
 )
-def test_an_objective_says_what_it_is_and_survives_pickling(metric: str, label: str) -> None:
+def test_an_objective_describes_itself_and_can_be_pickled(metric: str, label: str) -> None:
     made = objective(metric, NAMES)
     assert made.as_record() == {"name": metric, "label": label, "higher_is_better": True}
     again: Objective = pickle.loads(pickle.dumps(made))
@@ -208,7 +208,7 @@ def test_tallies_of_groups_are_those_of_their_matrices():
     rng = np.random.default_rng(1)
     labels, predictions, groups = (rng.integers(0, high, 80) for high in (5, 5, 9))
     found = tallies_of_groups(labels, predictions, groups * 3, 5)
-    for place, number in enumerate(np.unique(groups)):
+    for position, number in enumerate(np.unique(groups)):
         there = groups == number
         matrix = metrics.confusion_matrix(labels[there], predictions[there], labels=range(5))
-        assert found[place].tolist() == tallies_of_matrix(matrix).tolist()
+        assert found[position].tolist() == tallies_of_matrix(matrix).tolist()

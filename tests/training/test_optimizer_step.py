@@ -50,7 +50,7 @@ def _model() -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
-def _begun(*, micro_batch_size: int | None = None, **settings: Any) -> _Watched:
+def _started(*, micro_batch_size: int | None = None, **settings: Any) -> _Watched:
     optimizer_step = _Watched(_model())
     training = toy_training(**({"max_grad_norm": 1e9} | settings))
     optimizer_step.start(training, WEIGHTS, bfloat16=False, micro_batch_size=micro_batch_size)
@@ -58,7 +58,7 @@ def _begun(*, micro_batch_size: int | None = None, **settings: Any) -> _Watched:
 
 
 def _batch(data: LabelledTokens) -> Batch:
-    """All rows at once."""
+    """One forward pass of the whole batch."""
     training = toy_training(epochs=1, batch_size=len(data))
     (batch,) = training_batches(
         data, schedule=schedule_of(training, len(data)), seed=1, padding=Padding(token_id=0)
@@ -82,7 +82,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
 ) -> None:
     batch = _batch(toy_rows(8))
     expected_loss, expected = _by_torch(batch)
-    optimizer_step = _begun(micro_batch_size=micro_batch_size)
+    optimizer_step = _started(micro_batch_size=micro_batch_size)
     optimizer_step.step(batch, learning_rate=1e-3)
     assert optimizer_step.take_interval_loss() == pytest.approx(expected_loss, rel=1e-5)
     assert len(optimizer_step.before) == len(expected)
@@ -93,7 +93,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch_however_it_is_cut(
 
 def test_the_interval_loss_is_the_mean_over_steps_and_starts_anew() -> None:
     few, many = _batch(toy_rows(4)), _batch(toy_rows(8))
-    optimizer_step = _begun()
+    optimizer_step = _started()
     for batch in (few, many, many):
         optimizer_step.step(batch, learning_rate=0.0)  # nothing is learnt
     expected = (_by_torch(few)[0] + 2 * _by_torch(many)[0]) / 3
@@ -103,7 +103,7 @@ def test_the_interval_loss_is_the_mean_over_steps_and_starts_anew() -> None:
 
 def test_gradients_are_clipped_to_the_configured_norm() -> None:
     def norm(limit: float) -> float:
-        optimizer_step = _begun(max_grad_norm=limit)
+        optimizer_step = _started(max_grad_norm=limit)
         optimizer_step.step(_batch(toy_rows(8)), learning_rate=1e-3)
         return float(torch.cat([gradient.flatten() for gradient in optimizer_step.after]).norm())
 
@@ -113,7 +113,7 @@ def test_gradients_are_clipped_to_the_configured_norm() -> None:
 
 def _one_step(gradients: str, **settings: Any) -> dict[str, torch.Tensor]:
     """Weights after a step of rate 0.1 whose gradients are as they are, or 0."""
-    optimizer_step = _begun(**settings)
+    optimizer_step = _started(**settings)
     if gradients == "none":
         for parameter in optimizer_step.model.parameters():
             parameter.register_hook(torch.zeros_like)
@@ -133,7 +133,7 @@ def test_a_step_is_adamw_s_with_clipped_gradients() -> None:
     batch, model = _batch(toy_rows(8)), _model()
     weights = torch.tensor(WEIGHTS, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    optimizer_step = _begun(weight_decay=0.0, max_grad_norm=0.5)
+    optimizer_step = _started(weight_decay=0.0, max_grad_norm=0.5)
     for _ in range(3):
         inputs = {name: values for name, values in batch.items() if name != "labels"}
         logits = model(**inputs).logits
@@ -158,8 +158,8 @@ def test_a_second_training_starts_like_a_new_optimizer_step() -> None:
             optimizer_step.step(batch, learning_rate=1e-2)
         return optimizer_step.take_interval_loss(), copy.deepcopy(optimizer_step.model.state_dict())
 
-    loss, weights = train(_begun(weight_decay=0.1))
-    used = _begun(max_grad_norm=0.3, weight_decay=0.5)
+    loss, weights = train(_started(weight_decay=0.1))
+    used = _started(max_grad_norm=0.3, weight_decay=0.5)
     used.step(batches[2], learning_rate=0.5)
     used.model.load_state_dict(start)
     used.start(toy_training(max_grad_norm=1e9, weight_decay=0.1), WEIGHTS, bfloat16=False)
@@ -169,7 +169,7 @@ def test_a_second_training_starts_like_a_new_optimizer_step() -> None:
 
 
 def test_after_a_snapshot_the_next_training_has_its_own_weight_decay() -> None:
-    used = _begun(weight_decay=0.5)
+    used = _started(weight_decay=0.5)
     used.step(_batch(toy_rows(8)), learning_rate=1e-2)
     used.restore(copy.deepcopy(used.snapshot()))
     used.start(toy_training(weight_decay=0.0), WEIGHTS, bfloat16=False)
@@ -185,11 +185,11 @@ def test_a_training_goes_on_from_a_snapshot_as_if_there_had_been_no_break(
     micro_batch_size: int | None, step: int
 ) -> None:
     batches = [_batch(toy_rows(8, seed=seed)) for seed in range(6)]
-    whole = _begun(micro_batch_size=micro_batch_size)
+    whole = _started(micro_batch_size=micro_batch_size)
     for batch in batches[:step]:
         whole.step(batch, learning_rate=1e-2)
     kept = copy.deepcopy(whole.snapshot())
-    rest = _begun(micro_batch_size=micro_batch_size)
+    rest = _started(micro_batch_size=micro_batch_size)
     rest.restore(kept)
     for optimizer_step in (whole, rest):
         for batch in batches[step:]:

@@ -64,7 +64,7 @@ def test_an_unknown_key_is_an_error_that_suggests_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("key", ["int", "float", "a[b", "<<", "a.b"])
-def test_an_unknown_key_is_named_whatever_it_looks_like(key: str) -> None:
+def test_an_unknown_key_is_named_whatever_its_form(key: str) -> None:
     assert f"unknown key training.{key}; choose from epochs" in _problem(
         f'training: {{"{key}": 1}}'
     )
@@ -111,21 +111,21 @@ def test_a_wrong_type_shows_the_value_and_what_it_must_be(text: str, parts: list
         ("training: {warmup_steps: 1.5}", ["warmup_steps is 1.5", "must be a whole number"]),
     ],
 )
-def test_a_value_out_of_range_says_the_rule_and_what_the_field_is(
+def test_a_value_out_of_range_is_an_error_with_the_rule_and_the_explanation_of_the_field(
     text: str, parts: list[str]
 ) -> None:
     line = _problem(text)
     assert all(part in line for part in parts), line
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     lines = _problems("training: {epochs: 0, learning_rate: fast, sed: 3}\nmodl: {}")
     assert len(lines) == 4
     for part in ("training.epochs", "training.learning_rate", "training.sed", "modl"):
         assert any(part in line for line in lines)
 
 
-def test_a_missing_field_says_how_to_give_it() -> None:
+def test_a_missing_field_is_an_error_with_its_option() -> None:
     with pytest.raises(InputError) as caught:
         validate(Whole, {"data": {}}, where="configuration")
     assert "data.path is missing" in str(caught.value)
@@ -133,7 +133,7 @@ def test_a_missing_field_says_how_to_give_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [
         ("training: {epochs: 3\n", "line 2, column 1"),
         ("training:\n  epochs: 3\n batch_size: 4\n", "line 3, column 2"),
@@ -149,11 +149,11 @@ def test_a_missing_field_says_how_to_give_it() -> None:
         ("{[a, b]: 3}", "line 1, column 2"),
     ],
 )
-def test_what_is_not_yaml_is_told_with_line_and_column(text: str, place: str) -> None:
+def test_invalid_yaml_is_an_error_with_line_and_column(text: str, position: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_yaml(text, where="file.yaml")
     (line,) = caught.value.problems
-    assert line.startswith(f"file.yaml, {place}: not YAML (")
+    assert line.startswith(f"file.yaml, {position}: not YAML (")
 
 
 @pytest.mark.parametrize("text", ["[" * 5000, "a: &a {b: *a}", "- &a [*a]"])
@@ -166,7 +166,7 @@ def test_nesting_without_end_is_an_error(text: str) -> None:
     "text",
     ["training: {epochs: 3}\ntraining: {seed: 4}", "training:\n  epochs: 3\n  epochs: 4"],
 )
-def test_a_key_that_stands_twice_is_an_error_and_not_the_last_one(text: str) -> None:
+def test_a_repeated_key_is_an_error(text: str) -> None:
     number = len(text.splitlines())
     line = _problem(text)
     assert line.startswith(f"file.yaml, line {number}: ")

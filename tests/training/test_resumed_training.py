@@ -1,4 +1,4 @@
-"""A training that is broken off and gone on with ends as one without a break."""
+"""A training that is interrupted and resumed ends like an uninterrupted one."""
 
 import json
 import pickle
@@ -19,13 +19,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from tests.training.breaking import ROWS, train
-from tests.training.broken_off import (
+from tests.training.interrupted import (
+    ROWS,
     SMALL,
     assert_same,
     at_call,
-    break_off,
+    interrupt,
     saved_model,
+    train,
     tuned_with,
     untimed,
 )
@@ -40,18 +41,18 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def unbroken() -> FineTuned:
+def uninterrupted() -> FineTuned:
     return train(None)
 
 
 def _in_a_process(checkpoint: Path, result: Path, kill: str) -> int:
-    command = [sys.executable, "-m", "tests.training.breaking", checkpoint, result, kill]
+    command = [sys.executable, "-m", "tests.training.interrupted", checkpoint, result, kill]
     return subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True).returncode
 
 
 @pytest.mark.slow
-def test_a_training_killed_four_times_ends_as_one_without_a_break(
-    unbroken: FineTuned, tmp_path: Path
+def test_a_training_killed_four_times_ends_like_an_uninterrupted_one(
+    uninterrupted: FineTuned, tmp_path: Path
 ) -> None:
     checkpoint, result = tmp_path / "checkpoint", tmp_path / "result.pt"
     # In mid-epoch between two evaluations; directly after the checkpoint at an epoch's end; in
@@ -67,85 +68,85 @@ def test_a_training_killed_four_times_ends_as_one_without_a_break(
     assert [path.name for path in checkpoint.iterdir()] == ["resume.pt"]
     end = torch.load(result, weights_only=True)
     found = [Evaluation(**values) for values in json.loads(end["evaluations"])]
-    assert [replace(evaluation, seconds=0.0) for evaluation in found] == untimed(unbroken)
+    assert [replace(evaluation, seconds=0.0) for evaluation in found] == untimed(uninterrupted)
     seconds = [evaluation.seconds for evaluation in found]
     assert seconds == sorted(seconds)
-    assert end["fixed_rows_loss"] == unbroken.fixed_rows_loss
-    for name, tensor in unbroken.model.state_dict().items():
+    assert end["fixed_rows_loss"] == uninterrupted.fixed_rows_loss
+    for name, tensor in uninterrupted.model.state_dict().items():
         assert tensor.equal(end["weights"][name]), name
 
 
-@pytest.mark.parametrize("told", [4, 7])
-def test_a_break_at_an_evaluation_changes_nothing(
-    unbroken: FineTuned, tmp_path: Path, told: int
+@pytest.mark.parametrize("evaluation", [4, 7])
+def test_an_interruption_at_an_evaluation_changes_nothing(
+    uninterrupted: FineTuned, tmp_path: Path, evaluation: int
 ) -> None:
-    break_off(tmp_path, told=told)
+    interrupt(tmp_path, at_evaluation=evaluation)
     torch.rand(3)
     np.random.rand(3)
-    heard: list[Evaluation] = []
-    found = tuned_with(tmp_path, on_evaluation=heard.append)
-    assert_same(found, unbroken)
-    assert heard == list(found.evaluations)
+    reported: list[Evaluation] = []
+    found = tuned_with(tmp_path, on_evaluation=reported.append)
+    assert_same(found, uninterrupted)
+    assert reported == list(found.evaluations)
 
 
 @pytest.mark.parametrize("step", [1, 15, 20, 59])  # 15: an evaluation, 20: an epoch's end
-def test_a_training_asked_to_stop_goes_on_from_that_very_step(
-    unbroken: FineTuned, tmp_path: Path, step: int
+def test_a_training_asked_to_stop_is_resumed_from_that_very_step(
+    uninterrupted: FineTuned, tmp_path: Path, step: int
 ) -> None:
     with pytest.raises(TrainingStoppedError, match=f"at step {step}$"):
         tuned_with(tmp_path, should_stop=at_call(step))
     asked: list[int] = []
     found = tuned_with(tmp_path, should_stop=lambda: bool(asked.append(1)))
-    assert_same(found, unbroken)
+    assert_same(found, uninterrupted)
     assert len(asked) == 59 - step  # the last step ends the training anyway
 
 
 def test_evaluations_after_the_last_checkpoint_are_made_again_and_equal(
-    unbroken: FineTuned, tmp_path: Path
+    uninterrupted: FineTuned, tmp_path: Path
 ) -> None:
     first: list[Evaluation] = []
     with pytest.raises(TrainingStoppedError):
         tuned_with(tmp_path, on_evaluation=first.append, should_stop=at_call(10))
-    break_off(tmp_path, told=7, checkpoint_share=1e-6)
-    heard: list[Evaluation] = []
-    found = tuned_with(tmp_path, on_evaluation=heard.append)
-    assert heard[:2] == first  # told again, not made again
-    assert heard == list(found.evaluations)
-    assert_same(found, unbroken)
+    interrupt(tmp_path, at_evaluation=7, checkpoint_share=1e-6)
+    reported: list[Evaluation] = []
+    found = tuned_with(tmp_path, on_evaluation=reported.append)
+    assert reported[:2] == first  # reported again, not made again
+    assert reported == list(found.evaluations)
+    assert_same(found, uninterrupted)
 
 
 def test_a_checkpoint_changes_nothing_and_is_never_more_than_one_file(
-    unbroken: FineTuned, tmp_path: Path
+    uninterrupted: FineTuned, tmp_path: Path
 ) -> None:
     seen: list[list[str]] = []
 
-    def look(_: Evaluation) -> None:
+    def list_files(_: Evaluation) -> None:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    def look_unasked() -> bool:
+    def list_and_continue() -> bool:
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
         return False
 
-    found = tuned_with(tmp_path, on_evaluation=look, should_stop=look_unasked)
-    assert_same(found, unbroken)
+    found = tuned_with(tmp_path, on_evaluation=list_files, should_stop=list_and_continue)
+    assert_same(found, uninterrupted)
     assert len(seen) == 59 + 12
     assert all(names in ([], ["resume.pt"]) for names in seen)
     assert seen[-1] == ["resume.pt"]
 
 
-def test_after_the_end_nothing_is_trained_again(unbroken: FineTuned, tmp_path: Path) -> None:
+def test_after_the_end_nothing_is_trained_again(uninterrupted: FineTuned, tmp_path: Path) -> None:
     tuned_with(tmp_path)
     before = (tmp_path / "resume.pt").stat()
     asked: list[int] = []
     found = tuned_with(tmp_path, should_stop=lambda: bool(asked.append(1)))
-    assert_same(found, unbroken)
+    assert_same(found, uninterrupted)
     assert asked == []
     assert (tmp_path / "resume.pt").stat().st_mtime_ns == before.st_mtime_ns
     assert found.seconds >= found.evaluations[-1].seconds
 
 
-def test_the_seconds_before_a_break_count(tmp_path: Path) -> None:
-    break_off(tmp_path, told=6)
+def test_the_seconds_before_an_interruption_count(tmp_path: Path) -> None:
+    interrupt(tmp_path, at_evaluation=6)
     before: list[Evaluation] = []
     found = tuned_with(tmp_path, on_evaluation=before.append)
     seconds = [evaluation.seconds for evaluation in found.evaluations]
@@ -154,7 +155,7 @@ def test_the_seconds_before_a_break_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before_the_stop", [1, 0])
-def test_early_stopping_counts_on_over_a_break(tmp_path: Path, before_the_stop: int) -> None:
+def test_early_stopping_counts_across_an_interruption(tmp_path: Path, before_the_stop: int) -> None:
     settings: dict[str, Any] = {
         "stop_early_after": ROWS // 2,
         "epochs": 12,
@@ -163,16 +164,16 @@ def test_early_stopping_counts_on_over_a_break(tmp_path: Path, before_the_stop: 
     }
     whole = tuned_with(**settings)
     assert whole.outcome == "stopped early"
-    break_off(tmp_path, told=len(whole.evaluations) - before_the_stop, **settings)
+    interrupt(tmp_path, at_evaluation=len(whole.evaluations) - before_the_stop, **settings)
     assert_same(tuned_with(tmp_path, **settings), whole)
 
 
-def test_a_training_that_has_diverged_does_not_go_on(tmp_path: Path) -> None:
+def test_a_training_that_has_diverged_does_not_continue(tmp_path: Path) -> None:
     task = toy_task(64, model=_without_numbers(tmp_path / "model"))
     whole = tuned_with(None, task, **SMALL)
     assert whole.outcome == "diverged"
     assert len(whole.evaluations) == 1
-    break_off(tmp_path / "checkpoint", told=1, task=task, **SMALL)
+    interrupt(tmp_path / "checkpoint", at_evaluation=1, task=task, **SMALL)
     found = tuned_with(tmp_path / "checkpoint", task, **SMALL)
     assert found.outcome == "diverged"
     assert found.examples == whole.examples == 32
@@ -190,12 +191,12 @@ def _without_numbers(directory: Path) -> ModelConfig:
 
 
 @pytest.mark.parametrize("kind", ["bert", "nomic_bert"])
-def test_an_encoder_whose_files_name_its_weights_otherwise_goes_on_too(
+def test_an_encoder_whose_files_name_its_weights_otherwise_is_resumed_too(
     tmp_path: Path, kind: str
 ) -> None:
     task = toy_task(64, model=saved_model(tmp_path / "model", kind))
     whole = tuned_with(None, task, **SMALL)
-    break_off(tmp_path / "checkpoint", told=2, task=task, **SMALL)
+    interrupt(tmp_path / "checkpoint", at_evaluation=2, task=task, **SMALL)
     assert_same(tuned_with(tmp_path / "checkpoint", task, **SMALL), whole)
 
 
@@ -212,13 +213,13 @@ def _files_of_at_most(num_bytes: int) -> Iterator[None]:
 @pytest.fixture
 def two_megabytes(tmp_path: Path) -> Iterator[Path]:
     """A file system of that size."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def _sized(num_bytes: int, *, seconds: float = 1.0) -> Checkpoint:
@@ -256,7 +257,7 @@ def test_a_full_disk_ends_the_training_and_the_former_checkpoint_stays(tmp_path:
 
 
 @pytest.mark.parametrize("missing", [4096, 700_000], ids=["its last bytes", "half of it"])
-def test_no_space_left_is_told_as_such_whatever_did_not_fit(
+def test_no_space_left_is_reported_whatever_did_not_fit(
     two_megabytes: Path, tmp_path: Path, missing: int
 ) -> None:
     CheckpointFile(directory=tmp_path, fingerprint="a").write(_sized(1_000_000))
@@ -276,7 +277,7 @@ def test_no_space_left_is_told_as_such_whatever_did_not_fit(
     file.write(_sized(1_000_000))
 
 
-def test_a_place_that_went_away_is_told_with_the_systems_reason(tmp_path: Path) -> None:
+def test_a_directory_that_was_removed_is_reported_with_the_system_s_reason(tmp_path: Path) -> None:
     file = CheckpointFile(directory=tmp_path / "gone", fingerprint="a")
     with pytest.raises(CheckpointError) as caught:
         file.write(_sized(1000))
@@ -291,7 +292,7 @@ def test_what_cannot_be_saved_at_all_is_no_error_of_the_disk(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writers_of_the_same_place_do_not_meet_and_a_reader_takes_it_over(tmp_path: Path) -> None:
+def test_two_writers_in_one_directory_leave_a_whole_checkpoint_to_a_reader(tmp_path: Path) -> None:
     writers = [CheckpointFile(directory=tmp_path, fingerprint="a") for _ in range(2)]
     sizes = (3_000_000, 5_000_000)
     with ThreadPoolExecutor(2) as pool:
@@ -307,17 +308,17 @@ def test_writers_of_the_same_place_do_not_meet_and_a_reader_takes_it_over(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
 
 
-def test_the_error_survives_the_way_between_two_processes(tmp_path: Path) -> None:
+def test_the_error_can_be_pickled(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         CheckpointFile(directory=tmp_path / "gone", fingerprint="a").write(_sized(1000))
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_a_place_where_no_directory_can_be_is_an_error_before_training(tmp_path: Path) -> None:
+def test_a_path_where_no_directory_can_be_made_is_an_error_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    heard: list[Evaluation] = []
+    reported: list[Evaluation] = []
     with pytest.raises(CheckpointError, match="Not a directory"):
         tuned_with(
-            tmp_path / "file" / "checkpoint", toy_task(64), on_evaluation=heard.append, **SMALL
+            tmp_path / "file" / "checkpoint", toy_task(64), on_evaluation=reported.append, **SMALL
         )
-    assert heard == []
+    assert reported == []

@@ -1,4 +1,4 @@
-"""What ships, tried small before a search: in every way agreeing, or one line."""
+"""A small copy of the final model is checked before a search; what differs is one error line."""
 
 import json
 import pickle
@@ -72,7 +72,7 @@ def _problem(shipment: Shipment, run: Path) -> str:
     return line
 
 
-def test_a_plain_encoder_passes_leaves_nothing_and_draws_nothing_of_the_encoder(
+def test_a_plain_encoder_passes_leaves_nothing_and_uses_no_generator_of_the_encoder(
     shipment: Shipment, run: Path
 ) -> None:
     before = shipment.config.to_dict()
@@ -188,8 +188,8 @@ def test_kinds_of_tokens_that_training_did_not_give_are_left_out(
 ) -> None:
     path = bert / "tokenizer.json"
     backend = json.loads(path.read_text())
-    for piece in backend["post_processor"]["single"]:
-        next(iter(piece.values()))["type_id"] = 1
+    for part in backend["post_processor"]["single"]:
+        next(iter(part.values()))["type_id"] = 1
     path.write_text(json.dumps(backend))
     edit_names = bert / "tokenizer_config.json"
     names = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
@@ -200,18 +200,18 @@ def test_kinds_of_tokens_that_training_did_not_give_are_left_out(
 
 
 @pytest.mark.slow
-def test_the_process_says_what_was_found(bert: Path, tmp_path: Path) -> None:
+def test_the_process_prints_what_was_found(bert: Path, tmp_path: Path) -> None:
     shipment = _shipment(bert)
     shipment.config.problem_type = "multi_label_classification"
     job = tmp_path / "job"
-    said = []
-    for place in (tmp_path, tmp_path / "not-there"):
-        job.write_bytes(pickle.dumps((shipment, place)))
+    printed = []
+    for directory in (tmp_path, tmp_path / "not-there"):
+        job.write_bytes(pickle.dumps((shipment, directory)))
         done = subprocess.run(
             [sys.executable, "-m", "training.shipping"],
             **{"cwd": ROOT, "input": f"{job}\n", "capture_output": True, "text": True},
         )
         assert done.returncode == 0, done.stderr
-        said.append(json.loads(done.stdout.splitlines()[-1]))
-    assert "classifies differently in transformers' pipeline" in said[0]["problem"]
-    assert "No such file or directory: " in said[1]["environment"]
+        printed.append(json.loads(done.stdout.splitlines()[-1]))
+    assert "classifies differently in transformers' pipeline" in printed[0]["problem"]
+    assert "No such file or directory: " in printed[1]["environment"]
