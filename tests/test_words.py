@@ -67,7 +67,6 @@ PHRASES: dict[str, str] = {
 # path: {word as found, in lower case: why it remains there}.
 REMAIN: dict[str, dict[str, str]] = {
     "evaluation/streams.py": {"tell": "a method of Python's files"},
-    "tests/evaluation/test_any_cells.py": {"draw": "a method of hypothesis"},
     "tests/training/architectures.py": {"piece": "options of sentencepiece"},
 }
 
