@@ -14,8 +14,8 @@ NUM_MOST_CONFIDENT = 50
 """Number of most confident errors that the analysis lists."""
 
 _INTERVAL = (
-    f"Wilson, {100 * CONFIDENCE:.0f} %, rows taken as independent: slightly too narrow if there are many"
-    " near-duplicates"
+    f"Wilson, {100 * CONFIDENCE:.0f} %, rows taken as independent: slightly too narrow if there are"
+    " many near-duplicates"
 )
 _FINDINGS = "counts in the first and the last bin; differences are not tested for significance"
 
@@ -24,20 +24,21 @@ Rate = Mapping[str, Any]
 
 
 def analyse_errors(
-    predictions: Predictions, names: Sequence[str], facts: RowFacts
+    predictions: Predictions, names: Sequence[str], facts: RowFacts, *, is_ordered: bool
 ) -> dict[str, Any]:
     """Describe the errors; the result contains no text of a row.
 
     Args:
-        predictions: predictions on n rows, at least one; codes are ordered by severity.
+        predictions: predictions on n rows, at least one.
         names: [num_labels], names in the order of the codes.
         facts: facts about the same rows.
+        is_ordered: whether the labels are a scale, by rising severity.
 
     Returns:
         `rows`, `errors`, `error_rate`, `interval`; `findings` [sentence]; `most_confident`
         [{index (position among these rows, from 0), row (record number), label, prediction,
-        confidence}]; `by_distance` (by how many severities a prediction is off);
-        `by_characters` (length of the text), `by_label_confidence`, `by_unknown_share`,
+        confidence}]; `by_distance` (by how many severities a prediction is off, or
+        null); `by_characters` (length of the text), `by_label_confidence`, `by_unknown_share`,
         `by_similarity`, each as returned by `error_rate_by_quarter`, or null; `by_max_length`
         {filled, shorter: {rows, errors, error_rate, interval}} or null; `not_analysed` {part that
         is null: reason}; `method`.
@@ -53,10 +54,14 @@ def analyse_errors(
         "by_max_length": _by_max_length(facts.fills_max_length, is_wrong),
     }
     parts = {name: part for name, (part, _) in analysed.items()}
-    by_distance = _by_distance(predictions.of_model - predictions.data.labels, len(names))
+    steps = predictions.of_model - predictions.data.labels
+    by_distance = _by_distance(steps, len(names)) if is_ordered else None
+    if not is_ordered:
+        analysed["by_distance"] = None, "the labels are not a scale"
+    rate = _rate(is_wrong)
     return {
-        **_rate(is_wrong),
-        "findings": findings(by_distance, parts),
+        **rate,
+        "findings": findings(rate, by_distance, parts),
         "most_confident": _most_confident(predictions, names),
         "by_distance": by_distance,
         **parts,
@@ -149,26 +154,34 @@ _COMPARISONS = (
 )
 
 
-def findings(by_distance: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
+def findings(
+    rate: Rate, by_distance: Mapping[str, Any] | None, parts: Mapping[str, Any]
+) -> list[str]:
     """Return one sentence of counts for each part of an analysis that is not null.
 
     Args:
+        rate: `rows`, `errors` and `error_rate` of all rows.
         by_distance: as returned by `analyse_errors`.
         parts: the other parts by name, as returned by `analyse_errors`.
     """
-    num_errors = sum(by_distance[kind]["errors"] for kind in ("neighbouring", "distant"))
-    if not num_errors:
+    if not rate["errors"]:
         return ["No row is misclassified."]
-    near, mean = by_distance["neighbouring"], by_distance["mean_absolute_distance"]
     return [
-        f"{near['errors']} of {num_errors} errors ({100 * near['share_of_errors']:.1f} %) are one"
-        f" severity off; the mean distance over all rows is {mean:.2f}.",
+        *([] if by_distance is None else [_distance_sentence(rate, by_distance)]),
         *(
             _sentence(comparison, part[comparison.first], part[comparison.second])
             for comparison in _COMPARISONS
             if (part := parts[comparison.part])
         ),
     ]
+
+
+def _distance_sentence(rate: Rate, by_distance: Mapping[str, Any]) -> str:
+    near, mean = by_distance["neighbouring"], by_distance["mean_absolute_distance"]
+    return (
+        f"{near['errors']} of {rate['errors']} errors ({100 * near['share_of_errors']:.1f} %) are"
+        f" one severity off; the mean distance over all rows is {mean:.2f}."
+    )
 
 
 def _sentence(comparison: _Comparison, first: Rate, second: Rate) -> str:
@@ -185,8 +198,12 @@ def _counted(part: Rate) -> str:
 
 def _range(part: Rate) -> str:
     """Return the lowest and the highest value in a bin; empty if the rows are not a bin."""
-    low, high = (f"{part[end]:.4g}" if end in part else "" for end in ("low", "high"))
+    low, high = (_number(part[end]) if end in part else "" for end in ("low", "high"))
     return low if low == high else f"{low} to {high}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _by_quarter(

@@ -137,6 +137,7 @@ def _write_all(
         predictions,
         report,
         winner.configuration.data.labels,
+        is_ordered=winner.configuration.data.is_ordered,
         search_curve=winner.search_curve(),
         final_curve=[{"epoch": p.epoch, "loss": p.train_loss} for p in retrained.history],
     )

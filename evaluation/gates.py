@@ -20,19 +20,69 @@ from training.metrics import Evaluation
 from training.schedule import schedule_of
 from training.texts import Indices, LabelledTexts
 
+GateKind = Literal["minimum", "optimal", "none"]
+
 Check = dict[str, Any]
+
 Stage = dict[str, Check]
 
-_GUARDED = "the guard rejects such a model before it is evaluated on the test set"
+BELOW_CONFIRMED = "test not far below the confirmed score"
+"""Name of the check of the test score against the confirmed score."""
 
 TOLERANCE = 0.01
 """Largest difference between the held-out share of a class and the configured share."""
 
+# Thresholds of accuracy, macro-F1 and the F1 of each class, from the study.
+_THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
 
-def check(met: bool, value: float | str, rule: str) -> Check:
-    """Return one check of a report; a number that JSON cannot represent becomes text."""
-    fits_json = isinstance(value, str) or np.isfinite(value)
-    return {"met": bool(met), "value": value if fits_json else str(value), "rule": rule}
+_BASELINE = "beats the baseline"
+
+_GUARDED = "the guard rejects such a model before it is evaluated on the test set"
+
+_STANDARD_ERRORS = 3
+
+_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""Half the width of the confidence interval of the test score, in standard errors."""
+
+
+def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Compare the values of a report with the thresholds; a value must exceed its threshold.
+
+    Args:
+        kind: which thresholds; `none` has no gates.
+        report: `accuracy`, `f1_macro`, `per_class` and `baseline` as in evaluation_report.json.
+
+    Returns:
+        {gate: {`threshold`, `value`, `met`}}: `accuracy`, `f1_macro`, `f1 of NAME` for each
+        class, `beats the baseline` (the difference in macro-F1; its `p_value` must also be below
+        0.05).
+    """
+    if kind == "none":
+        return {}
+    accuracy, f1_macro, f1_of_class = _THRESHOLDS[kind]
+    gates = {
+        "accuracy": _gate(accuracy, report["accuracy"]),
+        "f1_macro": _gate(f1_macro, report["f1_macro"]),
+    }
+    for name, scores in report["per_class"].items():
+        gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
+    gates[_BASELINE] = _beats_baseline(report["baseline"])
+    return gates
+
+
+def _beats_baseline(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    gate = _gate(0.0, baseline["difference"]["f1_macro"])
+    p_value = baseline["p_value"]["f1_macro"]
+    return {**gate, "met": gate["met"] and p_value < SIGNIFICANCE, "p_value": p_value}
+
+
+def _gate(threshold: float, value: float) -> dict[str, Any]:
+    return {"threshold": threshold, "value": value, "met": value > threshold}
+
+
+def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List the names of the gates that are not met, in their order."""
+    return [name for name, gate in gates.items() if not gate["met"]]
 
 
 def unmet_stages(stages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -43,6 +93,37 @@ def unmet_stages(stages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[
         for name, found in checks.items()
         if not found["met"]
     ]
+
+
+def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
+    """List the quality gates, then the stage gates, that are not met: then the exit code is 3.
+
+    Args:
+        kind: which gates are checked; with `none` neither quality gates nor stage gates.
+        report: content of evaluation_report.json, with `gates` and `stages`.
+    """
+    if kind == "none":
+        return []
+    return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
+
+
+def advice(missed: Sequence[str]) -> str:
+    """Return a clause with the next step for gates that are not met."""
+    if f"evaluation: {BELOW_CONFIRMED}" in missed:
+        return (
+            "find out whether the validation rows were easier than the test rows (if train and"
+            " validation have rows of the same source, set data.group_column), or whether the"
+            " starting model had seen them"
+        )
+    if list(missed) == [_BASELINE]:
+        return "the baseline is as good on these rows: use it, or try a larger model"
+    return "label more rows of the weakest classes"
+
+
+def check(met: bool, value: float | str, rule: str) -> Check:
+    """Return one check of a report; a number that JSON cannot represent becomes text."""
+    fits_json = isinstance(value, str) or np.isfinite(value)
+    return {"met": bool(met), "value": value if fits_json else str(value), "rule": rule}
 
 
 def check_data(
@@ -71,67 +152,6 @@ def check_data(
         ),
         "no group in two splits": _apart(
             (set(part.groups.tolist()) for part in parts.values()), "groups"
-        ),
-    }
-
-
-def check_training(
-    tuned: FineTuned,
-    history: Sequence[Evaluation],
-    training: TrainingConfig,
-    *,
-    num_rows: int,
-    loss_limit: float,
-) -> Stage:
-    """Check the training stage.
-
-    Args:
-        tuned: result of the retrain.
-        history: evaluations of the retrain on the fixed training rows.
-        training: configuration of the retrain.
-        num_rows: number of training and validation rows together.
-        loss_limit: highest loss on the fixed rows that the guard of the retrain accepts.
-    """
-    budget = schedule_of(training, num_rows).budget
-    num_labels = tuned.model.config.num_labels
-    assert num_labels
-    uniform_loss = math.log(num_labels)  # of a uniform guess, with or without class weights
-    losses = [loss for point in history for loss in (point.train_loss, point.eval_loss)]
-    not_finite = int(np.count_nonzero(~np.isfinite([*losses, tuned.fixed_rows_loss])))
-    before = history[0].train_loss if len(history) > 1 else uniform_loss
-    fallen = bool(history) and history[-1].train_loss < before
-    trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
-    collapsed = bool(history) and history[-1].collapsed
-    within = tuned.fixed_rows_loss <= loss_limit  # false for a loss that is not a number
-    return {
-        "finished": check(
-            tuned.outcome == "completed" and tuned.examples == budget,
-            f"{tuned.outcome}, {tuned.examples:,} training rows seen",
-            f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs);"
-            " only checked here",
-        ),
-        "every loss finite": check(
-            bool(history) and not not_finite,
-            f"{not_finite} of {len(losses) + 1} are not finite",
-            "each recorded loss is a finite number; the guard checks the last one",
-        ),
-        "loss fallen": check(
-            fallen,
-            trend or "no evaluation",
-            "the training loss of the last interval is below that of the first interval, or if"
-            f" there is only one, below {uniform_loss:.4f}, the loss of a uniform guess; only"
-            " checked here",
-        ),
-        "not collapsed": check(
-            bool(history) and not collapsed,
-            "one class for every row" if collapsed else "more than one class is predicted",
-            f"at the end more than one class is predicted on the fixed training rows; {_GUARDED}",
-        ),
-        "loss on fixed rows within the guard's limit": check(
-            within,
-            tuned.fixed_rows_loss,
-            f"at most {loss_limit:.4f}, derived from the final losses of the full trainings in the"
-            f" search; {_GUARDED}",
         ),
     }
 
@@ -251,12 +271,65 @@ def _apart(parts: Iterable[set[Any]], what: str) -> Check:
     )
 
 
-BELOW_CONFIRMED = "test not far below the confirmed score"
-"""Name of the check of the test score against the confirmed score."""
+def check_training(
+    tuned: FineTuned,
+    history: Sequence[Evaluation],
+    training: TrainingConfig,
+    *,
+    num_rows: int,
+    loss_limit: float,
+) -> Stage:
+    """Check the training stage.
 
-_STANDARD_ERRORS = 3
-_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-"""Half the width of the confidence interval of the test score, in standard errors."""
+    Args:
+        tuned: result of the retrain.
+        history: evaluations of the retrain on the fixed training rows.
+        training: configuration of the retrain.
+        num_rows: number of training and validation rows together.
+        loss_limit: highest loss on the fixed rows that the guard of the retrain accepts.
+    """
+    budget = schedule_of(training, num_rows).budget
+    num_labels = tuned.model.config.num_labels
+    assert num_labels
+    uniform_loss = math.log(num_labels)  # of a uniform guess, with or without class weights
+    losses = [loss for point in history for loss in (point.train_loss, point.eval_loss)]
+    not_finite = int(np.count_nonzero(~np.isfinite([*losses, tuned.fixed_rows_loss])))
+    before = history[0].train_loss if len(history) > 1 else uniform_loss
+    fallen = bool(history) and history[-1].train_loss < before
+    trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
+    collapsed = bool(history) and history[-1].collapsed
+    within = tuned.fixed_rows_loss <= loss_limit  # false for a loss that is not a number
+    return {
+        "finished": check(
+            tuned.outcome == "completed" and tuned.examples == budget,
+            f"{tuned.outcome}, {tuned.examples:,} training rows seen",
+            f"completed, with the full budget of {budget:,} rows ({training.epochs} epochs);"
+            " only checked here",
+        ),
+        "every loss finite": check(
+            bool(history) and not not_finite,
+            f"{not_finite} of {len(losses) + 1} are not finite",
+            "each recorded loss is a finite number; the guard checks the last one",
+        ),
+        "loss fallen": check(
+            fallen,
+            trend or "no evaluation",
+            "the training loss of the last interval is below that of the first interval, or if"
+            f" there is only one, below {uniform_loss:.4f}, the loss of a uniform guess; only"
+            " checked here",
+        ),
+        "not collapsed": check(
+            bool(history) and not collapsed,
+            "one class for every row" if collapsed else "more than one class is predicted",
+            f"at the end more than one class is predicted on the fixed training rows; {_GUARDED}",
+        ),
+        "loss on fixed rows within the guard's limit": check(
+            within,
+            tuned.fixed_rows_loss,
+            f"at most {loss_limit:.4f}, derived from the final losses of the full trainings in the"
+            f" search; {_GUARDED}",
+        ),
+    }
 
 
 def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
@@ -324,76 +397,3 @@ def describe_fall(report: Mapping[str, Any]) -> str:
         f"The test score is {fall * 100:.1f} points below the confirmed score, more than"
         f" {_STANDARD_ERRORS} joint standard errors: {why}. "
     )
-
-
-GateKind = Literal["minimum", "optimal", "none"]
-
-# Thresholds of accuracy, macro-F1 and the F1 of each class, from the study.
-_THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
-
-_BASELINE = "beats the baseline"
-
-
-def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Compare the values of a report with the thresholds; a value must exceed its threshold.
-
-    Args:
-        kind: which thresholds; `none` has no gates.
-        report: `accuracy`, `f1_macro`, `per_class` and `baseline` as in evaluation_report.json.
-
-    Returns:
-        {gate: {`threshold`, `value`, `met`}}: `accuracy`, `f1_macro`, `f1 of NAME` for each
-        class, `beats the baseline` (the difference in macro-F1; its `p_value` must also be below
-        0.05).
-    """
-    if kind == "none":
-        return {}
-    accuracy, f1_macro, f1_of_class = _THRESHOLDS[kind]
-    gates = {
-        "accuracy": _gate(accuracy, report["accuracy"]),
-        "f1_macro": _gate(f1_macro, report["f1_macro"]),
-    }
-    for name, scores in report["per_class"].items():
-        gates[f"f1 of {name}"] = _gate(f1_of_class, scores["f1"])
-    gates[_BASELINE] = _beats_baseline(report["baseline"])
-    return gates
-
-
-def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """List the names of the gates that are not met, in their order."""
-    return [name for name, gate in gates.items() if not gate["met"]]
-
-
-def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
-    """List the quality gates, then the stage gates, that are not met: then the exit code is 3.
-
-    Args:
-        kind: which gates are checked; with `none` neither quality gates nor stage gates.
-        report: content of evaluation_report.json, with `gates` and `stages`.
-    """
-    if kind == "none":
-        return []
-    return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
-
-
-def advice(missed: Sequence[str]) -> str:
-    """Return a clause with the next step for gates that are not met."""
-    if f"evaluation: {BELOW_CONFIRMED}" in missed:
-        return (
-            "find out whether the validation rows were easier than the test rows (if train and"
-            " validation have rows of the same source, set data.group_column), or whether the"
-            " starting model had seen them"
-        )
-    if list(missed) == [_BASELINE]:
-        return "the baseline is as good on these rows: use it, or try a larger model"
-    return "label more rows of the weakest classes"
-
-
-def _beats_baseline(baseline: Mapping[str, Any]) -> dict[str, Any]:
-    gate = _gate(0.0, baseline["difference"]["f1_macro"])
-    p_value = baseline["p_value"]["f1_macro"]
-    return {**gate, "met": gate["met"] and p_value < SIGNIFICANCE, "p_value": p_value}
-
-
-def _gate(threshold: float, value: float) -> dict[str, Any]:
-    return {"threshold": threshold, "value": value, "met": value > threshold}

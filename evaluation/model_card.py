@@ -26,6 +26,79 @@ _HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {
 # The id of a model on the Hub: a name, or an owner and a name.
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
+_STUDY_TITLE = "Severity of hate speech in Javanese text"
+
+_USE = """\
+This model sorts texts so that people can review the most important ones first. A human who knows
+the context must make every decision about a text, and above all about its author. Do not use the
+model to judge people, or to delete texts or punish authors without review.
+
+- Expect false positives on reclaimed words, quotations, reports about hate speech, irony, and names
+  of groups that were often insulted in the training rows.
+- The model knows only the language, regions and time of its training rows. Abusive language
+  changes: evaluate the model on new rows, labelled by people and from where it is used, before its
+  first use and regularly afterwards.
+- The probabilities were not recalibrated after training: read "Calibration" before you choose a
+  threshold.
+- Rare classes have few test rows: read their intervals instead of their values. If the table marks
+  a class as having too few rows, trust neither.
+"""
+
+_ORDER = """\
+- The classes are ordered as listed under "Per class", but the training loss does not use the order,
+  so the model may confuse distant classes. `error_analysis.json` of the evaluation counts errors by
+  distance.
+"""
+
+_HOW_TO_USE = """\
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="DIR", truncation=True)
+classify(["a text", "another"], top_k=None)
+```
+With the project that trained it, for every row of a file:
+```bash
+python -m evaluation.predict --model DIR --input new.csv --output out.csv
+```
+If `model.onnx` exists, it gives the same probabilities without PyTorch:
+```python
+import numpy as np, onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("DIR")
+session = onnxruntime.InferenceSession("DIR/model.onnx")
+batch = tokenizer(["a text"], return_tensors="np", padding=True, truncation=True)
+wanted = {node.name for node in session.get_inputs()}
+feed = {name: ids.astype(np.int64) for name, ids in batch.items() if name in wanted}
+(logits,) = session.run(["logits"], feed)
+```
+"""
+
+
+def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        winner: the winner of the search.
+        report: content of evaluation_report.json.
+    """
+    sections = {
+        "Test scores": _scores(report),
+        "Per class": _per_class(report),
+        "Search, confirmation and test": _three_scores(report),
+        "Calibration": _calibration(report),
+        "Data": _data(winner, report),
+        "Intended use and limits": _USE + (_ORDER if winner.configuration.data.is_ordered else ""),
+        "How to use": _HOW_TO_USE,
+        "How to reproduce": _reproduce(winner, report),
+    }
+    body = "\n".join(f"## {title}\n{content}" for title, content in sections.items())
+    return (
+        f"---\n{card_metadata(winner, report).to_yaml()}\n---\n{_introduction(winner)}\n"
+        f"{plain(report['summary'])}\n\n{body}"
+    )
+
 
 def card_metadata(winner: Winner, report: Mapping[str, Any]) -> ModelCardData:
     """Return the metadata block of the card."""
@@ -86,88 +159,6 @@ def _base_model(name: str) -> str | None:
     """Return the id of the starting model if it is on the Hub, which accepts no other name."""
     is_on_hub = name != TINY and _HUB_ID.fullmatch(name) and not Path(name).is_dir()
     return name if is_on_hub else None
-
-
-def _has_study_labels(configuration: WinningConfiguration) -> bool:
-    """Return whether the labels are the study's, and so the language and the task."""
-    return bool(configuration.data.labels == DataConfig.model_fields["labels"].default)
-
-
-def _data_name(configuration: WinningConfiguration) -> str:
-    """Return the name of the data file, without the private directories of its path."""
-    path = configuration.data.path
-    return "bundled sample" if path == SAMPLE else one_line(Path(path).name)
-
-
-_STUDY_TITLE = "Severity of hate speech in Javanese text"
-
-_USE = """\
-This model sorts texts so that people can review the most important ones first. A human who knows
-the context must make every decision about a text, and above all about its author. Do not use the
-model to judge people, or to delete texts or punish authors without review.
-
-- Expect false positives on reclaimed words, quotations, reports about hate speech, irony, and names
-  of groups that were often insulted in the training rows.
-- The model knows only the language, regions and time of its training rows. Abusive language
-  changes: evaluate the model on new rows, labelled by people and from where it is used, before its
-  first use and regularly afterwards.
-- The classes are ordered as listed under "Per class", but the training loss does not use the order,
-  so the model may confuse distant classes. `error_analysis.json` of the evaluation counts errors by
-  distance.
-- The probabilities were not recalibrated after training: read "Calibration" before you choose a
-  threshold.
-- Rare classes have few test rows: read their intervals instead of their values. If the table marks
-  a class as having too few rows, trust neither.
-"""
-
-_HOW_TO_USE = """\
-```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="DIR", truncation=True)
-classify(["a text", "another"], top_k=None)
-```
-With the project that trained it, for every row of a file:
-```bash
-python -m evaluation.predict --model DIR --input new.csv --output out.csv
-```
-If `model.onnx` exists, it gives the same probabilities without PyTorch:
-```python
-import numpy as np, onnxruntime
-from transformers import AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("DIR")
-session = onnxruntime.InferenceSession("DIR/model.onnx")
-batch = tokenizer(["a text"], return_tensors="np", padding=True, truncation=True)
-wanted = {node.name for node in session.get_inputs()}
-feed = {name: ids.astype(np.int64) for name, ids in batch.items() if name in wanted}
-(logits,) = session.run(["logits"], feed)
-```
-"""
-
-
-def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
-    """Return the card as Markdown.
-
-    Args:
-        winner: the winner of the search.
-        report: content of evaluation_report.json.
-    """
-    sections = {
-        "Test scores": _scores(report),
-        "Per class": _per_class(report),
-        "Search, confirmation and test": _three_scores(report),
-        "Calibration": _calibration(report),
-        "Data": _data(winner, report),
-        "Intended use and limits": _USE,
-        "How to use": _HOW_TO_USE,
-        "How to reproduce": _reproduce(winner, report),
-    }
-    body = "\n".join(f"## {title}\n{content}" for title, content in sections.items())
-    return (
-        f"---\n{card_metadata(winner, report).to_yaml()}\n---\n{_introduction(winner)}\n"
-        f"{plain(report['summary'])}\n\n{body}"
-    )
 
 
 def _introduction(winner: Winner) -> str:
@@ -277,6 +268,17 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
         "A score measures agreement with the labeller of the rows. The labels of the study were"
         " made by a machine, so scores on them are agreement with the labeller, not the truth.\n"
     )
+
+
+def _data_name(configuration: WinningConfiguration) -> str:
+    """Return the name of the data file, without the private directories of its path."""
+    path = configuration.data.path
+    return "bundled sample" if path == SAMPLE else one_line(Path(path).name)
+
+
+def _has_study_labels(configuration: WinningConfiguration) -> bool:
+    """Return whether the labels are the study's, and so the language and the task."""
+    return bool(configuration.data.labels == DataConfig.model_fields["labels"].default)
 
 
 def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ from results.run import TEST_REPORT
 from training.objective import Objective
 from training.texts import LabelledTexts
 
+Curve = Sequence[Mapping[str, Any]]
+
 # Characters after which some reader starts a cell or a row, whichever separator it uses.
 _SEPARATORS = r";|,\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029"
 
@@ -38,6 +40,7 @@ _FORMULA = (
     rf"(?:[^\S{_SEPARATORS}]|[\x00-\x08\x0e-\x1b\x1f\x7f\"\u200b-\u200f\u202a-\u202e\u2060-\u2069"
     r"\ufeff\ufffd])*+[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )
+
 _STARTS_CELL = re.compile(rf"(^|[{_SEPARATORS}])(?={_FORMULA})")
 
 # A spreadsheet cell has at most 32,767 units of UTF-16; a longer text can spill into another cell.
@@ -46,97 +49,66 @@ _MAX_CELL_UNITS = 32_000
 _INTERVALS_COVER = (
     "the sampling of the test rows, near-duplicates together; not another seed or training split"
 )
+
 _RELIABILITY = (
     "the model is overconfident in a bin whose accuracy is below its confidence; the expected"
     " calibration error is the mean of these differences over the rows"
 )
+
 _LABELS_ARE = (
     "a score measures agreement with the labeller of the rows; if that was a machine, it is not the"
     " truth"
 )
 
 
-def write_predictions(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
-    """Write predictions.csv: one line per test row, with label names and unrounded probabilities.
-
-    Args:
-        path: the file; it is replaced atomically.
-        predictions: predictions on the test rows.
-        names: [num_labels], names in the order of the codes.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    _write_table(path, _prediction_header(names), _prediction_lines(predictions, names))
-
-
-def write_low_confidence(
-    path: Path, predictions: Predictions, confidences: NDArray[np.float64], names: Sequence[str]
+def write_reports(
+    directory: Path,
+    predictions: TestPredictions,
+    report: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    is_ordered: bool,
+    search_curve: Curve,
+    final_curve: Curve,
 ) -> None:
-    """Write low_confidence.csv: the columns of predictions.csv and the labeller's `confidence`.
+    """Write `evaluation_report.json`, then tables, error analysis and plots.
 
     Args:
-        path: the file; it is replaced atomically.
-        predictions: predictions on the rows that the confidence filter removed from the test set.
-        confidences: float64 [n], the labeller's confidence; the cell of a NaN is empty.
-        names: [num_labels], names in the order of the codes.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    cells = ("" if np.isnan(confidence) else float(confidence) for confidence in confidences)
-    lines = zip(_prediction_lines(predictions, names), cells, strict=True)
-    header = [*_prediction_header(names), "confidence"]
-    _write_table(path, header, ([*line, cell] for line, cell in lines))
-
-
-def write_misclassified(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
-    """Write misclassified.csv: the misclassified rows, most confident first.
-
-    The columns are `row`, `label`, `prediction`, `confidence` (probability of the prediction),
-    `label_probability` and `text`; `spreadsheet_cell` makes labels and texts safe.
-
-    Args:
-        path: the file; it is replaced atomically.
+        directory: `final/reports`.
         predictions: predictions on the test rows.
-        names: [num_labels], names in the order of the codes.
+        report: content of `evaluation_report.json`.
+        names: label names in the order of their codes.
+        is_ordered: whether the labels are a scale.
+        search_curve: evaluations of the winner in the search.
+        final_curve: evaluations of the retrain.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: a file cannot be written.
     """
-    data = predictions.data
-    lines = [
-        [
-            int(data.rows[index]),
-            spreadsheet_cell(names[data.labels[index]]),
-            spreadsheet_cell(names[predictions.of_model[index]]),
-            float(predictions.confidence[index]),
-            float(predictions.probabilities[index, data.labels[index]]),
-            spreadsheet_cell(data.texts[index]),
-        ]
-        for index in predictions.most_confident_errors().tolist()
-    ]
-    header = ["row", "label", "prediction", "confidence", "label_probability", "text"]
-    _write_table(path, header, lines)
-
-
-def spreadsheet_cell(text: str) -> str:
-    """Return the text as a cell that no spreadsheet runs as a formula or spills into the next cell.
-
-    An apostrophe is put before anything that would start a formula: at the start of the text, and
-    after each `;`, `|`, comma, tab and line break, because spreadsheets of many countries use
-    another separator than the comma and then ignore quotes. NUL becomes U+FFFD. A text of more than
-    32,000 units of UTF-16 is truncated and then ends with "...(cut)".
-    """
-    cell = _STARTS_CELL.sub(r"\1'", text.replace("\x00", "\ufffd"))
-    if text[:1] in ("\t", "\r", "\n"):
-        cell = f"'{cell}"
-    units = cell.encode("utf-16-le", "surrogatepass")
-    if len(units) <= 2 * _MAX_CELL_UNITS:
-        return cell
-    kept = units[: 2 * _MAX_CELL_UNITS].decode("utf-16-le", "surrogatepass")
-    # The cut may have left the first half of a pair.
-    return (kept[:-1] if "\ud800" <= kept[-1] <= "\udbff" else kept) + " ...(cut)"
+    test = predictions.test
+    write_json(directory / TEST_REPORT, report)
+    write_predictions(directory / "predictions.csv", test, names)
+    write_misclassified(directory / "misclassified.csv", test, names)
+    if predictions.low_confidence is not None:
+        write_low_confidence(
+            directory / "low_confidence.csv",
+            predictions.low_confidence,
+            predictions.low_confidences,
+            names,
+        )
+    analysis = analyse_errors(test, names, predictions.facts, is_ordered=is_ordered)
+    write_json(directory / "error_analysis.json", analysis)
+    text = classification_text(test.data.labels, test.of_model, names)
+    write_text(directory / "classification_report.txt", text)
+    plot_confusion_matrix(directory / "confusion_matrix.png", report["confusion_matrix"], names)
+    plot_training_curves(
+        directory / "training_curves.png",
+        search_curve=search_curve,
+        final_curve=final_curve,
+        score_label=report["objective"]["label"],
+    )
+    plot_reliability(directory / "reliability.png", report["calibration"])
+    plot_class_f1(directory / "class_f1.png", names, report)
 
 
 def build_report(
@@ -235,6 +207,24 @@ def summary_sentence(report: Mapping[str, Any]) -> str:
     )
 
 
+def _method(num_rows: int, num_groups: int, seed: int) -> dict[str, Any]:
+    return {
+        "rows": num_rows,
+        "groups": num_groups,
+        "intervals": "percentile bootstrap over near-duplicate groups, stratified by class",
+        "level": uncertainty.CONFIDENCE,
+        "resamples": uncertainty.NUM_RESAMPLES,
+        "intervals_cover": _INTERVALS_COVER,
+        "test": "paired approximate randomisation over near-duplicate groups, two-sided",
+        "draws": uncertainty.NUM_PERMUTATIONS,
+        "calibration": "equal-mass bins of the highest probability",
+        "bins": NUM_BINS,
+        "reliability": _RELIABILITY,
+        "labels": _LABELS_ARE,
+        "seed": seed,
+    }
+
+
 def classification_text(
     labels: NDArray[np.int64], predictions: NDArray[np.int64], names: Sequence[str]
 ) -> str:
@@ -257,22 +247,38 @@ def classification_text(
     )
 
 
-def _method(num_rows: int, num_groups: int, seed: int) -> dict[str, Any]:
-    return {
-        "rows": num_rows,
-        "groups": num_groups,
-        "intervals": "percentile bootstrap over near-duplicate groups, stratified by class",
-        "level": uncertainty.CONFIDENCE,
-        "resamples": uncertainty.NUM_RESAMPLES,
-        "intervals_cover": _INTERVALS_COVER,
-        "test": "paired approximate randomisation over near-duplicate groups, two-sided",
-        "draws": uncertainty.NUM_PERMUTATIONS,
-        "calibration": "equal-mass bins of the highest probability",
-        "bins": NUM_BINS,
-        "reliability": _RELIABILITY,
-        "labels": _LABELS_ARE,
-        "seed": seed,
-    }
+def write_predictions(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
+    """Write predictions.csv: one line per test row, with label names and unrounded probabilities.
+
+    Args:
+        path: the file; it is replaced atomically.
+        predictions: predictions on the test rows.
+        names: [num_labels], names in the order of the codes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _write_table(path, _prediction_header(names), _prediction_lines(predictions, names))
+
+
+def write_low_confidence(
+    path: Path, predictions: Predictions, confidences: NDArray[np.float64], names: Sequence[str]
+) -> None:
+    """Write low_confidence.csv: the columns of predictions.csv and the labeller's `confidence`.
+
+    Args:
+        path: the file; it is replaced atomically.
+        predictions: predictions on the rows that the confidence filter removed from the test set.
+        confidences: float64 [n], the labeller's confidence; the cell of a NaN is empty.
+        names: [num_labels], names in the order of the codes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    cells = ("" if np.isnan(confidence) else float(confidence) for confidence in confidences)
+    lines = zip(_prediction_lines(predictions, names), cells, strict=True)
+    header = [*_prediction_header(names), "confidence"]
+    _write_table(path, header, ([*line, cell] for line, cell in lines))
 
 
 def _prediction_header(names: Sequence[str]) -> list[str]:
@@ -295,60 +301,58 @@ def _prediction_lines(predictions: Predictions, names: Sequence[str]) -> Iterato
         yield [*cells, *probabilities]
 
 
+def write_misclassified(path: Path, predictions: Predictions, names: Sequence[str]) -> None:
+    """Write misclassified.csv: the misclassified rows, most confident first.
+
+    The columns are `row`, `label`, `prediction`, `confidence` (probability of the prediction),
+    `label_probability` and `text`; `spreadsheet_cell` makes labels and texts safe.
+
+    Args:
+        path: the file; it is replaced atomically.
+        predictions: predictions on the test rows.
+        names: [num_labels], names in the order of the codes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    data = predictions.data
+    lines = [
+        [
+            int(data.rows[index]),
+            spreadsheet_cell(names[data.labels[index]]),
+            spreadsheet_cell(names[predictions.of_model[index]]),
+            float(predictions.confidence[index]),
+            float(predictions.probabilities[index, data.labels[index]]),
+            spreadsheet_cell(data.texts[index]),
+        ]
+        for index in predictions.most_confident_errors().tolist()
+    ]
+    header = ["row", "label", "prediction", "confidence", "label_probability", "text"]
+    _write_table(path, header, lines)
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Return the text as a cell that no spreadsheet runs as a formula or spills into the next cell.
+
+    An apostrophe is put before anything that would start a formula: at the start of the text, and
+    after each `;`, `|`, comma, tab and line break, because spreadsheets of many countries use
+    another separator than the comma and then ignore quotes. NUL becomes U+FFFD. A text of more than
+    32,000 units of UTF-16 is truncated and then ends with "...(cut)".
+    """
+    cell = _STARTS_CELL.sub(r"\1'", text.replace("\x00", "\ufffd"))
+    if text[:1] in ("\t", "\r", "\n"):
+        cell = f"'{cell}"
+    units = cell.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * _MAX_CELL_UNITS:
+        return cell
+    kept = units[: 2 * _MAX_CELL_UNITS].decode("utf-16-le", "surrogatepass")
+    # The cut may have left the first half of a pair.
+    return (kept[:-1] if "\ud800" <= kept[-1] <= "\udbff" else kept) + " ...(cut)"
+
+
 def _write_table(path: Path, header: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(lines)
     write_text(path, text.getvalue())
-
-
-Curve = Sequence[Mapping[str, Any]]
-
-
-def write_reports(
-    directory: Path,
-    predictions: TestPredictions,
-    report: Mapping[str, Any],
-    names: Sequence[str],
-    *,
-    search_curve: Curve,
-    final_curve: Curve,
-) -> None:
-    """Write `evaluation_report.json`, then tables, error analysis and plots.
-
-    Args:
-        directory: `final/reports`.
-        predictions: predictions on the test rows.
-        report: content of `evaluation_report.json`.
-        names: label names in the order of their codes.
-        search_curve: evaluations of the winner in the search.
-        final_curve: evaluations of the retrain.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    test = predictions.test
-    write_json(directory / TEST_REPORT, report)
-    write_predictions(directory / "predictions.csv", test, names)
-    write_misclassified(directory / "misclassified.csv", test, names)
-    if predictions.low_confidence is not None:
-        write_low_confidence(
-            directory / "low_confidence.csv",
-            predictions.low_confidence,
-            predictions.low_confidences,
-            names,
-        )
-    analysis = analyse_errors(test, names, predictions.facts)
-    write_json(directory / "error_analysis.json", analysis)
-    text = classification_text(test.data.labels, test.of_model, names)
-    write_text(directory / "classification_report.txt", text)
-    plot_confusion_matrix(directory / "confusion_matrix.png", report["confusion_matrix"], names)
-    plot_training_curves(
-        directory / "training_curves.png",
-        search_curve=search_curve,
-        final_curve=final_curve,
-        score_label=report["objective"]["label"],
-    )
-    plot_reliability(directory / "reliability.png", report["calibration"])
-    plot_class_f1(directory / "class_f1.png", names, report)

@@ -24,9 +24,11 @@ SAMPLE = ROOT / "training" / "sample" / "sample.csv"
 NUM_RECORDS = 1000
 NUM_HOSTILE = 3  # of each kind in each class, so that some of each kind are test rows
 
-# Long enough for the tiny model to predict more than one class, short enough for a test.
+# Long enough for the tiny model to predict more than one class, short enough for a test. Most
+# of the time is spent on starting processes, so one worker runs both trials.
 SEARCH = (
     *("--config", "ci", "--trials", "2", "--search.confirm_replicates", "0"),
+    *("--search.max_concurrent", "1"),
     *("--search.scheduler", "none", "--training.epochs", "3", "--training.batch_size", "16"),
     *("--training.learning_rate", "4e-3", "--search.space", "{batch_size: {choice: [16, 32]}}"),
 )

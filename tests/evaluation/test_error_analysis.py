@@ -22,7 +22,7 @@ def _predictions(confidence=(0.99, 0.5, 0.9, 0.7), **data):
 
 def test_errors_are_listed_most_confident_first_with_their_row_and_without_their_text():
     predictions = _predictions(texts=["rahasia"] * 4, rows=np.array([7, 5, 30, 2]))
-    found = analyse_errors(predictions, NAMES, NOT_MEASURED)
+    found = analyse_errors(predictions, NAMES, NOT_MEASURED, is_ordered=True)
     assert [(row["index"], row["row"]) for row in found["most_confident"]] == [
         *((2, 30), (3, 2), (1, 5))
     ]
@@ -37,7 +37,7 @@ def test_errors_are_listed_most_confident_first_with_their_row_and_without_their
 
 
 def test_errors_are_split_by_how_many_severities_they_are_off():
-    found = analyse_errors(_predictions(), NAMES, NOT_MEASURED)
+    found = analyse_errors(_predictions(), NAMES, NOT_MEASURED, is_ordered=True)
     assert (found["rows"], found["errors"], found["error_rate"]) == (4, 3, 0.75)
     by_distance = found["by_distance"]
     assert by_distance["neighbouring"] == {"errors": 2, "share_of_errors": 2 / 3}
@@ -78,7 +78,7 @@ def test_no_errors_and_a_long_list_of_errors_are_both_described():
         predictions = predictions_of(
             labels, sure_of(predictions, [0.6] * 200, 4), texts=["x" * 100_000] * 199 + [""]
         )
-        found = analyse_errors(predictions, NAMES, NOT_MEASURED)
+        found = analyse_errors(predictions, NAMES, NOT_MEASURED, is_ordered=True)
         assert len(found["most_confident"]) == count
         assert found["by_characters"][-1]["high"] == 100_000
         assert (found["findings"] == ["No row is misclassified."]) == (count == 0)
@@ -91,7 +91,7 @@ def test_what_is_the_same_for_every_row_or_unknown_is_null_with_a_reason():
         similarities=np.full(4, 0.25),
         fills_max_length=np.zeros(4, dtype=np.bool_),
     )
-    found = analyse_errors(_predictions(), NAMES, facts)
+    found = analyse_errors(_predictions(), NAMES, facts, is_ordered=True)
     assert found["not_analysed"] == {
         "by_characters": "it is 3 in every row",
         "by_label_confidence": "no row has a value",
@@ -118,7 +118,7 @@ def test_each_quantity_is_analysed_over_the_rows_that_have_it():
     predictions = predictions_of(
         labels, sure_of(np.where(wrong, (labels + 1) % 4, labels), [0.9] * 400, 4)
     )
-    found = analyse_errors(predictions, NAMES, facts)
+    found = analyse_errors(predictions, NAMES, facts, is_ordered=True)
     assert [row["rows"] for row in found["by_label_confidence"]] == [98] * 4
     assert found["by_label_confidence"][0]["error_rate"] == 1.0
     assert [row["rows"] for row in found["by_similarity"]] == [100] * 4
@@ -127,6 +127,7 @@ def test_each_quantity_is_analysed_over_the_rows_that_have_it():
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+RATE = {"rows": 200, "errors": 40, "error_rate": 0.2}
 BY_DISTANCE = {
     "neighbouring": {"errors": 30, "share_of_errors": 0.75},
     "distant": {"errors": 10, "share_of_errors": 0.25},
@@ -177,20 +178,27 @@ def _quarters(*errors: int, rows: int = 200) -> list[dict[str, float]]:
     ],
 )
 def test_a_part_in_bins_is_one_sentence_of_counts_in_the_first_and_the_last_bin(part, sentence):
-    found = findings(BY_DISTANCE, {**NOTHING, part: _quarters(80, 60, 40, 20)})
+    found = findings(RATE, BY_DISTANCE, {**NOTHING, part: _quarters(80, 60, 40, 20)})
     assert found[1:] == [sentence]
 
 
 def test_texts_that_fill_the_maximum_length_are_compared_with_shorter_ones():
     filled, shorter = ({"rows": 200, "errors": n, "error_rate": n / 200} for n in (90, 20))
     part = {"filled": filled, "shorter": shorter}
-    assert findings(BY_DISTANCE, {**NOTHING, "by_max_length": part})[1:] == [
+    assert findings(RATE, BY_DISTANCE, {**NOTHING, "by_max_length": part})[1:] == [
         "Error rate by the model's maximum length: 45.0 % (90 of 200) for texts that fill it and"
         " may be truncated, 10.0 % (20 of 200) for shorter texts."
     ]
 
 
 def test_parts_that_are_null_have_no_sentence():
-    assert findings(BY_DISTANCE, NOTHING) == [
+    assert findings(RATE, BY_DISTANCE, NOTHING) == [
         "30 of 40 errors (75.0 %) are one severity off; the mean distance over all rows is 0.20."
     ]
+
+
+def test_labels_that_are_not_a_scale_have_no_distances():
+    found = analyse_errors(_predictions(), NAMES, NOT_MEASURED, is_ordered=False)
+    assert found["by_distance"] is None
+    assert found["not_analysed"]["by_distance"] == "the labels are not a scale"
+    assert not any("severity" in sentence for sentence in found["findings"])

@@ -167,6 +167,7 @@ def test_language_and_task_are_named_only_for_the_labels_of_the_study(winner, re
     card = model_card(winner, report)
     assert "\n# Severity of hate speech in Javanese text\n" in card
     assert _metadata(card)["language"] == ["jv", "id"]
+    assert "The classes are ordered" in card
 
     labels = ("spam", "no spam")
     report["per_class"] = dict(zip(labels, report["per_class"].values(), strict=False))
@@ -176,6 +177,7 @@ def test_language_and_task_are_named_only_for_the_labels_of_the_study(winner, re
     card = model_card(replace(_with(winner, "data", labels=labels), record=record), report)
     assert "\n# Text classifier of 2 classes\n" in card
     assert "avanese" not in card
+    assert "The classes are ordered" not in card
     assert "language" not in _metadata(card)
     assert _metadata(card)["tags"] == ["severity-search"]
 

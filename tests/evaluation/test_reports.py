@@ -69,7 +69,15 @@ def _write(directory, predictions, low_confidence, *, metric="f1_macro"):
         low_confidence=low_confidence,
         low_confidences=np.full(len(TEXTS), 0.5),
     )
-    write_reports(directory, of_test_rows, report, HOSTILE_NAMES, search_curve=[], final_curve=[])
+    write_reports(
+        directory,
+        of_test_rows,
+        report,
+        HOSTILE_NAMES,
+        is_ordered=True,
+        search_curve=[],
+        final_curve=[],
+    )
 
 
 def test_hostile_texts_are_harmless_in_every_report(tmp_path, predictions):
