@@ -77,7 +77,7 @@ class Mirror:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Copy the remaining changes; after another error, an error of the storage does not hide it.
+        """Copy the remaining changes; an error of the storage does not hide an earlier one.
 
         After an OSError there is one short attempt: the storage may be what hangs. If it works, it
         must receive what is known here, above all the test accesses.

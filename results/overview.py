@@ -1,4 +1,4 @@
-"""What a search is doing, in one value made of its own files: for its terminal and any other."""
+"""The progress of a search as one value, `Overview`, which is read from the files of its run."""
 
 import re
 from collections import Counter
@@ -14,28 +14,28 @@ from results.trial_states import SearchStatus, Source, Status, StoppedBy
 from training.cli import printable
 
 _LAST_BYTES = 64 * 1024
-"""Of the log, that are looked through."""
+"""Bytes at the end of the log that are searched for events."""
 
 _LINE = re.compile(
     r"\d{4}-\d\d-\d\d (?P<at>\d\d:\d\d:\d\d),\d+ (?P<level>INFO|WARNING|ERROR) [\w.]+: (?P<text>.+)"
 )
 _OF_TRIAL = re.compile(
-    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed|lost its process)\b"
+    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed)\b"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """The end of a trial, its going on, or a warning."""
+    """A trial that ended or was resumed, or a warning."""
 
     at: str
-    """HH:MM:SS on the clock of the machine that searched."""
+    """HH:MM:SS on the clock of the machine that runs the search."""
     text: str
     is_warning: bool
 
 
 def read_events(log: Path, num: int) -> tuple[Event, ...]:
-    """The last `num` events of a log, the newest last; none where there is no log."""
+    """Return the last `num` events of a log, the newest last; none if there is no log."""
     if not log.is_file():
         return ()
     with log.open("rb") as file:
@@ -45,7 +45,7 @@ def read_events(log: Path, num: int) -> tuple[Event, ...]:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Event]:
-    """The events among the lines of a log."""
+    """Find the events among the lines of a log."""
     for line in lines:
         found = _LINE.fullmatch(line)
         if found is None:
@@ -55,12 +55,12 @@ def events_of(lines: Iterable[str]) -> Iterator[Event]:
             yield Event(at=found["at"], text=printable(found["text"]), is_warning=is_warning)
 
 
-_MOST_LEVELS = 6
-"""Rows of the table of rungs; of more, neighbours stand together."""
+_MAX_RUNGS = 6
+"""Rows of the table of rungs; of more rungs, neighbours are grouped."""
 _NUM_EVENTS = 5
 
 WAITING = "waiting"
-"""Shown of a training that has a row and has not begun; no file holds it."""
+"""State of a trial that has a row but has not started; no file contains it."""
 
 Row = Mapping[str, str]
 """A row of `trials.csv` or `workers.csv`, cells as text."""
@@ -68,75 +68,78 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The configuration that would win now, and what it is worth."""
+    """The configuration that would win now, and its score."""
 
     trial_id: str
     parameters: Mapping[str, float]
     score: float
     is_confirmed: bool
-    """Whether the score is a mean of fresh draws."""
+    """Whether the score is a mean over replicates."""
     lead: float | None
-    """Over trial 0; None if it has no score, or is the best itself."""
+    """Difference to the score of trial 0; None if that has no score, or is the best itself."""
     default: float | None
     """Trial 0's score."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungCounts:
-    """A rung, or a few neighbours: how many trials of the search came, and how many ended there."""
+    """A rung, or a few neighbours: how many trials reached it, and how many were stopped there."""
 
     epochs: float
-    """Of the last of them."""
+    """Epochs at the rung, or at the last of the neighbours."""
     reached: int
     stopped: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningTrial:
-    """One that a worker trains at the moment."""
+    """A trial that a worker trains at the moment."""
 
     trial_id: str
     epochs: float
     score: float | None
-    """Of its last evaluation."""
+    """Score of its last evaluation."""
     worker: Row | None
-    """Where it runs, a row of `workers.csv`."""
+    """Its row of `workers.csv`: node and process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Training rows of the search: what early stopping saved of them."""
+    """Training rows of the search, repeats counted, and how many early stopping saved."""
 
     trained: int
     saved: int
-    """That stopped trials had left."""
+    """Rows that trials stopped early had left."""
     full: int
-    """That full trainings of all trials asked for would cost."""
+    """Rows that training all requested trials to the full budget would take."""
     confirmation: int
+    """Rows trained in the confirmation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A search at one moment; None stands for what is not known."""
+    """A search at one moment; None means unknown."""
 
     location: str
     """Directory or URI."""
     status: str
     is_alive: bool
+    """Whether a process is running the search."""
     score_label: str
-    """What scores are, for people."""
+    """Label of the score, for people."""
     phase: str | None
     at: datetime | None
-    """When this was written; None of a search that has ended."""
+    """When the record was written; None if the search has ended."""
     seconds: float
-    """That it had taken then."""
+    """Duration of the search until then."""
     requested: int
+    """Number of trials requested."""
     searched: Mapping[str, int]
-    """Trials of the search by state."""
+    """Number of trials of the search by state."""
     confirmed: Mapping[str, int]
-    """Trainings of the confirmation by state; `waiting` ones have not begun."""
+    """Number of trials of the confirmation by state; `waiting` ones have not started."""
     epochs: float | None
-    """Of a full training."""
+    """Epochs of a full training."""
     running: Sequence[RunningTrial]
     rungs: Sequence[RungCounts]
     best: Best | None
@@ -148,17 +151,17 @@ class Overview:
 
     @property
     def num_started(self) -> int:
-        """Trials of the search that have begun."""
+        """Number of trials of the search that have started."""
         return sum(self.searched.values())
 
 
 def read_overview(run: Run, *, is_alive: bool, location: str | None = None) -> Overview:
-    """The overview that the files of a run give.
+    """Read the overview from the files of a run.
 
     Args:
         run: on this machine.
-        is_alive: whether a process is writing it, as far as is known.
-        location: what it is a copy of, if it is one.
+        is_alive: whether a process is writing the run.
+        location: URI of the run that `run` is a copy of; None: it is no copy.
 
     Raises:
         RunError: the run has no readable record.
@@ -180,15 +183,15 @@ def overview_of(
     location: str,
     is_alive: bool,
 ) -> Overview:
-    """The overview of a record and the rows of its tables.
+    """Make the overview from a record and the rows of the tables.
 
     Args:
         record: content of `search.json`.
-        rows: of `trials.csv`.
-        workers: of `workers.csv`.
-        events: the last ones.
-        location: directory or URI.
-        is_alive: whether a process is writing them.
+        rows: rows of `trials.csv`.
+        workers: rows of `workers.csv`.
+        events: the last events.
+        location: directory or URI of the run.
+        is_alive: whether a process is writing the run.
     """
     is_searching = is_alive and record["status"] == SearchStatus.RUNNING
     progress = (record.get("progress") or {}) if is_searching else {}
@@ -211,7 +214,7 @@ def overview_of(
         rungs=_count_rungs(searched, plan) if plan else (),
         best=_best(record),
         budget=_budget(record, searched, plan) if plan else None,
-        rows_per_second=progress.get("rows_per_second") or _mean_pace(record),
+        rows_per_second=progress.get("rows_per_second") or _mean_rows_per_second(record),
         seconds_left=_seconds_left(progress),
         time_budget_s=progress.get("time_budget_s"),
         events=tuple(events),
@@ -232,13 +235,13 @@ def _count(rows: Iterable[Row], waiting: set[str]) -> dict[str, int]:
 def _running(
     rows: Iterable[Row], waiting: set[str], workers: Iterable[Row]
 ) -> tuple[RunningTrial, ...]:
-    places = {worker["trial_id"]: worker for worker in workers}  # the last of each
+    last_workers = {worker["trial_id"]: worker for worker in workers}
     return tuple(
         RunningTrial(
             trial_id=row["trial_id"],
             epochs=float(row["epochs"] or 0),
             score=float(row["score"]) if row["score"] else None,
-            worker=places.get(row["trial_id"]),
+            worker=last_workers.get(row["trial_id"]),
         )
         for row in rows
         if row["status"] == Status.RUNNING and row["trial_id"] not in waiting
@@ -262,9 +265,9 @@ def _best(record: Mapping[str, Any]) -> Best | None:
 
 
 def _count_rungs(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[RungCounts, ...]:
-    """Rungs from the first to the last, then the full budget."""
+    """Count the trials at the rungs from the first to the last, then at the full budget."""
     rungs, ends = plan["rungs"], [*plan["rungs"][1:], plan["budget"]]
-    size = -(-len(rungs) // _MOST_LEVELS) or 1
+    size = -(-len(rungs) // _MAX_RUNGS) or 1
     found = []
     for start in range(0, len(rungs), size):
         group = range(start, min(start + size, len(rungs)))
@@ -272,12 +275,15 @@ def _count_rungs(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[RungCoun
         reached = _num_reached(rows, rungs[start])
         epochs = rungs[group[-1]] / plan["rows_per_epoch"]
         found.append(RungCounts(epochs=epochs, reached=reached, stopped=stopped))
-    whole = plan["budget"] / plan["rows_per_epoch"]
-    return (*found, RungCounts(epochs=whole, reached=_num_reached(rows, plan["budget"]), stopped=0))
+    epochs = plan["budget"] / plan["rows_per_epoch"]
+    return (
+        *found,
+        RungCounts(epochs=epochs, reached=_num_reached(rows, plan["budget"]), stopped=0),
+    )
 
 
-def _num_reached(rows: Iterable[Row], level: int) -> int:
-    return sum(int(row["examples"]) >= level for row in rows)
+def _num_reached(rows: Iterable[Row], examples: int) -> int:
+    return sum(int(row["examples"]) >= examples for row in rows)
 
 
 def _was_stopped(row: Row, rung: int, end: int) -> bool:
@@ -285,18 +291,18 @@ def _was_stopped(row: Row, rung: int, end: int) -> bool:
 
 
 def _budget(record: Mapping[str, Any], rows: Sequence[Row], plan: Mapping[str, Any]) -> Budget:
-    trained, whole = record["examples_trained"], plan["budget"]
+    trained, budget = record["examples_trained"], plan["budget"]
     early = [row for row in rows if row["stopped_by"] in (StoppedBy.SCHEDULER, StoppedBy.PATIENCE)]
     return Budget(
         trained=trained["search"],
-        saved=sum(max(whole - int(row["examples"]), 0) for row in early),
-        full=whole * record["trials"]["requested"],
+        saved=sum(max(budget - int(row["examples"]), 0) for row in early),
+        full=budget * record["trials"]["requested"],
         confirmation=trained["confirmation"],
     )
 
 
-def _mean_pace(record: Mapping[str, Any]) -> float | None:
-    """Of a search that has ended: rows over the whole time, starts of processes included."""
+def _mean_rows_per_second(record: Mapping[str, Any]) -> float | None:
+    """Return the rows per second of a search that has ended, including process start-up."""
     trained = sum(record.get("examples_trained", {}).values())
     has_ended = record["status"] != SearchStatus.RUNNING and record["seconds"]
     return trained / record["seconds"] if has_ended and trained else None
@@ -307,23 +313,23 @@ Version = tuple[int, int]
 
 @dataclass(kw_only=True)
 class WatchedRun:
-    """A run that is looked at again and again."""
+    """A run that is read repeatedly."""
 
     run: Run
     is_alive: Callable[[], bool] = lambda: True
-    """Whether a process is writing it."""
-    _seen: object = field(default=None, init=False)
+    """Return whether a process is writing the run."""
+    _version: object = field(default=None, init=False)
     _overview: Overview | None = field(default=None, init=False)
 
     def read(self) -> Overview | None:
-        """The overview; what was known before while the files cannot be read."""
-        now = (_version(self.run.record), _version(self.run.log), self.is_alive())
-        if now != self._seen:
+        """Return the overview; the previous one while the files cannot be read."""
+        version = (_version(self.run.record), _version(self.run.log), self.is_alive())
+        if version != self._version:
             try:
-                self._overview = read_overview(self.run, is_alive=now[2])
-                self._seen = now
+                self._overview = read_overview(self.run, is_alive=version[2])
+                self._version = version
             except (RunError, OSError, ValueError, KeyError):
-                pass  # whoever watches is not the one to end a search
+                pass  # an observer must not end the search
         return self._overview
 
 

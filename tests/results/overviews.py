@@ -1,4 +1,4 @@
-"""Records and rows of searches, as the tests of their overviews need them."""
+"""Records and rows of searches, for the tests of their overviews."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ WORKER = {"node": "alpha", "address": "10.0.0.1", "process": "7", "actor_id": "f
 
 
 def row(number: int, status: str, examples: int, **changes: Any) -> dict[str, str]:
-    """A row of `trials.csv`; 1,000 training rows an epoch."""
+    """A row of `trials.csv`; an epoch has 1,000 training rows."""
     stopped_by = StoppedBy.SCHEDULER if status == Status.STOPPED else StoppedBy.NOBODY
     fields = {
         "trial_id": f"t{number:04d}",

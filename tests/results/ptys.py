@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Terminal:
-    """A command that takes its output for a terminal."""
+    """A command whose output is a terminal."""
 
     process: subprocess.Popen[bytes]
     written: bytearray = field(default_factory=bytearray)
@@ -28,14 +28,14 @@ class Terminal:
 
     @property
     def plain(self) -> str:
-        """The text without what colours it and moves the cursor."""
+        """The text without escape sequences for colours and the cursor."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)
 
-    def read_on(self, descriptor: int) -> None:
+    def read_until_closed(self, descriptor: int) -> None:
         while True:
             try:
                 found = os.read(descriptor, 65536)
-            except OSError:  # how Linux says that the other side is closed
+            except OSError:  # on Linux the other side is closed
                 return
             if not found:
                 return
@@ -57,5 +57,5 @@ def open_terminal(command: Sequence[str], *, columns: int = 80, **variables: str
     )
     os.close(theirs)
     found = Terminal(process)
-    threading.Thread(target=found.read_on, args=(ours,), daemon=True).start()
+    threading.Thread(target=found.read_until_closed, args=(ours,), daemon=True).start()
     return found

@@ -1,4 +1,4 @@
-"""The view of a search on a terminal, drawn at the widths that terminals have."""
+"""The live view of a search, rendered at the widths that terminals have."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ EVENTS = tuple(
 )
 
 
-def drawn(found: Overview, width: int, **options: object) -> list[str]:
+def rendered(found: Overview, width: int, **options: object) -> list[str]:
     console = Console(
         width=width, file=io.StringIO(), markup=False, highlight=False, emoji=False, **options
     )
@@ -30,61 +30,61 @@ def drawn(found: Overview, width: int, **options: object) -> list[str]:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 116, 140, 200])
 def test_no_line_is_wider_than_the_terminal_and_all_fit_on_a_screen(width):
-    lines = drawn(overview(events=EVENTS), width)
+    lines = rendered(overview(events=EVENTS), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= 24
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_the_view_tells_states_rungs_best_pace_and_time_left(width):
-    text = "\n".join(drawn(overview(events=EVENTS), width))
+def test_the_view_contains_states_rungs_best_trial_pace_and_time_left(width):
+    text = "\n".join(rendered(overview(events=EVENTS), width))
     for part in (
         "first · running, search · ",
-        "7 of 8 begun: 2 completed, 2 stopped, 1 failed, 2 running",
+        "7 of 8 started: 2 completed, 2 stopped early, 1 failed, 2 running",
         "t0001 macro-F1 0.6000",
-        "+10.00 points over trial 0 (0.5000)",
+        "+10.00 points over the default (0.5000)",
         "learning_rate 0.001, batch_size 16",
         "4,000 saved by early stopping (31%)",
         "90 rows a second",
         "t0005 0.75 of 3 epochs, macro-F1 0.5000",
-        "went on",
+        "promoted",
         EVENTS[0].text,
     ):
         assert part in text, part
 
 
-def test_what_looks_like_markup_is_shown_as_it_stands():
+def test_markup_in_text_is_not_interpreted():
     text = "t0001 failed: [red]no[/red] :smile: [/] \\["
     found = overview(events=(Event(at="10:00:00", text=text, is_warning=True),))
-    assert text in "\n".join(drawn(found, 140))
+    assert text in "\n".join(rendered(found, 140))
 
 
-def test_without_colour_nothing_but_text_is_written(monkeypatch):
+def test_without_colour_only_text_is_written(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    lines = drawn(overview(events=EVENTS), 80, force_terminal=True)
+    lines = rendered(overview(events=EVENTS), 80, force_terminal=True)
     assert not any("\x1b[3" in line for line in lines)
 
 
-def test_many_running_trials_are_not_all_told():
+def test_only_some_of_many_running_trials_are_listed():
     rows = [row(number, "running", 500) for number in range(64)]
-    lines = drawn(overview(rows, trials={"requested": 64}), 80)
+    lines = rendered(overview(rows, trials={"requested": 64}), 80)
     assert any("and 60 more" in line for line in lines)
     assert len(lines) <= 24
 
 
-def test_the_body_is_drawn_anew_only_for_another_overview_or_width(monkeypatch):
+def test_the_body_is_rendered_again_only_for_another_overview_or_width(monkeypatch):
     calls = []
     monkeypatch.setattr("results.live_view._body", lambda *a: calls.append(a) or "body")
     view, console = LiveView(overview()), Console(width=80, file=io.StringIO())
     for _ in range(3):
         console.print(view)
-    view.show(overview(seconds=200.0))
+    view.overview = overview(seconds=200.0)
     console.print(view)
     assert len(calls) == 2
 
 
 def on(monkeypatch, *, is_terminal: bool = True, encoding: str = "utf-8", **variables: str) -> None:
-    """Put a standard output in place, and variables of the environment."""
+    """Replace the standard output and set environment variables."""
     monkeypatch.delenv("CI", raising=False)
     for name, value in {"TERM": "xterm", **variables}.items():
         monkeypatch.setenv(name, value)
@@ -103,14 +103,12 @@ def on(monkeypatch, *, is_terminal: bool = True, encoding: str = "utf-8", **vari
         ("CI", "", True),
     ],
 )
-def test_a_terminal_is_drawn_on_unless_it_is_dumb_or_a_machine_s(
-    monkeypatch, name, value, expected
-):
+def test_a_terminal_is_live_unless_it_is_dumb_or_in_ci(monkeypatch, name, value, expected):
     on(monkeypatch, **{name: value})
     assert is_live() is expected
 
 
-def test_what_is_no_terminal_or_cannot_show_the_signs_gets_lines(monkeypatch):
+def test_without_terminal_or_unicode_output_is_not_live(monkeypatch):
     on(monkeypatch, encoding="latin-1")
     assert not is_live()
     on(monkeypatch, is_terminal=False)
@@ -126,7 +124,7 @@ def best(trial_id: str) -> Best:
     [
         ({}, 59, 100, False),
         ({}, 60, 100, True),
-        ({}, 599, 3600, False),  # the longer it takes, the more seldom
+        ({}, 599, 3600, False),  # lines become rarer with time
         ({}, 600, 3600, True),
         ({"phase": "confirmation"}, 1, 100, True),
         ({"best": best("t0003")}, 1, 100, True),
@@ -136,11 +134,11 @@ def best(trial_id: str) -> Best:
 def test_a_line_is_due_for_another_best_another_phase_or_enough_time(
     changes, seconds, elapsed, expected
 ):
-    told = overview()
-    assert is_due(told, replace(told, seconds=float(elapsed), **changes), seconds) is expected
+    last = overview()
+    assert is_due(last, replace(last, seconds=float(elapsed), **changes), seconds) is expected
 
 
-def test_eight_hours_without_news_are_fewer_than_forty_lines():
+def test_eight_hours_without_a_change_are_fewer_than_forty_lines():
     found, lines, last = overview(), 0, 0
     for second in range(8 * 3600):
         if is_due(found, replace(found, seconds=float(second)), second - last):
@@ -148,19 +146,21 @@ def test_eight_hours_without_news_are_fewer_than_forty_lines():
     assert lines < 40
 
 
-def test_lines_tell_the_parameters_only_of_a_new_best():
-    looks = iter([overview(), overview(), replace(overview(), phase="confirmation")])
-    lines = list(lines_when_due(lambda: next(looks), wait=iter([True, True, True, False]).__next__))
+def test_lines_contain_the_parameters_only_of_a_new_best_trial():
+    overviews = iter([overview(), overview(), replace(overview(), phase="confirmation")])
+    lines = list(
+        lines_when_due(lambda: next(overviews), wait=iter([True, True, True, False]).__next__)
+    )
     assert len(lines) == 2
     assert "best t0001 learning_rate 0.001, batch_size 16, 0.6000 (+10.00 points)" in lines[0]
     assert "best t0001 0.6000 (+10.00 points)" in lines[1]
 
 
-def test_a_look_that_fails_ends_no_search_and_leaves_no_thread(capsys):
+def test_a_view_without_an_overview_prints_nothing_and_leaves_no_thread(capsys):
     import threading
 
     before = threading.active_count()
     with display(lambda: None):
-        logging.getLogger("tuning").debug("nothing to show yet")
+        logging.getLogger("tuning").debug("no overview yet")
     assert threading.active_count() == before
     assert capsys.readouterr().out == ""

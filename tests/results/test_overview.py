@@ -1,4 +1,4 @@
-"""What a search is doing, made of its record and its rows."""
+"""The overview of a search, made from its record and rows, and its description."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ from tests.results.overviews import LOCATION, ROWS, overview, record, row
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def test_trials_are_counted_by_state_and_the_rungs_by_who_came_and_went_on():
+def test_trials_are_counted_by_state_and_by_rung():
     found = overview()
     assert found.searched == {"completed": 2, "failed": 1, "running": 2, "stopped": 2}
     assert found.rungs == (
@@ -21,26 +21,26 @@ def test_trials_are_counted_by_state_and_the_rungs_by_who_came_and_went_on():
     )
 
 
-def test_confirmations_that_have_not_begun_are_said_to_wait():
+def test_confirmations_that_have_not_started_are_waiting():
     rows = [*ROWS, row(7, "running", 500, source="confirm"), row(8, "running", 0, source="confirm")]
     progress = record()["progress"] | {"waiting": ["t0008"], "phase": "confirmation"}
     found = overview(rows, progress=progress)
     assert found.confirmed == {"running": 1, "waiting": 1}
-    assert status_text.describe_confirmations(found) == "1 begun: 1 running, 1 waiting"
+    assert status_text.describe_confirmations(found) == "1 started: 1 running, 1 waiting"
     assert [trial.trial_id for trial in found.running] == ["t0005", "t0006", "t0007"]
 
 
-def test_rows_saved_are_those_that_stopped_trials_had_left():
-    spent = overview().budget
-    assert spent is not None
-    assert (spent.trained, spent.saved, spent.full) == (9000, 2500 + 1500, 24000)
-    assert list(status_text.describe_budget(spent)) == [
-        "9,000 trained, 38% of full trainings of all trials",
+def test_rows_saved_are_those_that_trials_stopped_early_had_left():
+    budget = overview().budget
+    assert budget is not None
+    assert (budget.trained, budget.saved, budget.full) == (9000, 2500 + 1500, 24000)
+    assert list(status_text.describe_budget(budget)) == [
+        "9,000 trained, 38% of the full budget of all trials",
         "4,000 saved by early stopping (31%)",
     ]
 
 
-def test_many_rungs_are_shown_as_a_few_and_no_stopped_trial_is_lost():
+def test_many_rungs_are_grouped_and_every_stopped_trial_is_counted():
     rungs = list(range(250, 3000, 250))
     plan = {"rows_per_epoch": 1000, "budget": 3000, "rungs": rungs}
     rows = [row(k + 1, "stopped", rung) for k, rung in enumerate(rungs)]
@@ -104,7 +104,7 @@ def test_a_search_that_has_ended_has_no_time_left_and_its_mean_pace():
         (12_000, "3 h 20 min"),
     ],
 )
-def test_a_duration_has_two_units_at_most(seconds, expected):
+def test_a_duration_has_at_most_two_units(seconds, expected):
     assert status_text.format_duration(seconds) == expected
 
 

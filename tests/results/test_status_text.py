@@ -15,24 +15,24 @@ def step(run: Run, status: str, *, is_alive: bool = False, uri: str | None = Non
     return next_step(run, {"status": status}, is_alive=is_alive, uri=uri)
 
 
-def test_a_search_that_runs_is_followed(run: Run) -> None:
+def test_the_next_step_of_a_running_search_follows_it(run: Run) -> None:
     command = f"python -m tuning.status --run '{run.directory}' --follow"
     assert step(run, "running", is_alive=True) == command
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted"])
-def test_a_search_that_was_broken_off_goes_on(run: Run, status: str) -> None:
+def test_the_next_step_of_an_interrupted_search_resumes_it(run: Run, status: str) -> None:
     where = f"--name first --output.directory '{run.directory.parent}'"
     assert step(run, status) == f"python -m tuning.search --resume {where}"
 
 
-def test_an_aborted_search_is_mended_and_repeated_under_another_name(run: Run) -> None:
-    told = step(run, "aborted")
-    assert str(run.log) in told
-    assert told.endswith(f"python -m tuning.search --config '{run.config}' --name NAME")
+def test_the_next_step_of_an_aborted_search_is_a_repetition_under_another_name(run: Run) -> None:
+    found = step(run, "aborted")
+    assert found.startswith(f"fix the errors in {run.log}, then ")
+    assert found.endswith(f"python -m tuning.search --config '{run.config}' --name NAME")
 
 
-def test_a_completed_search_is_tested_and_a_tested_model_predicts(run: Run) -> None:
+def test_after_a_completed_search_comes_the_evaluation_and_then_the_prediction(run: Run) -> None:
     assert step(run, "completed") == f"python -m evaluation.final --run '{run.directory}'"
     report = run.directory / "final" / "reports" / "evaluation_report.json"
     report.parent.mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_a_completed_search_is_tested_and_a_tested_model_predicts(run: Run) -> N
     )
 
 
-def test_a_run_at_a_uri_goes_on_there(run: Run) -> None:
+def test_a_run_at_a_uri_is_continued_there(run: Run) -> None:
     uri = "s3://bucket/first"
     assert step(run, "interrupted", uri=uri) == f"python -m tuning.search --resume {uri}"
     assert step(run, "completed", uri=uri) == f"python -m evaluation.final --run {uri}"

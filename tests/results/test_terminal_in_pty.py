@@ -1,4 +1,4 @@
-"""The live view in a real pseudo-terminal, whatever ends the process that draws it."""
+"""The live view in a real pseudo-terminal, however its process ends."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tests.results.ptys import Terminal, open_terminal
 
-DRAWS = """
+SCRIPT = """
 import logging, os, sys, time, warnings
 from results.log import log_to_terminal
 from results.live_view import display
@@ -28,20 +28,20 @@ print("after it")
 HIDES_CURSOR = "\x1b[?25l"
 
 
-def drawn(ends: str = "pass", **variables: str) -> Terminal:
-    found = open_terminal([sys.executable, "-c", DRAWS.format(ends=ends)], **variables)
+def run_in_terminal(ends: str = "pass", **variables: str) -> Terminal:
+    found = open_terminal([sys.executable, "-c", SCRIPT.format(ends=ends)], **variables)
     found.process.wait(timeout=60)
     time.sleep(0.2)
     return found
 
 
-def test_what_is_said_meanwhile_stands_above_the_view_and_the_last_state_stays():
-    text = drawn().text
+def test_log_lines_are_printed_above_the_view_whose_last_state_stays():
+    text = run_in_terminal().text
     assert text.count("running, search") >= 3
     last = text.rindex("running, search")
-    for said in ("a warning of [ours]", "an error of a library", "a warning of Python"):
-        assert text.count(said) == 1, said
-        assert text.index(said) < last
+    for line in ("a warning of [ours]", "an error of a library", "a warning of Python"):
+        assert text.count(line) == 1, line
+        assert text.index(line) < last
     assert text.index("after it") > last
     assert HIDES_CURSOR not in text
 
@@ -54,20 +54,20 @@ def test_what_is_said_meanwhile_stands_above_the_view_and_the_last_state_stays()
         "os.kill(os.getpid(), {number})",
     ],
 )
-def test_the_cursor_is_there_whatever_ends_the_process(ends):
-    text = drawn(ends.replace("{number}", str(int(signal.SIGTERM)))).text
+def test_the_cursor_is_visible_however_the_process_ends(ends):
+    text = run_in_terminal(ends.replace("{number}", str(int(signal.SIGTERM)))).text
     assert "running, search" in text
     assert HIDES_CURSOR not in text
     assert "broken" not in ends or "ValueError: broken in the middle" in text
 
 
-def test_colours_are_left_out_where_the_user_wants_none():
-    text = drawn(NO_COLOR="1").text
+def test_no_colour_disables_colours():
+    text = run_in_terminal(NO_COLOR="1").text
     assert "running, search" in text
     assert "\x1b[3" not in text
 
 
 def test_in_ci_there_are_lines_even_on_a_terminal():
-    text = drawn(CI="true").text
+    text = run_in_terminal(CI="true").text
     assert "running, search" not in text
     assert "best t0001 learning_rate 0.001, batch_size 16, 0.6000" in text

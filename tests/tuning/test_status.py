@@ -48,8 +48,8 @@ def test_trials_are_counted_by_state_and_the_best_is_held_against_the_default(
     with run.lock():
         found = lines(run)
     assert found["status"].startswith("status    running, ")
-    assert found["trials"] == "trials    4 of 6 begun: 2 completed, 1 stopped, 1 running"
-    assert found["confirm"] == "confirm   1 begun: 1 running"
+    assert found["trials"] == "trials    4 of 6 started: 2 completed, 1 stopped early, 1 running"
+    assert found["confirm"] == "confirm   1 started: 1 running"
     assert found["best"] == "best      t0001 (learning_rate 0.002, batch_size 32): macro-F1 0.6000"
     assert found["default"] == "default   macro-F1 0.5000; the best leads by +10.00 points"
 
@@ -144,4 +144,4 @@ def test_the_command_needs_no_ray_and_answers_at_once(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "trials    1 of 6 begun" in ended.stdout
+    assert "trials    1 of 6 started" in ended.stdout
