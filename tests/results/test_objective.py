@@ -59,11 +59,11 @@ def test_the_overview_and_the_live_view_report_the_score_and_its_name(run: Run) 
     overview = overview_of(run)
     lines = list(status_text.describe(overview, NOW))
     best = next(line for line in lines if line.startswith("best"))
-    assert best.endswith(": accuracy 0.8100 on fresh draws")
+    assert best.endswith(": accuracy 0.8100 on replicates")
     assert "default   accuracy 0.7100; the best leads by +10.00 points" in lines
     console = Console(width=120, record=True, markup=False)
     console.print(LiveView(overview))
-    assert "t0001 accuracy 0.8100 on fresh draws" in console.export_text()
+    assert "t0001 accuracy 0.8100 on replicates" in console.export_text()
     assert not any("macro" in line for line in lines)
 
 
