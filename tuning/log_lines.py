@@ -145,17 +145,17 @@ class LogLines(Observer):
         if not trial.evaluations or trial.status == Status.FAILED:
             return f"{trial.status}: {trial.error}"
         last = trial.evaluations[-1]
-        score = f"{last.score:.4f}" if math.isfinite(last.eval_loss) else "no score"
+        has_score = math.isfinite(last.eval_loss)
+        score = f"{self._score_label} {last.score:.4f}" if has_score else "no score"
         return (
-            f"{self._describe_stop(trial)}: {self._score_label} {score}, {last.epoch:.2f} epochs,"
-            f" {last.seconds:.0f} s"
+            f"{self._describe_stop(trial)}: {score}, {last.epoch:.2f} epochs, {last.seconds:.0f} s"
         )
 
     def _describe_stop(self, trial: Trial) -> str:
         if trial.stopped_by == StoppedBy.SCHEDULER and (rungs := self._rungs_reached(trial)):
             return f"stopped early at rung {rungs[-1]} of {len(self._plan.rungs)}"
         if trial.stopped_by == StoppedBy.PATIENCE:
-            return "stopped early without a better score"
+            return "stopped early for lack of improvement"
         if trial.stopped_by == StoppedBy.END_OF_SEARCH:
             return "stopped at the end of the search"
         return str(trial.status)

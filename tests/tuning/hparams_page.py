@@ -1,4 +1,4 @@
-"""TensorBoard's HParams page as its own server answers it."""
+"""Read TensorBoard's HParams page through the code of its own server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Session:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows of a directory."""
+    """The page of a directory of event files."""
 
     experiment: Any
     sessions: dict[str, Session]
 
 
 def read_page(directory: Path) -> Page:
-    """The page with the filters that it begins with: each parameter within its domain."""
+    """Read the page with its initial filters: each parameter within its domain."""
     multiplexer = EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(directory))
     multiplexer.Reload()
