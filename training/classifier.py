@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 from scipy.special import softmax
@@ -23,22 +22,20 @@ from transformers import (
 from training.batches import pad
 from training.config import ModelConfig, WinningConfiguration
 from training.errors import InputError
-from training.inference import log_probabilities
+from training.inference import Probabilities, log_probabilities
 from training.model import check_size, facts_of, load_tokenizer
-from training.model_files import CONFIGURATION_FILE, ONNX_FILE
+from training.model_files import CONFIGURATION_FILE, FATAL, ONNX_FILE
 from training.options import read_yaml, validate
 from training.panics import panics_are_errors, silenced_panics
 from training.tokenizer import vocabulary_files
 from training.tokens import encode
 
 Backend = Literal["torch", "onnx"]
-Probabilities = npt.NDArray[np.float64]
 
 PLAIN_TEXT = "a"
 """A text that every working model can classify."""
 
 _BATCH_SIZE = 32
-_FATAL = 4  # a log level of onnxruntime: errors are raised, so they are not printed too
 _WEIGHTS: dict[Backend, str] = {"torch": "model.safetensors", "onnx": ONNX_FILE}
 
 
@@ -211,9 +208,9 @@ def _load_model(directory: Path) -> PreTrainedModel:
 
 
 def _open_session(directory: Path) -> onnxruntime.InferenceSession:
-    onnxruntime.set_default_logger_severity(_FATAL)
+    onnxruntime.set_default_logger_severity(FATAL)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS sets both
     # Memory patterns are kept for every shape: their number would grow with the rows.
     options.enable_mem_pattern = False

@@ -18,13 +18,9 @@ from training.config import ModelConfig
 from training.encoder import Encoder, perturb
 from training.errors import InputError
 from training.first_token import first_token_alone, reducible_layer
+from training.inference import TOLERANCE, Probabilities
 from training.model import TokenizerFacts
 from training.tokens import Ids, TokenTable, from_rows
-
-TOLERANCE = 1e-4
-"""Largest difference, in float32, between two probabilities that count as equal."""
-
-Probabilities = npt.NDArray[np.float64]
 
 _EMPTY, _SHORT, _MIDDLE, _LONGEST = 0, 1, 2, 3
 

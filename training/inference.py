@@ -12,6 +12,11 @@ from training.device import autocast
 from training.micro_batches import halve_on_out_of_memory
 from training.tokens import Integers, TokenTable
 
+Probabilities = npt.NDArray[np.float64]
+
+TOLERANCE = 1e-4
+"""Largest difference, in float32, between two probabilities that count as equal."""
+
 
 def log_probabilities(
     model: torch.nn.Module,

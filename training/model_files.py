@@ -23,6 +23,7 @@ from transformers import (
 
 from training.config import WinningConfiguration
 from training.errors import OnnxExportError
+from training.inference import TOLERANCE
 from training.options import to_yaml
 from training.tokenizer import save_tokenizer_files
 
@@ -31,12 +32,10 @@ Weights = Literal["safetensors", "bin"]
 CONFIGURATION_FILE = "training_config.yaml"
 ONNX_FILE = "model.onnx"
 _PICKLED_WEIGHTS = "pytorch_model.bin"
-TOLERANCE = 1e-4
-"""Largest difference between two probabilities that count as equal."""
 
 # Protobuf allows no larger file; the weights of a larger model are in a second file.
 LARGEST_FILE_BYTES = 2**31 - 2**20
-_FATAL = 4  # a log level of onnxruntime: errors are raised, so they are not printed too
+FATAL = 4  # the log level of onnxruntime: its errors are raised, so they are not printed too
 _NOISY = ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript", "onnx_ir")
 
 
@@ -190,7 +189,7 @@ def _check_predictions(path: Path, model: torch.nn.Module, tokenizer: Any) -> No
         ValueError: they differ.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     for texts in (["a"], ["a b c d", "a b", "a"], ["a b c d e " * 4, "a"]):

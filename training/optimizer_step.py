@@ -1,4 +1,4 @@
-"""One optimizer step: loss, gradients, clipping, AdamW's parameter groups and learning rates.
+"""One optimizer step: loss, clipping, AdamW (layer-wise learning rates would be its groups).
 
 The Trainer of Hugging Face is not used: on small models it makes a step a third longer, and its
 step cannot be captured as a CUDA graph (`training.cuda_graphs`).

@@ -33,9 +33,9 @@ from transformers import logging as transformers_logging
 from training.classifier import load, pipeline_probabilities
 from training.config import WinningConfiguration
 from training.encoder import perturb
-from training.encoder_checks import TOLERANCE, Probabilities, describe_difference
+from training.encoder_checks import describe_difference
 from training.errors import InputError, OnnxExportError
-from training.inference import log_probabilities
+from training.inference import TOLERANCE, Probabilities, log_probabilities
 from training.model import facts_of
 from training.model_files import write_model
 from training.tokens import TokenTable, encode
