@@ -249,11 +249,11 @@ def severity(statement: Statement) -> int:
 
 
 def statements_by_severity() -> list[list[Statement]]:
-    """Return all statements by severity, each repeated by its frequency; of oneself only faults."""
+    """Return the statements by severity, each repeated by its frequency."""
     by_severity: list[list[Statement]] = [[] for _ in LABELS]
     for target, predicate, manner in product(TARGETS, PREDICATES, MANNERS):
         if target == "self" and predicate in ("contempt", "exclusion"):
-            continue
+            continue  # nobody writes that
         statement = Statement(target=target, predicate=predicate, manner=manner)
         times = MANNERS[manner] * (PLAIN_FREQUENCY if predicate == "plain" else 1)
         by_severity[severity(statement)] += [statement] * times
