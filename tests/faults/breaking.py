@@ -1,4 +1,4 @@
-"""What breaks searches, and what must come out of those that were broken."""
+"""Interrupt searches, resume them, and compare them with one that was not interrupted."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import psutil
 from tests.tuning.searching import IN_TURN, Run, Started, search
 
 COLUMNS = ["status", "source", "learning_rate", "batch_size", "f1_macro", "examples"]
-"""Of `trials.csv`: what a break must not change."""
+"""Columns of `trials.csv` that an interruption must not change."""
 
 
 SHORT = [*IN_TURN, "--trials", "2", "--search.confirm_replicates", "0"]
@@ -23,14 +23,14 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 @dataclass(frozen=True, kw_only=True)
 class Unbroken:
-    """A search that nothing happened to."""
+    """A search without any interruption."""
 
     run: Run
     seconds: float
 
 
 def wait_until(condition: Callable[[], bool], started: Started, seconds: float = 120) -> None:
-    """Wait for the moment at which something shall break."""
+    """Wait for the moment of the interruption."""
     deadline = time.monotonic() + seconds
     while not condition():
         if started.process.poll() is not None:
@@ -40,33 +40,33 @@ def wait_until(condition: Callable[[], bool], started: Started, seconds: float =
 
 
 def rows(run: Run) -> list[str]:
-    """Evaluations on disk; the last line may be torn."""
+    """Return the evaluations on disk; the last line may be incomplete."""
     path = run.directory / "curves.csv"
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 
 def num_evaluations(run: Run, trial_id: str) -> int:
-    """Evaluations of a trial on disk."""
+    """Return the number of evaluations of a trial on disk."""
     return sum(row.startswith(f"{trial_id},") for row in rows(run))
 
 
 def kill_driver(started: Started) -> None:
-    """As the kernel does it when memory is out: the driver alone, nothing can be caught."""
+    """Kill only the driver by SIGKILL, as the kernel does when memory runs out."""
     os.kill(started.process.pid, signal.SIGKILL)
     started.process.communicate()
 
 
 def workers(started: Started) -> list[psutil.Process]:
-    """Processes that trials run in."""
+    """Return the processes that run trials."""
     tree = psutil.Process(started.process.pid).children(recursive=True)
     return [one for one in tree if "ImplicitFunc" in " ".join(one.cmdline())]
 
 
 def no_process_is_left(started: Started, *, seconds: float = 40) -> bool:
-    """Whether all processes of a search end in that time, but for two of a killed Ray's.
+    """Return whether all processes of a search end in that time, except two of a killed Ray.
 
-    Those wait for a minute, which is written in Ray, for an answer of what is dead. A worker that
-    was just starting tries for a while to reach its server.
+    These wait for an answer of a dead process for a minute, which is fixed in Ray. A worker that
+    was just starting retries its connection for a while.
     """
     deadline = time.monotonic() + seconds
     while left := [line for line in started.processes() if not line.startswith(AGENTS)]:
@@ -77,16 +77,16 @@ def no_process_is_left(started: Started, *, seconds: float = 40) -> bool:
     return True
 
 
-def go_on(run: Run, *arguments: str, begin: Sequence[str] = SHORT) -> None:
-    """Resume to the end; a run that had not begun yet begins."""
-    resume = ["--resume"] if run.directory.exists() else begin
+def resume_run(run: Run, *arguments: str, options: Sequence[str] = SHORT) -> None:
+    """Resume a run to its end; start it with `options` if it does not exist yet."""
+    resume = ["--resume"] if run.directory.exists() else options
     ended, _ = search(run.directory.parent, run.directory.name, *resume, *arguments)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
 
 
 def assert_as_unbroken(run: Run, unbroken: Unbroken, known: Sequence[str] = ()) -> None:
-    """Complete, no known evaluation lost or told twice, the same trials and winner."""
+    """Check: completed, no known evaluation lost or written twice, the same trials and winner."""
     assert run.record["status"] == "completed"
     assert rows(run)[: len(known)] == list(known)
     assert not run.curves.duplicated(["trial_id", "examples"]).any()

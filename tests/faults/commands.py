@@ -1,4 +1,4 @@
-"""The commands in this process, run as their entry modules run them, within time and memory."""
+"""Run commands in this process as their entry modules do, with limits of time and memory."""
 
 import importlib
 import logging
@@ -23,9 +23,9 @@ from results.log import PACKAGES
 from training.cli import run_command
 
 LONGEST_SECONDS = 60
-"""Of one command: far above what the slowest takes beside other work."""
+"""Of one command: far more than the slowest takes on a busy machine."""
 MOST_MEMORY = 4 * 2**30
-"""Bytes of address space that a command may ask for beyond what the process has."""
+"""Bytes of address space that a command may request beyond those of the process."""
 
 _BAD_INPUT: dict[str, tuple[type[Exception], ...]] = {
     "tuning.search": (RunError,),
@@ -50,7 +50,7 @@ class Ended:
 
 
 class TookTooLongError(BaseException):
-    """No `except Exception` of the command or of a library holds it back."""
+    """The command ran too long; no `except Exception` of a library catches it."""
 
 
 def run_here(capfd: pytest.CaptureFixture[str], module: str, arguments: Sequence[str]) -> Ended:
@@ -66,14 +66,14 @@ def run_main(
     *,
     module: str,
 ) -> Ended:
-    """Run a function as the command `module` runs its own."""
+    """Run a function as the command `module` runs its `main`."""
     before, sys.argv = sys.argv, ["command", *arguments]
     capfd.readouterr()
-    began = time.monotonic()
+    started_at = time.monotonic()
     try:
         with _limits(), warnings.catch_warnings():
-            warnings.simplefilter("default")  # as in a process: told, not raised
-            warnings.showwarning = _show  # pytest keeps them to itself otherwise
+            warnings.simplefilter("default")  # as in a process: printed, not raised
+            warnings.showwarning = _show  # otherwise pytest collects them
             code = run_command(
                 main,
                 bad_input=_BAD_INPUT.get(module, ()),
@@ -84,8 +84,10 @@ def run_main(
     finally:
         sys.argv = before
         _forget_loggers()
-    told = capfd.readouterr()
-    return Ended(code=code, stdout=told.out, stderr=told.err, seconds=time.monotonic() - began)
+    captured = capfd.readouterr()
+    return Ended(
+        code=code, stdout=captured.out, stderr=captured.err, seconds=time.monotonic() - started_at
+    )
 
 
 def _show(message: Warning | str, category: type[Warning], *_: object) -> None:
@@ -95,7 +97,7 @@ def _show(message: Warning | str, category: type[Warning], *_: object) -> None:
 
 @contextmanager
 def _limits() -> Iterator[None]:
-    """An alarm, and no more memory than a command of this size has any use for."""
+    """Set an alarm, and a limit of memory far above the needs of such a command."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise TookTooLongError(f"still running after {LONGEST_SECONDS} s")

@@ -1,4 +1,4 @@
-"""A search that nothing happens to, run once: what all broken ones are held against."""
+"""A search without interruption, run once; tests compare interrupted ones with it."""
 
 import time
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from tests.tuning.searching import IN_TURN, search
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of all runs."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of all runs."""
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="session")
-def unbroken(place: Path) -> Unbroken:
-    """A short one."""
-    return _search(place, "unbroken", SHORT)
+def unbroken(runs: Path) -> Unbroken:
+    """Run a short search."""
+    return _search(runs, "unbroken", SHORT)
 
 
 @pytest.fixture(scope="session")
-def unbroken_confirmed(place: Path) -> Unbroken:
-    """One with a scheduler's decisions and a confirmation."""
-    return _search(place, "unbroken-confirmed", IN_TURN)
+def unbroken_confirmed(runs: Path) -> Unbroken:
+    """Run a search with decisions of a scheduler and a confirmation."""
+    return _search(runs, "unbroken-confirmed", IN_TURN)
 
 
-def _search(place: Path, name: str, arguments: Sequence[str]) -> Unbroken:
-    began = time.monotonic()
-    ended, run = search(place, name, *arguments)
+def _search(runs: Path, name: str, arguments: Sequence[str]) -> Unbroken:
+    started_at = time.monotonic()
+    ended, run = search(runs, name, *arguments)
     assert ended.returncode == 0, ended.stderr
-    return Unbroken(run=run, seconds=time.monotonic() - began)
+    return Unbroken(run=run, seconds=time.monotonic() - started_at)

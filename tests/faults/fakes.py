@@ -1,4 +1,4 @@
-"""Fakes for what cannot be here: a device whose memory runs out, a broken library, a GPU."""
+"""Fakes of a device whose memory runs out, of a broken library and of a GPU."""
 
 import os
 from collections.abc import Iterator
@@ -23,24 +23,24 @@ Moment = Literal["forward", "backward", "evaluation"]
 
 
 LONGEST_ROW = 14
-"""Word pieces of the longest of `toy_rows`."""
+"""Tokens of the longest of `toy_rows`."""
 
 
 @contextmanager
 def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int]]:
-    """A fake device that holds so many rows of a pass; more raise `torch.OutOfMemoryError`.
+    """Fake a device with memory for a number of rows; more raise `torch.OutOfMemoryError`.
 
-    It looks at what is embedded, int64 [rows, length]: position ids have one row. On a real device
-    memory also depends on the length of the rows, which this one looks at in evaluations alone,
-    and what stays of a failed pass counts too.
+    It counts the rows of the embeddings' inputs, int64 [rows, length]; position ids have one row.
+    On a real device memory also depends on the length of the rows, which this fake considers only
+    in evaluations, and on what remains of a failed forward pass.
 
     Args:
-        rows: that fit, in evaluations of the toys' longest; 0: not even one.
-        at: `forward` and `backward` fail in training, the latter when all gradients but those of
-            the embeddings are there already; `evaluation` fails outside of training.
+        rows: that fit, in evaluations with the length of the longest toy row; 0: none fits.
+        at: `forward` and `backward` fail in training, `backward` when all gradients except those
+            of the embeddings exist; `evaluation` fails outside of training.
 
     Yields:
-        Rows of each pass that failed, in order.
+        The number of rows of each failed forward pass, in order.
     """
     failed: list[int] = []
 
@@ -51,7 +51,7 @@ def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int
     def before(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         training = at != "evaluation"
         if training and not torch.is_grad_enabled():
-            return  # a model is tried on a row, without gradients, where it is built
+            return  # a new model is checked on one row without gradients
         if not _embeds(module) or module.training != training:
             return
         fits = len(inputs[0]) <= rows if training else inputs[0].numel() <= rows * LONGEST_ROW
@@ -73,7 +73,7 @@ def device_memory_for(rows: int, *, at: Moment = "forward") -> Iterator[list[int
 def run_trial_on_a_small_device(
     config: dict[str, Any], data: SearchData, surroundings: Surroundings
 ) -> None:
-    """A trial in a worker whose (fake) device holds few rows."""
+    """Run a trial in a worker whose (fake) device has memory for few rows."""
     with device_memory_for(ROWS_OF_A_SMALL_DEVICE):
         run_trial(config, data, surroundings)
 
@@ -82,17 +82,17 @@ def run_trial_on_a_small_device(
 def card(
     *, total: int, context: int, others: int, sees_itself: bool = True
 ) -> Iterator[list[float]]:
-    """A fake GPU that this process shares with others; it computes nothing.
+    """Fake a GPU that this process shares with others; it computes nothing.
 
     Args:
         total: bytes of its memory.
-        context: bytes that this process holds beside torch's allocator, which holds a tenth of it.
-        others: bytes that other processes hold.
-        sees_itself: whether the driver's list of processes names this one, as it does outside of
+        context: bytes that this process uses besides torch's allocator, which has a tenth of it.
+        others: bytes that other processes use.
+        sees_itself: whether the driver's list of processes contains this one, as outside of
             containers.
 
     Yields:
-        Shares to which torch's allocator was capped, in order.
+        The fractions to which torch's allocator was limited, in order.
     """
     capped: list[float] = []
     reserved = context // 10
@@ -123,7 +123,7 @@ def card(
 def run_trial_with_a_broken_library(
     config: dict[str, Any], data: SearchData, surroundings: Surroundings
 ) -> None:
-    """A trial in a worker where training raises whatever is trained."""
+    """Run a trial in a worker where every training raises an error."""
     broken = RuntimeError("fake: a library is broken")
     with mock.patch.object(trainable, "finetune", side_effect=broken):
         run_trial(config, data, surroundings)

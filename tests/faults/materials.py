@@ -1,4 +1,4 @@
-"""Sound files to damage: a table in three formats, a configuration, a model and a run."""
+"""Valid files to damage: a table in three formats, a configuration, a model and a run."""
 
 import csv
 import json
@@ -22,14 +22,14 @@ from tuning.start import to_plain
 
 LABELS = ("biasa", "entheng", "abot")
 NUM_ROWS = 180
-# Letters that the vocabulary of `small_bert` has where they stand.
+# Syllables that the vocabulary of `small_bert` has as tokens.
 _FIRST = [consonant + vowel for consonant in "bdgkps" for vowel in "aeiou"]
 _LATER = [consonant + vowel for consonant in "dghklnrstw" for vowel in "aeiou"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Materials:
-    """Where the sound files lie; nothing in them is changed."""
+    """Paths of the valid files; no test changes them."""
 
     directory: Path
 
@@ -65,13 +65,13 @@ def make_materials(directory: Path, small_bert: Path) -> Materials:
 
 
 def rows() -> list[dict[str, str]]:
-    draws = random.Random(0)
-    words = [draws.choice(_FIRST) + "".join(draws.sample(_LATER, 2)) for _ in range(400)]
+    rng = random.Random(0)
+    words = [rng.choice(_FIRST) + "".join(rng.sample(_LATER, 2)) for _ in range(400)]
     return [
         {
-            "text": " ".join(draws.sample(words, 8)),
+            "text": " ".join(rng.sample(words, 8)),
             "final_label": LABELS[number % 3],
-            "confidence_score": f"{draws.uniform(0.6, 1):.2f}",
+            "confidence_score": f"{rng.uniform(0.6, 1):.2f}",
             "error": "failed" if number % 29 == 0 else "",
             "note": '"quoted", and\na line break' if number % 17 == 0 else str(number),
         }
@@ -91,7 +91,7 @@ def _write_tables(materials: Materials) -> None:
 
 
 def _values(materials: Materials) -> dict[str, Any]:
-    """Every field of every section, small enough for a rehearsal of a fraction of a second."""
+    """Return all fields of all sections, small enough for a dry run in a fraction of a second."""
     found = configuration(
         data={"path": str(materials.table(".csv")), "labels": list(LABELS)},
         model={"max_length": 16},
@@ -130,7 +130,7 @@ def _write_run(materials: Materials, values: dict[str, Any]) -> Run:
             [
                 {
                     "at": "2026-01-01T00:00:00+00:00",
-                    "reason": "first opening",
+                    "reason": "first access",
                     "directory": "final",
                     "model_sha256": "0" * 64,
                     "state": "complete",

@@ -1,6 +1,6 @@
 """Seeded damage to files: bytes at random, tokens that matter to a format, values of other types.
 
-Everything here is a function of the generator that it is given, so that a number repeats it.
+Everything here is a function of the rng that it is given, so that a number repeats it.
 """
 
 import copy
@@ -72,64 +72,64 @@ EXTREMES: tuple[Any, ...] = (
     ),
     *([], {}, [[]], [{}], {"": ""}, {"a": {"b": {"c": 1}}}, ["x"] * 1000, [None], [1, "x", None]),
 )
-"""Values that no field expects, or that some field may and another must not have."""
+"""Values that no field expects, or that are allowed in some fields only."""
 
 
-def _place(content: bytes, draws: random.Random) -> int:
-    return draws.randrange(len(content) + 1)
+def _position(content: bytes, rng: random.Random) -> int:
+    return rng.randrange(len(content) + 1)
 
 
-def _span(content: bytes, draws: random.Random) -> tuple[int, int]:
-    """Two places, mostly near each other."""
-    start = _place(content, draws)
-    return start, min(len(content), start + int(draws.paretovariate(0.5)))
+def _span(content: bytes, rng: random.Random) -> tuple[int, int]:
+    """Return two positions, mostly near each other."""
+    start = _position(content, rng)
+    return start, min(len(content), start + int(rng.paretovariate(0.5)))
 
 
-def _flip(content: bytes, draws: random.Random) -> bytes:
+def _flip(content: bytes, rng: random.Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(draws.choice((1, 1, 3, 30)) if content else 0):
-        changed[draws.randrange(len(changed))] = draws.randrange(256)
+    for _ in range(rng.choice((1, 1, 3, 30)) if content else 0):
+        changed[rng.randrange(len(changed))] = rng.randrange(256)
     return bytes(changed)
 
 
-def _flip_first(content: bytes, draws: random.Random) -> bytes:
-    """One byte among the first: formats keep lengths and marks there."""
-    return _flip(content[:16], draws) + content[16:]
+def _flip_first(content: bytes, rng: random.Random) -> bytes:
+    """Change bytes among the first, where formats keep lengths and marks."""
+    return _flip(content[:16], rng) + content[16:]
 
 
-def _delete(content: bytes, draws: random.Random) -> bytes:
-    start, stop = _span(content, draws)
+def _delete(content: bytes, rng: random.Random) -> bytes:
+    start, stop = _span(content, rng)
     return content[:start] + content[stop:]
 
 
-def _duplicate(content: bytes, draws: random.Random) -> bytes:
-    start, stop = _span(content, draws)
-    return content[:stop] + content[start:stop] * draws.choice((1, 1, 9)) + content[stop:]
+def _duplicate(content: bytes, rng: random.Random) -> bytes:
+    start, stop = _span(content, rng)
+    return content[:stop] + content[start:stop] * rng.choice((1, 1, 9)) + content[stop:]
 
 
-def _truncate(content: bytes, draws: random.Random) -> bytes:
-    return content[: _place(content, draws)]
+def _truncate(content: bytes, rng: random.Random) -> bytes:
+    return content[: _position(content, rng)]
 
 
-def _swap(content: bytes, draws: random.Random) -> bytes:
-    first, second, third = sorted(_place(content, draws) for _ in range(3))
+def _swap(content: bytes, rng: random.Random) -> bytes:
+    first, second, third = sorted(_position(content, rng) for _ in range(3))
     return content[:first] + content[second:third] + content[first:second] + content[third:]
 
 
-def _reencode(content: bytes, draws: random.Random) -> bytes:
+def _reencode(content: bytes, rng: random.Random) -> bytes:
     text = content.decode("utf-8", errors="replace")
-    encoding = draws.choice(("utf-16", "utf-16-be", "utf-32", "utf-8-sig", "cp1252", "utf-7"))
+    encoding = rng.choice(("utf-16", "utf-16-be", "utf-32", "utf-8-sig", "cp1252", "utf-7"))
     return text.encode(encoding, errors="replace")
 
 
-def _lines(content: bytes, draws: random.Random) -> bytes:
+def _lines(content: bytes, rng: random.Random) -> bytes:
     lines = content.splitlines(keepends=True)
-    draws.shuffle(lines)
-    return b"".join(lines[: draws.randrange(len(lines) + 1)] * draws.choice((1, 1, 2)))
+    rng.shuffle(lines)
+    return b"".join(lines[: rng.randrange(len(lines) + 1)] * rng.choice((1, 1, 2)))
 
 
-def _empty(_content: bytes, draws: random.Random) -> bytes:
-    return draws.choice((b"", b"\n", b" ", b"\0" * 64, b"{}", b"[]", b"null", b"\x80\x04K\x01."))
+def _empty(_content: bytes, rng: random.Random) -> bytes:
+    return rng.choice((b"", b"\n", b" ", b"\0" * 64, b"{}", b"[]", b"null", b"\x80\x04K\x01."))
 
 
 _CHANGES: tuple[Change, ...] = (
@@ -137,118 +137,118 @@ _CHANGES: tuple[Change, ...] = (
 )
 
 
-def mutated_bytes(content: bytes, draws: random.Random, tokens: Sequence[bytes] = ()) -> bytes:
-    """`content` with a few changes, about half of them insertions of a format's `tokens`."""
-    for _ in range(draws.randint(1, _MOST_CHANGES)):
-        if draws.random() < 0.5:
-            place = _place(content, draws)
-            token = draws.choice((*ANY_FORMAT, *tokens, *tokens))
-            content = content[:place] + token + content[place:]
+def mutated_bytes(content: bytes, rng: random.Random, tokens: Sequence[bytes] = ()) -> bytes:
+    """Return `content` with a few changes; about half of them insert `tokens` of a format."""
+    for _ in range(rng.randint(1, _MOST_CHANGES)):
+        if rng.random() < 0.5:
+            position = _position(content, rng)
+            token = rng.choice((*ANY_FORMAT, *tokens, *tokens))
+            content = content[:position] + token + content[position:]
         else:
-            content = draws.choice(_CHANGES)(content, draws)
+            content = rng.choice(_CHANGES)(content, rng)
     return content
 
 
-def mutated_values(values: Any, draws: random.Random) -> Any:
-    """A copy of plain values, such as JSON holds, with one value or key somewhere in it changed."""
+def mutated_values(values: Any, rng: random.Random) -> Any:
+    """Return a copy of JSON values in which a value or key is changed."""
     values = json.loads(json.dumps(values))
-    for _ in range(draws.choice((1, 1, 1, 2, 5))):
-        _change_a_value(values, draws)
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        _change_a_value(values, rng)
     return values
 
 
-def _change_a_value(values: Any, draws: random.Random) -> None:
-    holders = [holder for holder in _holders(values) if holder]
-    if not holders:
+def _change_a_value(values: Any, rng: random.Random) -> None:
+    containers = [container for container in _containers(values) if container]
+    if not containers:
         return
-    holder = draws.choice(holders)
-    key = draws.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
-    kind = draws.random()
+    container = rng.choice(containers)
+    key = rng.choice(list(container) if isinstance(container, dict) else range(len(container)))
+    kind = rng.random()
     if kind < 0.75:
-        holder[key] = copy.deepcopy(draws.choice(EXTREMES))
+        container[key] = copy.deepcopy(rng.choice(EXTREMES))
     elif kind < 0.85:
-        del holder[key]
-    elif kind < 0.95 and isinstance(holder, dict):
-        holder[draws.choice((f"{key}s", "", "__class__", "x\ny", "x" * 5000))] = holder.pop(key)
+        del container[key]
+    elif kind < 0.95 and isinstance(container, dict):
+        container[rng.choice((f"{key}s", "", "__class__", "x\ny", "x" * 5000))] = container.pop(key)
     else:
-        holder[key] = [holder[key]]
+        container[key] = [container[key]]
 
 
-def _holders(value: Any) -> list[Any]:
-    """Every mapping and list in `value`, itself included."""
+def _containers(value: Any) -> list[Any]:
+    """Return every mapping and list in `value`, including `value` itself."""
     if not isinstance(value, dict | list):
         return []
     inner = value.values() if isinstance(value, dict) else value
-    return [value, *(holder for item in inner for holder in _holders(item))]
+    return [value, *(container for item in inner for container in _containers(item))]
 
 
-def mutate_file(path: Path, draws: random.Random) -> None:
-    """Change one file in its place, by its format's values where it has some."""
+def mutate_file(path: Path, rng: random.Random) -> None:
+    """Change one file in its position, by its format's values where it has some."""
     content = path.read_bytes()
-    if path.suffix == ".json" and draws.random() < 0.6:
-        changed = mutated_values(json.loads(content), draws)
+    if path.suffix == ".json" and rng.random() < 0.6:
+        changed = mutated_values(json.loads(content), rng)
         path.write_text(json.dumps(changed), encoding="utf-8")
-    elif path.suffix == ".yaml" and draws.random() < 0.5:
-        changed = mutated_values(yaml.safe_load(content), draws)
+    elif path.suffix == ".yaml" and rng.random() < 0.5:
+        changed = mutated_values(yaml.safe_load(content), rng)
         path.write_text(yaml.safe_dump(changed), encoding="utf-8")
-    elif path.suffix == ".csv" and draws.random() < 0.5:
-        path.write_bytes(_mutated_cells(content, draws))
-    elif path.suffix == ".safetensors" and draws.random() < 0.6:
-        path.write_bytes(_mutated_safetensors(content, draws))
+    elif path.suffix == ".csv" and rng.random() < 0.5:
+        path.write_bytes(_mutated_cells(content, rng))
+    elif path.suffix == ".safetensors" and rng.random() < 0.6:
+        path.write_bytes(_mutated_safetensors(content, rng))
     else:
         tokens = {".json": JSON, ".csv": CSV, ".jsonl": JSON, ".yaml": YAML}.get(path.suffix, ())
-        path.write_bytes(mutated_bytes(content, draws, tokens))
+        path.write_bytes(mutated_bytes(content, rng, tokens))
 
 
-def _mutated_cells(content: bytes, draws: random.Random) -> bytes:
+def _mutated_cells(content: bytes, rng: random.Random) -> bytes:
     """A table with some cells changed, and still a table."""
     table = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
-    for _ in range(draws.choice((1, 1, 3, 30))):
-        row = draws.choice(table[: draws.choice((1, len(table)))])
-        row[draws.randrange(len(row))] = str(draws.choice(EXTREMES))
+    for _ in range(rng.choice((1, 1, 3, 30))):
+        row = rng.choice(table[: rng.choice((1, len(table)))])
+        row[rng.randrange(len(row))] = str(rng.choice(EXTREMES))
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(table)
     return text.getvalue().encode("utf-8", errors="replace")
 
 
-def _mutated_safetensors(content: bytes, draws: random.Random) -> bytes:
-    """Another header, or one whose stated length is not its own."""
+def _mutated_safetensors(content: bytes, rng: random.Random) -> bytes:
+    """Return the file with another header, or with a wrong length of the header."""
     length = int.from_bytes(content[:8], "little")
     header, rest = content[8 : 8 + length], content[8 + length :]
-    if draws.random() < 0.3:
-        stated = draws.choice((0, 1, length - 1, length + 1, len(content), 2**31, 2**63, 2**64 - 1))
+    if rng.random() < 0.3:
+        stated = rng.choice((0, 1, length - 1, length + 1, len(content), 2**31, 2**63, 2**64 - 1))
         return stated.to_bytes(8, "little") + header + rest
-    changed = json.dumps(mutated_values(json.loads(header), draws)).encode()
+    changed = json.dumps(mutated_values(json.loads(header), rng)).encode()
     return len(changed).to_bytes(8, "little") + changed + rest
 
 
-def mutate_directory(directory: Path, draws: random.Random) -> None:
+def mutate_directory(directory: Path, rng: random.Random) -> None:
     """Change a file of a directory, or which files there are."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
-    # Half of the time one whose values can be changed, and not only its bytes.
+    # Half of the time a file whose values can be changed, and not only its bytes.
     described = [path for path in files if path.suffix in (".json", ".csv", ".yaml")]
-    path, other = draws.choice((*files, *described, *described)), draws.choice(files)
-    kind = draws.random()
+    path, other = rng.choice((*files, *described, *described)), rng.choice(files)
+    kind = rng.random()
     if kind < 0.8:
-        mutate_file(path, draws)
+        mutate_file(path, rng)
     elif kind < 0.9:
-        _replace(path, other, draws)
+        _replace(path, other, rng)
     else:
         path.unlink()
-        if draws.random() < 0.5:
+        if rng.random() < 0.5:
             other.unlink(missing_ok=True)
 
 
-def _replace(path: Path, other: Path, draws: random.Random) -> None:
-    """Put something that is no file of this kind where `path` was."""
+def _replace(path: Path, other: Path, rng: random.Random) -> None:
+    """Replace `path` by a link, a directory or a file of another kind."""
     content = other.read_bytes()
     path.unlink()
-    kind = draws.randrange(4)
+    kind = rng.randrange(4)
     if kind == 0:
         path.symlink_to(path)
     elif kind == 1:
         path.mkdir()
     elif kind == 2:
-        path.symlink_to(draws.choice(("/dev/null", "/etc/passwd", "nowhere", ".")))
+        path.symlink_to(rng.choice(("/dev/null", "/etc/passwd", "nowhere", ".")))
     else:
         path.write_bytes(content)

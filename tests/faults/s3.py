@@ -33,7 +33,7 @@ class S3Server:
     process: "subprocess.Popen[str]"
     endpoint: str
     bucket: str
-    """Of a name that no other server has: connections are kept by it."""
+    """Unique for each server, because clients keep connections by its name."""
 
     @property
     def uri(self) -> str:
@@ -41,14 +41,14 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What clients need."""
+        """Return the variables that clients need."""
         return {**ENVIRONMENT, "AWS_ENDPOINT_URL": self.endpoint}
 
     def stop(self) -> None:
-        """It accepts connections and answers nothing, as a storage that hangs."""
+        """Make the server hang: it accepts connections and answers nothing."""
         os.kill(self.process.pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
@@ -56,7 +56,7 @@ class S3Server:
         self.process.wait()
 
     def make_bucket(self) -> None:
-        """Make the bucket; a server forgets all at its end."""
+        """Create the bucket; a server loses all its data at its end."""
         self.put("", None)
 
     def put(self, name: str, content: bytes | None) -> None:
@@ -70,7 +70,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
-    """A server with an empty bucket, for the time of a `with` block."""
+    """Run a server with an empty bucket, for the time of a `with` block."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVE, address],
         env={**os.environ, **ENVIRONMENT},
@@ -80,8 +80,8 @@ def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
     )
     assert process.stdout is not None
     try:
-        with process.stdout as told:
-            port = int(told.readline())
+        with process.stdout as output:
+            port = int(output.readline())
         server = S3Server(
             process=process,
             endpoint=f"http://{address}:{port}",

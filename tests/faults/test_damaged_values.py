@@ -1,4 +1,4 @@
-"""Values that mutated inputs found, each told in one line where the file is read."""
+"""Damaged values that mutated inputs found: each is an error of one line where the file is read."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from training.tokens import encode
 
 def edit_json(path: Path, *keys: str, value: Any) -> None:
     content = json.loads(path.read_text("utf-8"))
-    place = content
+    parent = content
     for key in keys[:-1]:
-        place = place[key]
-    place[keys[-1]] = value
+        parent = parent[key]
+    parent[keys[-1]] = value
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -43,33 +43,35 @@ def test_a_configuration_that_asks_for_any_amount_of_memory_is_refused(
     assert "no model can be loaded" in problem_of(bert, weights=weights)
 
 
-def test_a_model_of_more_parameters_than_the_machine_holds_says_both_sizes(bert: Path) -> None:
+def test_a_model_larger_than_the_memory_is_an_error_with_both_sizes(
+    bert: Path,
+) -> None:
     edit(bert, vocab_size=2**40)
     assert "GiB of memory" in problem_of(bert, weights="random")
 
 
 @pytest.mark.parametrize("value", [float("nan"), 2.0])
-def test_a_value_that_only_training_reads_is_told_when_the_model_is_loaded(
+def test_a_value_that_only_training_reads_is_an_error_when_the_model_is_loaded(
     bert: Path, value: object
 ) -> None:
     edit(bert, classifier_dropout=value)
     assert "dropout probability has to be between 0 and 1" in problem_of(bert)
 
 
-def test_trying_a_model_draws_no_random_number_of_the_training(
+def test_checking_a_model_uses_no_random_number_of_the_training(
     bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     edit(bert, hidden_dropout_prob=0.5)
     load(bert, seed=3)
-    drawn = torch.rand(4)
+    sampled = torch.rand(4)
     monkeypatch.setattr("training.encoder._classify_once", lambda *_: None)
     load(bert, seed=3)
-    assert torch.equal(torch.rand(4), drawn)
+    assert torch.equal(torch.rand(4), sampled)
 
 
-def test_a_tokenizer_that_panics_is_told_in_one_line_and_nothing_beside_it(
+def test_a_tokenizer_that_panics_is_an_error_of_one_line_and_prints_nothing(
     bert: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edit_json(bert / "tokenizer.json", "post_processor", "special_tokens", value={})
@@ -77,9 +79,9 @@ def test_a_tokenizer_that_panics_is_told_in_one_line_and_nothing_beside_it(
     assert capfd.readouterr().err == ""
 
 
-def test_a_panic_over_a_text_is_an_error_and_no_end_of_the_process() -> None:
+def test_a_panic_over_a_text_is_an_error_and_does_not_end_the_process() -> None:
     class PanicException(BaseException):
-        """A fake: of the name that pyo3 gives its own, which no module gives away."""
+        """A fake with the name of pyo3's own class, which no module exports."""
 
     class Panics:
         pad_token_id = 0
@@ -92,24 +94,24 @@ def test_a_panic_over_a_text_is_an_error_and_no_end_of_the_process() -> None:
 
 
 @pytest.mark.parametrize("value", [[], "x", {}])
-def test_a_longest_input_that_is_no_number_is_told_in_one_line(bert: Path, value: object) -> None:
+def test_a_longest_input_that_is_no_number_is_an_error(bert: Path, value: object) -> None:
     edit_json(bert / "tokenizer_config.json", "model_max_length", value=value)
     assert "no tokenizer can be loaded" in problem_of(bert)
 
 
 def test_a_table_that_is_a_device_or_a_pipe_is_refused_unread(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data.csv")
-    for place in (Path("/dev/zero"), tmp_path / "data.csv"):
+    for path in (Path("/dev/zero"), tmp_path / "data.csv"):
         with pytest.raises(InputError, match="is a pipe or a device"):
-            read_columns(place, {"text": "data.text_column"})
+            read_columns(path, {"text": "data.text_column"})
 
 
-def test_a_directory_in_place_of_a_table_of_the_run_is_refused(tmp_path: Path) -> None:
+def test_a_directory_instead_of_a_table_of_the_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for read in (read_csv, drop_incomplete_line):
-        for place in (tmp_path, tmp_path / "loop"):
+        for path in (tmp_path, tmp_path / "loop"):
             with pytest.raises(RunError, match="must be one"):
-                read(place)
+                read(path)
     assert read_csv(tmp_path / "none.csv") == []
 
 
@@ -121,7 +123,7 @@ SOUND: dict[str, Any] = {
     "trials": {"requested": 2},
     "best": {"trial_id": "t0001", "parameters": {"batch_size": 8}, "score": 0.5},
     "default": {"trial_id": "t0000", "parameters": {"batch_size": 8}, "score": None},
-    "beside": "what it does not know",
+    "another": "an unknown key",
 }
 
 
@@ -131,7 +133,7 @@ def test_a_sound_record_has_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("change", "key"),
     [
         ({"seconds": "3"}, "seconds"),
         ({"seconds": None}, "seconds"),
@@ -145,13 +147,13 @@ def test_a_sound_record_has_no_problem() -> None:
         ({"objective": {**OBJECTIVE, "label": 5}}, "objective.label"),
     ],
 )
-def test_a_record_s_first_wrong_value_is_named(change: dict[str, Any], place: str) -> None:
+def test_a_record_s_first_wrong_value_is_named(change: dict[str, Any], key: str) -> None:
     problem = problem_of_record(SOUND | change)
     assert problem is not None
-    assert problem.startswith(place)
+    assert problem.startswith(key)
     assert "\n" not in problem
 
 
 @pytest.mark.parametrize("record", [None, [], "x", 5])
-def test_a_record_that_is_no_mapping_is_told(record: object) -> None:
+def test_a_record_that_is_no_mapping_is_refused(record: object) -> None:
     assert problem_of_record(record)

@@ -1,4 +1,4 @@
-"""A disk that fills, a real one: a small file system of its own."""
+"""A full disk: a small file system of its own."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ from tests.faults.breaking import (
     SHORT,
     Unbroken,
     assert_as_unbroken,
-    go_on,
     num_evaluations,
+    resume_run,
     rows,
     wait_until,
 )
 from tests.tuning.searching import Run, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def mount(directory: Path, *options: str) -> bool:
@@ -30,7 +30,7 @@ def mount(directory: Path, *options: str) -> bool:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for a search of the sample."""
+    """Mount a file system that is large enough for a search of the sample."""
     directory = tmp_path / "disk"
     directory.mkdir()
     if not mount(directory, "size=64m"):
@@ -40,7 +40,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(directory: Path) -> Path:
-    """Leave no byte free."""
+    """Fill the disk to the last byte."""
     filler = directory / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
@@ -53,7 +53,7 @@ def fill(directory: Path) -> Path:
 
 
 @pytest.mark.long
-def test_a_full_disk_is_one_clear_error_and_after_making_room_the_search_goes_on(
+def test_a_full_disk_is_one_clear_error_and_with_free_space_the_search_is_resumed(
     small_disk: Path, unbroken: Unbroken
 ) -> None:
     run = Run(directory=small_disk / "run")
@@ -70,5 +70,5 @@ def test_a_full_disk_is_one_clear_error_and_after_making_room_the_search_goes_on
     assert run.record["status"] in ("running", "interrupted")
     assert list(run.trials["status"]) == ["completed", "running"]
     filler.unlink()
-    go_on(run)
+    resume_run(run)
     assert_as_unbroken(run, unbroken, known)

@@ -1,4 +1,4 @@
-"""Memory that runs out: of a (fake) device, and really of this machine."""
+"""Out of memory: on a (fake) device, and on this machine."""
 
 import mmap
 from pathlib import Path
@@ -13,14 +13,14 @@ from tuning import worker_pool
 from tuning.run_search import run_search
 from tuning.start import read_command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
-def test_a_batch_beyond_the_device_s_memory_is_trained_in_parts_and_later_trials_know_it(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_beyond_the_device_s_memory_is_trained_in_micro_batches_by_later_trials_too(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_pool, "run_trial", fakes.run_trial_on_a_small_device)
-    options = [*IN_TURN, "--output.directory", str(place), "--name", "small-device"]
+    options = [*IN_TURN, "--output.directory", str(runs), "--name", "small-device"]
     _, _, checked = read_command([*options, "--search.confirm_replicates", "0"])
     found = run_search(checked)
     assert found.read_record()["rows_at_once"] == {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}
@@ -34,21 +34,21 @@ def test_a_batch_beyond_the_device_s_memory_is_trained_in_parts_and_later_trials
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Ray's monitor reads /proc")
-def test_a_trial_that_ray_ends_for_the_host_s_memory_waits_and_goes_on(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_that_ray_ends_for_the_host_s_memory_waits_and_is_resumed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ray's monitor acts above what is used now and three GiB.
+    # Ray's monitor acts when three GiB more than now are in use.
     memory = psutil.virtual_memory()
     share = (memory.total - memory.available + 3 * 2**30) / memory.total
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{share:.4f}")
-    run = Run(directory=place / "no-memory")
+    run = Run(directory=runs / "no-memory")
     one = ["--trials", "1", "--training.epochs", "20", "--search.confirm_replicates", "0"]
-    started = start(place, "no-memory", *IN_TURN, *one)
+    started = start(runs, "no-memory", *IN_TURN, *one)
     wait_until(lambda: num_evaluations(run, "t0000") == 8, started)
     with mmap.mmap(-1, 5 * 2**30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as hog:
         for page in range(0, len(hog), mmap.PAGESIZE):
-            hog[page] = 1  # so that it is really there
-        # Tune itself ends of it or starts the trial again, as the moment has it.
+            hog[page] = 1  # so that the memory is really allocated
+        # Depending on the moment, Tune itself ends or starts the trial again.
         started.wait_for(".* ran out of memory")
     code, out, err = started.ended()
     assert code == 0, out + err

@@ -1,4 +1,4 @@
-"""Two searches of one name, records that were lost, configurations that changed."""
+"""Two searches of one name, lost records, changed configurations."""
 
 import json
 import os
@@ -9,28 +9,35 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.conftest import run_module
-from tests.faults.breaking import SHORT, Unbroken, go_on, kill_driver, num_evaluations, wait_until
+from tests.faults.breaking import (
+    SHORT,
+    Unbroken,
+    kill_driver,
+    num_evaluations,
+    resume_run,
+    wait_until,
+)
 from tests.tuning.searching import Run, search, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def copied(unbroken_confirmed: Unbroken, tmp_path: Path) -> Run:
-    """A copy of the search that nothing happened to."""
+    """Copy the search without interruption."""
     return Run(
         directory=Path(shutil.copytree(unbroken_confirmed.run.directory, tmp_path / "copied"))
     )
 
 
 @pytest.mark.long
-def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place: Path) -> None:
-    run = Run(directory=place / "twin")
-    started = start(place, "twin", *SHORT)
+def test_a_second_search_of_the_same_name_is_refused_and_the_first_continues(runs: Path) -> None:
+    run = Run(directory=runs / "twin")
+    started = start(runs, "twin", *SHORT)
     wait_until(lambda: num_evaluations(run, "t0000") == 2, started)
-    os.kill(started.process.pid, signal.SIGSTOP)  # alive, and not at its end too soon
+    os.kill(started.process.pid, signal.SIGSTOP)  # so that it does not end too soon
     for arguments in (SHORT, ["--resume"]):
-        ended, _ = search(place, "twin", *arguments)
+        ended, _ = search(runs, "twin", *arguments)
         assert ended.returncode == 2
         (line,) = ended.stderr.splitlines()
         assert "twin" in line
@@ -38,22 +45,21 @@ def test_a_second_search_of_the_same_name_is_refused_and_the_first_goes_on(place
     assert final.code == 2
     assert "another process" in final.stderr or "is being written" in final.stderr
     kill_driver(started)
-    go_on(run)
+    resume_run(run)
     assert run.record["status"] == "completed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
-        pytest.param("", "cannot be read", marks=pytest.mark.long),
-        pytest.param(
-            '{"schema_version": 1, "status": "comp', "cannot be read", marks=pytest.mark.long
-        ),
-        pytest.param('{"schema_version": 99}', "schema_version 99", marks=pytest.mark.long),
+        ("", "cannot be read"),
+        ('{"schema_version": 1, "status": "comp', "cannot be read"),
+        ('{"schema_version": 99}', "schema_version 99"),
     ],
 )
-def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_rebuilt(
-    copied: Run, content: str, said: str
+def test_an_incomplete_record_or_one_of_another_version_is_an_error_and_can_be_rebuilt(
+    copied: Run, content: str, problem: str
 ) -> None:
     before = copied.record
     best = (copied.directory / "best.yaml").read_text()
@@ -62,7 +68,7 @@ def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_reb
         refused = run_module(module, "--run", str(copied.directory))
         assert refused.code == 2
         (line,) = refused.stderr.splitlines()
-        assert said in line
+        assert problem in line
         assert "--rebuild" in line
     (copied.directory / "best.yaml").unlink()
     rebuilt = run_module("tuning.status", "--run", str(copied.directory), "--rebuild")
@@ -78,17 +84,17 @@ def test_a_record_that_is_cut_short_or_of_another_version_is_told_and_can_be_reb
 
 @pytest.mark.long
 def test_a_record_lost_in_mid_search_is_rebuilt_and_the_search_resumed(
-    place: Path, unbroken: Unbroken
+    runs: Path, unbroken: Unbroken
 ) -> None:
-    run = Run(directory=place / "record-lost")
-    started = start(place, "record-lost", *SHORT)
+    run = Run(directory=runs / "record-lost")
+    started = start(runs, "record-lost", *SHORT)
     wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     kill_driver(started)
     (run.directory / "search.json").unlink()
     rebuilt = run_module("tuning.status", "--run", str(run.directory), "--rebuild")
     assert rebuilt.code == 0, rebuilt.stderr
     assert run.record["status"] == "interrupted"
-    go_on(run)
+    resume_run(run)
     assert run.record["best"] == unbroken.run.record["best"]
 
 
@@ -104,12 +110,12 @@ def test_a_resume_with_another_configuration_is_refused_naming_the_fields(copied
 
 
 @pytest.mark.long
-def test_more_trials_may_be_asked_for_at_a_resume_but_not_fewer_than_have_begun(
+def test_a_resume_may_have_more_trials_but_not_fewer_than_have_started(
     copied: Run,
 ) -> None:
     ended, _ = search(copied.directory.parent, "copied", "--resume", "--trials", "2")
     assert ended.returncode == 2
     assert "search.trials is 2, but 4 trials have started" in ended.stderr
-    go_on(copied, "--trials", "5")
+    resume_run(copied, "--trials", "5")
     assert len(copied.rows("default", "search")) == 5
     assert copied.record["trials"]["requested"] == 5

@@ -1,4 +1,4 @@
-"""Nodes of a real Ray cluster on this machine that leave and join under a search."""
+"""Nodes of a real Ray cluster on this machine that leave and join during a search."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,12 @@ from ray.cluster_utils import Cluster
 from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_evaluations, wait_until
 from tests.tuning.searching import Run, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A head that holds no trial, for the driver; nodes are added by the tests."""
+    """Start a head without cores for trials; tests add nodes."""
     found = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
@@ -23,12 +23,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.mark.long
-def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
-    place: Path, unbroken: Unbroken, cluster: Cluster
+def test_a_trial_whose_node_leaves_is_resumed_on_another_from_its_checkpoint(
+    runs: Path, unbroken: Unbroken, cluster: Cluster
 ) -> None:
     first = cluster.add_node(num_cpus=1)
-    run = Run(directory=place / "node-left")
-    started = start(place, "node-left", *SHORT, "--address", cluster.address)
+    run = Run(directory=runs / "node-left")
+    started = start(runs, "node-left", *SHORT, "--address", cluster.address)
     wait_until(lambda: num_evaluations(run, "t0001") == 3, started)
     cluster.add_node(num_cpus=1)
     cluster.remove_node(first, allow_graceful=False)
@@ -39,11 +39,11 @@ def test_a_trial_whose_node_leaves_goes_on_on_another_from_its_checkpoint(
 
 
 @pytest.mark.long
-def test_the_room_of_a_node_that_joins_is_used(place: Path, cluster: Cluster) -> None:
+def test_a_node_that_joins_is_used(runs: Path, cluster: Cluster) -> None:
     cluster.add_node(num_cpus=1)
-    run = Run(directory=place / "joined")
-    place_for_two = [*SHORT, "--trials", "4", "--search.max_concurrent", "2"]
-    started = start(place, "joined", *place_for_two, "--address", cluster.address)
+    run = Run(directory=runs / "joined")
+    options = [*SHORT, "--trials", "4", "--search.max_concurrent", "2"]
+    started = start(runs, "joined", *options, "--address", cluster.address)
     wait_until(lambda: num_evaluations(run, "t0001") == 1, started)
     assert list(run.trials["status"]) == ["completed", "running"]
     cluster.add_node(num_cpus=1)

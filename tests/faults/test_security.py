@@ -1,6 +1,6 @@
-"""Nothing in a data file, a model or a run is executed, leads out of it, or tells a secret.
+"""Nothing in a data file, a model or a run is executed, leads out of it, or reveals a secret.
 
-Each attack would make a file; that it could is shown beside it, so that the proof can fail.
+Each attack would create a file. The test first shows that it can, so that the test can fail.
 """
 
 import json
@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[2]
 PICKLES = ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "rng_state.pth")
 BACKENDS = ("torch", "onnx")
 SECRETS = {
-    "HF_TOKEN": "hf_dontTellThisOne",
-    "AWS_SECRET_ACCESS_KEY": "aws/dontTell+This",
-    "WANDB_API_KEY": "0123456789abcdefdonttell",
+    "HF_TOKEN": "hf_thisIsASecret",
+    "AWS_SECRET_ACCESS_KEY": "aws/secret+Key",
+    "WANDB_API_KEY": "0123456789abcdefsecret",
 }
 
 
@@ -59,7 +59,7 @@ def made(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hostile(made: Path) -> bytes:
-    """A pickle that makes the file; shown to do so, and the file removed again."""
+    """Return a pickle that creates the file; check that it does, and remove the file again."""
     content = pickle.dumps(Attack(made))
     pickle.loads(content)
     assert made.exists(), "the attack does nothing"
@@ -90,7 +90,7 @@ def predict(
     return run_here(capfd, "evaluation.predict", [*given, "--output", output])
 
 
-def is_told(ended: Ended) -> bool:
+def is_refused(ended: Ended) -> bool:
     lines = ended.stderr.splitlines()
     return ended.code == 2 and bool(lines) and all(line.startswith("error: ") for line in lines)
 
@@ -117,8 +117,8 @@ def test_no_pickle_in_a_model_directory_is_read(
         given = ["--model", str(model), "--model.weights", weights]
         ended = rehearse(capfd, sound, *given)
     assert not made.exists()
-    # Where other weights are read, or none, the pickles are just files that nobody opens.
-    assert is_told(ended) or (ended.code == 0 and (has_weights or command in ("random", "onnx")))
+    # If other weights are read, or none, the pickles are files that are never read.
+    assert is_refused(ended) or (ended.code == 0 and (has_weights or command in ("random", "onnx")))
 
 
 def with_code(model: Path, made: Path) -> None:
@@ -153,7 +153,7 @@ def test_code_in_a_model_directory_is_neither_run_nor_asked_about(
 ) -> None:
     with_code(model, made)
     read, write = os.pipe()
-    os.write(write, b"y\n" * 9)  # who asks is answered yes
+    os.write(write, b"y\n" * 9)  # every question would be answered yes
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as answers:
         monkeypatch.setattr(sys, "stdin", answers)
@@ -162,7 +162,7 @@ def test_code_in_a_model_directory_is_neither_run_nor_asked_about(
         else:
             ended = predict(capfd, sound, model, command)
         assert answers.read() == "y\n" * 9
-    assert is_told(ended), ended
+    assert is_refused(ended), ended
     assert "[y/N]" not in ended.stdout
     assert not made.exists()
     exec((model / "modeling_own.py").read_text())
@@ -197,10 +197,10 @@ def test_a_pickled_type_in_a_parquet_file_is_not_read(
         "!<tag:yaml.org,2002:python/object/apply:os.mkdir>",
     ],
 )
-@pytest.mark.parametrize("place", ["configuration", "training_config.yaml", "best.yaml"])
+@pytest.mark.parametrize("file", ["configuration", "training_config.yaml", "best.yaml"])
 def test_a_tag_of_python_in_yaml_makes_nothing(
     tag: str,
-    place: str,
+    file: str,
     sound: Materials,
     model: Path,
     run: Run,
@@ -211,18 +211,18 @@ def test_a_tag_of_python_in_yaml_makes_nothing(
     yaml.unsafe_load(text)
     assert made.exists(), "the attack does nothing"
     made.rmdir()
-    if place == "configuration":
+    if file == "configuration":
         path = model.parent / "mine.yaml"
         path.write_text(text)
         ended = run_here(capfd, "tuning.search", ["--print-config", "--config", str(path)])
-    elif place == "best.yaml":
+    elif file == "best.yaml":
         run.best.write_text(text)
         run.test_openings.unlink()
         ended = run_here(capfd, "evaluation.final", ["--run", str(run.directory)])
     else:
-        (model / place).write_text(text)
+        (model / file).write_text(text)
         ended = predict(capfd, sound, model)
-    assert is_told(ended), ended
+    assert is_refused(ended), ended
     assert "not YAML" in ended.stderr
     assert not made.exists()
 
@@ -231,13 +231,13 @@ def test_a_tag_of_python_in_yaml_makes_nothing(
 def test_a_hostile_checkpoint_is_not_unpickled(
     form: str, tmp_path: Path, hostile: bytes, made: Path
 ) -> None:
-    place = tmp_path / "checkpoint"
-    place.mkdir()
+    directory = tmp_path / "checkpoint"
+    directory.mkdir()
     if form == "pickle":
-        (place / CHECKPOINT_FILE).write_bytes(hostile)
+        (directory / CHECKPOINT_FILE).write_bytes(hostile)
     else:
-        torch.save({"fingerprint": "x", STATE_KEY: Attack(made)}, place / CHECKPOINT_FILE)
-    assert CheckpointFile(directory=place, fingerprint="x").read() is None
+        torch.save({"fingerprint": "x", STATE_KEY: Attack(made)}, directory / CHECKPOINT_FILE)
+    assert CheckpointFile(directory=directory, fingerprint="x").read() is None
     assert not made.exists()
 
 
@@ -280,24 +280,24 @@ def test_a_trial_of_an_unknown_kind_is_refused(column: str, old: str, new: str, 
     "directory", ["..", "../other", "/", ".", "", "final/../..", "final-0", "final-x", "logs", 5]
 )
 @pytest.mark.parametrize("state", ["opened", "seen"])
-def test_an_opening_elsewhere_than_in_final_is_refused_and_nothing_is_removed(
+def test_a_test_access_outside_of_final_is_refused_and_nothing_is_removed(
     directory: object, state: str, run: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (opening,) = json.loads(run.test_openings.read_text())
-    opening |= {"directory": directory, "state": state}
-    run.test_openings.write_text(json.dumps([opening]))
+    (access,) = json.loads(run.test_openings.read_text())
+    access |= {"directory": directory, "state": state}
+    run.test_openings.write_text(json.dumps([access]))
     precious = run.directory.parent / ".retrain"
     precious.mkdir()
     before = sorted(run.directory.parent.rglob("*"))
     given = ["--run", str(run.directory), "--reopen-test", "a reason"]
     ended = run_here(capfd, "evaluation.final", given)
-    assert is_told(ended), ended
+    assert is_refused(ended), ended
     assert "directory is" in ended.stderr
     after = [path for path in run.directory.parent.rglob("*") if path.name != ".lock"]
     assert sorted(after) == [path for path in before if path.name != ".lock"]
 
 
-def test_a_link_in_place_of_a_table_is_not_written_through(tmp_path: Path, run: Run) -> None:
+def test_a_link_instead_of_a_table_is_not_followed(tmp_path: Path, run: Run) -> None:
     outside = tmp_path / "outside"
     outside.write_text("precious\n")
     run.curves.unlink()
@@ -314,7 +314,7 @@ def test_a_link_in_place_of_a_table_is_not_written_through(tmp_path: Path, run: 
 
 @pytest.mark.parametrize("kind", ["directory", "loop"])
 @pytest.mark.parametrize("name", ["trials.csv", "curves.csv", "test_openings.json"])
-def test_what_is_no_file_in_a_run_is_told_in_one_line(
+def test_a_directory_or_loop_in_a_run_is_refused(
     kind: str, name: str, run: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = run.directory / name
@@ -331,7 +331,7 @@ def test_what_is_no_file_in_a_run_is_told_in_one_line(
             recall_trials(run, build(read_yaml(run.config)))
         return
     ended = run_here(capfd, module, given)
-    assert is_told(ended), ended
+    assert is_refused(ended), ended
 
 
 NAMES = ("../x", "a/b", "/x", "..", ".", "", "a\0b")
@@ -356,15 +356,15 @@ def test_a_run_s_name_is_refused_in_one_line_or_stays_in_its_directory(
     ended = rehearse(capfd, sound, *given, *["--resume"] * resume)
     assert ended.code in (0, 2), ended
     if resume or name in (*NAMES, *LONG_NAMES):
-        assert is_told(ended), ended
+        assert is_refused(ended), ended
         assert len(ended.stderr.splitlines()) == 1, ended
     assert sorted(tmp_path.iterdir()) == []
 
 
-def files_with_a_secret(place: Path) -> list[Path]:
+def files_with_a_secret(directory: Path) -> list[Path]:
     return [
         path
-        for path in place.rglob("*")
+        for path in directory.rglob("*")
         if path.is_file()
         and any(secret.encode() in path.read_bytes() for secret in SECRETS.values())
     ]
@@ -380,12 +380,12 @@ def with_secrets(module: str, *arguments: str) -> subprocess.CompletedProcess[by
     )
 
 
-def told(ended: subprocess.CompletedProcess[bytes]) -> bytes:
+def output_of(ended: subprocess.CompletedProcess[bytes]) -> bytes:
     return ended.stdout + ended.stderr
 
 
 @pytest.mark.slow
-def test_secrets_of_the_environment_are_in_nothing_that_predict_and_a_rehearsal_leave(
+def test_secrets_of_the_environment_are_in_no_output_of_predict_and_a_dry_run(
     sound: Materials, model: Path, tmp_path: Path
 ) -> None:
     config = ["--config", str(sound.configuration)]
@@ -394,8 +394,8 @@ def test_secrets_of_the_environment_are_in_nothing_that_predict_and_a_rehearsal_
         with_secrets("tuning.search", "--dry-run", *config),
         with_secrets("evaluation.predict", "--model", str(model), *source),
     ):
-        assert ended.returncode == 0, told(ended)
-        assert not any(secret.encode() in told(ended) for secret in SECRETS.values())
+        assert ended.returncode == 0, output_of(ended)
+        assert not any(secret.encode() in output_of(ended) for secret in SECRETS.values())
     assert (tmp_path / "answers.csv").exists()
     assert files_with_a_secret(tmp_path) == []
 
@@ -405,8 +405,8 @@ def test_secrets_of_the_environment_are_in_nothing_that_predict_and_a_rehearsal_
 def test_secrets_of_the_environment_are_in_no_file_and_no_line_of_a_search(tmp_path: Path) -> None:
     output = ["--output.directory", str(tmp_path / "runs"), "--name", "quiet"]
     ended = with_secrets("tuning.search", *SEARCH, *output)
-    assert ended.returncode == 0, told(ended)
-    assert not any(secret.encode() in told(ended) for secret in SECRETS.values())
+    assert ended.returncode == 0, output_of(ended)
+    assert not any(secret.encode() in output_of(ended) for secret in SECRETS.values())
     run = open_run(tmp_path / "runs" / "quiet")
     assert run.report.exists()
     assert files_with_a_secret(tmp_path) == []

@@ -1,4 +1,4 @@
-"""A storage that hangs, refuses or goes away: the operation ends in time, and nothing is spoilt."""
+"""A storage that hangs, refuses or ends: operations end in time, and no file is damaged."""
 
 import threading
 import time
@@ -31,10 +31,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 
 
 def _fails_in_time(storage: Storage, within_s: float = IN_TIME_S) -> str:
-    began = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(StorageError) as raised:
         storage.write_text("old", "new")
-    assert time.monotonic() - began < within_s
+    assert time.monotonic() - started_at < within_s
     return str(raised.value)
 
 
@@ -57,24 +57,26 @@ def test_a_stopped_server_ends_every_operation_in_time(server: S3Server, tmp_pat
     assert not (tmp_path / "old").exists()
 
 
-def test_tries_that_the_server_answers_late_leave_nothing_beside_the_file(server: S3Server) -> None:
+def test_attempts_answered_late_leave_nothing_beside_the_file(
+    server: S3Server,
+) -> None:
     others = set(threading.enumerate())
     server.stop()
     _fails_in_time(Storage(server.uri, retries=QUICK))
-    server.go_on()
+    server.resume()
     storage = Storage(server.uri, retries=PATIENT)
     storage.write_text("old", "newest")
     deadline = time.monotonic() + 20
     while any(thread.name == "storage" for thread in set(threading.enumerate()) - others):
-        assert time.monotonic() < deadline, "a try never ended"
+        assert time.monotonic() < deadline, "an attempt never ended"
         time.sleep(0.1)
     assert storage.read_text("old") == "newest"
     assert storage.names() == ["old"]
 
 
-def test_a_server_that_goes_on_in_time_is_used_by_a_later_try(server: S3Server) -> None:
+def test_a_server_that_is_resumed_in_time_is_used_by_a_later_attempt(server: S3Server) -> None:
     server.stop()
-    timer = threading.Timer(1.5, server.go_on)
+    timer = threading.Timer(1.5, server.resume)
     timer.start()
     storage = Storage(server.uri, retries=PATIENT)
     storage.write_text("old", "new")
@@ -87,25 +89,25 @@ def test_a_server_that_is_gone_ends_in_time(server: S3Server) -> None:
 
 
 @pytest.mark.slow
-def test_a_mirror_tells_once_that_the_storage_hangs_and_can_go_on_later(
+def test_a_mirror_reports_once_that_the_storage_hangs_and_can_continue_later(
     server: S3Server, tmp_path: Path
 ) -> None:
-    run, told = _run(tmp_path), []
+    run, errors = _run(tmp_path), []
     storage = Storage(server.uri, retries=QUICK)
-    with Mirror(run, storage, interval_s=0.1, on_error=told.append) as mirror:
+    with Mirror(run, storage, interval_s=0.1, on_error=errors.append) as mirror:
         mirror.flush()
         server.stop()
         run.write_config("later: true\n")
         time.sleep(IN_TIME_S + 1)
-        assert len(told) == 1
-        assert isinstance(told[0], StorageError)
+        assert len(errors) == 1
+        assert isinstance(errors[0], StorageError)
         with pytest.raises(StorageError):
             mirror.flush()
-        server.go_on()
+        server.resume()
     assert storage.child("mine").read_text("config.yaml") == "later: true\n"
 
 
-def test_what_is_known_here_stays_when_the_mirror_fails(server: S3Server, tmp_path: Path) -> None:
+def test_the_local_run_stays_when_the_mirror_fails(server: S3Server, tmp_path: Path) -> None:
     run = _run(tmp_path)
     server.kill()
     storage = Storage(server.uri, retries=QUICK)
@@ -121,15 +123,15 @@ def test_an_error_is_not_hidden_by_one_of_the_storage(server: S3Server, tmp_path
         raise KeyError
 
 
-def test_after_an_error_of_a_place_a_storage_that_hangs_is_not_waited_for_again(
+def test_after_a_storage_error_the_end_does_not_wait_for_the_storage_again(
     server: S3Server, tmp_path: Path
 ) -> None:
     server.stop()
     mirror = Mirror(_run(tmp_path), Storage(server.uri, retries=QUICK), on_error=lambda _: None)
-    time.sleep(IN_TIME_S)  # the thread gives up meanwhile
-    began = time.monotonic()
+    time.sleep(IN_TIME_S)  # the thread gives up in this time
+    started_at = time.monotonic()
     mirror.__exit__(OSError, OSError("disk full"), None)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - started_at < 4
 
 
 class _FakeFiles(MemoryFileSystem):
@@ -139,7 +141,7 @@ class _FakeFiles(MemoryFileSystem):
     cachable = False
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
-    go_on = threading.Event()
+    is_released = threading.Event()
     num_connections = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -149,21 +151,21 @@ class _FakeFiles(MemoryFileSystem):
 
     def pipe_file(self, path: str, value: bytes, *arguments: Any, **options: Any) -> None:
         if self.is_first:
-            assert self.go_on.wait(30)
+            assert self.is_released.wait(30)
         super().pipe_file(path, value, *arguments, **options)
 
 
 @pytest.fixture
 def fake() -> Iterator[type[_FakeFiles]]:
     _FakeFiles.store.clear()
-    _FakeFiles.go_on.clear()
+    _FakeFiles.is_released.clear()
     _FakeFiles.num_connections = 0
     fsspec.register_implementation("fake", _FakeFiles, clobber=True)
     yield _FakeFiles
-    _FakeFiles.go_on.set()
+    _FakeFiles.is_released.set()
 
 
-def test_a_connection_that_hangs_does_not_meet_the_next_try(fake: type[_FakeFiles]) -> None:
+def test_a_connection_that_hangs_does_not_delay_the_next_attempt(fake: type[_FakeFiles]) -> None:
     storage = Storage("fake://one/x", retries=QUICK)
     storage.write_text("a", "1")
     storage.write_text("b", "2")
@@ -171,13 +173,13 @@ def test_a_connection_that_hangs_does_not_meet_the_next_try(fake: type[_FakeFile
     assert fake.num_connections == 2
 
 
-def test_a_try_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeFiles]) -> None:
+def test_an_attempt_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeFiles]) -> None:
     others = set(threading.enumerate())
     with pytest.raises(StorageError):
         Storage("fake://two/x", retries=Retries(number=1, seconds=0.2)).write_text("a", "old")
     storage = Storage("fake://two/x")
     storage.write_text("a", "new")
-    fake.go_on.set()
+    fake.is_released.set()
     for late in set(threading.enumerate()) - others:
         late.join(10)
     assert storage.read_text("a") == "new"
@@ -186,8 +188,8 @@ def test_a_try_that_wakes_up_after_a_newer_one_changes_nothing(fake: type[_FakeF
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_shipped_tries_end_within_a_minute_and_not_long_before(server: S3Server) -> None:
+def test_the_default_retries_end_within_a_minute_and_not_long_before(server: S3Server) -> None:
     server.stop()
-    began = time.monotonic()
+    started_at = time.monotonic()
     assert "failed 5 times" in _fails_in_time(Storage(server.uri), within_s=60)
-    assert time.monotonic() - began > 50
+    assert time.monotonic() - started_at > 50

@@ -1,4 +1,4 @@
-"""Processes of trials that die under them, really killed."""
+"""The processes of trials are killed."""
 
 import re
 import signal
@@ -17,7 +17,7 @@ from tests.faults.breaking import (
 )
 from tests.tuning.searching import Run, Started, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def kill_worker(started: Started) -> None:
@@ -25,18 +25,18 @@ def kill_worker(started: Started) -> None:
     worker.send_signal(signal.SIGKILL)
 
 
-def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_without_that(
-    place: Path, unbroken: Unbroken
+def test_a_trial_whose_process_dies_is_resumed_from_its_checkpoint_and_ends_the_same(
+    runs: Path, unbroken: Unbroken
 ) -> None:
-    run = Run(directory=place / "killed")
-    started = start(place, "killed", *SHORT)
+    run = Run(directory=runs / "killed")
+    started = start(runs, "killed", *SHORT)
     wait_until(lambda: num_evaluations(run, "t0000") == 3, started)
     kill_worker(started)
     wait_until(lambda: num_evaluations(run, "t0000") == 6, started)
     kill_worker(started)
     code, out, err = started.ended()
     assert code == 0, out + err
-    assert "(raylet)" not in out + err  # Ray's own words, which the line below stands for
+    assert "(raylet)" not in out + err  # the line below replaces Ray's own messages
     losses = re.findall(
         r"(t\d+) lost its process or node \(.*\); it is resumed from .* failure (\d)", out
     )
@@ -45,9 +45,9 @@ def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint_and_ends_as_with
 
 
 @pytest.mark.long
-def test_a_trial_lost_too_often_has_failed_and_the_search_goes_on(place: Path) -> None:
-    run = Run(directory=place / "failed")
-    started = start(place, "failed", *SHORT, "--trials", "3", "--cluster.max_failures", "0")
+def test_a_trial_lost_too_often_has_failed_and_the_search_continues(runs: Path) -> None:
+    run = Run(directory=runs / "failed")
+    started = start(runs, "failed", *SHORT, "--trials", "3", "--cluster.max_failures", "0")
     started.wait_until_started(run, "t0001")
     wait_until(lambda: num_evaluations(run, "t0001") == 2, started)
     kill_worker(started)
