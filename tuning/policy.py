@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation, ConfirmationPlan, ranking
+from tuning.confirmation import Confirmation, ConfirmationPlan, most_confirmations, ranking
 from tuning.rungs import EvaluationPlan, RungScores, is_promoted
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import default_point, with_parameters
@@ -116,15 +116,11 @@ class Policy:
             return 0
         num = max(self.requested - self._num_searched, 0) + len(self._waiting)
         num *= not self._is_late(Phase.SEARCH)
-        if not search.confirm_replicates:
-            return num
-        further = search.confirm_max_replicates - search.confirm_replicates
         if self.confirmation is None:
-            return num + (search.confirm_top + 1) * search.confirm_replicates + 2 * further
-        later = search.confirm_max_replicates - self.confirmation.num_replicates
-        return 2 * max(later, 0) + sum(
-            trial.trial_id not in self._live for trial in self.confirmation.waiting
-        )
+            return num + most_confirmations(search)
+        additional = search.confirm_max_replicates - self.confirmation.num_replicates
+        waiting = (t for t in self.confirmation.waiting if t.trial_id not in self._live)
+        return 2 * max(additional, 0) + sum(1 for _ in waiting)
 
     @property
     def has_winner(self) -> bool:
@@ -153,8 +149,8 @@ class Policy:
         if self.aborted_by:
             return True
         if self._interrupted_at is not None:
-            is_finisheddue = self._time.now >= self._interrupted_at + HALT_S
-            return is_finisheddue or self._live.keys() <= self._released
+            is_overdue = self._time.now >= self._interrupted_at + HALT_S
+            return is_overdue or self._live.keys() <= self._released
         is_cut = self._has_stuck or bool(self.confirmation_failed_by) or self._is_late(None)
         return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
 
