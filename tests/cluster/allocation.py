@@ -258,4 +258,4 @@ def end_of(job: Started, *, signalled: bool = False) -> int:
     """Return a batch script's exit code; `signalled`: send SIGTERM to it, as at the time limit."""
     if signalled:
         job.process.send_signal(signal.SIGTERM)
-    return job.process.wait(timeout=380)
+    return job.process.wait(timeout=1000)

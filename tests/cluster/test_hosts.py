@@ -14,7 +14,7 @@ from tests.faults.breaking import SHORT, kill_driver, num_evaluations, wait_unti
 from tests.faults.s3 import s3_server
 from tests.tuning.searching import ROOT, Run, Started, command
 
-pytestmark = [pytest.mark.slow, needs_hosts]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200), needs_hosts]
 
 LONGER = [*SHORT, "--training.epochs", "50", "--search.max_concurrent", "4", "--trials", "6"]
 
@@ -76,7 +76,6 @@ def test_a_search_uses_hosts_that_join_and_outlives_one_that_is_cut_off(
     assert not run.curves.duplicated(["trial_id", "examples"]).any()
 
 
-@pytest.mark.long
 def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_anything_starts(
     hosts: Hosts, tmp_path: Path
 ) -> None:
@@ -102,7 +101,6 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.long
 def test_hosts_without_a_shared_disk_search_over_a_storage_and_resume_from_its_uri(
     hosts: Hosts, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from tests.faults.breaking import SHORT, num_evaluations, rows, wait_until
 from tests.tuning.searching import Run
 from tuning.start import read_command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 LONGER = [*SHORT, "--training.epochs", "6", "--search.max_concurrent", "2"]
 FIRST = ["--name", "first", *LONGER]

@@ -52,7 +52,7 @@ class Watched:
 
 def submit(head: Head, *arguments: str, **environment: str) -> tuple[int, str, str]:
     process = head.python("cluster.submit", "--head", head.dashboard, *arguments, **environment)
-    out, err = process.communicate(timeout=380)
+    out, err = process.communicate(timeout=1000)
     return process.returncode, out, err
 
 
@@ -83,6 +83,7 @@ def watched(head: Head, runs: Path) -> Watched:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
     assert watched.code == 0, watched.out + watched.err
     assert watched.err == ""
@@ -99,6 +100,7 @@ def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_dashboard_lists_the_job_with_its_run_and_command(watched: Watched) -> None:
     (job,) = [one for one in watched.jobs if one["type"] == "SUBMISSION"]
     assert job["metadata"]["run"] == "first"
@@ -107,12 +109,14 @@ def test_the_dashboard_lists_the_job_with_its_run_and_command(watched: Watched) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_dashboard_lists_an_actor_that_stands_for_the_search(watched: Watched) -> None:
     names = [actor["name"] for actor in watched.actors if actor["state"] == "ALIVE"]
     assert sum(name.startswith("search first ") for name in names) == 1
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_status_reports_the_worker_that_the_dashboard_lists(
     watched: Watched,
 ) -> None:
@@ -125,6 +129,7 @@ def test_the_status_reports_the_worker_that_the_dashboard_lists(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_log_of_a_worker_starts_each_line_with_its_trial(watched: Watched) -> None:
     lines = [line for line in watched.log.splitlines() if "macro-F1" in line]
     assert lines, watched.log
@@ -132,6 +137,7 @@ def test_the_log_of_a_worker_starts_each_line_with_its_trial(watched: Watched) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_metrics_report_trials_scores_and_speed_with_few_labels(watched: Watched) -> None:
     metrics = watched.metrics
     assert metrics["severity_search_trials"]['run="first",state="completed"'] == 1
@@ -159,6 +165,7 @@ def test_the_grafana_dashboard_displays_the_score_and_every_other_metric_once() 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_job_passes_the_exit_code_of_its_command_on(head: Head, runs: Path) -> None:
     code, out, err = submit(head, "--trials", "0", "--output.directory", str(runs))
     assert code == 2, out + err
@@ -168,8 +175,9 @@ def test_a_job_passes_the_exit_code_of_its_command_on(head: Head, runs: Path) ->
     assert following.startswith("Next: repair what the job's last line names; ")
 
 
-@pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.long
 def test_a_stopped_search_is_resumed_by_another_job_and_its_winner_is_tested_by_a_third(
     head: Head, runs: Path
 ) -> None:
@@ -202,6 +210,7 @@ def test_a_stopped_search_is_resumed_by_another_job_and_its_winner_is_tested_by_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_wrong_token_and_an_unknown_job_are_one_line_each(head: Head, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0" * 64)
     wrong = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
@@ -213,6 +222,8 @@ def test_a_wrong_token_and_an_unknown_job_are_one_line_each(head: Head, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.long
 def test_a_search_with_a_wrong_token_is_refused_in_one_line(head: Head, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0" * 64)
     search = head.python(
@@ -228,6 +239,8 @@ def test_a_search_with_a_wrong_token_is_refused_in_one_line(head: Head, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.long
 def test_a_relative_directory_is_relative_to_the_driver(head: Head) -> None:
     # The head was started in another directory, which is the one of its workers.
     options = ["--config", "ci", "--address", head.address, "--dry-run"]

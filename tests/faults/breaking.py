@@ -29,7 +29,7 @@ class Unbroken:
     seconds: float
 
 
-def wait_until(condition: Callable[[], bool], started: Started, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], started: Started, seconds: float = 400) -> None:
     """Wait for the moment of the interruption."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -68,13 +68,18 @@ def no_process_is_left(started: Started, *, seconds: float = 40) -> bool:
     These wait for an answer of a dead process for a minute, which is fixed in Ray. A worker that
     was just starting retries its connection for a while.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * slowness()
     while left := [line for line in started.processes() if not line.startswith(AGENTS)]:
         if time.monotonic() > deadline:
             print("left:", left)
             return False
         time.sleep(0.1)
     return True
+
+
+def slowness() -> float:
+    """Return how many times as long as on an idle machine a process takes, by the load."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def resume_run(run: Run, *arguments: str, options: Sequence[str] = SHORT) -> None:

@@ -21,9 +21,9 @@ from tests.faults.breaking import (
 )
 from tests.tuning.searching import IN_TURN, Run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-NUM_KILLS = int(os.environ.get("FAULT_KILLS", "2"))
+NUM_KILLS = int(os.environ.get("FAULT_KILLS", "1"))
 SEED = int(os.environ.get("FAULT_SEED", "42"))
 
 

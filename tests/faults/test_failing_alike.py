@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification
 from tests.tuning.searching import search
 from tests.tuning.tables import SMALL, table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def test_weights_that_are_not_finite_are_refused_before_a_trial_starts(
@@ -26,7 +26,6 @@ def test_weights_that_are_not_finite_are_refused_before_a_trial_starts(
     assert not run.directory.exists()
 
 
-@pytest.mark.long
 def test_one_class_for_every_row_bars_a_trial_from_winning(runs: Path, tmp_path: Path) -> None:
     # The largest learning rate that is allowed leaves a model that cannot distinguish classes.
     mine = ["--data", table(tmp_path), *SMALL, "--trials", "2", "--training.learning_rate", "1"]

@@ -19,7 +19,7 @@ from tests.faults.breaking import (
 )
 from tests.tuning.searching import Run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def mount(directory: Path, *options: str) -> bool:

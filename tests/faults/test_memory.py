@@ -13,9 +13,10 @@ from tuning import worker_pool
 from tuning.run_search import run_search
 from tuning.start import read_command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
+@pytest.mark.long
 def test_a_batch_beyond_the_device_s_memory_is_trained_in_micro_batches_by_later_trials_too(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from tests.faults.breaking import (
 )
 from tests.tuning.searching import Run, search, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

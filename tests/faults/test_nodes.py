@@ -9,7 +9,7 @@ from ray.cluster_utils import Cluster
 from tests.faults.breaking import SHORT, Unbroken, assert_as_unbroken, num_evaluations, wait_until
 from tests.tuning.searching import Run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

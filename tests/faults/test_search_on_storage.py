@@ -12,12 +12,13 @@ from tests.faults.breaking import (
     assert_as_unbroken,
     num_evaluations,
     rows,
+    slowness,
     wait_until,
 )
 from tests.faults.s3 import s3_server
 from tests.tuning.searching import Run, search, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 def test_a_storage_that_hangs_ends_the_search_in_time_and_it_is_resumed_from_the_uri(
@@ -33,7 +34,7 @@ def test_a_storage_that_hangs_ends_the_search_in_time_and_it_is_resumed_from_the
         started_at = time.monotonic()
         code, out, err = started.ended()
         assert (
-            time.monotonic() - started_at < 90
+            time.monotonic() - started_at < 90 * slowness()
         )  # a minute of retries, and the checkpoint's interval
         assert code == 1, out + err
         (line,) = err.splitlines()

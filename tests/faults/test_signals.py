@@ -16,11 +16,12 @@ from tests.faults.breaking import (
     num_evaluations,
     resume_run,
     rows,
+    slowness,
     wait_until,
 )
 from tests.tuning.searching import Run, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def everyone(pid: int) -> list[psutil.Process]:
@@ -51,7 +52,7 @@ def test_a_signal_ends_a_search_within_ten_seconds_and_it_is_resumed_from_there(
     seconds = time.monotonic() - started_at
     assert found == code, out + err
     assert "Traceback" not in out + err
-    assert seconds < 10
+    assert seconds < 10 * slowness()
     assert out.splitlines()[-1].startswith(
         "Interrupted; all results so far are on disk. Next: python"
     )
@@ -77,7 +78,7 @@ def test_a_signal_to_ray_s_own_processes_too_ends_in_ten_seconds_and_loses_nothi
     for process in everyone(started.process.pid):
         process.send_signal(signal.SIGTERM)
     code, out, err = started.ended()
-    assert time.monotonic() - started_at < 10
+    assert time.monotonic() - started_at < 10 * slowness()
     assert code in (143, 1), out + err
     assert "--resume --name everyone" in out
     known = rows(run)
@@ -97,7 +98,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_search_can_still_be_resumed(
     time.sleep(0.2)  # two at the same moment would be one
     os.kill(started.process.pid, signal.SIGINT)
     code, out, err = started.ended()
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < 2 * slowness()
     assert code == 130, out + err
     assert run.record["status"] in ("running", "interrupted")
     resume_run(run)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.tuning.searching import IN_TURN, search
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 BUDGET_S = 75.0
 

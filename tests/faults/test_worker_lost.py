@@ -17,7 +17,7 @@ from tests.faults.breaking import (
 )
 from tests.tuning.searching import Run, Started, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def kill_worker(started: Started) -> None:

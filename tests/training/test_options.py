@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.cli import nearest, shorten
 from training.config import DataConfig, ModelConfig, Section, TrainingConfig
 from training.errors import InputError
 from training.options import merge, parse_yaml, read_yaml, to_yaml, validate
@@ -68,10 +67,6 @@ def test_an_unknown_key_is_named_whatever_its_form(key: str) -> None:
     assert f"unknown key training.{key}; choose from epochs" in _problem(
         f'training: {{"{key}": 1}}'
     )
-
-
-def test_an_unknown_key_that_nothing_is_near_to_lists_the_known_ones() -> None:
-    assert nearest("zzzz", ["one", "two"]) == "choose from one, two"
 
 
 @pytest.mark.parametrize(
@@ -267,8 +262,6 @@ def test_any_number_comes_back_from_yaml_to_the_last_digit(rate: float) -> None:
 
 
 def test_a_long_value_is_cut_in_messages() -> None:
-    assert shorten("ab") == "'ab'"
-    assert len(shorten("x" * 500)) == 80
     assert len(_problem(f"training: {{epochs: {'9x' * 500}}}")) < 300
 
 

@@ -103,14 +103,14 @@ class Started:
 
     def wait_until_started(self, run: Run, trial_id: str) -> None:
         """Wait for the line of the run's log with the start of a trial."""
-        log, deadline = run.directory / "logs" / "search.log", time.monotonic() + 120
+        log, deadline = run.directory / "logs" / "search.log", time.monotonic() + 400
         while not (log.exists() and f": trial {trial_id} started: " in log.read_text()):
             assert self.process.poll() is None, f"it ended before that: {self.ended()}"
             assert time.monotonic() < deadline, f"{trial_id} never started"
             time.sleep(0.05)
 
     def ended(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=1000)
         return self.process.returncode, out, err
 
     def processes(self) -> list[str]:
