@@ -159,8 +159,9 @@ def _describe_confirmation(confirmation: Mapping[str, Any] | None) -> Iterator[s
         return  # the record of an older version
     lead = confirmation["winner_beats_default"]
     if lead is not None:
+        num_replicates = lead["draws"]
         yield (
-            f"confirmed on {lead['draws']} replicates, which were also used for the selection:"
+            f"confirmed on {num_replicates} replicates, which were also used for the selection:"
             f" default {_score(lead['default_mean'])}, best challenger"
             f" {_score(lead['leader_mean'])}, difference {lead['difference'] * 100:+.2f} points"
             f" (standard error {lead['standard_error'] * 100:.2f})"

@@ -53,8 +53,8 @@ def _count_stopped(data: RunData) -> Sequence[str]:
     """Report for each rung how many trials reached it and how many were stopped there."""
     budget = data.schedule.get("budget")
     return [
-        f"{rung.name}: {len(rung.trials)} trials reached it; {rung.num_stopped} of them were"
-        " stopped early there."
+        f"{rung.name}: {len(rung.trials)} trials reached it; stopped early there:"
+        f" {rung.num_stopped}."
         for rung in data.rung_trials()
         if rung.examples != budget
     ]

@@ -138,8 +138,8 @@ def _calibration(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     rows = [[name, number(found.get(key))] for key, name in CALIBRATION.items()]
-    header = ["calibration of the test rows", "value"]
-    return plot_calibration(found) + table(header, rows, caption="Calibration of the test rows")
+    caption = "Calibration of the test rows"
+    return plot_calibration(found) + table(["metric", "value"], rows, caption=caption)
 
 
 def _hardest(data: RunData, *, with_texts: bool) -> str:

@@ -74,9 +74,10 @@ def _lead(
     found = confirmation.get("winner_beats_default")
     if not found:
         return "not known", confirmation.get("verdict", "not confirmed on replicates")
+    num_replicates = found["draws"]
     return (
         f"{found['difference'] * 100:+.2f} points",
-        f"{describe_significance(found)} on {found['draws']} replicates, standard error"
+        f"{describe_significance(found)} on {num_replicates} replicates, standard error"
         f" {found['standard_error'] * 100:.2f}",
     )
 
