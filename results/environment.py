@@ -14,37 +14,6 @@ from results.run import Run
 VERSION = "0.3.0"
 """Version of this program, as in pyproject.toml: known without installing the package."""
 
-_FIRST_VERSION = "0.1.0"
-"""It did not record its version."""
-
-
-def recorded_version(record: Mapping[str, Any]) -> str:
-    """Return the version that started a run, from the content of its `search.json`."""
-    return str((record.get("environment") or {}).get("version") or _FIRST_VERSION)
-
-
-def check_data_rules(run: Run, record: Mapping[str, Any], rules: int, *, goal: str) -> None:
-    """Refuse a run whose rows were dropped and grouped by other rules than the current ones.
-
-    Args:
-        run: its directory is named in the error.
-        record: content of its `search.json`.
-        rules: number of the current rules, `training.data.RULES`.
-        goal: what the user wants to do with the run, such as "evaluate it".
-
-    Raises:
-        RunError: the rules differ, so that this version may split the rows differently.
-    """
-    if record["data"].get("rules", 1) == rules:
-        return
-    version = recorded_version(record)
-    raise RunError(
-        f"run {run.directory}: it was searched by version {version}, whose rules for duplicate rows"
-        f" differ, so that this version ({VERSION}) may split the rows differently; {goal} with"
-        f" version {version}, or search again"
-    )
-
-
 PACKAGES = (
     "torch",
     "transformers",
@@ -57,6 +26,8 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
 )
+
+_FIRST_VERSION = "0.1.0"  # which did not record its version
 
 
 def describe_environment() -> dict[str, Any]:
@@ -85,6 +56,33 @@ def hash_model(directory: Path) -> str | None:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def recorded_version(record: Mapping[str, Any]) -> str:
+    """Return the version that started a run, from the content of its `search.json`."""
+    return str((record.get("environment") or {}).get("version") or _FIRST_VERSION)
+
+
+def check_data_rules(run: Run, record: Mapping[str, Any], rules: int, *, goal: str) -> None:
+    """Refuse a run whose rows were dropped and grouped by other rules than the current ones.
+
+    Args:
+        run: its directory is named in the error.
+        record: content of its `search.json`.
+        rules: number of the current rules, `training.data.RULES`.
+        goal: what the user wants to do with the run, such as "evaluate it".
+
+    Raises:
+        RunError: the rules differ, so that this version may split the rows differently.
+    """
+    if record["data"].get("rules", 1) == rules:
+        return
+    version = recorded_version(record)
+    raise RunError(
+        f"run {run.directory}: it was searched by version {version}, whose rules for duplicate rows"
+        f" differ, so that this version ({VERSION}) may split the rows differently; {goal} with"
+        f" version {version}, or search again"
+    )
 
 
 def _version(name: str) -> str | None:

@@ -40,6 +40,7 @@ _COLOURS = {
 }
 _LABEL_WIDTH = 8
 _MIN_WIDTH_OF_TWO_COLUMNS = 116
+_RUNGS_WIDTH = 58
 _MAX_RUNNING = 4
 """Running trials that get a line of their own."""
 
@@ -199,12 +200,13 @@ def _headline(overview: Overview, now: datetime, width: int) -> RenderableType:
 
 def _body(overview: Overview, width: int) -> RenderableType:
     is_wide = width >= _MIN_WIDTH_OF_TWO_COLUMNS
-    facts, rungs = _facts(overview, width // 2 if is_wide else width), _rungs(overview)
+    rungs = _rungs(overview)
+    facts = _facts(overview, width - _RUNGS_WIDTH if is_wide and rungs else width)
     parts: list[RenderableType | None] = [facts, rungs]
     if is_wide and rungs:
         both = Table.grid(expand=True, padding=(0, 2))
         both.add_column(ratio=1)
-        both.add_column(ratio=1)
+        both.add_column(width=_RUNGS_WIDTH - 2)
         both.add_row(facts, rungs)
         parts = [both]
     parts.append(_events(overview.events))

@@ -18,30 +18,6 @@ DETAIL = {"is_detail": True}
 PACKAGES = ("tuning", "training", "evaluation", "cluster", "results")
 
 
-class _ToTerminal(logging.StreamHandler[TextIO]):
-    """Writes to the current standard output, which a live view replaces by its own.
-
-    Long lines are broken between words, where a terminal would break them within words.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, broken into several on a terminal."""
-        text = printable(super().format(record))
-        if not self.stream.isatty():
-            return text
-        width = shutil.get_terminal_size().columns
-        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-
-    @property
-    def stream(self) -> TextIO:
-        """Return the current standard output."""
-        return sys.stdout
-
-    @stream.setter
-    def stream(self, _: TextIO) -> None:
-        """Ignore the stream: it is read from `sys.stdout` each time."""
-
-
 def log_to_terminal() -> None:
     """Print the log lines of our packages, and of libraries only warnings and errors."""
     handler = _ToTerminal()
@@ -55,10 +31,6 @@ def log_to_terminal() -> None:
         for old in logger.handlers:
             old.close()
         logger.handlers = [handler]
-
-
-def _is_for_terminal(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or not getattr(record, "is_detail", False)
 
 
 def log_to_file(path: Path) -> None:
@@ -100,3 +72,31 @@ def preserve_logging(ours: Sequence[str], *others: str) -> Iterator[None]:
         for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
+
+
+class _ToTerminal(logging.StreamHandler[TextIO]):
+    """Writes to the current standard output, which a live view replaces by its own.
+
+    Long lines are broken between words, where a terminal would break them within words.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, broken into several on a terminal."""
+        text = printable(super().format(record))
+        if not self.stream.isatty():
+            return text
+        width = shutil.get_terminal_size().columns
+        return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+
+    @property
+    def stream(self) -> TextIO:
+        """Return the current standard output."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Ignore the stream: it is read from `sys.stdout` each time."""
+
+
+def _is_for_terminal(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not getattr(record, "is_detail", False)

@@ -19,9 +19,24 @@ _LAST_BYTES = 64 * 1024
 _LINE = re.compile(
     r"\d{4}-\d\d-\d\d (?P<at>\d\d:\d\d:\d\d),\d+ (?P<level>INFO|WARNING|ERROR) [\w.]+: (?P<text>.+)"
 )
+
 _OF_TRIAL = re.compile(
     r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed)\b"
 )
+
+_MAX_RUNGS = 6
+"""Rows of the table of rungs; of more rungs, neighbours are grouped."""
+
+_NUM_EVENTS = 5
+
+WAITING = "waiting"
+"""State of a trial that has a row but has not started; no file contains it."""
+
+Row = Mapping[str, str]
+"""A row of `trials.csv` or `workers.csv`, cells as text."""
+
+Version = tuple[int, int]
+"""Modification time and size of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,38 +47,6 @@ class Event:
     """HH:MM:SS on the clock of the machine that runs the search."""
     text: str
     is_warning: bool
-
-
-def read_events(log: Path, num: int) -> tuple[Event, ...]:
-    """Return the last `num` events of a log, the newest last; none if there is no log."""
-    if not log.is_file():
-        return ()
-    with log.open("rb") as file:
-        file.seek(max(log.stat().st_size - _LAST_BYTES, 0))
-        lines = file.read().decode("utf-8", errors="replace").splitlines()
-    return tuple(events_of(lines))[-num:]
-
-
-def events_of(lines: Iterable[str]) -> Iterator[Event]:
-    """Find the events among the lines of a log."""
-    for line in lines:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            continue
-        is_warning = found["level"] != "INFO"
-        if is_warning or _OF_TRIAL.match(found["text"]):
-            yield Event(at=found["at"], text=printable(found["text"]), is_warning=is_warning)
-
-
-_MAX_RUNGS = 6
-"""Rows of the table of rungs; of more rungs, neighbours are grouped."""
-_NUM_EVENTS = 5
-
-WAITING = "waiting"
-"""State of a trial that has a row but has not started; no file contains it."""
-
-Row = Mapping[str, str]
-"""A row of `trials.csv` or `workers.csv`, cells as text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +138,28 @@ class Overview:
         return sum(self.searched.values())
 
 
+@dataclass(kw_only=True)
+class WatchedRun:
+    """A run that is read repeatedly."""
+
+    run: Run
+    is_alive: Callable[[], bool] = lambda: True
+    """Return whether a process is writing the run."""
+    _version: object = field(default=None, init=False)
+    _overview: Overview | None = field(default=None, init=False)
+
+    def read(self) -> Overview | None:
+        """Return the overview; the previous one while the files cannot be read."""
+        version = (_version(self.run.record), _version(self.run.log), self.is_alive())
+        if version != self._version:
+            try:
+                self._overview = read_overview(self.run, is_alive=version[2])
+                self._version = version
+            except (RunError, OSError, ValueError, KeyError):
+                pass  # an observer must not end the search
+        return self._overview
+
+
 def read_overview(run: Run, *, is_alive: bool, location: str | None = None) -> Overview:
     """Read the overview from the files of a run.
 
@@ -219,6 +224,27 @@ def overview_of(
         time_budget_s=progress.get("time_budget_s"),
         events=tuple(events),
     )
+
+
+def read_events(log: Path, num: int) -> tuple[Event, ...]:
+    """Return the last `num` events of a log, the newest last; none if there is no log."""
+    if not log.is_file():
+        return ()
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - _LAST_BYTES, 0))
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    return tuple(events_of(lines))[-num:]
+
+
+def events_of(lines: Iterable[str]) -> Iterator[Event]:
+    """Find the events among the lines of a log."""
+    for line in lines:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            continue
+        is_warning = found["level"] != "INFO"
+        if is_warning or _OF_TRIAL.match(found["text"]):
+            yield Event(at=found["at"], text=printable(found["text"]), is_warning=is_warning)
 
 
 def _seconds_left(progress: Mapping[str, Any]) -> float | None:
@@ -306,31 +332,6 @@ def _mean_rows_per_second(record: Mapping[str, Any]) -> float | None:
     trained = sum(record.get("examples_trained", {}).values())
     has_ended = record["status"] != SearchStatus.RUNNING and record["seconds"]
     return trained / record["seconds"] if has_ended and trained else None
-
-
-Version = tuple[int, int]
-
-
-@dataclass(kw_only=True)
-class WatchedRun:
-    """A run that is read repeatedly."""
-
-    run: Run
-    is_alive: Callable[[], bool] = lambda: True
-    """Return whether a process is writing the run."""
-    _version: object = field(default=None, init=False)
-    _overview: Overview | None = field(default=None, init=False)
-
-    def read(self) -> Overview | None:
-        """Return the overview; the previous one while the files cannot be read."""
-        version = (_version(self.run.record), _version(self.run.log), self.is_alive())
-        if version != self._version:
-            try:
-                self._overview = read_overview(self.run, is_alive=version[2])
-                self._version = version
-            except (RunError, OSError, ValueError, KeyError):
-                pass  # an observer must not end the search
-        return self._overview
 
 
 def _version(path: Path) -> Version:

@@ -309,21 +309,6 @@ def newest_unfinished(directory: Path) -> Run:
     return Run(Path(max(found)[1]))
 
 
-def _without_added(columns: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name for name in columns if name not in _ADDED)
-
-
-def _number_of(directory: str) -> int:
-    """Return 1 for `final`, 2 for `final-2`."""
-    ending = directory.removeprefix("final").removeprefix("-")
-    return int(ending) if ending.isdecimal() else 1
-
-
-def _is_complete(row: Mapping[str, Any]) -> bool:
-    """Return whether a line that a crash may have cut has all its cells; the last may be cut."""
-    return None not in row.values()
-
-
 def check_new_run(directory: Path, name: str | None) -> None:
     """Check that `create_run` would succeed, without creating anything.
 
@@ -383,3 +368,18 @@ def _not_writable(directory: Path, error: OSError) -> RunError:
         f"output.directory is {os.fspath(directory)!r}, but it cannot be written"
         f" ({error.strerror}); choose a writable directory with --output.directory"
     )
+
+
+def _without_added(columns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in columns if name not in _ADDED)
+
+
+def _number_of(directory: str) -> int:
+    """Return 1 for `final`, 2 for `final-2`."""
+    ending = directory.removeprefix("final").removeprefix("-")
+    return int(ending) if ending.isdecimal() else 1
+
+
+def _is_complete(row: Mapping[str, Any]) -> bool:
+    """Return whether a line that a crash may have cut has all its cells; the last may be cut."""
+    return None not in row.values()

@@ -24,6 +24,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from torch.utils.tensorboard import FileWriter
 
+SCORE, EXAMPLES = "score", "examples"
+"""Tags of the metrics' scalars."""
+
+Number = int | float
+
 
 class CurveWriter:
     """Writes the scalars of one trial; they are on disk when a call returns."""
@@ -47,12 +52,6 @@ class CurveWriter:
     def close(self) -> None:
         """Close the event files."""
         self._writer.close()
-
-
-SCORE, EXAMPLES = "score", "examples"
-"""Tags of the metrics' scalars."""
-
-Number = int | float
 
 
 def describe_experiment(
