@@ -28,7 +28,7 @@ from training.batches import order_batches
 
 _WHOLE = (Status.COMPLETED, Status.COLLAPSED)
 """States of trials that were trained to the end; their `seconds` are the training alone."""
-_LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (begins|ends)")
+_LINE = re.compile(r"^(t\d{4}) (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) INFO (started|ended):")
 
 
 def main(side: str, contest_file: str, result_file: str) -> None:
@@ -94,7 +94,7 @@ def _spans(logs: Path) -> dict[str, tuple[str, float, float]]:
                 logged.setdefault(trial, {})[what] = moment
                 processes[trial] = file.stem
     return {
-        trial: (processes[trial], moments["begins"], moments.get("ends", moments["begins"]))
+        trial: (processes[trial], moments["started"], moments.get("ended", moments["started"]))
         for trial, moments in logged.items()
     }
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import throughput
+from benchmarks import sides, throughput
 
 
 def _turn(side: str, repeat: int, seconds: float, scores: list[float]) -> dict[str, Any]:
@@ -44,6 +44,17 @@ def test_scores_are_compared_trial_by_trial() -> None:
     assert compared["c_less_a"]["within_two"]
     better = [turn | {"trials": [t | {"score": 0.9} for t in turn["trials"]]} for turn in TURNS[4:]]
     assert not throughput._compare_scores(TURNS[:4] + better)["c_less_b"]["within_two"]
+
+
+def test_start_and_end_of_a_trial_are_read_from_the_log_of_its_worker(tmp_path: Path) -> None:
+    lines = [
+        "t0003 2026-01-01 10:00:00,000 INFO started: {'seed': 42}",
+        "t0003 2026-01-01 10:00:01,500 INFO macro-F1 0.5",
+        "t0003 2026-01-01 10:00:02,250 INFO ended: completed",
+    ]
+    (tmp_path / "worker-1.out").write_text("\n".join(lines))
+    (process, started, ended) = sides._spans(tmp_path)["t0003"]
+    assert (process, ended - started) == ("worker-1", 2.25)
 
 
 def test_overhead_is_the_time_between_two_trainings_of_a_process() -> None:
