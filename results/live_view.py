@@ -77,7 +77,7 @@ def _display_view(read: ReadOverview) -> Iterator[None]:
     view = LiveView()
 
     def current() -> LiveView:
-        view.overview = read()
+        view.update(read())
         return view
 
     live = Live(
@@ -95,7 +95,11 @@ def _log_above_view() -> Iterator[None]:
     for handler in {handler for logger in known for handler in logger.handlers}:
         if not isinstance(handler, logging.StreamHandler):
             continue
-        for original, current in ((sys.__stdout__, sys.stdout), (sys.__stderr__, sys.stderr)):
+        streams: list[tuple[TextIO | None, TextIO]] = [
+            (sys.__stdout__, sys.stdout),
+            (sys.__stderr__, sys.stderr),
+        ]
+        for original, current in streams:
             if handler.stream is original and original is not None:
                 moved.append((handler, original))
                 handler.setStream(current)
@@ -171,6 +175,10 @@ class LiveView:
         self.overview = overview
         self._rendered: tuple[Overview, int] | None = None
         self._body: list[list[Segment]] = []
+
+    def update(self, overview: Overview | None) -> None:
+        """Set the overview to render next."""
+        self.overview = overview
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the line with the clock, and repeat the lines below it if nothing changed."""

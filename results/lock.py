@@ -107,8 +107,9 @@ def acquire(directory: Path, *, interval_s: float = HEARTBEAT_S) -> Iterator[Non
     _acquire(path, mine)
     _remove_leftovers(directory, mine)
     stop = threading.Event()
-    heart = threading.Thread(target=_send_heartbeats, args=(path, mine, stop), daemon=True)
-    heart.name = "lock"
+    heart = threading.Thread(
+        target=_send_heartbeats, args=(path, mine, stop), name="lock", daemon=True
+    )
     heart.start()
     try:
         yield

@@ -63,8 +63,7 @@ class Mirror:
         self._copied: dict[Path, Version] = {}
         self._stop = threading.Event()
         self._copying = threading.Lock()
-        self._thread = threading.Thread(target=self._copy_until_stopped, daemon=True)
-        self._thread.name = "mirror"
+        self._thread = threading.Thread(target=self._copy_until_stopped, name="mirror", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:

@@ -45,7 +45,7 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported out of the garbage collector's looks, 0.3 s each."""
+    """Exclude what was imported from garbage collections, which would take 0.3 s each."""
     gc.collect()
     gc.freeze()
 
@@ -61,11 +61,11 @@ def small_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.tokenizer import learn_vocabulary, save_tokenizer
 
     directory = tmp_path_factory.mktemp("small-bert")
-    pieces = learn_vocabulary(["aku kowe dheweke pasar sawah kali gunung bodho pinter"] * 2)
-    save_tokenizer(pieces, directory, max_length=32)
+    tokens = learn_vocabulary(["aku kowe dheweke pasar sawah kali gunung bodho pinter"] * 2)
+    save_tokenizer(tokens, directory, max_length=32)
     set_seed(0)
     config = BertConfig(
-        vocab_size=len(pieces),
+        vocab_size=len(tokens),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,

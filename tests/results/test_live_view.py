@@ -78,7 +78,7 @@ def test_the_body_is_rendered_again_only_for_another_overview_or_width(monkeypat
     view, console = LiveView(overview()), Console(width=80, file=io.StringIO())
     for _ in range(3):
         console.print(view)
-    view.overview = overview(seconds=200.0)
+    view.update(overview(seconds=200.0))
     console.print(view)
     assert len(calls) == 2
 
