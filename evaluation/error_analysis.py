@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.predictions import Predictions, RowFacts
 from evaluation.scores import equal_mass_bins
-from evaluation.test_predictions import Predictions, RowFacts
 from results.intervals import CONFIDENCE, wilson_interval
 
 NUM_MOST_CONFIDENT = 50

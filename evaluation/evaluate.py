@@ -21,11 +21,11 @@ from evaluation.gates import (
     describe_fall,
 )
 from evaluation.model_card import model_card
+from evaluation.predictions import TestPredictions, predict_test_rows
 from evaluation.readiness import check_artefacts
 from evaluation.reports import build_report, write_reports
 from evaluation.retrain import Retrained, loss_limit, retrain_and_record
 from evaluation.test_lock import TestLock, accesses_of_other_runs, describe_earlier_accesses
-from evaluation.test_predictions import TestPredictions, predict_test_rows
 from evaluation.winner import Winner
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report

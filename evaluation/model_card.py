@@ -7,8 +7,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from evaluation.low_confidence import describe_low_confidence
 from evaluation.markdown import cell, command, one_line, plain, sentence_start, table
+from evaluation.predictions import describe_low_confidence
 from evaluation.scores import SCORE
 from evaluation.winner import Winner
 from results.environment import recorded_version

@@ -14,10 +14,9 @@ from sklearn.metrics import classification_report
 from evaluation import baseline, uncertainty
 from evaluation.error_analysis import analyse_errors
 from evaluation.gates import GateKind, check_gates
-from evaluation.low_confidence import report_low_confidence
 from evaluation.markdown import one_line
+from evaluation.predictions import Predictions, TestPredictions, report_low_confidence
 from evaluation.scores import NUM_BINS, SCORE, calibration, score
-from evaluation.test_predictions import Predictions, TestPredictions
 from results.files import write_json, write_text
 from results.png_plots import (
     plot_class_f1,

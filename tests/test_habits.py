@@ -69,7 +69,7 @@ NAMES_MACRO_F1 = {
     "results/run.py",
     "evaluation/evaluate.py",
     "evaluation/gates.py",
-    "evaluation/low_confidence.py",
+    "evaluation/predictions.py",
     "evaluation/scores.py",
 }
 

@@ -15,7 +15,7 @@ from results.run import Run
 from tests.training.tables import configured, table_of
 from training.data import prepare
 from training.options import read_yaml
-from tuning.run_checks import check_same_split
+from tuning.checks import check_same_split
 from tuning.run_search import run_search
 from tuning.start import build
 

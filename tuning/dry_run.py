@@ -15,13 +15,11 @@ import torch
 
 from training.finetune import finetune
 from training.shipping import check_shipping
-from tuning.capacity import check_storage, num_slots_here
+from tuning.checks import JoinedCluster, check_new, check_storage, num_slots_here, try_cluster
 from tuning.config import Configuration
 from tuning.confirmation import most_confirmations
 from tuning.log_lines import describe_special_rows
-from tuning.node_checks import JoinedCluster, try_cluster
 from tuning.preparation import Preparation, prepare_search
-from tuning.run_checks import check_new
 from tuning.rungs import expected_epochs
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of

@@ -9,17 +9,18 @@ from cluster.session import check_not_connected
 from results.files import write_text
 from results.run import Run
 from training.config import TINY
-from tuning.capacity import check_storage, num_slots_here
-from tuning.config import Configuration
-from tuning.preparation import Preparation, prepare_search
-from tuning.resume import last_evaluated, recall_trials
-from tuning.run_checks import (
+from tuning.checks import (
     check_enough_trials,
     check_new,
     check_not_tested,
     check_same_data,
     check_same_rules,
+    check_storage,
+    num_slots_here,
 )
+from tuning.config import Configuration
+from tuning.preparation import Preparation, prepare_search
+from tuning.resume import last_evaluated, recall_trials
 from tuning.start import new_run, with_name, write_configuration
 from tuning.trials import TrialStore
 

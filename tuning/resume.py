@@ -19,11 +19,11 @@ from training.data import PreparedData, prepare
 from training.metrics import Evaluation
 from training.options import read_yaml
 from training.trained_on import known_to
+from tuning.checks import check_same_split
 from tuning.config import Configuration
 from tuning.log_lines import log_result
 from tuning.policy import Policy, make_policy
 from tuning.record import describe_facts
-from tuning.run_checks import check_same_split
 from tuning.run_files import RunFiles, now
 from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import Parameters, with_parameters

@@ -14,13 +14,13 @@ from results.trial_states import SearchStatus
 from training.errors import InputError
 from tuning.assembly import Search, assemble
 from tuning.checkpoints import Checkpoints
+from tuning.checks import storage_of
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.initial_state import InitialState, check_resources, prepare_new, prepare_resumed
 from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
 from tuning.ray_tune import Experiment, check_has_score
-from tuning.run_checks import storage_of
 from tuning.shipping_check import shipment_of, shipping_check
 from tuning.signals import StopSignal, stop_signals
 from tuning.worker_pool import connected, make_pool

@@ -11,10 +11,9 @@ from cluster.addresses import address_to_join
 from cluster.resources import Resources, Share, name_of_actor
 from cluster.session import ray_session
 from results.run import Run
-from tuning.capacity import resources_for
 from tuning.checkpoints import Checkpoints
+from tuning.checks import check_joined_nodes, resources_for
 from tuning.config import Configuration
-from tuning.node_checks import check_joined_nodes
 from tuning.trainable import SearchData, Surroundings, run_trial
 from tuning.workers import StopFlag
 

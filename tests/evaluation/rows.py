@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.test_predictions import Predictions, RowFacts
+from evaluation.predictions import Predictions, RowFacts
 from training.texts import LabelledTexts
 
 

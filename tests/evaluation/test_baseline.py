@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evaluation.baseline import fit_predict
-from evaluation.similarity import nearest_similarity
+from evaluation.predictions import nearest_similarity
 from training.folding import fold
 
 

@@ -9,7 +9,7 @@ from evaluation.error_analysis import (
     error_rate_by_quarter,
     findings,
 )
-from evaluation.test_predictions import RowFacts
+from evaluation.predictions import RowFacts
 from tests.evaluation.rows import NOT_MEASURED, predictions_of, sure_of
 
 NAMES = ["none", "mild", "moderate", "severe"]

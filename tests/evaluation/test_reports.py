@@ -14,7 +14,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from evaluation.low_confidence import NOTE
+from evaluation.predictions import NOTE, RowFacts, TestPredictions
 from evaluation.reports import (
     build_report,
     classification_text,
@@ -24,7 +24,6 @@ from evaluation.reports import (
     write_predictions,
     write_reports,
 )
-from evaluation.test_predictions import RowFacts, TestPredictions
 from results.score_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import predictions_of
 from training.objective import objective

@@ -13,7 +13,7 @@ from results.status_text import describe
 from results.storage import Storage
 from tests.tuning.builders import configuration, files_of, trial
 from training.errors import InputError
-from tuning.capacity import check_storage
+from tuning.checks import check_storage
 from tuning.start import read_command, write_configuration
 from tuning.status import main
 
