@@ -21,12 +21,11 @@ from transformers import (
 
 from training.batches import pad
 from training.config import ModelConfig, WinningConfiguration
-from training.errors import InputError
+from training.errors import InputError, panics_are_errors, silenced_panics
 from training.inference import Probabilities, log_probabilities
 from training.model import check_size, facts_of, load_tokenizer
 from training.model_files import CONFIGURATION_FILE, FATAL, ONNX_FILE
 from training.options import read_yaml, validate
-from training.panics import panics_are_errors, silenced_panics
 from training.tokenizer import vocabulary_files
 from training.tokens import encode
 

@@ -23,8 +23,7 @@ from transformers import (
 
 from training.batches import Padding
 from training.config import TINY, ModelConfig
-from training.errors import InputError
-from training.panics import panics_are_errors, silenced_panics
+from training.errors import InputError, panics_are_errors, silenced_panics
 from training.tokenizer import TOKENIZER_FILE, learn_vocabulary, missing_library, save_tokenizer
 from training.tokens import describe_tokens, encode
 

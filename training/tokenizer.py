@@ -26,8 +26,7 @@ from transformers import (
 )
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
-from training.errors import InputError
-from training.panics import panics_are_errors, silenced_panics
+from training.errors import InputError, panics_are_errors, silenced_panics
 from training.tokens import TokenTable, encode
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from training.panics import panics_are_errors
+from training.errors import panics_are_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
