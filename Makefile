@@ -79,7 +79,7 @@ test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -q -m "slow and not long"
+	@$(BIN)/python -m pytest -q -n $(TEST_JOBS) -m "slow and not long"
 
 faults: $(VENV)/.installed-test
 	@FAULT_KILLS=$(FAULT_KILLS) $(BIN)/python -m pytest -v -m slow \

@@ -1,4 +1,4 @@
-"""Fields of the configuration of data, model and training: types, ranges, defaults, explanations.
+"""Fields of data, model and training: types, ranges, defaults, and which may be searched.
 
 A field's docstring is its explanation in `-h`; its annotation states whether it may be searched
 (`Searched`). Ranges are checked here and nowhere else. Defaults are those of the base `indobert`,

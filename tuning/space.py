@@ -1,4 +1,4 @@
-"""Define the search space: searchable parameters, their ranges, random points and grids.
+"""The search space of a configuration: read its ranges, sample points, list the points of a grid.
 
 A field of `training.config.TrainingConfig` becomes searchable when it is marked `SEARCHED` there.
 """

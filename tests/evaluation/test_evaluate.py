@@ -96,6 +96,7 @@ def test_the_test_set_is_not_used_when_no_retrain_passes_the_guard(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_test_score_far_below_the_confirmation_is_reported_first_and_is_an_unmet_gate(
     run_directory, run_final, capsys
 ):

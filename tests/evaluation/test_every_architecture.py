@@ -118,6 +118,7 @@ def test_an_architecture_gives_the_same_probabilities_everywhere_or_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_tokenizer_in_python_alone_goes_through_search_final_and_predict(tmp_path: Path) -> None:
     values = _values("PhoBERT", tmp_path)

@@ -96,6 +96,7 @@ def test_a_search_that_starts_from_a_model_that_has_seen_its_rows_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_model_trained_further_names_the_texts_of_the_one_it_started_from(
     finished_final, data_file, tmp_path
 ):
