@@ -280,6 +280,11 @@ def test_help_lists_the_values_of_a_field_and_its_value_in_each_base(
     assert "[one of balanced, none; sample: none; study: must be given]" in help_text
 
 
+def test_a_separator_is_legible_in_the_help() -> None:
+    schema = DataConfig.model_json_schema()["properties"]["separator"]
+    assert describe_values(schema).startswith(r"one of ',', ';', '\t', '|'")
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_field_s_values_can_be_described(section: str) -> None:
     for schema in SECTIONS[section].model_json_schema()["properties"].values():
