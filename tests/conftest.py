@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,20 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(directory)
             made.touch()
     return directory
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape lone surrogates, which tests write on purpose: pytest-xdist sends reports as UTF-8."""
+    report = yield
+    report.sections = [(title, _escape(content)) for title, content in report.sections]
+    if report.longrepr is not None and _escape(text := str(report.longrepr)) != text:
+        report.longrepr = _escape(text)
+    return report
+
+
+def _escape(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def pytest_collection_finish() -> None:
