@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def test_a_trial_resumed_in_another_process_is_one_session(
     tensorboard.started(running)
     tensorboard.evaluated(running)
     tensorboard.closed(SearchStatus.INTERRUPTED)
+    time.sleep(1.0)  # TensorBoard orders event files by the second in their names
     again = TensorBoard(directory=tensorboard.directory, configuration=SEARCHED)
     again.started(running)
     running.add(evaluation(1000, 0.5))
