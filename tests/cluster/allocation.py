@@ -81,7 +81,8 @@ trap 'kill "$!"; exit 1' TERM
 echo "$*" >"$FAKE_DIRECTORY/started"
 [[ ! -e $FAKE_DIRECTORY/ray-fails ]] || { echo 'no memory' && exit 1; }
 if [[ ! -e $FAKE_DIRECTORY/ray-hangs ]]; then
-    echo "To add another node to this Ray cluster, run  ray start --address='10.0.0.1:1234'"
+    [[ -e $FAKE_DIRECTORY/ray-silent ]] ||
+        echo "To add another node to this Ray cluster, run  ray start --address='10.0.0.1:1234'"
     echo 'This command will now block forever until terminated by a signal.'
 fi
 sleep 60 &

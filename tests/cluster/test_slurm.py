@@ -64,7 +64,7 @@ def addresses(run: Run) -> set[str]:
 
 def answer_of_dashboard(node: Host, job: Allocation, *, at: str, token: str) -> str:
     """Return a host's answer from the dashboard of a job, whose port the search has printed."""
-    (port,) = re.findall(r"^Ray dashboard http://127\.0\.0\.1:(\d+)$", job.output, re.MULTILINE)
+    (port,) = re.findall(r"^Ray dashboard: http://127\.0\.0\.1:(\d+)$", job.output, re.MULTILINE)
     ask = (
         "import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], headers="
         "{'Authorization': 'Bearer ' + sys.argv[2]}), timeout=20).status)"
@@ -288,6 +288,15 @@ def test_a_ray_that_does_not_start_is_an_error_with_its_output(faked: Allocation
     faked.write("ray-fails", "")
     assert end_of(faked.start("--name", "first")) == 1
     assert faked.output == "no memory\nerror: Ray has not started on the first node\n"
+    assert faked.left() == []
+
+
+def test_a_ray_that_prints_no_address_is_an_error_with_its_output(faked: Allocation) -> None:
+    faked.write("ray-silent", "")
+    assert end_of(faked.start("--name", "first")) == 1
+    output, error = faked.output.splitlines()
+    assert output == "This command will now block forever until terminated by a signal."
+    assert error.startswith("error: Ray did not print its address, but must; ")
     assert faked.left() == []
 
 
