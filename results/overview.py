@@ -21,8 +21,9 @@ _LINE = re.compile(
 )
 
 _OF_TRIAL = re.compile(
-    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed)\b"
+    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed|goes on)\b"
 )
+"""Start of a line on the end or resume of a trial; logs of older versions have the last form."""
 
 _MAX_RUNGS = 6
 """Rows of the table of rungs; of more rungs, neighbours are grouped."""

@@ -124,6 +124,14 @@ def test_events_are_ended_and_resumed_trials_and_warnings():
     ]
 
 
+def test_events_of_the_log_of_an_older_version_are_found():
+    log = [
+        "2026-01-01 10:00:02,001 INFO tuning.log_lines: t0001 stopped at rung 1 of 2: score 0.5",
+        "2026-01-01 10:00:04,001 INFO tuning.log_lines: t0002 goes on after 0.50 epochs",
+    ]
+    assert [event.text[:13] for event in events_of(log)] == ["t0001 stopped", "t0002 goes on"]
+
+
 def test_only_the_end_of_a_long_log_is_read(tmp_path):
     log = tmp_path / "search.log"
     line = "2026-01-01 10:00:00,001 INFO tuning.log_lines: trial t{:04d} failed: no reason\n"
