@@ -80,7 +80,7 @@ def test_a_record_that_names_no_version_is_of_the_first(environment: object) -> 
 
 def test_a_run_without_a_record_is_recognised_by_its_splits(old: Run, tmp_path: Path) -> None:
     data = prepare(configured(tmp_path, table_of()))
-    with pytest.raises(RunError, match=r"splits\.csv is not what data .* are split into by this"):
+    with pytest.raises(RunError, match=r"splits\.csv does not hold the split that this version"):
         check_same_split(old, data)
     data.assignment.to_csv(old.splits, index=False, lineterminator="\n")
     check_same_split(old, data)

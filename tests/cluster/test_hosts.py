@@ -96,7 +96,9 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
         assert "no such library here" in program
         option = "cluster.storage_path" if len(arguments) > 1 else "output.directory"
         assert f"{option} is" in storage
-        assert f"({other.address}): does not see what this machine writes there" in storage
+        assert (
+            f"({other.address}): does not see the files that this machine writes there" in storage
+        )
         assert f"({head.address})" not in ended.stderr
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
