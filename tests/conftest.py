@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
@@ -16,8 +17,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
+
 # The longest files, which start first, so that no process is left alone with one at the end.
-_FIRST = ("test_search.py", "test_any_cells.py", "test_in_browser.py", "test_device_memory.py")
+_FIRST = ("test_any_cells.py", "test_search.py", "test_model_files.py", "test_device_memory.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -49,7 +49,7 @@ def test_a_released_lock_leaves_neither_file_nor_thread(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with acquire(tmp_path, interval_s=0.01):
         wait_until(lambda: owner_of(tmp_path).heartbeat > 2)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
     assert list(tmp_path.iterdir()) == []
 
 

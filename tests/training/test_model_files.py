@@ -216,6 +216,7 @@ def test_a_bert_agrees_with_pytorch_on_every_shape(bert):
     _assert_agrees(bert)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -232,6 +233,7 @@ def test_kinds_without_token_types_agree_on_every_shape(saved, config):
     _assert_agrees(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

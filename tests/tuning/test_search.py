@@ -196,6 +196,7 @@ def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_pro
     ).read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
     interrupted: Interrupted,
 ) -> None:
@@ -207,6 +208,7 @@ def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the list of processes")
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_process_of_the_search_behind(interrupted: Interrupted) -> None:
     assert interrupted.processes_before > 2
     assert interrupted.processes_after == []
@@ -229,6 +231,7 @@ def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
     assert not run.curves.duplicated(["trial_id", "examples"]).any()
 
 
+@pytest.mark.slow
 def test_trials_that_fail_with_one_error_end_the_search_with_one_line_and_exit_code_4(
     directory: Path,
     tmp_path: Path,
