@@ -78,9 +78,15 @@ def _answer(reference: Any, *, is_there: bool) -> str:
     try:
         return str(ray.get(reference, timeout=10))
     except RayTaskError as error:
-        return f"{type(error.cause).__name__}: {' '.join(str(error.cause).split())[:200]}"
+        return f"{type(error.cause).__name__}: {_in_one_line(error.cause)}"
     except (RayError, GetTimeoutError) as error:
-        return " ".join(str(error).split())[:200]
+        return _in_one_line(error)
+
+
+def _in_one_line(error: object) -> str:
+    """Return the message without its middle: Ray ends a failed import with what was missing."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 200 else f"{line[:80]} ... {line[-115:]}"
 
 
 PACKAGES = ("cluster", "evaluation", "results", "training", "tuning")
