@@ -83,8 +83,11 @@ def describe_significance(comparison: Mapping[str, Any]) -> str:
     """
     found = "significant" if comparison["distinguishable"] else "no significant"
     probability = comparison.get("probability_of_lead")
-    p_value = "" if probability is None else f" (one-sided p = {1 - probability:.3f})"
-    return f"{found} difference{p_value}"
+    if probability is None:
+        return f"{found} difference"
+    p_value = 1 - probability
+    printed = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
+    return f"{found} difference (one-sided {printed})"
 
 
 def describe_sensitivity(confirmation: Mapping[str, Any]) -> Iterator[str]:
@@ -176,7 +179,7 @@ def _describe_edge(edge: Mapping[str, Any]) -> str:
     )
     position = f"at the {edge['bound']} end of" if edge["inside"] else f"outside ({edge['bound']})"
     return (
-        f"{edge['parameter']} {edge['value']:.4g} is {position} the searched range ({searched}):"
+        f"the winner's {edge['parameter']} {edge['value']:.4g} is {position} the searched range ({searched}):"
         f" better values may lie beyond it; search {beyond} next"
     )
 

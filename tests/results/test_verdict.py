@@ -126,6 +126,7 @@ def test_the_detectable_difference_and_the_correlation_are_described(
     ("changes", "expected"),
     [
         ({}, "significant difference (one-sided p = 0.002)"),
+        ({"probability_of_lead": 0.99999}, "significant difference (one-sided p < 0.001)"),
         (
             {"distinguishable": False, "probability_of_lead": 0.93},
             "no significant difference (one-sided p = 0.070)",
@@ -209,6 +210,6 @@ def test_a_winner_at_the_edge_of_the_space_comes_with_the_range_to_search_next(
         "try_next": {"choice": [8, 16, 32, 64]},
     }
     assert lines_on(best={**record()["best"], "at_edge": [edge]})[-1] == (
-        f"batch_size {value} is {position} the searched range (choice [8, 16, 32]): better values"
-        " may lie beyond it; search choice [8, 16, 32, 64] next"
+        f"the winner's batch_size {value} is {position} the searched range (choice [8, 16, 32]):"
+        " better values may lie beyond it; search choice [8, 16, 32, 64] next"
     )
