@@ -179,8 +179,8 @@ def _describe_edge(edge: Mapping[str, Any]) -> str:
     )
     position = f"at the {edge['bound']} end of" if edge["inside"] else f"outside ({edge['bound']})"
     return (
-        f"the winner's {edge['parameter']} {edge['value']:.4g} is {position} the searched range ({searched}):"
-        f" better values may lie beyond it; search {beyond} next"
+        f"the winner's {edge['parameter']} {edge['value']:.4g} is {position} the searched range"
+        f" ({searched}): better values may lie beyond it; search {beyond} next"
     )
 
 
