@@ -1,4 +1,4 @@
-"""Which Ray a search joins: the configured one, else that of the environment. Loads no Ray."""
+"""Find the Ray that a search joins, from its configuration or the environment. Loads no Ray."""
 
 import os
 

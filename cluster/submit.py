@@ -1,7 +1,7 @@
 """`python -m cluster.submit`: run a search, or the final evaluation, as a job of a Ray cluster.
 
-It adds to Ray's own job client: the program is sent along, the exit code of the command is passed
-on, a lost connection is made again, and a stopped search has time to write its checkpoints.
+Unlike Ray's own job client, it sends the program, returns the exit code of the command, restores a
+lost connection, and gives a stopped search time to write its checkpoints.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, has_secret, run_command

@@ -1,4 +1,4 @@
-"""Load runs into pandas: `load_run("results/runs/first").trials`, or several by `load_runs`."""
+"""Load one run into pandas (`load_run("results/runs/first").trials`), or several (`load_runs`)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A run's files copied to a storage while they change, and fetched from there."""
+"""Copy a run's files to a storage while they change, and fetch them from there."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The value of one cell of a table: its text, nothing, or unreadable, for every file format.
+"""Read one cell of a table, in every file format: it is text, nothing, or unreadable.
 
 Text is kept as it was written: `NA` or `1e5` in a CSV, the digits of a number in JSON Lines.
 Parquet values have no written form: numbers get the shortest digits that read back to the same

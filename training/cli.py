@@ -1,4 +1,4 @@
-"""Command-line kit: exit codes, option parser, error lines, suggestions, URIs without passwords.
+"""Command-line tools: exit codes, option parser, error lines, suggestions, URIs without passwords.
 
 Every command of every package uses it. A new exit code is a new member of `ExitCode`. The module
 imports only Python's standard library, so that `-h` of a command appears at once.

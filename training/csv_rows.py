@@ -1,7 +1,7 @@
 """Read the rows of a CSV strictly, one at a time: an unmatched quote never swallows rows silently.
 
-A closing quote must be followed by a separator or the end of the line. Of a broken row only the
-first line is lost: the lines after it are read as rows.
+A closing quote must be followed by a separator or the end of the line. Only the first line
+of a broken row is lost: the lines after it are read as rows.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Prepare the data: read the table, clean it and split it into train, validation and test.
 
-The only module that checks facts about the data, and the only one that reads test texts.
+Only this module checks facts about the data, and only this module reads test texts.
 """
 
 from collections.abc import Sequence

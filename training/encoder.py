@@ -1,6 +1,6 @@
 """Pretrained encoders with a new single-label head: read once, built for each training.
 
-`settle` makes a configuration that of a classifier: its labels and its type of problem.
+`settle` turns a configuration into that of a classifier: its labels and its problem type.
 """
 
 import hashlib

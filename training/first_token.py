@@ -1,10 +1,10 @@
 """Compute the last layer for the first token only, where a classifier reads no other token.
 
 BERT and similar encoders classify by the first token's last hidden state. In the last layer the
-other tokens matter as keys and values only; transformers computes their queries, attention,
-feed-forward and norms in vain. Without these, logits and gradients are the same but for rounding,
-and dropout has the same distribution. This saves most of the work of a model with one layer, and
-about 1/13 of that of a model with twelve.
+other tokens matter as keys and values only; their queries, attention, feed-forward and norms, which
+transformers computes, are never used. Without them, logits and gradients are the same except for
+rounding, and dropout has the same distribution. This saves most of the work of a model with one
+layer, and about 1/13 of that of a model with twelve.
 """
 
 import logging

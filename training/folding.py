@@ -1,7 +1,7 @@
 """Normalise texts: which are duplicates (`drop_key`), and which must share a split (`fold`).
 
-Of texts with equal drop keys one row is kept. Texts with equal folds may differ in digits, emoji or
-signs: all are kept, in one split. Equal drop keys have equal folds.
+One row is kept of those with equal drop keys. Texts with equal folds may differ in digits, emoji or
+signs: all of them are kept, in one split. Equal drop keys have equal folds.
 """
 
 import hashlib

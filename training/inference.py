@@ -1,4 +1,4 @@
-"""Class probabilities of tokenised rows, in batches that fit into memory."""
+"""Compute class probabilities of tokenised rows, in batches that fit into memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

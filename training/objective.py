@@ -1,4 +1,4 @@
-"""The metrics to decide by, and the objective: the one metric by which a search compares.
+"""Metrics, and the objective: the one metric by which a search compares trials.
 
 To add a metric, write a function of tallies and enter it in `_METRICS`. Every other module takes
 the objective, or a `score` that it computed, and names no metric to decide by; only quality gates

@@ -2,8 +2,8 @@
 
 The check uses a small copy of the model with two layers and perturbed weights. The copy is written
 into the directory of the run as `evaluation.final` writes the winner, loaded in every way that
-users load that one, and removed. An architecture that would fail at the end thus fails at the
-start.
+users load the final model, and removed. An architecture that would fail at the end thus fails at
+the start.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """Read tables in chunks of rows: CSV, JSON Lines or Parquet, plain, .gz, .bz2 or .zst.
 
-The only reader of tables. A search reads whole columns and refuses a table with broken rows;
-`evaluation.predict` reads chunk by chunk and answers a broken row with its error.
+No other module reads tables. A search reads whole columns and refuses a table with broken rows;
+`evaluation.predict` reads chunk by chunk and writes the error of a broken row into its output.
 """
 
 import json

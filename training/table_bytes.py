@@ -1,7 +1,7 @@
 """Open a table at a path, a URI or a pipe: fetch it, unpack it and find its file format.
 
 The first bytes decide the format; the file name decides only between CSV and JSON Lines. Files of
-other formats and encodings are refused by their names.
+other formats and encodings are refused with an error that names them.
 """
 
 import io

@@ -1,7 +1,8 @@
 """Forecast how long a search will still take, from what its trials have cost so far.
 
-One figure: the expected seconds until the report is written. There is none before a few evaluations
-have been measured. Additional replicates count once they have started: most searches need none.
+The forecast is the expected number of seconds until the report is written. There is no forecast
+before a few evaluations have been measured. Additional replicates count once they have started:
+most searches need none.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """Decide which trial starts next, which is stopped early or promoted, and when the search ends.
 
-A state machine without clock, Ray, files or log: time comes in as an event. A live search, a
-resume, a rebuild, a replay of recorded curves and the simulations of the tests drive this object.
+The policy is a state machine without clock, Ray, files or log: it is notified of the time. A live
+search, a resume, a rebuild, a replay of recorded curves and simulations in the tests all use it.
 The rule of promotion itself is in `tuning.rungs`.
 """
 

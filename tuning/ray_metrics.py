@@ -1,7 +1,7 @@
 """Report a search to Ray's metrics, for Prometheus and Grafana.
 
 The driver sets every gauge, with two labels: the run, and the slot of a running trial. Slots are
-numbered from 0 and reused, so that a search has no more time series than trials at once.
+numbered from 0 and reused, so that a search has no more time series than concurrent trials.
 """
 
 import math

@@ -3,9 +3,9 @@
 A new rule, such as pausing a trial and promoting it later, starts in `is_promoted`; `tuning.policy`
 then stops the trial or lets it continue.
 
-ASHA: successive halving as in Li et al. 2020, A System for Massively Parallel Hyperparameter
-Tuning, its stopping variant: a trial is promoted if it is among the best 1 in `reduction_factor` of
-all that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
+ASHA is the stopping variant of successive halving in Li et al. 2020, A System for Massively
+Parallel Hyperparameter Tuning: a trial is promoted if it is among the best 1 in `reduction_factor`
+of all trials that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
 scores of one rung.
 """
 

@@ -1,4 +1,4 @@
-"""The command `python -m tuning.status`: report from a run's files how a search stands."""
+"""The command `python -m tuning.status`: report the status of a search from its run's files."""
 
 from training.cli import (
     ExitCode,

@@ -1,6 +1,6 @@
 """Suggest configurations by TPE: Optuna's sampler behind Ray's OptunaSearch.
 
-A module of its own, loaded only where it is used: Optuna loads pandas and Ray.
+This module is loaded only where it is used, because Optuna loads pandas and Ray.
 """
 
 from collections.abc import Mapping, Sequence
