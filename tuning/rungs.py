@@ -5,8 +5,8 @@ then stops the trial or lets it continue.
 
 ASHA is the stopping variant of successive halving in Li et al. 2020, A System for Massively
 Parallel Hyperparameter Tuning: a trial is promoted if it is among the best 1 in `reduction_factor`
-of all trials that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1, on the
-scores of one rung.
+of all trials that have reached the rung. Median: Golovin et al. 2017, Google Vizier, section 3.2.1,
+on the scores of one rung.
 """
 
 import math
