@@ -240,7 +240,7 @@ def test_a_damaged_input_ends_in_one_line_a_problem(
         raise AssertionError(
             describe_failure(number, case, bench.scratch, [reason], None)
         ) from error
-    record_property("exit_code", ended.code)
+    record_property("exit_code", int(ended.code))
     left = {
         path.name
         for path in files_under(bench.scratch, sound.directory) - before
@@ -272,7 +272,7 @@ def test_a_damaged_input_ends_a_process_likewise(
     found = Ended(
         code=ended.returncode, stdout="", stderr=ended.stderr.decode("utf-8", "replace"), seconds=0
     )
-    record_property("exit_code", found.code)
+    record_property("exit_code", int(found.code))
     left = {
         path.name
         for path in files_under(bench.scratch, sound.directory) - before
