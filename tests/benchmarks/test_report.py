@@ -9,6 +9,7 @@ from tests.browser import PROGRAMS
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_report_is_displayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:

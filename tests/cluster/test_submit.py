@@ -84,6 +84,7 @@ def watched(head: Head, runs: Path) -> Watched:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.long
 def test_a_submitted_search_is_followed_to_its_end(watched: Watched) -> None:
     assert watched.code == 0, watched.out + watched.err
     assert watched.err == ""

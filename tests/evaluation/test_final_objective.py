@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from evaluation.gates import BELOW_CONFIRMED
 from tests.evaluation.conftest import Ended, read_csv, run_module
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 OBJECTIVE = {"name": "accuracy", "label": "accuracy", "higher_is_better": True}
 CONFIRMED = [0.999, 0.997]  # no model of the sample is as good on the test set

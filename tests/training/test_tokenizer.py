@@ -225,7 +225,16 @@ def _load_without(modules: str, directory: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ALBERT", "CamemBERT", "DeBERTa-v2", "XLM-R", "XLNet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "XLM-R",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("ALBERT", "CamemBERT", "DeBERTa-v2", "XLNet")
+        ),
+    ],
+)
 def test_without_sentencepiece_it_is_named_and_not_tiktoken(name: str, tmp_path: Path) -> None:
     directory = save_architecture(name, tmp_path)
     for modules, library in (

@@ -136,6 +136,7 @@ def test_a_search_in_a_thread_leaves_the_process_as_it_was(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_interrupts_the_search_and_not_the_process_which_can_resume_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -158,6 +158,7 @@ def train_for(seconds: dict[str, float]) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("two_workers")
+@pytest.mark.long
 def test_a_search_continues_where_a_free_worker_died(tmp_path: Path) -> None:
     policy = policy_of(
         trials=2, scheduler="none", confirm_top=1, confirm_replicates=2, confirm_max_replicates=2

@@ -281,6 +281,7 @@ def test_an_old_interrupted_run_is_resumed_and_ends_as_the_uninterrupted_one(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_the_winner_of_an_old_run_is_retrained_and_evaluated(old: Run) -> None:
     final = run_module("evaluation.final", "--run", str(old.directory), "--gates", "none")
     assert final.code == 0, final.stdout + final.stderr

@@ -180,6 +180,7 @@ def test_the_winner_s_file_holds_data_model_and_training(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_process(
     whole: Whole, directory: Path
 ) -> None:
@@ -197,6 +198,7 @@ def test_its_own_configuration_repeats_a_search_to_the_last_digit_in_another_pro
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
     interrupted: Interrupted,
 ) -> None:
@@ -209,6 +211,7 @@ def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the list of processes")
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_leaves_no_process_of_the_search_behind(interrupted: Interrupted) -> None:
     assert interrupted.processes_before > 2
     assert interrupted.processes_after == []
@@ -232,6 +235,7 @@ def test_a_resumed_search_ends_as_if_it_had_never_been_interrupted(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_trials_that_fail_with_one_error_end_the_search_with_one_line_and_exit_code_4(
     directory: Path,
     tmp_path: Path,
@@ -253,6 +257,7 @@ def test_trials_that_fail_with_one_error_end_the_search_with_one_line_and_exit_c
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(directory: Path) -> None:
     ended, run = search(directory, "late", *IN_TURN, "--search.time_budget_s", "1")
     assert ended.returncode == 4

@@ -45,6 +45,7 @@ def _spoilt(shipment: Shipment) -> Shipment:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_problem_is_reported_in_one_line_and_no_file_stays(
     shipment: Shipment, tmp_path: Path
 ) -> None:

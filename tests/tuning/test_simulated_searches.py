@@ -144,8 +144,7 @@ CELLS = [
         for number, cell in enumerate(EASIER)
         if number % 3
     ),
-    pytest.param(*HARDEST, FEW_ROWS, 12_000, marks=pytest.mark.slow),
-    pytest.param(*HARDEST, MANY_ROWS, 12_000, marks=IN_FAULTS),
+    *(pytest.param(*HARDEST, share, 12_000, marks=IN_FAULTS) for share in (FEW_ROWS, MANY_ROWS)),
 ]
 
 

@@ -91,6 +91,7 @@ def workers_of(directory: Path) -> pd.DataFrame:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num", [1, 2])
+@pytest.mark.long
 def test_a_search_and_its_confirmation_run_in_the_same_processes(
     runs: dict[int, Run], num: int
 ) -> None:
