@@ -16,7 +16,7 @@ from tests.faults.breaking import SHORT
 from tests.results.ptys import open_terminal
 from tests.tuning.searching import ROOT, Run, command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @dataclass(frozen=True)

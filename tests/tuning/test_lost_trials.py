@@ -156,7 +156,7 @@ def train_for(seconds: dict[str, float]) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("two_workers")
 @pytest.mark.long
 def test_a_search_continues_where_a_free_worker_died(tmp_path: Path) -> None:

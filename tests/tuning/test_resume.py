@@ -263,7 +263,7 @@ def test_an_old_run_is_rebuilt_with_its_winner_trials_and_means(old: Run) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_an_old_interrupted_run_is_resumed_and_ends_as_the_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
@@ -280,7 +280,7 @@ def test_an_old_interrupted_run_is_resumed_and_ends_as_the_uninterrupted_one(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 @pytest.mark.long
 def test_the_winner_of_an_old_run_is_retrained_and_evaluated(old: Run) -> None:
     final = run_module("evaluation.final", "--run", str(old.directory), "--gates", "none")
