@@ -22,7 +22,10 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 # The longest files, which start first, so that no process is left alone with one at the end.
-_FIRST = ("test_any_cells.py", "test_search.py", "test_model_files.py", "test_device_memory.py")
+_FIRST = (
+    *("test_any_cells.py", "test_search.py", "test_model_files.py", "test_device_memory.py"),
+    *("test_workers.py", "test_driver_killed.py"),  # of the slow tests
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
