@@ -21,6 +21,8 @@ class StoppedBy(StrEnum):
     SCHEDULER = "scheduler"
     PATIENCE = "patience"
     END_OF_SEARCH = "end of search"
+    CONFIRMATION = "confirmation"
+    """It reached the last rung; the best of those trials are trained afresh on replicates."""
 
 
 class Source(StrEnum):

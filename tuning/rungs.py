@@ -10,12 +10,13 @@ on the scores of one rung.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from results.rung_scores import mean_of_last_two, score_at
+from results.rung_scores import last_two, mean, positions_at
 from results.trial_states import StoppedBy
 from training.config import TrainingConfig
+from training.metrics import Evaluation
 from training.schedule import Schedule, num_warmup_steps, schedule_of
 from tuning.config import SearchConfig
 from tuning.trials import Trial
@@ -61,6 +62,13 @@ class EvaluationPlan:
     """Where evaluations are due; the last is the budget."""
     rungs: tuple[int, ...]
     """The points, below the budget, at which trials are judged."""
+    ends_at_last_rung: bool = False
+    """Whether trials of the search end at the last rung; the best are trained afresh."""
+
+    @property
+    def end(self) -> int:
+        """Training rows after which a trial of the search ends."""
+        return self.rungs[-1] if self.ends_at_last_rung else self.budget
 
     def rungs_between(self, before: int, examples: int) -> tuple[int, ...]:
         """Return the rungs that a trial reaches between two evaluations.
@@ -153,13 +161,20 @@ class RungScores:
 
     def score(self, trial: Trial, rung: int) -> float | None:
         """Return a trial's score at a rung; None if it did not reach it or is not judged there."""
-        schedule = schedule_of(trial.training, self.num_rows)
+        evaluations = self.evaluations(trial, rung)
+        return mean([one.score for one in evaluations]) if evaluations else None
+
+    def evaluations(self, trial: Trial, rung: int) -> Sequence[Evaluation]:
+        """Return the evaluations whose mean is a trial's score at a rung; none if it has none."""
         if trial.has_failed:
-            return None
+            return ()
+        schedule = schedule_of(trial.training, self.num_rows)
         if not is_judged_at(rung, trial.training, schedule):
-            return None
-        reached = score_at(trial.curve, rung, budget=self.plan.budget)
-        if reached is None and trial.stopped_by == StoppedBy.PATIENCE:
+            return ()
+        finite = [one for one in trial.evaluations if one.is_finite]
+        seen = [one.examples for one in finite]
+        positions = positions_at(seen, rung, budget=self.plan.budget)
+        if not positions and trial.stopped_by == StoppedBy.PATIENCE:
             # Its score had stopped improving: the last ones stand for the rung.
-            return mean_of_last_two([score for _, score in trial.curve])
-        return reached
+            positions = last_two(len(finite))
+        return [finite[position] for position in positions]
