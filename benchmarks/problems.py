@@ -85,7 +85,7 @@ class Problem:
     truths: Floats
     """[configurations]"""
     constant_score: float = 0.0
-    """Score of the best predictor of a single class; one that scores no more has collapsed."""
+    """Score of the best predictor of a single class; what scores no more counts as collapsed."""
 
     @property
     def num_configurations(self) -> int:
