@@ -5,13 +5,15 @@ candidates, replicates and trial ids.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from results.trial_states import Source, Status, StoppedBy
-from tuning.config import Configuration, SearchConfig
+from training.metrics import Evaluation
+from tuning.config import Configuration
+from tuning.confirmation_rule import ConfirmationRule
 from tuning.paired_comparison import PairedDifference, paired_difference
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.trials import Trial, TrialStore
@@ -19,27 +21,6 @@ from tuning.trials import Trial, TrialStore
 _MIN_SHARED = 2
 """Replicates that challenger and default must share: a standard error needs two."""
 _BROKEN = (Status.COLLAPSED, Status.DIVERGED)
-
-
-def ranking(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that reached the full budget and did not collapse, best first.
-
-    Only equal budgets are compared; of equal scores the older trial comes first.
-    """
-    finished = [trial for trial in trials if trial.status == Status.COMPLETED]
-    return sorted(finished, key=lambda trial: (-(trial.final_score or 0.0), trial.number))
-
-
-def candidates(trials: Sequence[Trial], num_best: int) -> list[Parameters]:
-    """Return the configurations to confirm: the default, whatever its score, then the best others.
-
-    One that was sampled twice is included once.
-    """
-    chosen = [next(trial.parameters for trial in trials if trial.source == Source.DEFAULT)]
-    for trial in ranking(trials):
-        if len(chosen) <= num_best and trial.parameters not in chosen:
-            chosen.append(trial.parameters)
-    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,71 +68,95 @@ class Comparison:
         return leader, default
 
 
-def leader(confirmed: Sequence[Confirmed]) -> Confirmed | None:
-    """Return the challenger (any candidate but the first, the default) with the largest lead.
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Scores of the candidates after some replicates, and what follows from them."""
 
-    Candidates may have different replicates, and some are harder than others, so each is compared
-    with the default on the replicates that both have. If any challenger shares two replicates with
-    the default, those that share fewer cannot lead: a single score may be luck. A challenger that
-    collapsed or diverged on some replicate leads only if all did. Without scores of the default the
-    best mean leads.
-    """
-    default, scored = confirmed[0], [c for c in confirmed[1:] if c.sound]
-    scored = [c for c in scored if not c.broken] or scored
-    if default.sound:
-        most = max((len(_shared(candidate, default)) for candidate in scored), default=0)
-        required = min(most, _MIN_SHARED)
-        scored = [c for c in scored if len(_shared(c, default)) >= required]
-    return max(scored, key=lambda candidate: _lead(candidate, default), default=None)
+    default: Confirmed
+    challengers: Sequence[Confirmed]
+    """Those that were trained on the last replicate: any of them may win."""
+    dropped: Sequence[Confirmed] = ()
+    rule: ConfirmationRule
+    validation_share: float
+    """Validation rows over training rows."""
 
+    @property
+    def leader(self) -> Confirmed | None:
+        """The challenger with the largest lead; None: no challenger has a score.
 
-def compare(confirmed: Sequence[Confirmed], *, validation_share: float) -> Comparison | None:
-    """Compare the leader with the default.
+        If any challenger shares two replicates with the default, those that share fewer cannot
+        lead: a single score may be luck.
+        """
+        ahead = [one for one in self.by_lead() if one.sound]
+        sound = [one for one in ahead if not one.broken] or ahead
+        if self.default.sound:
+            most = max((len(_shared(one, self.default)) for one in sound), default=0)
+            required = min(most, _MIN_SHARED)
+            sound = [one for one in sound if len(_shared(one, self.default)) >= required]
+        return next(iter(sound), None)
 
-    Args:
-        confirmed: the default, then the challengers.
-        validation_share: validation rows over training rows.
+    def by_lead(self) -> list[Confirmed]:
+        """Return the challengers, the one furthest ahead of the default first.
 
-    Returns:
-        The comparison over the shared replicates; None if fewer than two are shared.
-    """
-    default, ahead = confirmed[0], leader(confirmed)
-    shared = [] if ahead is None else _shared(ahead, default)
-    if ahead is None or len(shared) < _MIN_SHARED:
-        return None
-    others = [_differences(other, default) for other in confirmed[1:] if other is not ahead]
-    return Comparison(
-        leader=ahead,
-        default=default,
-        shared=shared,
-        paired=paired_difference(
-            [ahead.scores[k] for k in shared],
-            [default.scores[k] for k in shared],
-            validation_share=validation_share,
-            other_variances=[float(np.var(d, ddof=1)) for d in others if len(d) >= _MIN_SHARED],
-        ),
-    )
+        Some replicates are harder than others, so each is compared with the default on the
+        replicates that both have; without scores of the default the best mean leads. Challengers
+        that collapsed or diverged on some replicate come last, those without a score after them.
+        """
+        return sorted(
+            self.challengers,
+            key=lambda one: (not one.sound, bool(one.broken), -_lead(one, self.default)),
+        )
 
+    def compare(self) -> Comparison | None:
+        """Compare the leader with the default; None if they share fewer than two replicates."""
+        ahead = self.leader
+        shared = [] if ahead is None else _shared(ahead, self.default)
+        if ahead is None or len(shared) < _MIN_SHARED:
+            return None
+        others = [one for one in (*self.challengers, *self.dropped) if one is not ahead]
+        return Comparison(
+            leader=ahead,
+            default=self.default,
+            shared=shared,
+            paired=paired_difference(
+                [ahead.scores[k] for k in shared],
+                [self.default.scores[k] for k in shared],
+                validation_share=self.validation_share,
+                required=self.rule.required(len(shared)),
+                others=[_differences(other, self.default) for other in others],
+            ),
+        )
 
-def winner(confirmed: Sequence[Confirmed], *, validation_share: float) -> Confirmed:
-    """Return the leader if it replaces the default, else the default.
+    def winner(self) -> Confirmed:
+        """Return the leader if it replaces the default, else the default.
 
-    The leader replaces the default if its lead is clear. A configuration that collapsed or diverged
-    on some replicate is unreliable: such a default is replaced by a leader that did not, unless
-    that one is clearly worse; such a leader never replaces a default that did not.
-    """
-    default, challenger = confirmed[0], leader(confirmed)
-    if challenger is None:
-        return default
-    if not default.sound:
-        return challenger
-    if challenger.broken and not default.broken:
-        return default
-    found = compare(confirmed, validation_share=validation_share)
-    if default.broken and not challenger.broken:
-        is_worse = found is not None and found.paired.difference < -found.paired.needed
-        return default if is_worse else challenger
-    return challenger if found is not None and found.paired.is_clear else default
+        The leader replaces the default if its lead is clear. A configuration that collapsed or
+        diverged on some replicate is unreliable: such a default is replaced by a leader that did
+        not, unless that one is clearly worse; such a leader never replaces a default that did not.
+        """
+        challenger = self.leader
+        if challenger is None:
+            return self.default
+        if not self.default.sound:
+            return challenger
+        found = self.compare()
+        if self.default.broken and not challenger.broken:
+            is_worse = found is not None and found.paired.is_clearly_worse
+            return self.default if is_worse else challenger
+        if challenger.broken and not self.default.broken:
+            return self.default
+        return challenger if found is not None and found.paired.is_clear else self.default
+
+    def is_settled(self, num_replicates: int) -> bool:
+        """Return whether leader and default need no further replicate."""
+        if num_replicates < self.rule.first_end:
+            return False
+        ahead, found = self.leader, self.compare()
+        if ahead is None or (ahead.broken and not self.default.broken):
+            return True  # no challenger can win any more
+        if self.default.broken and self.rule.required(num_replicates) is None:
+            return False  # the leader is about to win, but not on so few replicates
+        return self.rule.is_settled(None if found is None else found.paired)
 
 
 def _shared(one: Confirmed, other: Confirmed) -> list[int]:
@@ -165,6 +170,8 @@ def _differences(candidate: Confirmed, default: Confirmed) -> list[float]:
 
 def _lead(candidate: Confirmed, default: Confirmed) -> float:
     differences = _differences(candidate, default)
+    if not candidate.scores:
+        return -math.inf
     if not differences:
         return candidate.mean - (default.mean if default.scores else 0.0)
     return float(np.mean(differences))
@@ -178,13 +185,6 @@ def fresh_seed(seed: int, replicate: int) -> int:
 def split_seed(configuration: Configuration, replicate: int) -> int:
     """Return the seed of a replicate's train/validation split."""
     return fresh_seed(configuration.data.split_seed, replicate)
-
-
-def most_confirmations(search: SearchConfig) -> int:
-    """Return the largest number of trainings in a confirmation, additional replicates included."""
-    first = search.confirm_replicates
-    additional = search.confirm_max_replicates - first
-    return ((search.confirm_top + 1) * first + 2 * additional) * (first > 0)
 
 
 @dataclass(kw_only=True)
@@ -222,12 +222,9 @@ class ConfirmationPlan:
         )
 
     def _number(self, replicate: int, position: int) -> int:
-        """Return the number of a trial; numbers of candidates that are missing stay unused."""
-        search = self.configuration.search
-        first, width = search.confirm_replicates, search.confirm_top + 1
-        if replicate <= first:
-            return self.num_requested + (replicate - 1) * width + position
-        return self.num_requested + first * width + 2 * (replicate - first - 1) + position
+        """Return the number of a trial; numbers of candidates that are dropped stay unused."""
+        width = self.configuration.search.confirm_top + 1
+        return self.num_requested + (replicate - 1) * width + position
 
 
 @dataclass(kw_only=True)
@@ -237,91 +234,129 @@ class Confirmation:
     configuration: Configuration
     store: TrialStore
     plan: ConfirmationPlan
+    rule: ConfirmationRule
+    chosen: list[Parameters]
+    """The candidates, the default first, then the finalists, best first."""
     validation_share: float
     """Validation rows over training rows."""
-    num_replicates: int = field(default=0, init=False)
-    """Replicates entered so far; later ones of an earlier start do not count yet."""
+    confirms_default_alone: bool
+    """Whether the default is trained even if there is no challenger: it has no other score."""
     is_complete: bool = field(default=False, init=False)
-    """Whether no trial is left to train."""
-    chosen: list[Parameters] = field(init=False)
-    """The candidates, the default first."""
-    _round: list[Trial] = field(default_factory=list, init=False)
-    """Trials of the replicates that were entered last."""
+    """Whether the decision is taken."""
+    _rounds: list[list[Trial]] = field(default_factory=list, init=False)
+    """By replicate, the trials that the decision depends on, that of the default first."""
 
     def __post_init__(self) -> None:
-        """Choose the candidates, and enter the first replicates."""
-        search = self.configuration.search
-        self.chosen = candidates(self.store.searched, search.confirm_top)
-        if len(self.chosen) < 2:
-            self.is_complete = True
-            return
-        self._enter(range(1, search.confirm_replicates + 1), self.chosen)
-        self.advance()
+        """Enter the first replicate, and those that trials of an earlier start allow."""
+        self.is_complete = not self.chosen[1:] and not self.confirms_default_alone
+        if not self.is_complete:
+            self._enter(self.chosen)
+            self.advance()
 
     @property
-    def waiting(self) -> Iterator[Trial]:
-        """Trials that have not finished, in the order in which they start."""
-        return (trial for trial in self._round if trial.is_running)
+    def num_replicates(self) -> int:
+        """Replicates entered so far; trials that started ahead of time do not count yet."""
+        return len(self._rounds)
 
-    def left_over(self) -> Iterator[Trial]:
-        """Yield unfinished trials of an earlier start whose configurations are not chosen now."""
-        for trial in self.store.confirmations:
-            if trial.is_running and trial.parameters not in self.chosen:
-                yield trial
+    def to_start(self) -> Iterator[Trial]:
+        """Yield the trials that have not ended, in the order in which they start.
+
+        First those that the next decision depends on; then, for free slots, those that will be
+        needed if the present order of the challengers stays and no decision ends the confirmation.
+        """
+        if self.is_complete:
+            return
+        yield from (trial for trial in self._current if trial.is_running)
+        challengers = [one.parameters for one in self.standing().by_lead()]
+        for replicate in range(self.num_replicates + 1, self._last + 1):
+            num = self.rule.num_challengers(replicate)
+            for parameters in (self.chosen[0], *challengers[:num]):
+                if (trial := self._trial(parameters, replicate)).is_running:
+                    yield trial
+
+    def is_needed(self, trial: Trial) -> bool:
+        """Return whether a trial may still matter: no decision was taken, nor was it dropped."""
+        return not self.is_complete and trial.parameters in self._active
 
     def advance(self) -> None:
-        """Enter additional replicates of leader and default until the difference is settled."""
-        last = self.configuration.search.confirm_max_replicates
-        while not self.is_complete and not any(trial.is_running for trial in self._round):
-            is_cut = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in self._round)
-            if is_cut or self.num_replicates >= last or self._is_settled():
+        """Enter further replicates until the difference is settled or a trial has not ended."""
+        while not self.is_complete and not any(trial.is_running for trial in self._current):
+            standing, num_replicates = self.standing(), self.num_replicates
+            is_settled = bool(self.chosen[1:]) and standing.is_settled(num_replicates)
+            if is_settled or num_replicates >= self._last or self._is_cut():
                 self.is_complete = True
                 return
-            ahead = leader(self.scores())
-            chosen = [self.chosen[0]] + ([ahead.parameters] if ahead else [])
-            self._enter([self.num_replicates + 1], chosen)
+            num = self.rule.num_challengers(num_replicates + 1)
+            kept = [one.parameters for one in standing.by_lead()[:num]]
+            self._enter([self.chosen[0], *(one for one in self.chosen[1:] if one in kept)])
 
-    def scores(self) -> list[Confirmed]:
-        """Return each candidate's scores by replicate, the default first.
+    def standing(self) -> Standing:
+        """Return the scores of the candidates on the replicates entered so far."""
+        default, *challengers = (self._confirmed(one) for one in self.chosen)
+        active = self._active
+        return Standing(
+            default=default,
+            challengers=[one for one in challengers if one.parameters in active],
+            dropped=[one for one in challengers if one.parameters not in active],
+            rule=self.rule,
+            validation_share=self.validation_share,
+        )
 
-        Only replicates that were entered count: a resumed confirmation then takes each decision on
-        the same scores as the first time.
+    def finals(self, parameters: Parameters) -> dict[int, Evaluation | None]:
+        """Return a candidate's evaluation at the full budget by replicate; None: it has none.
+
+        Only replicates that were entered for it count: a resumed confirmation then takes each
+        decision on the same scores as the first time.
         """
-        return [self._confirmed(parameters) for parameters in self.chosen]
-
-    def lead(self) -> Comparison | None:
-        """Return the leader compared with the default; None while there is nothing to compare."""
-        return compare(self.scores(), validation_share=self.validation_share)
+        return {
+            replicate: next((t.final for t in trials if t.parameters == parameters), None)
+            for replicate, trials in enumerate(self._rounds, start=1)
+        }
 
     def is_undecided(self) -> bool:
         """Return whether nothing was decided: no score, or cut off before the first comparison."""
-        ours = self.store.confirmations
-        is_cut = any(t.is_running or t.stopped_by == StoppedBy.END_OF_SEARCH for t in ours)
-        has_scores = any(trial.final is not None for trial in ours)
-        return not has_scores or (is_cut and self.lead() is None)
+        has_scores = any(trial.final is not None for trials in self._rounds for trial in trials)
+        is_cut = self._is_cut() or any(trial.is_running for trial in self._current)
+        return not has_scores or (is_cut and self.standing().compare() is None)
 
-    def _enter(self, replicates: range | list[int], chosen: list[Parameters]) -> None:
-        self._round = []
-        for replicate in replicates:
-            for position, parameters in enumerate(chosen):
-                trial = self.plan.trial(parameters, replicate, position=position)
-                if trial.trial_id not in self.store:
-                    self.store.add(trial)
-                self._round.append(trial)
-        self.num_replicates = max(replicates)
+    @property
+    def _current(self) -> Sequence[Trial]:
+        """The trials of the replicate that was entered last."""
+        return self._rounds[-1] if self._rounds else ()
 
-    def _is_settled(self) -> bool:
-        found = self.lead()
-        return found is None or found.paired.is_settled
+    @property
+    def _active(self) -> list[Parameters]:
+        """Candidates that are trained on the last replicate that was entered."""
+        return [trial.parameters for trial in self._current]
+
+    @property
+    def _last(self) -> int:
+        """The number of the last replicate."""
+        search = self.configuration.search
+        return search.confirm_max_replicates if self.chosen[1:] else search.confirm_replicates
+
+    def _enter(self, candidates: Sequence[Parameters]) -> None:
+        replicate = self.num_replicates + 1
+        self._rounds.append([self._trial(one, replicate) for one in candidates])
+        for trial in self._rounds[-1]:
+            if trial.trial_id not in self.store:
+                self.store.add(trial)
+
+    def _trial(self, parameters: Parameters, replicate: int) -> Trial:
+        return self.plan.trial(parameters, replicate, position=self.chosen.index(parameters))
+
+    def _is_cut(self) -> bool:
+        return any(trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in self._current)
 
     def _confirmed(self, parameters: Parameters) -> Confirmed:
-        ours = [
-            trial
-            for trial in self.store.confirmations
-            if trial.parameters == parameters and trial.replicate <= self.num_replicates
-        ]
+        ours = {
+            replicate: trial
+            for replicate, trials in enumerate(self._rounds, start=1)
+            for trial in trials
+            if trial.parameters == parameters
+        }
         return Confirmed(
             parameters=parameters,
-            scores={t.replicate: t.final.score for t in ours if t.final is not None},
-            broken=frozenset(t.replicate for t in ours if t.status in _BROKEN),
+            scores={k: trial.final.score for k, trial in ours.items() if trial.final is not None},
+            broken=frozenset(k for k, trial in ours.items() if trial.status in _BROKEN),
         )

@@ -17,10 +17,10 @@ from training.finetune import finetune
 from training.shipping import check_shipping
 from tuning.checks import JoinedCluster, check_new, check_storage, num_slots_here, try_cluster
 from tuning.config import Configuration
-from tuning.confirmation import most_confirmations
+from tuning.confirmation_rule import most_trainings, rule_of
 from tuning.log_lines import describe_special_rows
 from tuning.preparation import Preparation, prepare_search
-from tuning.rungs import expected_epochs
+from tuning.rungs import DECISION_RULE, expected_epochs
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
 from tuning.space import with_parameters
@@ -121,7 +121,11 @@ def _describe_plan(
         yield f"            {note}"
     search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
-    confirmed = most_confirmations(search)
+    confirmed = most_trainings(
+        rule_of(DECISION_RULE, search),
+        num_finalists=search.confirm_top,
+        up_to=search.confirm_max_replicates if search.confirm_replicates else 0,
+    )
     slots = num_slots_here(configuration) if cluster is None else cluster.slots
     where = "on this machine" if cluster is None else f"on {cluster.description}"
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"

@@ -17,9 +17,10 @@ from typing import Any
 
 from results.trial_states import Source
 from tuning.config import SearchConfig
-from tuning.confirmation import ranking
+from tuning.confirmation_rule import ConfirmationRule, most_trainings
 from tuning.observers import Observer
 from tuning.policy import Policy
+from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, expected_rows
 from tuning.trials import Phase, Trial
 
@@ -37,6 +38,8 @@ class RemainingWork:
 
     plan: EvaluationPlan
     search: SearchConfig
+    ranking: Ranking
+    rule: ConfirmationRule
     requested: int
     """Trials of the search."""
     trials: Sequence[Trial]
@@ -98,7 +101,8 @@ def _makespan(costs: Iterable[float], work: RemainingWork) -> float:
 
 def _cost_of_running(trial: Trial, work: RemainingWork) -> float:
     """Return the expected seconds until a running trial ends."""
-    rows: float = max(work.plan.budget - trial.examples, 0)
+    ends_at = work.plan.budget if trial.is_confirmation else work.plan.end
+    rows: float = max(ends_at - trial.examples, 0)
     if not trial.is_never_stopped:
         rows = expected_rows(work.plan, work.search, seen=trial.examples)
     start = 0.0 if trial.evaluations else work.turnaround
@@ -124,14 +128,17 @@ def _cost_of_finished(trial: Trial, work: RemainingWork) -> float:
 def _confirmation(work: RemainingWork) -> float:
     """Return the expected seconds of a confirmation that has not started."""
     search = work.search
-    scored = [trial for trial in ranking(work.trials) if trial.source == Source.SEARCH]
+    scored = [t for t in work.ranking.ranked(work.trials) if t.source == Source.SEARCH]
     num_challengers = len({tuple(trial.parameters.items()) for trial in scored})
     num_challengers += sum(t.is_running for t in work.trials if not t.is_confirmation)
     num_challengers = min(num_challengers + work.num_pending, search.confirm_top)
     if not search.confirm_replicates or not num_challengers:
         return 0.0
     num_started = sum(trial.is_confirmation for trial in work.trials)
-    num_trainings = (num_challengers + 1) * search.confirm_replicates - num_started
+    num_trainings = most_trainings(
+        work.rule, num_finalists=num_challengers, up_to=search.confirm_replicates
+    )
+    num_trainings -= num_started
     training = work.turnaround + work.plan.budget * fmean(work.paces.values())
     return _makespan([training] * max(num_trainings, 0), work)
 
@@ -206,6 +213,8 @@ class Progress(Observer):
         return RemainingWork(
             plan=policy.plan,
             search=policy.configuration.search,
+            ranking=policy.ranking,
+            rule=policy.rule,
             requested=policy.requested,
             trials=list(policy.store),
             slots=self._at_once,

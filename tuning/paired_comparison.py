@@ -10,32 +10,25 @@ pooled with that of the other challengers' differences, both weighted by their d
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from training.objective import NEGLIGIBLE
 
 CONFIDENCE = 0.95
 """Probability of a lead above which the difference of leader and default is significant."""
 
-REPLACES = 0.92
-"""Probability of a lead above which a challenger replaces the default: about 1.6 standard errors
-after three replicates of four configurations, more if there are fewer to estimate the variance.
-
-At one standard error, simulated searches over narrow and wide spaces with weak and strong defaults
-return a configuration that is worse by more than 0.3 points in up to 4 % of the cases; at this
-value in under 2 % (tests/tuning/test_simulated_searches.py).
-"""
-
 POWER = 0.8
 """Probability with which the smallest detectable difference would be significant."""
 
 _ROUNDING = 1e-12
 
-_OTHERS_DEGREES = 2
-"""Degrees of freedom of the other challengers' variance: those of three replicates."""
+_MOST_OF_OTHERS = 2
+"""Most degrees of freedom that the other challengers' variance counts for: those of three
+replicates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +37,30 @@ class PairedDifference:
 
     difference: float
     """Mean difference of the scores."""
-    standard_error: float
+    variance: float
+    """Estimated variance of one replicate's difference."""
     degrees_of_freedom: int
+    """Of the variance."""
+    num_replicates: int
+    validation_share: float
+    """Validation rows over training rows."""
+    required: float | None
+    """Probability of a lead above which the challenger wins; None: it cannot win yet."""
 
     @property
-    def needed(self) -> float:
-        """Difference above which the challenger replaces the default."""
-        return self._quantile(REPLACES) * self.standard_error
+    def standard_error(self) -> float:
+        """Standard error of the mean difference."""
+        return self._error_after(self.num_replicates)
+
+    @property
+    def needed(self) -> float | None:
+        """Difference above which the challenger replaces the default; None: it cannot yet."""
+        return None if self.required is None else self._quantile_of_mean(self.required)
 
     @property
     def is_clear(self) -> bool:
         """Whether the challenger leads by enough to replace the default."""
-        return self.difference > self.needed
+        return self.needed is not None and self.difference > self.needed
 
     @property
     def probability_of_lead(self) -> float:
@@ -63,7 +68,7 @@ class PairedDifference:
         if self.standard_error == 0:
             return 1.0 if self.difference else 0.5
         t = abs(self.difference) / self.standard_error
-        return float(stats.t.cdf(t, self.degrees_of_freedom))
+        return float(special.stdtr(self.degrees_of_freedom, t))
 
     @property
     def is_distinguishable(self) -> bool:
@@ -71,15 +76,14 @@ class PairedDifference:
         return self.probability_of_lead > CONFIDENCE
 
     @property
-    def excludes_a_difference(self) -> bool:
-        """Whether the 95 % interval excludes a difference of `NEGLIGIBLE` in either direction."""
-        half_width = self._quantile((1 + CONFIDENCE) / 2) * self.standard_error
-        return abs(self.difference) + half_width < NEGLIGIBLE
+    def is_clearly_worse(self) -> bool:
+        """Whether the challenger is as far behind as it would have to be ahead to win."""
+        return self.difference < -self._quantile_of_mean(self.required or CONFIDENCE)
 
     @property
-    def is_settled(self) -> bool:
-        """Whether another replicate would not change the decision in a way that matters."""
-        return self.is_distinguishable or self.excludes_a_difference
+    def excludes_a_difference(self) -> bool:
+        """Whether the 95 % interval excludes a difference of `NEGLIGIBLE` in either direction."""
+        return abs(self.difference) + self._quantile_of_mean((1 + CONFIDENCE) / 2) < NEGLIGIBLE
 
     @property
     def smallest_detectable(self) -> float:
@@ -88,10 +92,31 @@ class PairedDifference:
         In units of the score, given as many replicates with this variance, for the test of
         `is_distinguishable` (Bloom 1995, Minimum Detectable Effects).
         """
-        return (self._quantile(CONFIDENCE) + self._quantile(POWER)) * self.standard_error
+        return self._quantile_of_mean(CONFIDENCE) + self._quantile_of_mean(POWER)
 
-    def _quantile(self, probability: float) -> float:
-        return float(stats.t.ppf(probability, self.degrees_of_freedom))
+    def probability_of_reaching(self, required: float, *, num_replicates: int) -> float:
+        """Return the predictive probability that the lead is clear after more replicates.
+
+        The mean of the replicates to come is predicted from those so far; the variance stays.
+
+        Args:
+            required: probability of a lead that is required then.
+            num_replicates: replicates by then.
+        """
+        num, more = self.num_replicates, num_replicates - self.num_replicates
+        assert more >= 0
+        needed = _quantile(required, self.degrees_of_freedom + more)
+        ahead = self.difference - needed * self._error_after(num_replicates)
+        deviation = math.sqrt(self.variance * more / (num * num_replicates))
+        if deviation == 0:
+            return float(ahead > 0)
+        return float(special.stdtr(self.degrees_of_freedom, ahead / deviation))
+
+    def _error_after(self, num_replicates: int) -> float:
+        return math.sqrt(self.variance * (1 / num_replicates + self.validation_share))
+
+    def _quantile_of_mean(self, probability: float) -> float:
+        return _quantile(probability, self.degrees_of_freedom) * self.standard_error
 
 
 def paired_difference(
@@ -99,7 +124,8 @@ def paired_difference(
     default: Sequence[float],
     *,
     validation_share: float,
-    other_variances: Sequence[float] = (),
+    required: float | None,
+    others: Sequence[Sequence[float]] = (),
 ) -> PairedDifference:
     """Return the difference of two configurations, paired by replicate.
 
@@ -107,22 +133,33 @@ def paired_difference(
         challenger: its score on each replicate, at least two.
         default: score of the default on the same replicates.
         validation_share: validation rows over training rows.
-        other_variances: variance of each other challenger's differences from the default.
+        required: probability of a lead above which the challenger wins; None: it cannot win yet.
+        others: differences from the default of each other challenger, one for each replicate.
     """
     differences = np.subtract(challenger, default)
     num = len(differences)
     assert num >= 2, "a standard error needs two replicates"
     variance, degrees = float(differences.var(ddof=1)), num - 1
-    if other_variances:
-        others = float(np.mean(other_variances))
-        together = degrees + _OTHERS_DEGREES
-        variance = (degrees * variance + _OTHERS_DEGREES * others) / together
-        degrees = together
+    known = [(float(np.var(one, ddof=1)), len(one) - 1) for one in others if len(one) >= 2]
+    of_others = sum(freedom for _, freedom in known)
+    if of_others:
+        pooled = sum(one * freedom for one, freedom in known) / of_others
+        counted = min(of_others, _MOST_OF_OTHERS)
+        variance = (degrees * variance + counted * pooled) / (degrees + counted)
+        degrees += counted
     return PairedDifference(
         difference=float(differences.mean()),
-        standard_error=math.sqrt(variance * (1 / num + validation_share)),
+        variance=variance,
         degrees_of_freedom=degrees,
+        num_replicates=num,
+        validation_share=validation_share,
+        required=required,
     )
+
+
+@lru_cache(maxsize=4096)
+def _quantile(probability: float, degrees_of_freedom: int) -> float:
+    return float(special.stdtrit(degrees_of_freedom, probability))
 
 
 def score_correlation(scores: npt.ArrayLike) -> float | None:

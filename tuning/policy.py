@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation, ConfirmationPlan, most_confirmations, ranking
-from tuning.rungs import EvaluationPlan, RungScores, is_promoted
+from tuning.confirmation import Confirmation, ConfirmationPlan
+from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
+from tuning.ranking import Ranking
+from tuning.rungs import DECISION_RULE, EvaluationPlan, RungScores, is_promoted
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
@@ -43,6 +45,8 @@ class Policy:
     last_evaluated: str | None = None
     """The trial whose evaluation was recorded last by an earlier start, which may have been killed
     before it took the decision that follows from it."""
+    decision_rule: int = DECISION_RULE
+    """1 for a search that started before finalists were trained afresh."""
     phase: Phase = field(default=Phase.SEARCH, init=False)
     confirmation: Confirmation | None = field(default=None, init=False)
     aborted_by: str = field(default="", init=False)
@@ -51,6 +55,10 @@ class Policy:
     """The error that all of the first trials of the confirmation failed with."""
     requested: int = field(init=False)
     """Trials of the search, trial 0 included."""
+    ranking: Ranking = field(init=False)
+    """Ranks the trials of the search."""
+    rule: ConfirmationRule = field(init=False)
+    """Of the confirmation."""
     _interrupted_at: float | None = field(default=None, init=False)
     _waiting: list[Trial] = field(init=False)
     """Trials of the search to start again: left by an earlier start, or lost with their workers."""
@@ -62,6 +70,8 @@ class Policy:
     """Halted trials whose worker is free again."""
     _has_stuck: bool = field(default=False, init=False)
     """Whether a worker may still hang in a trial that was stopped without it."""
+    _has_unneeded: bool = field(default=False, init=False)
+    """Whether the last decision was taken while trials ran that had started ahead of it."""
     _concluded: list[Trial] = field(default_factory=list, init=False)
     """Trials that have finished since the last `take_concluded`."""
 
@@ -71,6 +81,8 @@ class Policy:
         self.requested = num_requested(search, self.configuration.training)
         self._num_searched = len(searched)
         self._rung_scores = RungScores(plan=self.plan, num_rows=self.num_rows)
+        self.ranking = Ranking(rung_scores=self._rung_scores)
+        self.rule = rule_of(self.decision_rule, search)
         self._time = TimeBudget(
             seconds=search.time_budget_s, rows_before=sum(trial.examples for trial in searched)
         )
@@ -84,7 +96,7 @@ class Policy:
             trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in searched
         )
         self._default = default_point(search.space, self.configuration.training)
-        self._has_challenger = any(t.parameters != self._default for t in ranking(searched))
+        self._has_challenger = any(map(self._is_challenger, searched))
         self._decide_again()
         self._advance()
 
@@ -117,15 +129,13 @@ class Policy:
         num = max(self.requested - self._num_searched, 0) + len(self._waiting)
         num *= not self._is_late(Phase.SEARCH)
         if self.confirmation is None:
-            return num + most_confirmations(search)
-        additional = search.confirm_max_replicates - self.confirmation.num_replicates
-        waiting = (t for t in self.confirmation.waiting if t.trial_id not in self._live)
-        return 2 * max(additional, 0) + sum(1 for _ in waiting)
+            return num + self._most_trainings(search.confirm_max_replicates)
+        return sum(t.trial_id not in self._live for t in self.confirmation.to_start())
 
     @property
     def has_winner(self) -> bool:
-        """Whether some trial of the search has a score at the full budget."""
-        return bool(ranking(self.store.searched))
+        """Whether some trial of the search has a score."""
+        return bool(self.ranking.ranked(self.store.searched))
 
     @property
     def is_ending(self) -> bool:
@@ -137,6 +147,8 @@ class Policy:
         """Phases whose running trials must write a checkpoint and end at their next step."""
         if self._interrupted_at is not None:
             return frozenset({Phase.SEARCH, Phase.CONFIRMATION})
+        if self._has_unneeded:
+            return frozenset({Phase.CONFIRMATION})
         return frozenset(
             phase
             for phase in (Phase.SEARCH, Phase.CONFIRMATION)
@@ -152,7 +164,8 @@ class Policy:
             is_overdue = self._time.now >= self._interrupted_at + HALT_S
             return is_overdue or self._live.keys() <= self._released
         is_cut = self._has_stuck or bool(self.confirmation_failed_by) or self._is_late(None)
-        return self.needs_workers or (self.phase == Phase.FINISHED and is_cut)
+        may_end = is_cut or self._has_unneeded
+        return self.needs_workers or (self.phase == Phase.FINISHED and may_end)
 
     @property
     def needs_workers(self) -> bool:
@@ -259,21 +272,32 @@ class Policy:
         last = trial.evaluations[-1]
         if not last.is_finite or last.examples >= self.plan.budget:
             return  # it ends by itself
-        if self._is_late(trial):
-            self._stop(trial, StoppedBy.END_OF_SEARCH)
+        if trial.is_confirmation:
+            is_dropped = self.confirmation is not None and not self.confirmation.is_needed(trial)
+            if is_dropped or self._is_late(trial):
+                self._stop(trial, StoppedBy.END_OF_SEARCH)
         elif not trial.is_never_stopped and not self._is_promoted(trial):
             self._stop(trial, StoppedBy.SCHEDULER)
+        elif self._rung_scores.is_at_end(trial):
+            self._stop(trial, StoppedBy.CONFIRMATION)
+        elif self._is_late(trial):
+            self._stop(trial, StoppedBy.END_OF_SEARCH)
 
     def _is_promoted(self, trial: Trial) -> bool:
         before = trial.evaluations[-2].examples if len(trial.evaluations) > 1 else 0
         reached = self.plan.rungs_between(before, trial.examples)
-        return all(self._is_promoted_at(rung, trial) for rung in reached)
+        # Those that reach the end are ranked there, and not judged.
+        judging = (rung for rung in reached if rung < self.plan.end)
+        return all(self._is_promoted_at(rung, trial) for rung in judging)
 
     def _is_promoted_at(self, rung: int, trial: Trial) -> bool:
         own = self._rung_scores.score(trial, rung)
         if own is None:
             return True
-        scores = self._rung_scores.at(rung, self.store.searched)
+        rivals: Iterable[Trial] = self.store.searched
+        if self.decision_rule > 1:  # trial 0 is confirmed anyway
+            rivals = (one for one in rivals if one.source != Source.DEFAULT)
+        scores = self._rung_scores.at(rung, rivals)
         return is_promoted(own, scores, self.configuration.search)
 
     def _decide_again(self) -> None:
@@ -298,8 +322,13 @@ class Policy:
     def _next_confirmation(self) -> Trial | None:
         if self.confirmation is None:
             return None
-        waiting = self.confirmation.waiting
-        return next((trial for trial in waiting if trial.trial_id not in self._live), None)
+        trials = self.confirmation.to_start()
+        return next((trial for trial in trials if trial.trial_id not in self._live), None)
+
+    def _most_trainings(self, replicate: int) -> int:
+        search = self.configuration.search
+        up_to = replicate if search.confirm_replicates else 0
+        return most_trainings(self.rule, num_finalists=search.confirm_top, up_to=up_to)
 
     # Phases
 
@@ -312,12 +341,25 @@ class Policy:
         if self.phase == Phase.CONFIRMATION and self.confirmation is not None:
             self.confirmation.advance()
             if self._interrupted_at is None and self._is_late(self.phase) and not self._live:
-                self._stop_waiting(self.confirmation.waiting)
+                self._stop_waiting(self._unfinished())
                 self.confirmation.advance()
             if self.confirmation.is_complete:
-                # An earlier start with another leader may have started more replicates.
-                self._stop_waiting(one for one in self.store.confirmations if one.is_running)
+                self._has_unneeded = bool(self._live)
+                self._stop_waiting(self._unfinished())
                 self.phase = Phase.FINISHED
+            else:
+                self._stop_waiting(self._dropped(self.confirmation))
+
+    def _unfinished(self) -> Iterable[Trial]:
+        return (trial for trial in self.store.confirmations if trial.is_running)
+
+    def _dropped(self, confirmation: Confirmation) -> Iterable[Trial]:
+        """Return trials that wait for a worker and are not needed any more.
+
+        Those that run already are stopped at their next evaluation.
+        """
+        waiting = (trial for trial in self._unfinished() if trial.trial_id not in self._live)
+        return (trial for trial in waiting if not confirmation.is_needed(trial))
 
     def _is_search_finished(self) -> bool:
         if self._interrupted_at is not None:
@@ -328,7 +370,8 @@ class Policy:
         return is_whole or self._was_cut or self._is_late(Phase.SEARCH)
 
     def _start_confirmation(self) -> None:
-        if not self.configuration.search.confirm_replicates or not ranking(self.store.searched):
+        search = self.configuration.search
+        if not search.confirm_replicates or not self.has_winner:
             self.phase = Phase.FINISHED
             return
         self.phase = Phase.CONFIRMATION
@@ -336,9 +379,11 @@ class Policy:
             configuration=self.configuration,
             store=self.store,
             plan=self._plan,
+            rule=self.rule,
+            chosen=self.ranking.candidates(self.store.searched, search.confirm_top),
             validation_share=self.validation_share,
+            confirms_default_alone=self.plan.ends_at_last_rung,
         )
-        self._stop_waiting(self.confirmation.left_over())
         self._abort_if_all_fail_alike()
 
     def _abort_if_all_fail_alike(self) -> None:
@@ -355,7 +400,7 @@ class Policy:
         if self.confirmation is not None and not self.confirmation_failed_by:
             self.confirmation_failed_by = _common_error(self.store.confirmations[:NUM_ALIKE])
             if self.confirmation_failed_by:
-                self._stop_waiting(self.confirmation.waiting)
+                self._stop_waiting(self._unfinished())
 
     # Time
 
@@ -375,7 +420,7 @@ class Policy:
         search = self.configuration.search
         if search.time_budget_s is None:
             return
-        trainings = (search.confirm_top + 1) * search.confirm_replicates
+        trainings = self._most_trainings(search.confirm_replicates)
         self._time.measure(
             rows_seen=sum(trial.examples for trial in self.store.searched),
             rows_to_confirm=trainings * self.plan.budget,
@@ -402,9 +447,11 @@ class Policy:
         self._live.pop(trial.trial_id, None)
         if not trial.is_confirmation:
             self.searcher.ended(trial)
-            is_challenger = trial.status == Status.COMPLETED and trial.parameters != self._default
-            self._has_challenger |= is_challenger
+            self._has_challenger |= self._is_challenger(trial)
         self._concluded.append(trial)
+
+    def _is_challenger(self, trial: Trial) -> bool:
+        return trial.parameters != self._default and bool(self.ranking.ranked([trial]))
 
 
 def make_policy(
@@ -415,6 +462,7 @@ def make_policy(
     num_validation_rows: int,
     store: TrialStore | None = None,
     last_evaluated: str | None = None,
+    decision_rule: int = DECISION_RULE,
 ) -> Policy:
     """Make the policy of a configuration.
 
@@ -425,6 +473,7 @@ def make_policy(
         num_validation_rows: validation rows of it.
         store: with the trials of an earlier start.
         last_evaluated: the trial whose evaluation that start recorded last.
+        decision_rule: that of the earlier start.
     """
     return Policy(
         configuration=configuration,
@@ -434,6 +483,7 @@ def make_policy(
         searcher=make_searcher(configuration.search, configuration.training),
         store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
+        decision_rule=decision_rule,
     )
 
 

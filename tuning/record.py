@@ -11,22 +11,14 @@ from results.trial_states import Status
 from results.verdict import confirmation_verdict
 from training.config import TINY, ModelConfig
 from training.data import DataSummary
-from training.metrics import Evaluation
 from training.trained_on import known_to
 from tuning.config import Configuration
-from tuning.confirmation import (
-    Comparison,
-    Confirmation,
-    fresh_seed,
-    leader,
-    ranking,
-    split_seed,
-    winner,
-)
+from tuning.confirmation import Comparison, Confirmation, Standing, fresh_seed, split_seed
 from tuning.paired_comparison import score_correlation
+from tuning.policy import Policy
 from tuning.rungs import EvaluationPlan
 from tuning.space import Parameters, to_plain_space, with_parameters
-from tuning.trials import Trial, TrialStore
+from tuning.trials import Trial
 
 CONFIGURATION_OF_WINNER = ("data", "model", "training")
 
@@ -50,42 +42,55 @@ def count_examples(trials: Iterable[Trial]) -> dict[str, int]:
     return seen
 
 
-def describe_candidate(
-    store: TrialStore, parameters: Parameters, confirmation: Confirmation | None
-) -> dict[str, Any]:
-    """Describe the winner or the default; `score` is the confirmed mean where there is one."""
-    searched = next(trial for trial in store.searched if trial.parameters == parameters)
-    finals = [searched.final] if searched.final else []
-    confirmed = _finals(confirmation, parameters) if confirmation else {}
-    fresh = [final for final in confirmed.values() if final is not None] or finals
-    return {
+def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]:
+    """Describe the winner or the default.
+
+    `score` is the confirmed mean where there is one, else the score in the search, which was taken
+    after `search_epochs`.
+    """
+    searched = next(one for one in policy.store.searched if one.parameters == parameters)
+    in_search = policy.ranking.search_score(searched)
+    confirmed = policy.confirmation.finals(parameters).values() if policy.confirmation else ()
+    fresh = [final for final in confirmed if final is not None]
+    found = {
         "trial_id": searched.trial_id,
         "parameters": parameters,
-        "search_score": _mean(final.score for final in finals),
-        "search_f1_macro": _mean(final.f1_macro for final in finals),
-        "score": _mean(final.score for final in fresh),
-        "f1_macro": _mean(final.f1_macro for final in fresh),
+        "search_score": in_search and in_search.score,
+        "search_f1_macro": in_search and in_search.f1_macro,
+        "search_epochs": in_search and in_search.epoch,
+        "score": in_search and in_search.score,
+        "f1_macro": in_search and in_search.f1_macro,
         "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,
     }
+    if fresh:
+        found |= {
+            "score": _mean(final.score for final in fresh),
+            "f1_macro": _mean(final.f1_macro for final in fresh),
+            "epochs": fresh[-1].epoch,
+        }
+    return found
 
 
-def choose(store: TrialStore, confirmation: Confirmation | None) -> Parameters | None:
+def choose(policy: Policy) -> Parameters | None:
     """Return the winner's parameters; None if no trial has a score."""
-    ranked = ranking(store.searched)
+    ranked, confirmation = policy.ranking.ranked(policy.store.searched), policy.confirmation
     if not ranked:
         return None
     if confirmation is None or confirmation.is_undecided():
         return ranked[0].parameters
-    share = confirmation.validation_share
-    return winner(confirmation.scores(), validation_share=share).parameters
+    return confirmation.standing().winner().parameters
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     """Describe the confirmation: scores, means, standard errors and the comparison."""
-    configuration, found = confirmation.configuration, confirmation.lead()
-    confirmed = confirmation.scores()
-    replicates = range(1, confirmation.num_replicates + 1)
+    configuration, standing = confirmation.configuration, confirmation.standing()
+    candidates = sorted(
+        [standing.default, *standing.challengers, *standing.dropped],
+        key=lambda candidate: confirmation.chosen.index(candidate.parameters),
+    )
+    found = standing.compare()
     comparison = None if found is None else _describe_comparison(found)
+    replicates = range(1, confirmation.num_replicates + 1)
     return {
         "replicates": [
             {
@@ -103,29 +108,20 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 "standard_error": candidate.standard_error,
                 "collapsed_or_diverged": len(candidate.broken),
             }
-            for candidate in confirmed
-            for finals in [_finals(confirmation, candidate.parameters)]
+            for candidate in candidates
+            for finals in [confirmation.finals(candidate.parameters)]
         ],
         "score_correlation": score_correlation(
             [
-                [candidate.scores[k] for candidate in confirmed]
+                [candidate.scores[k] for candidate in candidates]
                 for k in replicates
-                if all(k in candidate.sound for candidate in confirmed)
+                if all(k in candidate.sound for candidate in candidates)
             ]
         ),
-        "smallest_detectable_difference": None
-        if found is None
-        else found.paired.smallest_detectable,
+        "smallest_detectable_difference": found and found.paired.smallest_detectable,
         "winner_beats_default": comparison,
-        "verdict": confirmation_verdict(comparison, **_standing(confirmation)),
+        "verdict": confirmation_verdict(comparison, **_describe_standing(standing)),
     }
-
-
-def _finals(confirmation: Confirmation, parameters: Parameters) -> dict[int, Evaluation | None]:
-    """Return a candidate's evaluation at the full budget, by replicate; None: it has none."""
-    replicates = range(1, confirmation.num_replicates + 1)
-    trials = {k: confirmation.store.confirmation(parameters, k) for k in replicates}
-    return {k: trial.final if trial else None for k, trial in trials.items()}
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -149,16 +145,14 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _standing(confirmation: Confirmation) -> dict[str, Any]:
+def _describe_standing(standing: Standing) -> dict[str, Any]:
     """Return the other arguments of `confirmation_verdict`."""
-    default, *others = confirmed = confirmation.scores()
-    ahead = leader(confirmed)
-    chosen = winner(confirmed, validation_share=confirmation.validation_share)
+    ahead = standing.leader
     return {
-        "default_stays": chosen is default,
-        "has_challengers": bool(others),
-        "default_learnt": bool(default.sound),
-        "default_broken": len(default.broken),
+        "default_stays": standing.winner() is standing.default,
+        "has_challengers": bool(standing.challengers),
+        "default_learnt": bool(standing.default.sound),
+        "default_broken": len(standing.default.broken),
         "leader_broken": len(ahead.broken) if ahead else 0,
     }
 

@@ -132,6 +132,7 @@ class RunFiles(Observer):
             "finished_at": None if is_running else now(),
             "seconds": round(self._seconds_before + time.monotonic() - self._started, 3),
             **self._facts,
+            "decision_rule": policy.decision_rule,
             "objective": objective_of(self._configuration).as_record(),
             "rows_at_once": self._memory_limits,
             "progress": progress,
@@ -143,11 +144,11 @@ class RunFiles(Observer):
         }
 
     def _best(self) -> dict[str, Any] | None:
-        store, configuration = self._policy.store, self._configuration
-        best = choose(store, self._policy.confirmation)
+        policy, configuration = self._policy, self._configuration
+        best = choose(policy)
         return best and {
-            **describe_candidate(store, best, self._policy.confirmation),
-            "fixed_rows_loss": fixed_rows_losses(store, best),
+            **describe_candidate(policy, best),
+            "fixed_rows_loss": fixed_rows_losses(policy.store, best),
             "at_edge": at_edge(
                 configuration.search.space,
                 configuration.training,
@@ -157,9 +158,9 @@ class RunFiles(Observer):
         }
 
     def _default(self) -> dict[str, Any] | None:
-        store = self._policy.store
-        default = next((t.parameters for t in store if t.source == Source.DEFAULT), None)
-        return default and describe_candidate(store, default, self._policy.confirmation)
+        trials = self._policy.store.searched
+        default = next((one.parameters for one in trials if one.source == Source.DEFAULT), None)
+        return default and describe_candidate(self._policy, default)
 
     def _changed(self, trial: Trial) -> None:
         self.run.append_trial(self._searched, trial.row())

@@ -21,6 +21,13 @@ from training.schedule import Schedule, num_warmup_steps, schedule_of
 from tuning.config import SearchConfig
 from tuning.trials import Trial
 
+DECISION_RULE = 2
+"""Number of the rules by which a new search decides; the record holds it.
+
+1: every trial may reach the full budget, and the best finalists get all first replicates.
+2: trials end at the last rung, and after each replicate one finalist is dropped.
+"""
+
 _WARMUP_SHARE_OF_RUNG = 2 / 3
 _MIN_TRIALS_FOR_A_MEDIAN = 3
 
@@ -78,7 +85,9 @@ class EvaluationPlan:
         return tuple(rung for rung in self.rungs if before < rung <= examples)
 
 
-def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
+def plan_evaluations(
+    num_rows: int, epochs: int, search: SearchConfig, *, decision_rule: int = DECISION_RULE
+) -> EvaluationPlan:
     """Return the plan of a search over `num_rows` training rows."""
     budget = num_rows * epochs
     per_epoch = search.evaluations_per_epoch
@@ -91,8 +100,13 @@ def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> Evalua
         rungs = set(_geometric(first, search.reduction_factor, budget))
     elif search.scheduler == "median":
         rungs = {point for point in regular | {first} if first <= point < budget}
+    has_rivals = search.trials > 1 or search.algorithm == "grid"
+    is_confirmed = decision_rule > 1 and search.confirm_replicates > 0 and has_rivals
     return EvaluationPlan(
-        budget=budget, points=tuple(sorted(regular | rungs)), rungs=tuple(sorted(rungs))
+        budget=budget,
+        points=tuple(sorted(regular | rungs)),
+        rungs=tuple(sorted(rungs)),
+        ends_at_last_rung=is_confirmed and bool(rungs),
     )
 
 
@@ -107,7 +121,7 @@ def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) 
     """Return the training rows that a trial will still see on average, if its scores are random.
 
     At each rung one trial in `reduction_factor` is promoted under `asha`; under `median` half of
-    the trials reach the budget.
+    the trials reach the end.
 
     Args:
         plan: of the search.
@@ -118,7 +132,7 @@ def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) 
     if search.scheduler == "median":
         promoted = 0.5 ** (1 / max(len(plan.rungs), 1))
     rows, share, before = 0.0, 1.0, seen
-    for point in (*plan.rungs, plan.budget):
+    for point in sorted({*plan.rungs, plan.end}):
         if point > seen:
             rows += share * (point - before)
             share, before = share * promoted, point
@@ -163,6 +177,16 @@ class RungScores:
         """Return a trial's score at a rung; None if it did not reach it or is not judged there."""
         evaluations = self.evaluations(trial, rung)
         return mean([one.score for one in evaluations]) if evaluations else None
+
+    def is_at_end(self, trial: Trial) -> bool:
+        """Return whether a trial of the search has reached the last rung and ends there.
+
+        One whose warm-up ended too late for that rung trains on to the full budget.
+        """
+        end = self.plan.end
+        if not self.plan.ends_at_last_rung or trial.examples < end:
+            return False
+        return is_judged_at(end, trial.training, schedule_of(trial.training, self.num_rows))
 
     def evaluations(self, trial: Trial, rung: int) -> Sequence[Evaluation]:
         """Return the evaluations whose mean is a trial's score at a rung; none if it has none."""

@@ -102,6 +102,11 @@ class Trial:
         return self.status in _WITHOUT_SCORE
 
     @property
+    def has_collapsed(self) -> bool:
+        """Whether it predicted one class for every row at its last evaluation."""
+        return bool(self.evaluations) and self.evaluations[-1].collapsed
+
+    @property
     def curve(self) -> Curve:
         """The evaluations with a finite loss, in order: (training rows seen, score)."""
         return [(e.examples, e.score) for e in self.evaluations if e.is_finite]

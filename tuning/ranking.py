@@ -1,0 +1,85 @@
+"""Rank the trials of a search: the score of each at the highest rung, or the budget, it reached.
+
+Where trials end at the last rung, the score is that of the highest rung that a trial reached. A
+trial whose warm-up ended too late for the last rung trains on to the full budget; its score there
+stands for the last rung. Elsewhere only trials that reached the full budget have a score.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from results.rung_scores import mean
+from results.trial_states import Source, Status
+from training.metrics import Evaluation
+from tuning.rungs import RungScores
+from tuning.space import Parameters
+from tuning.trials import Trial
+
+_ENDED = (Status.COMPLETED, Status.STOPPED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchScore:
+    """The score of a trial in the search, and where it was taken."""
+
+    level: int
+    """Number of the rung, from 1; trials are compared at the same level."""
+    score: float
+    f1_macro: float
+    epoch: float
+    """Epochs trained at the last of its evaluations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Ranks the trials of one search."""
+
+    rung_scores: RungScores
+
+    def search_score(self, trial: Trial) -> SearchScore | None:
+        """Return the score of a trial in the search; None: it has none."""
+        plan = self.rung_scores.plan
+        if trial.final is not None:
+            return _search_score(len(plan.rungs), [trial.final])
+        if not plan.ends_at_last_rung:
+            return None
+        for level in range(len(plan.rungs), 0, -1):
+            if evaluations := self.rung_scores.evaluations(trial, plan.rungs[level - 1]):
+                return _search_score(level, evaluations)
+        return None
+
+    def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials that have ended with a score, best first.
+
+        Trials that collapsed are left out. Those at a higher rung come first; of equal scores, the
+        older trial.
+        """
+        scored = [
+            (trial, score)
+            for trial in trials
+            if trial.status in _ENDED and not trial.has_collapsed
+            if (score := self.search_score(trial)) is not None
+        ]
+        scored.sort(key=lambda one: (-one[1].level, -one[1].score, one[0].number))
+        return [trial for trial, _ in scored]
+
+    def candidates(self, trials: Sequence[Trial], num_best: int) -> list[Parameters]:
+        """Return the configurations to confirm: the default, then the finalists, best first.
+
+        The default is confirmed whatever its score is; a configuration that was sampled twice is
+        included once.
+        """
+        chosen = [next(trial.parameters for trial in trials if trial.source == Source.DEFAULT)]
+        for trial in self.ranked(trials):
+            if len(chosen) <= num_best and trial.parameters not in chosen:
+                chosen.append(trial.parameters)
+        return chosen
+
+
+def _search_score(level: int, evaluations: Sequence[Evaluation]) -> SearchScore:
+    return SearchScore(
+        level=level,
+        score=mean([one.score for one in evaluations]),
+        f1_macro=mean([one.f1_macro for one in evaluations]),
+        epoch=evaluations[-1].epoch,
+    )
