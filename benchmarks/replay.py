@@ -130,7 +130,7 @@ class _Simulation:
         rows = [0, 0]
         for job in self._jobs:
             rows[job.is_confirmation] += job.end - job.start
-        chosen = choose(self.policy.store, self.policy.confirmation)
+        chosen = choose(self.policy)
         assert chosen is not None, "every trial has collapsed"
         return Outcome(
             chosen=self._number(chosen),

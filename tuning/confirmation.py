@@ -4,8 +4,7 @@ Everything is a function of the trials in the store: a resume, a rebuild and a r
 candidates, replicates and trial ids.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,167 +13,11 @@ from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.confirmation_rule import ConfirmationRule
-from tuning.paired_comparison import PairedDifference, paired_difference
 from tuning.space import Parameters, default_point, with_parameters
+from tuning.standing import Confirmed, Standing
 from tuning.trials import Trial, TrialStore
 
-_MIN_SHARED = 2
-"""Replicates that challenger and default must share: a standard error needs two."""
 _BROKEN = (Status.COLLAPSED, Status.DIVERGED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confirmed:
-    """A candidate with its scores by replicate number; failed replicates are missing."""
-
-    parameters: Parameters
-    scores: Mapping[int, float]
-    broken: frozenset[int] = frozenset()
-    """Replicates on which it collapsed (one class for every row) or diverged."""
-
-    @property
-    def mean(self) -> float:
-        """Mean score over the replicates."""
-        return float(np.mean(list(self.scores.values())))
-
-    @property
-    def standard_error(self) -> float | None:
-        """Standard error of the mean, uncorrected for shared rows; None for a single replicate."""
-        values = list(self.scores.values())
-        return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-    @property
-    def sound(self) -> Mapping[int, float]:
-        """Scores of the replicates on which it neither collapsed nor diverged."""
-        return {k: score for k, score in self.scores.items() if k not in self.broken}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The leader compared with the default, over the replicates that are sound for both."""
-
-    leader: Confirmed
-    default: Confirmed
-    shared: Sequence[int]
-    paired: PairedDifference
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """Mean scores of leader and default over the shared replicates."""
-        leader, default = (
-            float(np.mean([one.scores[k] for k in self.shared]))
-            for one in (self.leader, self.default)
-        )
-        return leader, default
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """Scores of the candidates after some replicates, and what follows from them."""
-
-    default: Confirmed
-    challengers: Sequence[Confirmed]
-    """Those that were trained on the last replicate: any of them may win."""
-    dropped: Sequence[Confirmed] = ()
-    rule: ConfirmationRule
-    validation_share: float
-    """Validation rows over training rows."""
-
-    @property
-    def leader(self) -> Confirmed | None:
-        """The challenger with the largest lead; None: no challenger has a score.
-
-        If any challenger shares two replicates with the default, those that share fewer cannot
-        lead: a single score may be luck.
-        """
-        ahead = [one for one in self.by_lead() if one.sound]
-        sound = [one for one in ahead if not one.broken] or ahead
-        if self.default.sound:
-            most = max((len(_shared(one, self.default)) for one in sound), default=0)
-            required = min(most, _MIN_SHARED)
-            sound = [one for one in sound if len(_shared(one, self.default)) >= required]
-        return next(iter(sound), None)
-
-    def by_lead(self) -> list[Confirmed]:
-        """Return the challengers, the one furthest ahead of the default first.
-
-        Some replicates are harder than others, so each is compared with the default on the
-        replicates that both have; without scores of the default the best mean leads. Challengers
-        that collapsed or diverged on some replicate come last, those without a score after them.
-        """
-        return sorted(
-            self.challengers,
-            key=lambda one: (not one.sound, bool(one.broken), -_lead(one, self.default)),
-        )
-
-    def compare(self) -> Comparison | None:
-        """Compare the leader with the default; None if they share fewer than two replicates."""
-        ahead = self.leader
-        shared = [] if ahead is None else _shared(ahead, self.default)
-        if ahead is None or len(shared) < _MIN_SHARED:
-            return None
-        others = [one for one in (*self.challengers, *self.dropped) if one is not ahead]
-        return Comparison(
-            leader=ahead,
-            default=self.default,
-            shared=shared,
-            paired=paired_difference(
-                [ahead.scores[k] for k in shared],
-                [self.default.scores[k] for k in shared],
-                validation_share=self.validation_share,
-                required=self.rule.required(len(shared)),
-                others=[_differences(other, self.default) for other in others],
-            ),
-        )
-
-    def winner(self) -> Confirmed:
-        """Return the leader if it replaces the default, else the default.
-
-        The leader replaces the default if its lead is clear. A configuration that collapsed or
-        diverged on some replicate is unreliable: such a default is replaced by a leader that did
-        not, unless that one is clearly worse; such a leader never replaces a default that did not.
-        """
-        challenger = self.leader
-        if challenger is None:
-            return self.default
-        if not self.default.sound:
-            return challenger
-        found = self.compare()
-        if self.default.broken and not challenger.broken:
-            is_worse = found is not None and found.paired.is_clearly_worse
-            return self.default if is_worse else challenger
-        if challenger.broken and not self.default.broken:
-            return self.default
-        return challenger if found is not None and found.paired.is_clear else self.default
-
-    def is_settled(self, num_replicates: int) -> bool:
-        """Return whether leader and default need no further replicate."""
-        if num_replicates < self.rule.first_end:
-            return False
-        ahead, found = self.leader, self.compare()
-        if ahead is None or (ahead.broken and not self.default.broken):
-            return True  # no challenger can win any more
-        if self.default.broken and self.rule.required(num_replicates) is None:
-            return False  # the leader is about to win, but not on so few replicates
-        return self.rule.is_settled(None if found is None else found.paired)
-
-
-def _shared(one: Confirmed, other: Confirmed) -> list[int]:
-    """Return the replicates that are sound for both."""
-    return sorted(one.sound.keys() & other.sound.keys())
-
-
-def _differences(candidate: Confirmed, default: Confirmed) -> list[float]:
-    return [candidate.scores[k] - default.scores[k] for k in _shared(candidate, default)]
-
-
-def _lead(candidate: Confirmed, default: Confirmed) -> float:
-    differences = _differences(candidate, default)
-    if not candidate.scores:
-        return -math.inf
-    if not differences:
-        return candidate.mean - (default.mean if default.scores else 0.0)
-    return float(np.mean(differences))
 
 
 def fresh_seed(seed: int, replicate: int) -> int:
@@ -281,13 +124,11 @@ class Confirmation:
     def advance(self) -> None:
         """Enter further replicates until the difference is settled or a trial has not ended."""
         while not self.is_complete and not any(trial.is_running for trial in self._current):
-            standing, num_replicates = self.standing(), self.num_replicates
-            is_settled = bool(self.chosen[1:]) and standing.is_settled(num_replicates)
-            if is_settled or num_replicates >= self._last or self._is_cut():
+            challengers = self.standing().next_round(self.num_replicates, last=self._last)
+            if challengers is None or self._is_cut():
                 self.is_complete = True
                 return
-            num = self.rule.num_challengers(num_replicates + 1)
-            kept = [one.parameters for one in standing.by_lead()[:num]]
+            kept = [one.parameters for one in challengers]
             self._enter([self.chosen[0], *(one for one in self.chosen[1:] if one in kept)])
 
     def standing(self) -> Standing:

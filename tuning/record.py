@@ -13,11 +13,12 @@ from training.config import TINY, ModelConfig
 from training.data import DataSummary
 from training.trained_on import known_to
 from tuning.config import Configuration
-from tuning.confirmation import Comparison, Confirmation, Standing, fresh_seed, split_seed
+from tuning.confirmation import Confirmation, fresh_seed, split_seed
 from tuning.paired_comparison import score_correlation
 from tuning.policy import Policy
 from tuning.rungs import EvaluationPlan
 from tuning.space import Parameters, to_plain_space, with_parameters
+from tuning.standing import Comparison, Standing
 from tuning.trials import Trial
 
 CONFIGURATION_OF_WINNER = ("data", "model", "training")
