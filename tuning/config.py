@@ -40,7 +40,8 @@ class SearchConfig(Section):
     Optuna's sampler."""
     scheduler: Scheduler = "asha"
     """What stops trials early: `asha`, the best 1 in reduction_factor at a rung are promoted;
-    `median`, those not below the median; `none`, no trial is stopped."""
+    `median`, those not below the median; `none`, no trial is stopped. Under the first two, all
+    trials end at the last rung if the best are confirmed, since these are trained afresh."""
     trials: Annotated[Count, Field(le=100_000)] = 24
     """Number of configurations to try, with trial 0, which is the one under `training`; `grid`
     ignores it."""
@@ -59,13 +60,16 @@ class SearchConfig(Section):
     seed: Seed = 42
     """Seed of the sampled configurations."""
     confirm_top: Count = 3
-    """Number of best configurations that are confirmed on replicates, beside trial 0."""
+    """Number of best configurations, the finalists, that are confirmed on replicates beside
+    trial 0; the one furthest behind is dropped after each replicate."""
     confirm_replicates: Annotated[int, Field(ge=0, le=100)] = 3
-    """Replicates of each confirmed configuration, each with a fresh seed and train/validation
-    split; 0: no confirmation, else at least 2."""
+    """Fewest replicates, each with a fresh seed and train/validation split, on which a configuration
+    can replace trial 0; 0: no confirmation, else at least 2."""
     confirm_max_replicates: Annotated[Count, Field(le=100)] = 5
-    """Most replicates: the leader and trial 0 get additional ones while neither is clearly
-    better."""
+    """Most replicates; there are fewer if a finalist wins before, or none can win any more."""
+    decision_rule: Literal[1, 2] = 2
+    """Rules by which trials end and finalists are confirmed; 1: those of version 0.3.0, by which
+    its runs are resumed."""
 
     @model_validator(mode="after")
     def _replicates_are_enough(self) -> "SearchConfig":

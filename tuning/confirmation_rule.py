@@ -119,9 +119,10 @@ class OneDroppedEach:
         return found.is_clear or chance < OUT_OF_REACH
 
 
-def rule_of(number: int, search: SearchConfig) -> ConfirmationRule:
-    """Return the rule of a `decision_rule` in the record."""
-    return AdditionalReplicates(search=search) if number == 1 else OneDroppedEach(search=search)
+def rule_of(search: SearchConfig) -> ConfirmationRule:
+    """Return the rule of `search.decision_rule`."""
+    is_first = search.decision_rule == 1
+    return AdditionalReplicates(search=search) if is_first else OneDroppedEach(search=search)
 
 
 def most_trainings(rule: ConfirmationRule, *, num_finalists: int, up_to: int) -> int:

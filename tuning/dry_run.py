@@ -20,7 +20,7 @@ from tuning.config import Configuration
 from tuning.confirmation_rule import most_trainings, rule_of
 from tuning.log_lines import describe_special_rows
 from tuning.preparation import Preparation, prepare_search
-from tuning.rungs import DECISION_RULE, expected_epochs
+from tuning.rungs import expected_epochs
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
 from tuning.space import with_parameters
@@ -122,7 +122,7 @@ def _describe_plan(
     search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
     requested = num_requested(search, configuration.training)
     confirmed = most_trainings(
-        rule_of(DECISION_RULE, search),
+        rule_of(search),
         num_finalists=search.confirm_top,
         up_to=search.confirm_max_replicates if search.confirm_replicates else 0,
     )

@@ -14,7 +14,7 @@ from tuning.config import Configuration
 from tuning.confirmation import Confirmation, ConfirmationPlan
 from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
-from tuning.rungs import DECISION_RULE, EvaluationPlan, RungScores, is_promoted
+from tuning.rungs import EvaluationPlan, RungScores, is_promoted
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
@@ -45,8 +45,6 @@ class Policy:
     last_evaluated: str | None = None
     """The trial whose evaluation was recorded last by an earlier start, which may have been killed
     before it took the decision that follows from it."""
-    decision_rule: int = DECISION_RULE
-    """1 for a search that started before finalists were trained afresh."""
     phase: Phase = field(default=Phase.SEARCH, init=False)
     confirmation: Confirmation | None = field(default=None, init=False)
     aborted_by: str = field(default="", init=False)
@@ -82,7 +80,7 @@ class Policy:
         self._num_searched = len(searched)
         self._rung_scores = RungScores(plan=self.plan, num_rows=self.num_rows)
         self.ranking = Ranking(rung_scores=self._rung_scores)
-        self.rule = rule_of(self.decision_rule, search)
+        self.rule = rule_of(search)
         self._time = TimeBudget(
             seconds=search.time_budget_s, rows_before=sum(trial.examples for trial in searched)
         )
@@ -295,7 +293,7 @@ class Policy:
         if own is None:
             return True
         rivals: Iterable[Trial] = self.store.searched
-        if self.decision_rule > 1:  # trial 0 is confirmed anyway
+        if self.configuration.search.decision_rule > 1:  # trial 0 is confirmed anyway
             rivals = (one for one in rivals if one.source != Source.DEFAULT)
         scores = self._rung_scores.at(rung, rivals)
         return is_promoted(own, scores, self.configuration.search)
@@ -462,7 +460,6 @@ def make_policy(
     num_validation_rows: int,
     store: TrialStore | None = None,
     last_evaluated: str | None = None,
-    decision_rule: int = DECISION_RULE,
 ) -> Policy:
     """Make the policy of a configuration.
 
@@ -473,7 +470,6 @@ def make_policy(
         num_validation_rows: validation rows of it.
         store: with the trials of an earlier start.
         last_evaluated: the trial whose evaluation that start recorded last.
-        decision_rule: that of the earlier start.
     """
     return Policy(
         configuration=configuration,
@@ -483,7 +479,6 @@ def make_policy(
         searcher=make_searcher(configuration.search, configuration.training),
         store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
-        decision_rule=decision_rule,
     )
 
 

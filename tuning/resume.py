@@ -17,7 +17,6 @@ from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 from training.data import PreparedData, prepare
 from training.metrics import Evaluation
-from training.options import read_yaml
 from training.trained_on import known_to
 from tuning.checks import check_same_split
 from tuning.config import Configuration
@@ -27,7 +26,7 @@ from tuning.record import describe_facts
 from tuning.run_files import RunFiles, now
 from tuning.rungs import EvaluationPlan, plan_evaluations
 from tuning.space import Parameters, with_parameters
-from tuning.start import build
+from tuning.start import build, read_configuration
 from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
 
 _TRIAL_ID = re.compile(r"t[0-9]{4,9}")
@@ -93,7 +92,7 @@ def rebuild(run: Run) -> SearchStatus:
                 " without it; restore the file, or search again"
             )
     with run.lock():
-        configuration = build(read_yaml(run.config))
+        configuration = build(read_configuration(run))
         data = prepare(configuration.data, seen=known_to(configuration.model))
         check_same_split(run, data)
         if not run.splits.exists():

@@ -132,7 +132,7 @@ class RunFiles(Observer):
             "finished_at": None if is_running else now(),
             "seconds": round(self._seconds_before + time.monotonic() - self._started, 3),
             **self._facts,
-            "decision_rule": policy.decision_rule,
+            "decision_rule": self._configuration.search.decision_rule,
             "objective": objective_of(self._configuration).as_record(),
             "rows_at_once": self._memory_limits,
             "progress": progress,

@@ -21,13 +21,6 @@ from training.schedule import Schedule, num_warmup_steps, schedule_of
 from tuning.config import SearchConfig
 from tuning.trials import Trial
 
-DECISION_RULE = 2
-"""Number of the rules by which a new search decides; the record holds it.
-
-1: every trial may reach the full budget, and the best finalists get all first replicates.
-2: trials end at the last rung, and after each replicate one finalist is dropped.
-"""
-
 _WARMUP_SHARE_OF_RUNG = 2 / 3
 _MIN_TRIALS_FOR_A_MEDIAN = 3
 
@@ -85,9 +78,7 @@ class EvaluationPlan:
         return tuple(rung for rung in self.rungs if before < rung <= examples)
 
 
-def plan_evaluations(
-    num_rows: int, epochs: int, search: SearchConfig, *, decision_rule: int = DECISION_RULE
-) -> EvaluationPlan:
+def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
     """Return the plan of a search over `num_rows` training rows."""
     budget = num_rows * epochs
     per_epoch = search.evaluations_per_epoch
@@ -101,7 +92,7 @@ def plan_evaluations(
     elif search.scheduler == "median":
         rungs = {point for point in regular | {first} if first <= point < budget}
     has_rivals = search.trials > 1 or search.algorithm == "grid"
-    is_confirmed = decision_rule > 1 and search.confirm_replicates > 0 and has_rivals
+    is_confirmed = search.decision_rule > 1 and search.confirm_replicates > 0 and has_rivals
     return EvaluationPlan(
         budget=budget,
         points=tuple(sorted(regular | rungs)),

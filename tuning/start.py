@@ -132,12 +132,22 @@ def resolve_resumed(run: Run, given: Values) -> Configuration:
     Raises:
         InputError: as `build`, or one line for each change that a resume must not make.
     """
-    values = read_yaml(run.config)
+    values = read_configuration(run)
     old = build(values)
     new = build(merge(values, given))
     if problems := changed_fields(old, new):
         raise InputError(*problems)
     return new
+
+
+def read_configuration(run: Run) -> Values:
+    """Return the values of a run's `config.yaml`; an older one decides by the first rule.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    values = read_yaml(run.config)
+    return merge({"search": {"decision_rule": 1}}, values)
 
 
 def build(values: Values) -> Configuration:
