@@ -14,7 +14,7 @@ from scipy import stats
 
 from benchmarks.problems import BIAS, LUCK_KEPT, POINTS, SEED_DEVIATION, Cell, Floats
 from tuning.config import SearchConfig
-from tuning.confirmation_rule import rule_of
+from tuning.confirmation_rule import ConfirmationRule, rule_of
 from tuning.standing import Confirmed, Standing
 
 NUM_REPLICATES = 5
@@ -36,7 +36,7 @@ class Batch:
     quality: Floats
     """True score, float64 [searches, configurations]."""
     searched: Floats
-    """Score in the search at both rungs and at the budget, float64 [searches, configurations, 3]."""
+    """Score in the search at both rungs and the budget, float64 [searches, configurations, 3]."""
     confirmed: Floats
     """Score on each replicate, float64 [searches, configurations, `NUM_REPLICATES`]."""
 
@@ -153,7 +153,7 @@ def _confirm(scores: Floats, search: SearchConfig, validation_share: float) -> t
     """
     if len(scores) < 2:
         return 0, 0
-    rule, table = rule_of(search), (scores / POINTS).tolist()
+    rule, table = rule_of(search), np.asarray(scores / POINTS).tolist()
     rounds: list[Sequence[int]] = []
     challengers: Sequence[int] | None = range(1, len(scores))
     while challengers is not None:
@@ -164,7 +164,12 @@ def _confirm(scores: Floats, search: SearchConfig, validation_share: float) -> t
     return _position(standing.winner()), sum(map(len, rounds))
 
 
-def _standing(table, rounds, rule, validation_share):  # type: ignore[no-untyped-def]
+def _standing(
+    table: Sequence[Sequence[float]],
+    rounds: Sequence[Sequence[int]],
+    rule: ConfirmationRule,
+    validation_share: float,
+) -> Standing:
     candidates = [
         Confirmed(
             parameters={"position": position},

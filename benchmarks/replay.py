@@ -7,7 +7,7 @@ unit is a training row; figures are in full trainings.
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.problems import Problem
@@ -51,13 +51,14 @@ def replay(
     Args:
         problem: whose scores are reported.
         workers: trials that run at the same time.
-        search: fields of `search` that differ from the problem's configuration.
+        search: fields of `search` that differ from the problem's configuration, such as
+            `decision_rule`.
         **fields: of the policy.
     """
     configuration = _with_search(problem.configuration, search or {})
     policy = Policy(
         configuration=configuration,
-        plan=problem.plan,
+        plan=replace(problem.plan, ends_at_last_rung=configuration.search.decision_rule > 1),
         num_rows=problem.num_rows,
         validation_share=problem.validation_share,
         searcher=_Listed(configuration, problem.parameters),

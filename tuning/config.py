@@ -63,8 +63,8 @@ class SearchConfig(Section):
     """Number of best configurations, the finalists, that are confirmed on replicates beside
     trial 0; the one furthest behind is dropped after each replicate."""
     confirm_replicates: Annotated[int, Field(ge=0, le=100)] = 3
-    """Fewest replicates, each with a fresh seed and train/validation split, on which a configuration
-    can replace trial 0; 0: no confirmation, else at least 2."""
+    """Fewest replicates, each with a fresh seed and train/validation split, on which a
+    configuration can replace trial 0; 0: no confirmation, else at least 2."""
     confirm_max_replicates: Annotated[Count, Field(le=100)] = 5
     """Most replicates; there are fewer if a finalist wins before, or none can win any more."""
     decision_rule: Literal[1, 2] = 2
