@@ -16,7 +16,7 @@ FUZZ_PROCESSES ?= 25
 BENCH_DATA ?= $(firstword $(wildcard ../shared/data/severity_tweets.csv) sample)
 BENCH_ARCHITECTURE ?= $(wildcard ../shared/models/indobert-base-p1-architecture)
 
-.PHONY: help demo install check-install test test-slow faults fuzz soak bench pictures audit lint format ci-search clean
+.PHONY: help demo install check-install test test-slow faults fuzz soak bench decisions pictures audit lint format ci-search clean
 .NOTPARALLEL:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make fuzz       500 mutated inputs: data, configurations, models, runs (10 minutes)"
 	@echo "make soak       a search of 300 short trials: memory, disk, processes (5 minutes)"
 	@echo "make bench      speed: beside the Trainer, and 2,000 trials (half an hour)"
+	@echo "make decisions  what ways of searching choose and cost, on recorded and simulated searches"
 	@echo "make pictures   makes README's pictures again, from a search on the bundled sample"
 	@echo "make audit      known vulnerabilities of the installed packages, where the list can be read"
 	@echo "make lint       ruff and mypy"
@@ -54,6 +55,7 @@ EXTRAS_run := [dashboard]
 EXTRAS_node := [dashboard,s3]
 EXTRAS_test := [dashboard,test]
 EXTRAS_bench := [dashboard,bench]
+EXTRAS_decisions := [dashboard,decisions]
 EXTRAS_lint := [lint]
 EXTRAS_audit := [audit]
 .PRECIOUS: $(VENV)/.installed-%
@@ -96,6 +98,9 @@ bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m benchmarks.throughput --data $(BENCH_DATA) \
 	    $(if $(BENCH_ARCHITECTURE),--architecture $(BENCH_ARCHITECTURE))
 	@$(BIN)/python -m benchmarks.scale
+
+decisions: $(VENV)/.installed-decisions
+	@$(BIN)/python -m benchmarks.decisions
 
 pictures: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.pictures

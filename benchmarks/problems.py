@@ -39,16 +39,11 @@ _ROUNDING = 5e-4
 _MOST_CONFIGURATIONS = 72
 _MOST_REPLICATES = 8
 """Replicates of a simulated problem beside that of the search."""
-_NUM_ROWS, _NUM_EPOCHS = 1000, 6
-"""Of a simulated problem: any rows, only the proportions matter; epochs as `sample` has them."""
-_PLAN = EvaluationPlan(
-    budget=_NUM_EPOCHS * _NUM_ROWS,
-    points=tuple(_NUM_ROWS * epoch for epoch in (1, 2, 3, _NUM_EPOCHS)),
-    rungs=(_NUM_ROWS, 3 * _NUM_ROWS),
-)
-"""The fewest evaluations that keep the rungs apart: a score at a rung is the mean of two."""
-_STAGES = (0, 1, 1, 2)
-"""Of each evaluation: the first rung, the second rung, or the end."""
+_NUM_ROWS, _NUM_EPOCHS = 4000, 6
+"""Of a simulated problem: any rows that are enough for all rungs; epochs as `sample` has them."""
+_STAGES = (0, 1, 1, 2, 2, 2)
+"""Of the evaluation in each epoch: the first rung (1 epoch), the second (3), or the end. The score
+at a rung is the mean of two evaluations, so that both are of its stage."""
 _CENTRE = 0.7
 """The score of a simulated configuration of quality 0."""
 _LEARNING_RATE_STEP = 1e-4
@@ -84,6 +79,8 @@ class Problem:
     """[configurations, replicates, points]; replicate 0 is the search's own split and seed."""
     truths: Floats
     """[configurations]"""
+    best_truth: float
+    """Of all configurations that there are, those that this search does not try included."""
     constant_score: float = 0.0
     """Score of the best predictor of a single class; what scores no more counts as collapsed."""
 
@@ -115,8 +112,8 @@ class Problem:
         return POINTS * (self.truth(number) - self.truth(0))
 
     def regret(self, number: int) -> float:
-        """Return how much worse than the best one a configuration is, points."""
-        return POINTS * (float(self.truths.max()) - self.truth(number))
+        """Return how much worse than the best one that there is a configuration is, points."""
+        return POINTS * (self.best_truth - self.truth(number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,15 +157,17 @@ def simulated_problem(cell: Cell, num_configurations: int, *, repeat: int) -> Pr
     quality = cell.spread * generator.standard_normal(_MOST_CONFIGURATIONS)
     quality[0] = cell.spread * stats.norm.ppf(cell.quantile)
     scores = quality[:, None, None] + _noise(cell, generator)
+    configuration = _simulated_configuration(num_configurations)
     return Problem(
         name="simulated",
-        configuration=_simulated_configuration(num_configurations),
-        plan=_PLAN,
+        configuration=configuration,
+        plan=_plan(configuration, _NUM_ROWS),
         num_rows=_NUM_ROWS,
         validation_share=cell.validation_share,
         parameters=_simulated_parameters(num_configurations),
         scores=_CENTRE + scores[:num_configurations][:, :, _STAGES] / POINTS,
         truths=_CENTRE + quality[:num_configurations] / POINTS,
+        best_truth=_CENTRE + quality.max() / POINTS,
     )
 
 
@@ -202,9 +201,17 @@ def _simulated_configuration(num: int) -> Configuration:
                 "learning_rate": _LEARNING_RATE_STEP,
                 "warmup_steps": 0,
             },
-            "search": {"space": {"learning_rate": {"log_uniform": [1e-5, 1e-2]}}, "trials": num},
+            "search": {
+                "space": {"learning_rate": {"log_uniform": [1e-5, 1e-2]}},
+                "trials": num,
+                "evaluations_per_epoch": 1,
+            },
         }
     )
+
+
+def _plan(configuration: Configuration, num_rows: int) -> EvaluationPlan:
+    return plan_evaluations(num_rows, configuration.training.epochs, configuration.search)
 
 
 def recorded_problem(grid: RecordedGrid, num_configurations: int, *, repeat: int) -> Problem:
@@ -225,15 +232,17 @@ def recorded_problem(grid: RecordedGrid, num_configurations: int, *, repeat: int
     numbers = np.concatenate([[0], others])[:num_configurations]
     replicates = generator.permutation(grid.scores.shape[1])
     scores = grid.scores[numbers][:, replicates]
+    truths = grid.scores[:, replicates[num_seen:], -1].mean(axis=1)
     return Problem(
         name=grid.name,
         configuration=configuration,
-        plan=plan_evaluations(grid.num_rows, grid.epochs, configuration.search),
+        plan=_plan(configuration, grid.num_rows),
         num_rows=grid.num_rows,
         validation_share=grid.validation_share,
         parameters=[_typed(grid.parameters[number]) for number in numbers],
         scores=scores[:, :num_seen],
-        truths=scores[:, num_seen:, -1].mean(axis=1),
+        truths=truths[numbers],
+        best_truth=float(truths.max()),
         constant_score=(grid.constant_score or 0.0) + _ROUNDING,
     )
 

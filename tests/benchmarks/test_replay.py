@@ -11,7 +11,7 @@ ALL_RUN = {"scheduler": "none", "confirm_replicates": 0}
 
 
 def problem_of(scores: list[list[float]]) -> Problem:
-    """Return a problem of configurations with these scores at 1, 2, 3 and 6 epochs.
+    """Return a problem of configurations with these scores after each of 6 epochs.
 
     Every replicate has the same scores.
     """
@@ -22,9 +22,9 @@ def problem_of(scores: list[list[float]]) -> Problem:
     )
 
 
-RISING = problem_of([[0.5, 0.5, 0.5, 0.50], [0.6, 0.6, 0.6, 0.61], [0.7, 0.7, 0.7, 0.72]])
+RISING = problem_of([[0.50] * 6, [0.60] * 6, [0.70] * 6])
 """Each configuration is better than those before it: none is stopped early."""
-FALLING = problem_of([[0.7, 0.7, 0.7, 0.72], [0.6, 0.6, 0.6, 0.61], [0.5, 0.5, 0.5, 0.50]])
+FALLING = problem_of([[0.70] * 6, [0.60] * 6, [0.50] * 6])
 """Each configuration but the default is stopped at the first rung."""
 
 

@@ -1,0 +1,136 @@
+"""The ways of searching that `python -m benchmarks.decisions` compares, by name.
+
+A new one is a function from a problem to a `Result`, and a line in `CONTENDERS`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.problems import Problem
+from benchmarks.replay import replay
+from benchmarks.rivals import (
+    NUM_RANDOM,
+    NUM_RATES,
+    Plan,
+    all_full_runs,
+    default_alone,
+    four_rates,
+    one_rung,
+    random_full_runs,
+    successive_halving,
+)
+
+SIZES = (6, 12, 24, 72)
+"""Configurations of a problem, the default included."""
+_SIZE_OF_FIXED = (24,)
+"""Of problems for those that try a fixed number of configurations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one search of one problem returned, and its cost, the final training left out."""
+
+    gain: float
+    """Over the default, points."""
+    regret: float
+    """Against the best configuration that there is, points."""
+    cost: float
+    """Full trainings."""
+    makespans: Mapping[int, float]
+    """Time in full trainings, by number of workers; it may be known for one alone."""
+    busy: Mapping[int, float] = field(default_factory=dict)
+    """Share of the workers' time that they trained in the confirmation, by number of workers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way of searching."""
+
+    name: str
+    label: str
+    """For the table and the plot."""
+    run: Callable[[Problem, Collection[int]], Result]
+    """Takes a problem and the numbers of workers to find the time for."""
+    sizes: Sequence[int] = SIZES
+    """Of the problems that it is given."""
+    num_trials: int | None = None
+    """Configurations that it tries; None: all."""
+
+
+def replayed(problem: Problem, workers: Collection[int], **options: Any) -> Result:
+    """Run the product's policy; what it returns and costs is that with one worker.
+
+    Args:
+        problem: to search.
+        workers: numbers of workers to find the time for.
+        **options: of `replay`.
+    """
+    outcomes = {number: replay(problem, workers=number, **options) for number in {1, *workers}}
+    chosen = outcomes[1].chosen
+    return Result(
+        gain=problem.gain(chosen),
+        regret=problem.regret(chosen),
+        cost=outcomes[1].cost,
+        makespans={number: outcomes[number].makespan for number in workers},
+        busy={
+            number: share
+            for number in workers
+            if (share := outcomes[number].confirmation_busy) is not None
+        },
+    )
+
+
+def planned(
+    problem: Problem, workers: Collection[int], *, plan: Callable[[Problem], Plan]
+) -> Result:
+    """Run a rival."""
+    found = plan(problem)
+    return Result(
+        gain=problem.gain(found.chosen),
+        regret=problem.regret(found.chosen),
+        cost=found.cost,
+        makespans={number: found.makespan(number) for number in workers},
+    )
+
+
+CONTENDERS = (
+    Contender(name="ours", label="this program", run=replayed),
+    Contender(
+        name="default",
+        label="the default alone",
+        run=partial(planned, plan=default_alone),
+        sizes=_SIZE_OF_FIXED,
+        num_trials=1,
+    ),
+    Contender(
+        name="four_rates",
+        label="four learning rates, halved at each rung",
+        run=partial(planned, plan=four_rates),
+        sizes=_SIZE_OF_FIXED,
+        num_trials=NUM_RATES,
+    ),
+    Contender(
+        name="random_full_runs",
+        label="eight random full runs, best score",
+        run=partial(planned, plan=random_full_runs),
+        sizes=_SIZE_OF_FIXED,
+        num_trials=NUM_RANDOM,
+    ),
+    Contender(
+        name="one_rung",
+        label="one rung, the three best in full, best score",
+        run=partial(planned, plan=one_rung),
+    ),
+    Contender(
+        name="successive_halving",
+        label="successive halving, best score",
+        run=partial(planned, plan=successive_halving),
+    ),
+    Contender(
+        name="all_full_runs",
+        label="all in full, best score",
+        run=partial(planned, plan=all_full_runs),
+    ),
+)
