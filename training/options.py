@@ -320,7 +320,7 @@ def describe_values(schema: Mapping[str, Any]) -> str:
         return ", or ".join(describe_values(kind) for kind in schema["anyOf"])
     if "enum" in schema:
         # A comma or a tab needs quotes to be seen.
-        values = [v if isinstance(v, str) and v.isidentifier() else repr(v) for v in schema["enum"]]
+        values = [value if value.isidentifier() else repr(value) for value in schema["enum"]]
         return "one of " + ", ".join(values)
     bounds = ", ".join(f"{_BOUNDS[key]} {schema[key]}" for key in _BOUNDS if key in schema)
     return f"{_KINDS[schema['type']]} {bounds}".strip()

@@ -67,7 +67,7 @@ class SearchConfig(Section):
     configuration can replace trial 0; 0: no confirmation, else at least 2."""
     confirm_max_replicates: Annotated[Count, Field(le=100)] = 5
     """Most replicates; there are fewer if a finalist wins before, or none can win any more."""
-    decision_rule: Literal[1, 2] = 2
+    decision_rule: Annotated[int, Field(ge=1, le=2)] = 2
     """Rules by which trials end and finalists are confirmed; 1: those of version 0.3.0, by which
     its runs are resumed."""
 
