@@ -166,6 +166,7 @@ def _check_stages(
             retrained.training,
             num_rows=winner.num_final_rows,
             loss_limit=loss_limit(winner.losses_seen, len(config.labels)),
+            has_reference=bool(winner.losses_seen),
         ),
         "evaluation": check_against_confirmation(report),
         "readiness": check_artefacts(
@@ -211,6 +212,8 @@ def _search_scores(winner: Winner) -> dict[str, Any]:
     return {
         "trial_id": best["trial_id"],
         "search_score": best["search_score"],
+        "search_epochs": best.get("search_epochs"),
+        "epochs": winner.configuration.training.epochs,
         "search_f1_macro": best["search_f1_macro"],
         "confirmed_score": _mean(confirmed),
         "confirmed_f1_macro": _mean(_of_replicates(winner, "f1_macro")),
@@ -218,7 +221,8 @@ def _search_scores(winner: Winner) -> dict[str, Any]:
         "confirmed_standard_error": None
         if deviation is None
         else deviation / math.sqrt(len(confirmed)),
-        "note": "both were selected on; only the test score is unbiased",
+        "note": "both were selected on; only the test score is unbiased; the search score was taken"
+        " after `search_epochs` epochs, the others after `epochs`",
     }
 
 

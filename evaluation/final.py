@@ -25,6 +25,7 @@ from results.errors import RunError, StorageError
 from results.log import log_to_file, log_to_terminal, quiet_libraries
 from results.mirror import Mirror, fetch_run
 from results.run import Run, open_run
+from results.score_names import describe_epochs
 from results.status_text import predict_command, search_again_command
 from results.storage import Storage
 
@@ -135,8 +136,10 @@ def _parser() -> OptionParser:
 
 
 def _scores_side_by_side(report: Mapping[str, Any]) -> str:
-    score, confirmed = (report["search"][f"{kind}_score"] for kind in ("search", "confirmed"))
-    searched = "none" if score is None else f"{score:.4f} (selected on)"
+    search = report["search"]
+    score, confirmed = (search[f"{kind}_score"] for kind in ("search", "confirmed"))
+    taken = describe_epochs(search["search_epochs"], search["epochs"])
+    searched = "none" if score is None else f"{score:.4f} (selected on{taken and f', {taken}'})"
     middle = "not confirmed" if confirmed is None else f"confirmed {confirmed:.4f} (selected on)"
     label = sentence_start(report["objective"]["label"])
     return f"{label} of the winner: search {searched}, {middle}, test {report['score']:.4f}"

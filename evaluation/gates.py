@@ -278,6 +278,7 @@ def check_training(
     *,
     num_rows: int,
     loss_limit: float,
+    has_reference: bool = True,
 ) -> Stage:
     """Check the training stage.
 
@@ -287,6 +288,7 @@ def check_training(
         training: configuration of the retrain.
         num_rows: number of training and validation rows together.
         loss_limit: highest loss on the fixed rows that the guard of the retrain accepts.
+        has_reference: whether the limit comes from full trainings of the winner.
     """
     budget = schedule_of(training, num_rows).budget
     num_labels = tuned.model.config.num_labels
@@ -298,6 +300,11 @@ def check_training(
     fallen = bool(history) and history[-1].train_loss < before
     trend = " to ".join(f"{point.train_loss:.4f}" for point in (*history[:1], *history[-1:]))
     collapsed = bool(history) and history[-1].collapsed
+    origin = (
+        "derived from the final losses of the winner's full trainings in the search"
+        if has_reference
+        else "the loss of a uniform guess, because the search has no full training of the winner"
+    )
     within = tuned.fixed_rows_loss <= loss_limit  # false for a loss that is not a number
     return {
         "finished": check(
@@ -326,8 +333,7 @@ def check_training(
         "loss on fixed rows within the guard's limit": check(
             within,
             tuned.fixed_rows_loss,
-            f"at most {loss_limit:.4f}, derived from the final losses of the full trainings in the"
-            f" search; {_GUARDED}",
+            f"at most {loss_limit:.4f}, {origin}; {_GUARDED}",
         ),
     }
 
@@ -382,7 +388,8 @@ def describe_fall(report: Mapping[str, Any]) -> str:
         return ""
     fall = report["search"]["confirmed_score"] - report[SCORE]
     retrain = report["retrain"]
-    loss, highest = retrain["fixed_rows_loss"], max(retrain["fixed_rows_loss_in_search"])
+    loss = retrain["fixed_rows_loss"]
+    highest = max(retrain["fixed_rows_loss_in_search"], default=math.inf)
     why = (
         "the validation rows were easier than the test rows, or the starting model had seen them,"
         " so the configuration that they selected may not be the best"

@@ -12,7 +12,13 @@ from evaluation.predictions import describe_low_confidence
 from evaluation.scores import SCORE
 from evaluation.winner import Winner
 from results.environment import recorded_version
-from results.score_names import CALIBRATION, OVERALL, TOO_FEW_ROWS, name_three_scores
+from results.score_names import (
+    CALIBRATION,
+    OVERALL,
+    TOO_FEW_ROWS,
+    describe_epochs,
+    name_three_scores,
+)
 from results.verdict import describe_seed_variation
 from training.config import SAMPLE, TINY, DataConfig, WinningConfiguration
 from training.trained_on import TRAINED_ON
@@ -227,13 +233,22 @@ def _per_class(report: Mapping[str, Any]) -> str:
 
 def _three_scores(report: Mapping[str, Any]) -> str:
     search = report["search"]
-    scores = name_three_scores(search["search_score"], search["confirmed_score"], report[SCORE])
-    rows = [[name, "none" if score is None else score, on] for name, score, on in scores]
-    return (
-        f"{table(['score', report['objective']['label'], 'on'], rows)}\n"
-        "The first two scores were used to select the winner, so they are optimistic: apart from"
-        " chance, their lead over the third is selection bias.\n"
+    taken = describe_epochs(search.get("search_epochs"), search.get("epochs"))
+    scores = name_three_scores(
+        search["search_score"], search["confirmed_score"], report[SCORE], taken=taken
     )
+    rows = [[name, "none" if score is None else score, on] for name, score, on in scores]
+    explained = (
+        "The first two scores were used to select the winner, so they are optimistic: apart from"
+        " chance, their lead over the third is selection bias."
+    )
+    if taken:
+        explained = (
+            f"The first two scores were used to select the winner. The first was taken {taken}, so"
+            " that it is not comparable with the others. The second is optimistic: apart from"
+            " chance, its lead over the third is selection bias."
+        )
+    return f"{table(['score', report['objective']['label'], 'on'], rows)}\n{explained}\n"
 
 
 def _calibration(report: Mapping[str, Any]) -> str:

@@ -37,10 +37,15 @@ class RetrainError(Exception):
     def __init__(self, winner: Winner, problems: Sequence[str]) -> None:
         """Store what was wrong with each attempt."""
         self.problems = tuple(problems)
+        required = (
+            "learn as much as the full trainings of the search"
+            if winner.losses_seen
+            else "be better than a uniform guess"
+        )
         super().__init__(
-            f"run {winner.run.directory}: {len(problems)} retrains learnt less than the trials of"
-            f" the search ({'; '.join(problems)}), but one must learn as much; the test set was not"
-            " used: search with lower learning rates or a longer warm-up"
+            f"run {winner.run.directory}: {len(problems)} retrains learnt too little"
+            f" ({'; '.join(problems)}), but one must {required}; the test set was not used:"
+            " search with lower learning rates or a longer warm-up"
         )
 
 
@@ -232,14 +237,18 @@ def loss_limit(losses_seen: Sequence[float], num_labels: int) -> float:
     It is the highest loss of the search plus the largest of three margins: three standard
     deviations, a quarter of the loss, and 15 % of the way to the loss of a uniform guess. There are
     few values, sometimes one, and a loss near 0 has little information about the next one. A lower
-    loss is accepted, since the retrain has more rows.
+    loss is accepted, since the retrain has more rows. Without a full training of the winner, if the
+    search ended before its confirmation had a score, it is the loss of a uniform guess.
 
     Args:
         losses_seen: class-weighted losses, in nats, of the full trainings of the winner.
         num_labels: number of classes.
     """
+    uniform = math.log(num_labels)
+    if not losses_seen:
+        return uniform
     highest = max(losses_seen)
-    to_uniform = math.log(num_labels) - highest
+    to_uniform = uniform - highest
     return highest + max(3 * pstdev(losses_seen), 0.25 * highest, 0.15 * to_uniform)
 
 

@@ -29,7 +29,9 @@ from results.errors import RunError, StorageError
 from results.load import LoadedRun, load_runs
 from results.mirror import fetch_run
 from results.png_plots import escape_math, save, score_title
+from results.rung_scores import score_at
 from results.trial_states import SearchStatus, Source
+from results.verdict import confirmed_score, when_taken
 
 _DIFFERENCES = {
     "labels": "different labels: their scores are not comparable",
@@ -37,6 +39,10 @@ _DIFFERENCES = {
     "data": "different data: their scores are of different rows",
     "split": "different splits: their scores are of different rows",
     "budget": "different budgets: longer trainings tend to score higher",
+    "search_epochs": (
+        "search scores after different numbers of epochs: only their confirmed and test scores are"
+        " comparable"
+    ),
 }
 """Aspects in which runs may differ; each makes the following ones irrelevant."""
 
@@ -45,17 +51,18 @@ def list_facts(run: LoadedRun) -> dict[str, str]:
     """Return the table's column of a run, {name: text}; empty texts where a fact is not known."""
     record, test = run.record, run.test
     best, trials = record["best"] or {}, record["trials"]
-    default, label = record["default"] or {}, record["objective"]["label"]
+    label = record["objective"]["label"]
     trained = record.get("examples_trained", {})
     return {
         "status": record["status"],
         "winner": best.get("trial_id", "none"),
         **{name: f"{value:.4g}" for name, value in best.get("parameters", {}).items()},
-        f"{label}, search": _score_cell(best.get("search_score")),
-        f"{label}, confirmed": _score_cell(best.get("score")) if record["confirmation"] else "",
+        f"{label}, search": _search_cell(record, "best"),
+        f"{label}, confirmed": _score_cell(confirmed_score(record, "best")),
         f"{label}, test": _test_cell(test),
         "baseline, test": _score_cell(test["baseline"].get("score")) if test else "",
-        f"{label}, default": _score_cell(default.get("score")),
+        f"{label}, default": _score_cell(confirmed_score(record, "default"))
+        or _search_cell(record, "default"),
         "trials": f"{sum(trials[key] for key in ('completed', 'stopped_early', 'failed'))}"
         f" of {trials['requested']}",
         "rows trained": f"{sum(trained.values()):,}" if trained else "",
@@ -70,6 +77,12 @@ def _test_cell(test: Mapping[str, Any] | None) -> str:
         return "not evaluated"
     low, high = test["confidence_intervals"]["score"]
     return f"{test['score']:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _search_cell(record: Mapping[str, Any], role: str) -> str:
+    """Return the search score of `best` or `default`, and the epochs of a shorter training."""
+    score = _score_cell((record[role] or {}).get("search_score"))
+    return f"{score} {when_taken(record, role)}".strip() if score else ""
 
 
 def _score_cell(value: float | None) -> str:
@@ -110,6 +123,7 @@ def _comparable(run: LoadedRun) -> dict[str, Any]:
         "budget": (run.record.get("search") or {}).get("budget"),
         "labels": [sorted(of) for of in counts.values()],
         "objective": run.record["objective"]["name"],
+        "search_epochs": when_taken(run.record, "best"),
     }
 
 
@@ -141,7 +155,8 @@ def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
     left.set_title("Best of the search so far")
     left.set_xlabel("Training rows seen by all trials")
     label = score_title(_common_label(runs))
-    left.set_ylabel(f"{label} at the full budget (validation)")
+    at = "" if any(map(_is_short, runs)) else " at the full budget"
+    left.set_ylabel(f"{label}{at} (validation)")
     right.set_title("The winner's scores")
     right.set_ylabel(label)
     for axes in (left, right):
@@ -152,25 +167,45 @@ def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
 
 
 def best_so_far(run: LoadedRun) -> tuple[list[int], list[float]]:
-    """Return training rows seen by all trials, and the best score at the full budget until then.
+    """Return training rows seen by all trials, and the best score of a whole trial until then.
 
-    There is a point for each trial that reached the full budget with a higher score than all
-    earlier ones, and a point at the end of the search.
+    There is a point for each trial that reached the full budget, or the last rung where trials end
+    there, with a higher score than all earlier ones, and a point at the end of the search.
     """
-    budget = (run.record.get("search") or {}).get("budget")
-    spent, seen, rows, best = 0, dict[str, int](), list[int](), list[float]()
-    searched = set(run.trials.loc[run.trials["source"] != Source.CONFIRM, "trial_id"])
+    spent, curves, rows, best = 0, dict[str, list[tuple[int, float]]](), list[int](), list[float]()
+    ends = _ends(run)
     for trial_id, examples, score in zip(
         *(run.curves[name] for name in ("trial_id", "examples", "score")), strict=True
     ):
-        if trial_id not in searched:
+        if trial_id not in ends:
             continue
-        spent += examples - seen.get(trial_id, 0)
-        seen[trial_id] = examples
-        if budget and examples >= budget and (not best or score > best[-1]):
-            rows.append(spent)
-            best.append(score)
+        curve = curves.setdefault(trial_id, [])
+        before = curve[-1][0] if curve else 0
+        spent += examples - before
+        curve.append((examples, score))
+        if before < ends[trial_id] <= examples:
+            reached = score_at(curve, ends[trial_id], budget=run.record["search"]["budget"])
+            if reached is not None and (not best or reached > best[-1]):
+                rows.append(spent)
+                best.append(reached)
     return ([*rows, spent], [*best, best[-1]]) if best else ([], [])
+
+
+def _ends(run: LoadedRun) -> dict[str, int]:
+    """Return the training rows at which each trial of the search is compared with others.
+
+    That is the full budget, or the last rung where trials end there; a trial that was not judged at
+    that rung trains on to the full budget.
+    """
+    plan = run.record.get("search") or {}
+    if not plan:
+        return {}
+    last = plan["rungs"][-1] if plan.get("ends_at_last_rung") else plan["budget"]
+    trials = run.trials[run.trials["source"] != Source.CONFIRM]
+    return {
+        trial_id: plan["budget"] if examples >= plan["budget"] else last
+        for trial_id, examples in zip(trials["trial_id"], trials["examples"], strict=True)
+    }
 
 
 def _common_label(runs: Sequence[LoadedRun]) -> str:
@@ -180,11 +215,16 @@ def _common_label(runs: Sequence[LoadedRun]) -> str:
 
 
 def _names(runs: Sequence[LoadedRun]) -> list[str]:
-    """Return the runs' names for the legend, with their objectives where these differ."""
+    """Return the runs' names for the axis, with their objectives where these differ."""
     names, labels = ([run.directory.name for run in runs], [*map(_label, runs)])
     if len(set(labels)) > 1:
         names = [f"{name} ({label})" for name, label in zip(names, labels, strict=True)]
     return [escape_math(name) for name in names]
+
+
+def _is_short(run: LoadedRun) -> bool:
+    """Return whether its search score is that of a shorter training."""
+    return bool(when_taken(run.record, "best"))
 
 
 def _label(run: LoadedRun) -> str:
@@ -196,10 +236,13 @@ def _plot_best_so_far(
 ) -> None:
     rows, best = best_so_far(run) if len(run.curves) else ([], [])
     if rows:
-        axes.step(rows, best, where="post", label=name, color=colour, marker="o", markersize=4)
+        taken = when_taken(run.record, "best")
+        label = f"{name}, {taken}" if taken else name
+        axes.step(rows, best, where="post", label=label, color=colour, marker="o", markersize=4)
 
 
 def _plot_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[str]) -> None:
+    is_short = any(map(_is_short, runs))
     for number, (kind, marker) in enumerate(_SCORES):
         found = [(x, *_score(run, kind)) for x, run in enumerate(runs) if _score(run, kind)]
         if not found:
@@ -208,7 +251,8 @@ def _plot_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[st
         scores = [score for _, score, _, _ in found]
         below = [max(score - low, 0.0) for _, score, low, _ in found]
         above = [max(high - score, 0.0) for _, score, _, high in found]
-        axes.errorbar(positions, scores, [below, above], fmt=marker, capsize=3, label=kind)
+        label = "search, a shorter training" if kind == "search" and is_short else kind
+        axes.errorbar(positions, scores, [below, above], fmt=marker, capsize=3, label=label)
     axes.set_xticks(range(len(runs)), names, rotation=20)
     axes.set_xlim(-0.5, len(runs) - 0.5)
 
@@ -221,10 +265,9 @@ def _score(run: LoadedRun, kind: str) -> tuple[float, float, float] | tuple[()]:
             return ()
         low, high = run.test["confidence_intervals"]["score"]
         return run.test["score"], low, high
-    score = best.get("search_score") if kind == "search" else best.get("score")
-    if score is None or (kind == "confirmed" and not run.record["confirmation"]):
-        return ()
-    return score, score, score
+    is_search = kind == "search"
+    score = best.get("search_score") if is_search else confirmed_score(run.record, "best")
+    return () if score is None else (score, score, score)
 
 
 _PROGRAM = "python -m results.compare"

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results import status_text
-from results.overview import WAITING, Event, Overview
+from results.overview import AT_LAST_RUNG, WAITING, Event, Overview
 from results.trial_states import Status
 
 ReadOverview = Callable[[], Overview | None]
@@ -32,6 +32,7 @@ _SHARE_OF_ELAPSED = 1 / 6
 _COLOURS = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
+    AT_LAST_RUNG: "green",
     Status.STOPPED: "yellow",
     Status.FAILED: "red",
     Status.DIVERGED: "red",
@@ -265,7 +266,7 @@ def _states(overview: Overview) -> Text:
 def _best(overview: Overview) -> Iterator[Text]:
     best = overview.best
     if best is None:
-        yield Text("no trial has a score at the full budget yet", "dim")
+        yield Text(status_text.NO_SCORE, "dim")
         return
     score = status_text.describe_score(best, overview.score_label)
     yield Text.assemble((best.trial_id, "bold"), " ", (score, "bold green"))
@@ -285,7 +286,7 @@ def _running(overview: Overview) -> Iterator[tuple[str, Text]]:
 
 
 def _rungs(overview: Overview) -> RenderableType | None:
-    """Return the table of rungs; None if trials are not judged before the full budget."""
+    """Return the table of rungs; None if trials are not judged before they end."""
     if len(overview.rungs) < 2:
         return None
     table = Table.grid(padding=(0, 2, 0, 1))
@@ -297,7 +298,7 @@ def _rungs(overview: Overview) -> RenderableType | None:
         counts = (rung.reached, rung.reached - rung.stopped, rung.stopped)
         table.add_row("", f"{rung.epochs:.4g}", *map(str, counts))
     last = overview.rungs[-1]
-    table.add_row("", f"{last.epochs:.4g}", str(last.reached), Text("full budget", "dim"))
+    table.add_row("", f"{last.epochs:.4g}", str(last.reached), Text(last.end, "dim"))
     return table
 
 

@@ -76,6 +76,7 @@ class _Candidate(_Part):
     trial_id: str
     parameters: dict[str, int | float]
     search_score: float | None = None
+    search_epochs: float | None = None
     score: float | None
     epochs: float = 0
 
@@ -89,6 +90,7 @@ class _Trials(_Part):
     requested: int
     completed: int = 0
     stopped_early: int = 0
+    ended_at_last_rung: int = 0
     failed: int = 0
 
 

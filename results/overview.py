@@ -11,6 +11,7 @@ from typing import Any
 from results.errors import RunError
 from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
+from results.verdict import confirmed_score, full_epochs, when_taken
 from training.cli import printable
 
 _LAST_BYTES = 64 * 1024
@@ -21,7 +22,7 @@ _LINE = re.compile(
 )
 
 _OF_TRIAL = re.compile(
-    r"(?:trial )?t\d{4,} (completed|stopped|failed|diverged|collapsed|resumed|goes on)\b"
+    r"(?:trial )?t\d{4,} (completed|ended|stopped|failed|diverged|collapsed|resumed|goes on)\b"
 )
 """Start of a line on the end or resume of a trial; logs of older versions have the last form."""
 
@@ -32,6 +33,10 @@ _NUM_EVENTS = 5
 
 WAITING = "waiting"
 """State of a trial that has a row but has not started; no file contains it."""
+
+AT_LAST_RUNG = "at last rung"
+"""State of a trial whose row has the status `stopped`, but which was not stopped early: all trials
+of its search end at the last rung."""
 
 Row = Mapping[str, str]
 """A row of `trials.csv` or `workers.csv`, cells as text."""
@@ -59,20 +64,29 @@ class Best:
     score: float
     is_confirmed: bool
     """Whether the score is a mean over replicates."""
+    taken: str
+    """After how many epochs the score was taken; empty for a full training."""
+    is_default: bool
+    """Whether it is trial 0."""
     lead: float | None
-    """Difference to the score of trial 0; None if that has no score, or is the best itself."""
+    """Difference to the score of trial 0; None if that has none, or is the best itself."""
     default: float | None
-    """Trial 0's score."""
+    """Trial 0's score at the same budget and, of means over replicates, on the same ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungCounts:
-    """A rung, or a few neighbours: how many trials reached it, and how many were stopped there."""
+    """A rung, or a few neighbours: how many trials reached it, and how many were stopped there.
+
+    The last one is where trials end: the full budget, or the last rung.
+    """
 
     epochs: float
     """Epochs at the rung, or at the last of the neighbours."""
     reached: int
     stopped: int
+    end: str = ""
+    """Name of the last one, `full budget` or `last rung`; empty for the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +97,7 @@ class RunningTrial:
     epochs: float
     score: float | None
     """Score of its last evaluation."""
+    is_confirmation: bool
     worker: Row | None
     """Its row of `workers.csv`: node and process."""
 
@@ -93,7 +108,7 @@ class Budget:
 
     trained: int
     saved: int
-    """Rows that trials stopped early had left."""
+    """Rows that trials stopped early had left to where trials of the search end."""
     full: int
     """Rows that training all requested trials to the full budget would take."""
     confirmation: int
@@ -124,6 +139,8 @@ class Overview:
     """Number of trials of the confirmation by state; `waiting` ones have not started."""
     epochs: float | None
     """Epochs of a full training."""
+    epochs_of_search: float | None
+    """Epochs after which a trial of the search ends."""
     running: Sequence[RunningTrial]
     rungs: Sequence[RungCounts]
     best: Best | None
@@ -215,7 +232,8 @@ def overview_of(
         requested=record["trials"]["requested"],
         searched=_count(searched, waiting),
         confirmed=_count((row for row in rows if row["source"] == Source.CONFIRM), waiting),
-        epochs=plan["budget"] / plan["rows_per_epoch"] if plan else None,
+        epochs=full_epochs(record),
+        epochs_of_search=_end(plan) / plan["rows_per_epoch"] if plan else None,
         running=_running(rows, waiting, workers) if is_alive else (),
         rungs=_count_rungs(searched, plan) if plan else (),
         best=_best(record),
@@ -255,8 +273,13 @@ def _seconds_left(progress: Mapping[str, Any]) -> float | None:
 
 
 def _count(rows: Iterable[Row], waiting: set[str]) -> dict[str, int]:
-    states = (WAITING if row["trial_id"] in waiting else row["status"] for row in rows)
-    return dict(sorted(Counter(states).items()))
+    return dict(sorted(Counter(_state(row, waiting) for row in rows).items()))
+
+
+def _state(row: Row, waiting: set[str]) -> str:
+    if row["trial_id"] in waiting:
+        return WAITING
+    return AT_LAST_RUNG if row["stopped_by"] == StoppedBy.CONFIRMATION else row["status"]
 
 
 def _running(
@@ -269,6 +292,7 @@ def _running(
             epochs=float(row["epochs"] or 0),
             score=float(row["score"]) if row["score"] else None,
             worker=last_workers.get(row["trial_id"]),
+            is_confirmation=row["source"] == Source.CONFIRM,
         )
         for row in rows
         if row["status"] == Status.RUNNING and row["trial_id"] not in waiting
@@ -280,20 +304,52 @@ def _best(record: Mapping[str, Any]) -> Best | None:
     if best is None:
         return None
     is_default = best["trial_id"] == default.get("trial_id")
-    other = default.get("score")
+    confirmed = confirmed_score(record, "best")
+    ours, other = _same_budget(record)
     return Best(
         trial_id=best["trial_id"],
         parameters=best["parameters"],
         score=best["score"],
-        is_confirmed=best["score"] != best.get("search_score", best["score"]),
-        lead=None if other is None or is_default else best["score"] - other,
+        is_confirmed=confirmed is not None,
+        taken="" if confirmed is not None else when_taken(record, "best"),
+        is_default=is_default,
+        lead=None if ours is None or other is None or is_default else ours - other,
         default=other,
     )
 
 
+def _same_budget(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return comparable scores of the best and of trial 0; None: there are none.
+
+    Means are those of the replicates that both have; scores of the search count only if both were
+    taken after about as many epochs.
+    """
+    best, default = record["best"], record["default"] or {}
+    if confirmed_score(record, "best") is None:
+        is_same = when_taken(record, "best") == when_taken(record, "default")
+        return best["score"], default.get("search_score") if is_same else None
+    pairs = [
+        pair
+        for pair in zip(_on_replicates(record, best), _on_replicates(record, default), strict=False)
+        if None not in pair
+    ]
+    if not pairs:
+        return best["score"], None
+    ours, others = ([float(score) for score in of_one] for of_one in zip(*pairs, strict=True))
+    return sum(ours) / len(ours), sum(others) / len(others)
+
+
+def _on_replicates(record: Mapping[str, Any], one: Mapping[str, Any]) -> Sequence[float | None]:
+    candidates = record["confirmation"]["candidates"]
+    scores = (c["score"] for c in candidates if c["parameters"] == one.get("parameters"))
+    return next(scores, ())
+
+
 def _count_rungs(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[RungCounts, ...]:
-    """Count the trials at the rungs from the first to the last, then at the full budget."""
-    rungs, ends = plan["rungs"], [*plan["rungs"][1:], plan["budget"]]
+    """Count the trials at the rungs from the first to the last, then where trials end."""
+    end, is_rung = _end(plan), bool(plan.get("ends_at_last_rung"))
+    rungs = [rung for rung in plan["rungs"] if rung < end]
+    ends = [*rungs[1:], end]
     size = -(-len(rungs) // _MAX_RUNGS) or 1
     found = []
     for start in range(0, len(rungs), size):
@@ -302,11 +358,18 @@ def _count_rungs(rows: Sequence[Row], plan: Mapping[str, Any]) -> tuple[RungCoun
         reached = _num_reached(rows, rungs[start])
         epochs = rungs[group[-1]] / plan["rows_per_epoch"]
         found.append(RungCounts(epochs=epochs, reached=reached, stopped=stopped))
-    epochs = plan["budget"] / plan["rows_per_epoch"]
-    return (
-        *found,
-        RungCounts(epochs=epochs, reached=_num_reached(rows, plan["budget"]), stopped=0),
+    last = RungCounts(
+        epochs=end / plan["rows_per_epoch"],
+        reached=_num_reached(rows, end),
+        stopped=0,
+        end="last rung" if is_rung else "full budget",
     )
+    return *found, last
+
+
+def _end(plan: Mapping[str, Any]) -> int:
+    """Return the training rows after which a trial of the search ends."""
+    return int(plan["rungs"][-1] if plan.get("ends_at_last_rung") else plan["budget"])
 
 
 def _num_reached(rows: Iterable[Row], examples: int) -> int:
@@ -322,7 +385,7 @@ def _budget(record: Mapping[str, Any], rows: Sequence[Row], plan: Mapping[str, A
     early = [row for row in rows if row["stopped_by"] in (StoppedBy.SCHEDULER, StoppedBy.PATIENCE)]
     return Budget(
         trained=trained["search"],
-        saved=sum(max(budget - int(row["examples"]), 0) for row in early),
+        saved=sum(max(_end(plan) - int(row["examples"]), 0) for row in early),
         full=budget * record["trials"]["requested"],
         confirmation=trained["confirmation"],
     )

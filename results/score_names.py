@@ -36,12 +36,45 @@ def capitalise(label: str) -> str:
     return label[:1].upper() + label[1:]
 
 
+def describe_epochs(epochs: float | None, full: float | None) -> str:
+    """Return after how many epochs a score of a shorter training was taken: `after 3 of 6 epochs`.
+
+    Args:
+        epochs: at which the score was taken; None: not known, in a run of an older version.
+        full: epochs of a full training; None: not known.
+
+    Returns:
+        The words; empty for a full training, and where one of the numbers is not known.
+    """
+    if epochs is None or full is None or epochs > full - 1e-6:
+        return ""
+    return f"after {_round_epochs(epochs):g} of {_round_epochs(full):g} epochs"
+
+
+def _round_epochs(epochs: float) -> float:
+    """Round: an evaluation falls on the first step after a rung, not exactly on it."""
+    return round(epochs, 1 if epochs >= 1 else 2)
+
+
 def name_three_scores(
-    search: float | None, confirmed: float | None, test: float | None
+    search: float | None, confirmed: float | None, test: float | None, *, taken: str = ""
 ) -> list[tuple[str, float | None, str]]:
-    """Return name, score and origin of the winner's three scores; None: not measured."""
+    """Return name, score and origin of the winner's three scores; None: not measured.
+
+    Args:
+        search: the score in the search.
+        confirmed: the mean over the replicates.
+        test: the score on the test set.
+        taken: after how many epochs the score in the search was taken, as of `describe_epochs`.
+    """
+    of_search = "the best of many trials on the same validation rows: biased upwards"
+    if taken:
+        of_search = (
+            "a shorter training, the best of many on the same validation rows: not comparable with"
+            " the others"
+        )
     return [
-        ("search", search, "the best of many trials on the same validation rows: biased upwards"),
+        (f"search, {taken}" if taken else "search", search, of_search),
         ("confirmation", confirmed, "mean over replicates that were also used for the selection"),
         ("test", test, "rows that no decision was based on: the score to quote"),
     ]

@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from results.overview import WAITING, Best, Budget, Overview, RungCounts, RunningTrial
+from results.overview import (
+    AT_LAST_RUNG,
+    WAITING,
+    Best,
+    Budget,
+    Overview,
+    RungCounts,
+    RunningTrial,
+)
 from results.run import Run
 from results.trial_states import SearchStatus, Status
 from training.cli import is_uri
 
 STATE_NAMES: Mapping[str, str] = {
     Status.COMPLETED: "completed",
+    AT_LAST_RUNG: "ended at the last rung",
     Status.STOPPED: "stopped early",
     Status.FAILED: "failed",
     Status.DIVERGED: "diverged",
@@ -21,6 +30,7 @@ STATE_NAMES: Mapping[str, str] = {
     WAITING: "waiting",
 }
 """Name of each state of a trial, for people; in the order in which states are listed."""
+NO_SCORE = "no trial has ended with a score yet"
 RUNG_COLUMNS = ("reached", "promoted", "stopped early")
 _MANY_ROWS = 100
 
@@ -41,7 +51,7 @@ def describe(overview: Overview, now: datetime, *, max_running: int | None = Non
         yield f"confirm   {describe_confirmations(overview)}"
     yield from _describe_best(overview.best, overview.score_label)
     for rung in overview.rungs:
-        yield f"rung      {describe_rung(rung, is_last=rung is overview.rungs[-1])}"
+        yield f"rung      {describe_rung(rung)}"
     if overview.budget:
         yield f"budget    {'; '.join(describe_budget(overview.budget))}"
     if pace := ", ".join(_describe_times(overview, now)):
@@ -66,7 +76,8 @@ def progress_line(overview: Overview, now: datetime, *, with_parameters: bool = 
     if best := overview.best:
         values = f" {describe_parameters(best)}," if with_parameters else ""
         lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points)"
-        parts.append(f"best {best.trial_id}{values} {best.score:.4f}{lead}")
+        score = f"{best.score:.4f}" + (f" {best.taken}" if best.taken else "")
+        parts.append(f"best {best.trial_id}{values} {score}{lead}")
     return "; ".join((*parts, *_describe_times(overview, now)))
 
 
@@ -81,18 +92,20 @@ def describe_status(overview: Overview) -> str:
 
 def describe_trials(overview: Overview) -> str:
     """Count the trials of the search by state."""
-    counts = _count_states(overview.searched)
+    counts = _count_states(overview.searched, STATE_NAMES)
     return f"{overview.num_started} of {overview.requested} started" + (counts and f": {counts}")
 
 
 def describe_confirmations(overview: Overview) -> str:
     """Count the trials of the confirmation by state."""
     started = sum(overview.confirmed.values()) - overview.confirmed.get(WAITING, 0)
-    return f"{started} started: {_count_states(overview.confirmed)}"
+    # A finalist that is dropped, or a decision, stops trainings that had started ahead of it.
+    names = {**STATE_NAMES, Status.STOPPED: "stopped"}
+    return f"{started} started: {_count_states(overview.confirmed, names)}"
 
 
-def _count_states(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[key]} {name}" for key, name in STATE_NAMES.items() if key in counts)
+def _count_states(counts: Mapping[str, int], names: Mapping[str, str]) -> str:
+    return ", ".join(f"{counts[key]} {name}" for key, name in names.items() if key in counts)
 
 
 def describe_parameters(best: Best) -> str:
@@ -101,37 +114,38 @@ def describe_parameters(best: Best) -> str:
 
 
 def describe_score(best: Best, label: str) -> str:
-    """Describe the score, and whether it is a mean over replicates."""
-    return f"{label} {best.score:.4f}" + (" on replicates" if best.is_confirmed else "")
+    """Describe the score, and whether it is a mean over replicates or of a shorter training."""
+    origin = "on replicates" if best.is_confirmed else best.taken
+    return f"{label} {best.score:.4f}" + (f" {origin}" if origin else "")
 
 
 def describe_lead(best: Best) -> str:
     """Compare the best trial with the default configuration, trial 0."""
-    if best.default is None:
-        return "the default has no score yet"
-    if best.lead is None:
+    if best.is_default:
         return "this is the default: nothing better has been found"
+    if best.lead is None:
+        return "the default has no comparable score yet"
     return f"{best.lead * 100:+.2f} points over the default ({best.default:.4f})"
 
 
 def _describe_best(best: Best | None, label: str) -> Iterator[str]:
     if best is None:
-        yield "best      no trial has a score at the full budget yet"
+        yield f"best      {NO_SCORE}"
         return
     yield f"best      {best.trial_id} ({describe_parameters(best)}): {describe_score(best, label)}"
-    if best.default is None:
-        yield "default   has no score yet"
-    elif best.lead is None:
+    if best.is_default:
         yield "default   nothing better has been found"
+    elif best.lead is None:
+        yield "default   has no comparable score yet"
     else:
         lead = best.lead * 100
         yield f"default   {label} {best.default:.4f}; the best leads by {lead:+.2f} points"
 
 
-def describe_rung(rung: RungCounts, *, is_last: bool) -> str:
+def describe_rung(rung: RungCounts) -> str:
     """Count the trials that reached a rung, were promoted and were stopped there."""
-    if is_last:
-        return f"{rung.epochs:.4g} epochs, the full budget: {rung.reached} reached"
+    if rung.end:
+        return f"{rung.epochs:.4g} epochs, the {rung.end}: {rung.reached} reached"
     return (
         f"{rung.epochs:.4g} epochs: {rung.reached} reached, {rung.reached - rung.stopped} promoted,"
         f" {rung.stopped} stopped early"
@@ -205,9 +219,11 @@ def format_duration(seconds: float) -> str:
 
 def describe_running(trial: RunningTrial, overview: Overview) -> str:
     """Describe the progress of a running trial of the overview."""
-    epochs, label = overview.epochs, overview.score_label
+    epochs, of_search = overview.epochs, overview.epochs_of_search
+    if of_search and trial.epochs <= of_search and not trial.is_confirmation:
+        epochs = of_search
     progress = f"{trial.epochs:.2f}" + (f" of {epochs:.4g}" if epochs else "") + " epochs"
-    score = "" if trial.score is None else f", {label} {trial.score:.4f}"
+    score = "" if trial.score is None else f", {overview.score_label} {trial.score:.4f}"
     return f"{trial.trial_id} {progress}{score}"
 
 

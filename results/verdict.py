@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from results.older_runs import with_tested_score
+from results.score_names import describe_epochs
 
 _ROUNDS_TO_ZERO = 5e-5
 """Differences of scores below it are printed as 0.00 points."""
@@ -15,18 +16,57 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     Args:
         record: content of `search.json` with a winner.
     """
-    best, default, trials = record["best"], record["default"], record["trials"]
-    yield (
-        f"trials: {trials['completed']} completed, {trials['stopped_early']} stopped early,"
-        f" {trials['failed']} failed, in {record['seconds']:.0f} s"
-    )
+    best = record["best"]
+    yield f"trials: {_count_trials(record)}, in {record['seconds']:.0f} s"
     yield (
         f"winner {best['trial_id']} ({format_parameters(best['parameters'])}): validation"
-        f" {record['objective']['label']} {_score(best['search_score'])} in the search; default"
-        f" {_score(default['search_score'])}"
+        f" {record['objective']['label']} {_search_score(record, 'best')} in the search; default"
+        f" {_search_score(record, 'default')}"
     )
-    yield from _describe_confirmation(record["confirmation"])
+    yield from _describe_confirmation(record)
     yield from map(_describe_edge, best.get("at_edge", ()))
+
+
+def full_epochs(record: Mapping[str, Any]) -> float | None:
+    """Return the epochs of a full training; None for the record of an older version."""
+    plan = record.get("search") or {}
+    return plan["budget"] / plan["rows_per_epoch"] if plan else None
+
+
+def when_taken(record: Mapping[str, Any], role: str) -> str:
+    """Return after how many epochs the search score of `best` or `default` was taken.
+
+    It is empty for a full training and for the record of an older version.
+    """
+    return describe_epochs((record[role] or {}).get("search_epochs"), full_epochs(record))
+
+
+def confirmed_score(record: Mapping[str, Any], role: str) -> float | None:
+    """Return the mean of `best` or `default` over its replicates; None: it has no score there."""
+    candidates = (record.get("confirmation") or {}).get("candidates", ())
+    of_role = record[role] or {}
+    ours = [one for one in candidates if one["parameters"] == of_role.get("parameters")]
+    has_score = any(score is not None for one in ours for score in one["score"])
+    return of_role["score"] if has_score else None
+
+
+def _count_trials(record: Mapping[str, Any]) -> str:
+    trials = record["trials"]
+    num_ended = trials.get("ended_at_last_rung", 0)
+    parts = [f"{trials['completed']} completed"]
+    if (record.get("search") or {}).get("ends_at_last_rung"):
+        plan = record["search"]
+        taken = describe_epochs(plan["rungs"][-1] / plan["rows_per_epoch"], full_epochs(record))
+        parts = [f"{num_ended} ended at the last rung ({taken})"]
+        if trials["completed"]:
+            parts.append(f"{trials['completed']} trained to the full budget")
+    parts += [f"{trials['stopped_early'] - num_ended} stopped early", f"{trials['failed']} failed"]
+    return ", ".join(parts)
+
+
+def _search_score(record: Mapping[str, Any], role: str) -> str:
+    taken = when_taken(record, role)
+    return _score(record[role]["search_score"]) + (f" {taken}" if taken else "")
 
 
 def format_parameters(values: Mapping[str, float]) -> str:
@@ -42,6 +82,7 @@ def confirmation_verdict(
     default_learnt: bool,
     default_broken: int,
     leader_broken: int,
+    out_of_reach_of: int | None = None,
 ) -> str:
     """Return the outcome of the confirmation in one sentence.
 
@@ -52,9 +93,11 @@ def confirmation_verdict(
         default_learnt: whether the default learnt on at least one replicate.
         default_broken: number of replicates on which the default collapsed or diverged.
         leader_broken: number of replicates on which the best challenger did.
+        out_of_reach_of: the most replicates, if there were fewer since no challenger was likely to
+            win with more; else None.
     """
     if not has_challengers:
-        return "not confirmed: only the default reached the full budget with a score"
+        return "the default stays: no other configuration ended the search with a score"
     if not default_learnt and not default_stays:
         return (
             "the winner replaces the default, which learnt on none of the replicates: no comparison"
@@ -72,7 +115,7 @@ def confirmation_verdict(
         )
     if comparison is None:
         return "not confirmed: too few replicates completed for a comparison with the default"
-    return _describe_lead(comparison)
+    return _describe_lead(comparison, out_of_reach_of)
 
 
 def describe_significance(comparison: Mapping[str, Any]) -> str:
@@ -139,22 +182,36 @@ def _describe_gap(lead: float) -> str:
     return f"{_points(abs(lead))} {'above' if lead > 0 else 'below'} the default's"
 
 
-def _describe_lead(comparison: Mapping[str, Any]) -> str:
+def _describe_lead(comparison: Mapping[str, Any], out_of_reach_of: int | None) -> str:
     """Describe a comparison on which both configurations learnt on all replicates."""
-    lead, needed = comparison["difference"], comparison["needed"]
-    gap = _describe_gap(lead)
+    gap = _describe_gap(comparison["difference"])
     if not comparison["replaces_default"]:
-        rule = ""
-        if lead >= _ROUNDS_TO_ZERO:
-            rule = f", but only a lead of more than {_points(needed)} replaces it"
-        return f"the default stays: the best challenger's mean over the replicates is {gap}{rule}"
+        reason = _describe_shortfall(comparison, out_of_reach_of)
+        return f"the default stays: the best challenger's mean over the replicates is {gap}{reason}"
     return (
         f"the winner replaces the default: its mean over the replicates is {gap}, more than the"
-        f" required {_points(needed)}; {describe_significance(comparison)}"
+        f" required {_points(comparison['needed'])}; {describe_significance(comparison)}"
     )
 
 
-def _describe_confirmation(confirmation: Mapping[str, Any] | None) -> Iterator[str]:
+def _describe_shortfall(comparison: Mapping[str, Any], out_of_reach_of: int | None) -> str:
+    """Return a clause with the reason for which the best challenger does not win; may be empty."""
+    lead, needed = comparison["difference"], comparison["needed"]
+    num_replicates = comparison["draws"]
+    if out_of_reach_of is not None:
+        return (
+            f", and after {num_replicates} of at most {out_of_reach_of} replicates a win was"
+            " out of reach"
+        )
+    if lead < _ROUNDS_TO_ZERO:
+        return ""
+    if needed is None:
+        return f", but {num_replicates} replicates are too few for a win"
+    return f", but only a lead of more than {_points(needed)} replaces it"
+
+
+def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
+    confirmation, mean = record["confirmation"], confirmed_score(record, "best")
     if confirmation is None:
         yield "not confirmed: the winner's score is the best of many trials and therefore too high"
         return
@@ -169,6 +226,8 @@ def _describe_confirmation(confirmation: Mapping[str, Any] | None) -> Iterator[s
             f" {_score(lead['leader_mean'])}, difference {lead['difference'] * 100:+.2f} points"
             f" (standard error {lead['standard_error'] * 100:.2f})"
         )
+    elif mean is not None:
+        yield f"{record['objective']['label']} of the winner on replicates: {_score(mean)}"
     yield confirmation["verdict"]
 
 

@@ -101,7 +101,7 @@ def assemble(
             num_rows=preparation.num_rows,
             with_nodes=pool.is_joined,
         ),
-        RayMetrics(run.directory.name, policy.store),
+        RayMetrics(run.directory.name, policy.store, policy.ranking),
         CheckpointRemover(checkpoints, is_written=lambda: driver.write_error is None),
         *watchers,
     ]

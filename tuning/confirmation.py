@@ -154,6 +154,11 @@ class Confirmation:
             for replicate, trials in enumerate(self._rounds, start=1)
         }
 
+    def dropped_after(self, parameters: Parameters) -> int | None:
+        """Return the last replicate of a candidate that was dropped; None: it was not."""
+        entered = sum(any(t.parameters == parameters for t in trials) for trials in self._rounds)
+        return None if entered == self.num_replicates else entered
+
     def is_undecided(self) -> bool:
         """Return whether nothing was decided: no score, or cut off before the first comparison."""
         has_scores = any(trial.final is not None for trials in self._rounds for trial in trials)

@@ -64,6 +64,10 @@ class ConfirmationRule(Protocol):
         """
         ...
 
+    def is_out_of_reach(self, found: PairedDifference) -> bool:
+        """Return whether the leader is unlikely to win even with all replicates."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdditionalReplicates:
@@ -88,6 +92,10 @@ class AdditionalReplicates:
         """Return whether another replicate would not change the decision in a way that matters."""
         return found is None or found.is_distinguishable or found.excludes_a_difference
 
+    def is_out_of_reach(self, found: PairedDifference) -> bool:
+        """Return False: this rule does not predict."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneDroppedEach:
@@ -110,13 +118,14 @@ class OneDroppedEach:
 
     def is_settled(self, found: PairedDifference | None) -> bool:
         """Return whether the leader has won, or a win is out of reach."""
-        if found is None:
-            return False
+        return found is not None and (found.is_clear or self.is_out_of_reach(found))
+
+    def is_out_of_reach(self, found: PairedDifference) -> bool:
+        """Return whether the predictive probability of a win is small."""
         last = self.search.confirm_max_replicates
         required = self.required(last)
         assert required is not None
-        chance = found.probability_of_reaching(required, num_replicates=last)
-        return found.is_clear or chance < OUT_OF_REACH
+        return found.probability_of_reaching(required, num_replicates=last) < OUT_OF_REACH
 
 
 def rule_of(search: SearchConfig) -> ConfirmationRule:

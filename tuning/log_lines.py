@@ -18,7 +18,7 @@ from training.schedule import schedule_of
 from tuning.errors import SearchInterruptedError
 from tuning.observers import Observer
 from tuning.preparation import Preparation
-from tuning.rungs import EvaluationPlan, is_judged_at
+from tuning.rungs import EvaluationPlan, RungScores, is_judged_at
 from tuning.signals import StopSignal
 from tuning.trials import Phase, Trial
 from tuning.worker_pool import Connection
@@ -142,20 +142,36 @@ class LogLines(Observer):
         logger.log(level, "trial %s %s", trial.trial_id, self._describe_end(trial), extra=DETAIL)
 
     def _describe_end(self, trial: Trial) -> str:
-        if not trial.evaluations or trial.status == Status.FAILED:
+        if trial.status == Status.FAILED or trial.error:
             return f"{trial.status}: {trial.error}"
+        if not trial.evaluations:
+            return f"{self._describe_stop(trial)}: no evaluation"
         last = trial.evaluations[-1]
-        has_score = math.isfinite(last.eval_loss)
-        score = f"{self._score_label} {last.score:.4f}" if has_score else "no score"
         return (
-            f"{self._describe_stop(trial)}: {score}, {last.epoch:.2f} epochs, {last.seconds:.0f} s"
+            f"{self._describe_stop(trial)}: {self._describe_score(trial)}, {last.epoch:.2f} epochs,"
+            f" {last.seconds:.0f} s"
         )
+
+    def _describe_score(self, trial: Trial) -> str:
+        """Describe the last score; of a trial that ended at the last rung, its score there."""
+        last = trial.evaluations[-1]
+        if trial.stopped_by == StoppedBy.CONFIRMATION:
+            scores = RungScores(plan=self._plan, num_rows=self._num_rows)
+            if (score := scores.score(trial, self._plan.end)) is not None:
+                return f"{self._score_label} {score:.4f} (mean of the last two evaluations)"
+        if not math.isfinite(last.eval_loss):
+            return "no score"
+        return f"{self._score_label} {last.score:.4f}"
 
     def _describe_stop(self, trial: Trial) -> str:
         if trial.stopped_by == StoppedBy.SCHEDULER and (rungs := self._rungs_reached(trial)):
             return f"stopped early at rung {rungs[-1]} of {len(self._plan.rungs)}"
         if trial.stopped_by == StoppedBy.PATIENCE:
             return "stopped early for lack of improvement"
+        if trial.stopped_by == StoppedBy.CONFIRMATION:
+            return "ended at the last rung"
+        if trial.stopped_by == StoppedBy.END_OF_SEARCH and trial.is_confirmation:
+            return "stopped, since its score is not needed or the time is up"
         if trial.stopped_by == StoppedBy.END_OF_SEARCH:
             return "stopped at the end of the search"
         return str(trial.status)

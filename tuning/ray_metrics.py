@@ -9,9 +9,11 @@ from collections import Counter
 
 from ray.util.metrics import Gauge
 
+from results.rung_scores import mean
 from results.score_names import BESIDE_THE_SCORE, OVERALL
 from results.trial_states import Status
 from tuning.observers import Observer
+from tuning.ranking import Ranking
 from tuning.trials import Trial, TrialStore
 from tuning.workers import Worker
 
@@ -36,14 +38,16 @@ OF_TRIALS = {
 class RayMetrics(Observer):
     """Sets the gauges of one search; Ray must be connected."""
 
-    def __init__(self, run: str, store: TrialStore) -> None:
+    def __init__(self, run: str, store: TrialStore, ranking: Ranking) -> None:
         """Make the gauges.
 
         Args:
             run: name of the run.
             store: all trials of the search.
+            ranking: of the trials of the search.
         """
         self._store = store
+        self._ranking = ranking
         self._run = {RUN: run}
         self._of_trials = {
             name: Gauge(f"severity_search_{name}", description=text, tag_keys=(RUN, SLOT))
@@ -57,12 +61,16 @@ class RayMetrics(Observer):
         self._best = {
             name: Gauge(
                 f"severity_search_best_{name}",
-                description=f"Highest {label} of the search at the full budget so far",
+                description=f"Highest {label} of the search so far, at the highest rung that a"
+                " trial reached, or at the full budget",
                 tag_keys=(RUN,),
             )
             for name, label in {"score": "score", **_BESIDE}.items()
         }
         self._slots: dict[str, int] = {}
+        self._level, self._highest = 0, dict[str, float]()
+        for trial in store.searched:  # of an earlier start
+            self._compare(trial)
 
     def started(self, trial: Trial) -> None:
         """Count the trials."""
@@ -93,20 +101,31 @@ class RayMetrics(Observer):
             self._set(trial, "device_memory_bytes", trial.device_memory)
 
     def ended(self, trial: Trial) -> None:
-        """Free the slot of the trial, and count the trials."""
+        """Free the slot of the trial, count the trials, and compare its scores with the best."""
         slot = self._slots.pop(trial.trial_id, None)
         if slot is not None:
             self._of_trials["trial_number"].set(-1, self._tags(slot))
         self._count()
+        self._compare(trial)
 
     def _count(self) -> None:
         counts = Counter(trial.status for trial in self._store)
         for state in Status:
             self._trials.set(counts[state], {**self._run, STATE: state.value})
-        finals = [trial.final for trial in self._store.searched if trial.final is not None]
-        full = [final for final in finals if not final.collapsed]
-        for name, gauge in self._best.items() if full else ():
-            gauge.set(max(getattr(final, name) for final in full), self._run)
+
+    def _compare(self, trial: Trial) -> None:
+        """Set the best scores of the search, if they are of this trial."""
+        if trial.is_confirmation or not self._ranking.ranked([trial]):
+            return
+        level, evaluations = self._ranking.scored(trial)
+        if level < self._level:
+            return
+        before = self._highest if level == self._level else {}
+        found = {name: mean([getattr(e, name) for e in evaluations]) for name in self._best}
+        self._highest = {name: max(found[name], before.get(name, found[name])) for name in found}
+        self._level = level
+        for name, gauge in self._best.items():
+            gauge.set(self._highest[name], self._run)
 
     def _set(self, trial: Trial, name: str, value: float) -> None:
         slot = self._slots.get(trial.trial_id)

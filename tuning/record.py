@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from results.environment import describe_environment, hash_model
-from results.trial_states import Status
+from results.trial_states import Status, StoppedBy
 from results.verdict import confirmation_verdict
 from training.config import TINY, ModelConfig
 from training.data import DataSummary
@@ -25,12 +25,17 @@ CONFIGURATION_OF_WINNER = ("data", "model", "training")
 
 
 def count_trials(trials: Iterable[Trial], requested: int) -> dict[str, int]:
-    """Count the trials of the search by how they ended: `trials` of the record."""
-    statuses = [trial.status for trial in trials if not trial.is_confirmation]
+    """Count the trials of the search by how they ended: `trials` of the record.
+
+    Those that ended at the last rung are among the ones that were stopped early.
+    """
+    searched = [trial for trial in trials if not trial.is_confirmation]
+    statuses = [trial.status for trial in searched]
     return {
         "requested": requested,
         "completed": sum(s in (Status.COMPLETED, Status.COLLAPSED) for s in statuses),
         "stopped_early": statuses.count(Status.STOPPED),
+        "ended_at_last_rung": sum(t.stopped_by == StoppedBy.CONFIRMATION for t in searched),
         "failed": sum(s in (Status.FAILED, Status.DIVERGED) for s in statuses),
     }
 
@@ -108,6 +113,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
                 "mean": candidate.mean if candidate.scores else None,
                 "standard_error": candidate.standard_error,
                 "collapsed_or_diverged": len(candidate.broken),
+                "dropped_after": confirmation.dropped_after(candidate.parameters),
             }
             for candidate in candidates
             for finals in [confirmation.finals(candidate.parameters)]
@@ -120,8 +126,13 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
             ]
         ),
         "smallest_detectable_difference": found and found.paired.smallest_detectable,
+        "required_probabilities": _required_probabilities(confirmation),
         "winner_beats_default": comparison,
-        "verdict": confirmation_verdict(comparison, **_describe_standing(standing)),
+        "verdict": confirmation_verdict(
+            comparison,
+            **_describe_standing(standing),
+            out_of_reach_of=_out_of_reach_of(found, confirmation),
+        ),
     }
 
 
@@ -146,8 +157,23 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
     }
 
 
+def _required_probabilities(confirmation: Confirmation) -> dict[str, float]:
+    """Return the probability of a lead above which a challenger wins, by number of replicates."""
+    last = confirmation.configuration.search.confirm_max_replicates
+    required = {num: confirmation.rule.required(num) for num in range(1, last + 1)}
+    return {str(num): value for num, value in required.items() if value is not None}
+
+
+def _out_of_reach_of(found: Comparison | None, confirmation: Confirmation) -> int | None:
+    """Return the most replicates, if the confirmation ended before since no win was in reach."""
+    last = confirmation.configuration.search.confirm_max_replicates
+    if found is None or found.paired.num_replicates >= last:
+        return None
+    return last if confirmation.rule.is_out_of_reach(found.paired) else None
+
+
 def _describe_standing(standing: Standing) -> dict[str, Any]:
-    """Return the other arguments of `confirmation_verdict`."""
+    """Return other arguments of `confirmation_verdict`."""
     ahead = standing.leader
     return {
         "default_stays": standing.winner() is standing.default,
@@ -232,6 +258,7 @@ def _describe_search(
         "rows_per_epoch": num_rows,
         "budget": plan.budget,
         "rungs": list(plan.rungs),
+        "ends_at_last_rung": plan.ends_at_last_rung,
         "space": to_plain_space(search.space),
     }
 

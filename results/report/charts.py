@@ -15,9 +15,10 @@ from results.trial_states import Status
 _CURVES_HEIGHT = 520
 
 _GROUPS: Sequence[tuple[str, str, Callable[[ReportTrial], bool]]] = (
-    ("stopped early", "@muted", lambda trial: trial.status == Status.STOPPED),
+    ("stopped early", "@muted", lambda trial: trial.was_stopped_early),
     ("failed or diverged", "@red", lambda trial: trial.status in (Status.FAILED, Status.DIVERGED)),
     ("collapsed", "@purple", lambda trial: trial.status == Status.COLLAPSED),
+    ("ended at the last rung", "@blue", lambda trial: trial.is_at_last_rung),
     ("completed", "@blue", lambda trial: trial.status == Status.COMPLETED),
     ("running", "@green", lambda trial: trial.status == Status.RUNNING),
 )
@@ -31,11 +32,17 @@ def plot_learning_curves(data: RunData) -> str:
     scale = data.schedule.get("rows_per_epoch") or 1
     unit = "epochs" if data.schedule else "training rows seen"
     rungs = [rung / scale for rung in data.schedule.get("rungs", ())]
+    ends = "the score of a completed trial is its last evaluation."
+    if data.ends_at_last_rung:
+        ends = (
+            "trials end at the last rung. The confirmations train the finalists afresh to the full"
+            " budget."
+        )
     return paragraphs(_count_stopped(data)) + chart(
         f"{capitalise(data.score_label)} on the validation rows against {unit}",
         "Each line is a trial; a cross marks the evaluation at which the scheduler stopped it;"
         " dashed lines are the rungs at which trials are compared. Only scores at equal budgets are"
-        " compared, and the score of a completed trial is its last evaluation. Click a name in the"
+        f" compared, and {ends} Click a name in the"
         " legend to hide or display its lines. Confirmations, hidden at first, have other seeds and"
         " splits.",
         [trace for trace in _curve_traces(data, evaluated, scale) if trace["x"]],
@@ -53,8 +60,8 @@ def _count_stopped(data: RunData) -> Sequence[str]:
     """Report for each rung how many trials reached it and how many were stopped there."""
     budget = data.schedule.get("budget")
     return [
-        f"{rung.name}: {len(rung.trials)} trials reached it; stopped early there:"
-        f" {rung.num_stopped}."
+        f"{rung.name}: {len(rung.trials)} trials reached it; "
+        + ("the search ends there." if rung.is_end else f"stopped early there: {rung.num_stopped}.")
         for rung in data.rung_trials()
         if rung.examples != budget
     ]
@@ -72,7 +79,7 @@ def _curve_traces(data: RunData, evaluated: Sequence[ReportTrial], scale: float)
             for name, colour, belongs in _GROUPS
         ),
         {**_lines("confirmations", "@purple", confirmed, scale), "visible": "legendonly"},
-        _early_stops([t for t in searched if t.status == Status.STOPPED], scale),
+        _early_stops([t for t in searched if t.was_stopped_early], scale),
         *(
             _highlight(trial, *named[trial.trial_id], scale)
             for trial in evaluated
@@ -105,7 +112,7 @@ def _early_stops(trials: Sequence[ReportTrial], scale: float) -> Trace:
             "stopped here",
             rounded([examples / scale for examples, _ in last]),
             rounded([score for _, score in last]),
-            [f"{trial.trial_id}, stopped by the {trial.stopped_by}" for trial in trials],
+            [f"{trial.trial_id}, {trial.ending}" for trial in trials],
         ),
         "mode": "markers",
         "marker": {"symbol": "x", "size": 6, "color": "@muted"},

@@ -13,17 +13,17 @@ from typing import Any
 from results.errors import RunError
 from results.files import write_text
 from results.report.charts import plot_learning_curves
+from results.report.confirmation_section import describe_confirmation
 from results.report.evaluation_sections import describe_evaluation
+from results.report.leaderboard import list_trials
 from results.report.markup import anchor_of, paragraphs, section
 from results.report.parameter_charts import plot_parameters
 from results.report.run_data import RunData, read_run_data
 from results.report.search_sections import (
     NOT_TESTED,
-    describe_confirmation,
     describe_data,
     describe_repetition,
     describe_verdict,
-    list_trials,
 )
 from results.run import Run
 

@@ -11,7 +11,8 @@ from results.files import read_csv
 from results.older_runs import with_tested_score
 from results.run import FIXED_COLUMNS, TEST_REPORT, Run
 from results.rung_scores import Curve, score_at
-from results.trial_states import Source, StoppedBy
+from results.trial_states import Source, Status, StoppedBy
+from results.verdict import full_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,29 @@ class ReportTrial:
         """Whether it belongs to the confirmation, with another seed and split."""
         return self.source == Source.CONFIRM
 
+    @property
+    def is_at_last_rung(self) -> bool:
+        """Whether it ended at the last rung, as the trials of its search do."""
+        return self.stopped_by == StoppedBy.CONFIRMATION
+
+    @property
+    def was_stopped_early(self) -> bool:
+        """Whether it was stopped before trials of its search end."""
+        return self.status == Status.STOPPED and not self.is_at_last_rung
+
+    @property
+    def ending(self) -> str:
+        """Its state for people: how it ended."""
+        return _ENDINGS.get(self.stopped_by, self.status)
+
+
+_ENDINGS = {
+    StoppedBy.SCHEDULER: "stopped early at a rung",
+    StoppedBy.PATIENCE: "stopped early for lack of improvement",
+    StoppedBy.END_OF_SEARCH: "stopped at the end of the search",
+    StoppedBy.CONFIRMATION: "ended at the last rung",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class RungTrials:
@@ -46,6 +70,15 @@ class RungTrials:
     """The score of each of `trials`."""
     num_stopped: int
     """Number of these trials that the scheduler stopped here."""
+    is_full: bool
+    """Whether it is the full budget."""
+    is_end: bool
+    """Whether trials of the search end here: at the full budget, or at the last rung."""
+
+    @property
+    def short_name(self) -> str:
+        """Its name without the epochs."""
+        return self.name.partition(",")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +118,16 @@ class RunData:
         """`search` of the record; empty for runs of older versions."""
         return self.record.get("search") or {}
 
+    @property
+    def ends_at_last_rung(self) -> bool:
+        """Whether trials of the search end at the last rung, and finalists are trained afresh."""
+        return bool(self.schedule.get("ends_at_last_rung"))
+
+    @property
+    def epochs(self) -> float | None:
+        """Epochs of a full training; None for runs of older versions."""
+        return full_epochs(self.record)
+
     def id_of(self, role: str) -> str | None:
         """Return the id of the `best` or `default` trial; None while there is none."""
         found = self.record.get(role)
@@ -115,6 +158,8 @@ class RunData:
             name=name,
             trials=[trial for trial, _ in scored],
             scores=[score for _, score in scored],
+            is_full=examples == budget,
+            is_end=examples == (self.schedule["rungs"][-1] if self.ends_at_last_rung else budget),
             num_stopped=sum(
                 trial.stopped_by == StoppedBy.SCHEDULER and trial.curve[-1][0] < end
                 for trial, _ in scored

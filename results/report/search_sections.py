@@ -1,29 +1,26 @@
-"""Sections of `report.html` on the search: verdict, leaderboard, confirmation, data, repetition."""
+"""Sections of `report.html` on the search: verdict, data, repetition."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from results.environment import recorded_version
-from results.report.charts import plot_replicates
 from results.report.markup import (
     cards,
     code,
     number,
     paragraphs,
     shaded_table,
-    sortable_table,
     table,
 )
-from results.report.run_data import ReportTrial, RunData, parse_number
-from results.score_names import BESIDE_THE_SCORE, OVERALL, name_three_scores
-from results.trial_states import SearchStatus, Status
+from results.report.run_data import RunData
+from results.score_names import name_three_scores
+from results.trial_states import SearchStatus
 from results.verdict import (
+    confirmed_score,
     describe_result,
-    describe_sensitivity,
     describe_significance,
     format_parameters,
+    when_taken,
 )
 
 NOT_TESTED = "The winner has not been evaluated on the test set."
@@ -93,22 +90,34 @@ def _count_gates(test: Mapping[str, Any]) -> tuple[str, str]:
 
 def _three_scores(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
     """Write the winner's search, confirmed and test score side by side, and their gaps."""
-    best = record["best"]
+    best, taken = record["best"], when_taken(record, "best")
     final = (test or {}).get("search") or {}
-    confirmed = final.get("confirmed_score", best["score"] if record.get("confirmation") else None)
+    confirmed = final.get("confirmed_score", confirmed_score(record, "best"))
     searched = final.get("search_score", best["search_score"])
     tested = test["score"] if test else None
     rows = [
         [name, number(score) or ("not evaluated" if name == "test" else "none"), origin]
-        for name, score, origin in name_three_scores(searched, confirmed, tested)
+        for name, score, origin in name_three_scores(searched, confirmed, tested, taken=taken)
     ]
+    selected = {"search": searched, "confirmation": confirmed}
     return table([f"{record['objective']['label']} of the winner", "score", "origin"], rows) + (
-        paragraphs(_describe_optimism({"search": searched, "confirmation": confirmed}, tested))
+        paragraphs(_describe_optimism(selected, tested, taken=taken))
     )
 
 
-def _describe_optimism(selected: Mapping[str, float | None], tested: float | None) -> Iterator[str]:
-    """Describe the gap between each score that was used for the selection and the test score."""
+def _describe_optimism(
+    selected: Mapping[str, float | None], tested: float | None, *, taken: str
+) -> Iterator[str]:
+    """Describe the gap between each score that was used for the selection and the test score.
+
+    A search score of a shorter training (`taken`: after how many epochs) has no such gap.
+    """
+    if taken and tested is not None:
+        yield (
+            f"The search score was taken {taken}, so that its distance to the test score is no"
+            " measure of optimism."
+        )
+        selected = {name: score for name, score in selected.items() if name != "search"}
     for name, score in selected.items():
         if score is None or tested is None:
             continue
@@ -129,111 +138,6 @@ def _describe_label_noise(found: Mapping[str, Any]) -> Iterator[str]:
             f"Of the texts that occur more than once, {noise:.1%} have labels that disagree: no"
             " model can be expected to predict all of these labels."
         )
-
-
-def list_trials(data: RunData) -> str:
-    """Write the leaderboard: all trials of the search, the best first, confirmations excluded."""
-    trials = sorted(data.searched, key=_rank)
-    if not trials:
-        return paragraphs(["No trial has started yet."])
-    roles = {data.id_of("default"): " (default)"}
-    roles |= {data.id_of("best"): " (winner)"}
-    results = _result_columns(data)
-    return paragraphs([_ORDER]) + sortable_table(
-        ["trial", "status", *data.parameters, *results],
-        [
-            [
-                f"{trial.trial_id}{roles.get(trial.trial_id, '')}",
-                trial.status + (f" by the {trial.stopped_by}" if trial.stopped_by else ""),
-                *(_short(value) for value in trial.parameters.values()),
-                *(cell(trial) for cell in results.values()),
-            ]
-            for trial in trials
-        ],
-        caption="Trials of the search; the button of a column sorts by it",
-    )
-
-
-_ORDER = (
-    "Completed trials come first, sorted by their score. The others follow; their scores are of"
-    " shorter trainings and are not comparable. The peak is displayed but never compared."
-)
-
-
-def _rank(trial: ReportTrial) -> tuple[bool, float]:
-    """Sort completed trials before others, and higher scores first."""
-    score = parse_number(trial.row["score"])
-    return trial.status != Status.COMPLETED, -score if math.isfinite(score) else math.inf
-
-
-def _result_columns(data: RunData) -> dict[str, Callable[[ReportTrial], str]]:
-    """Return the columns after the parameters: title, and what formats a trial's cell."""
-    beside = [key for key in BESIDE_THE_SCORE if key != data.record["objective"]["name"]]
-    return {
-        data.score_label: partial(_figure, key="score", form=".4f"),
-        "peak": _peak,
-        **{OVERALL[key]: partial(_figure, key=key, form=".4f") for key in beside},
-        "epochs": partial(_figure, key="epochs", form=".2f"),
-        "seconds": partial(_figure, key="seconds", form=",.0f"),
-        "error": lambda trial: trial.row.get("error", ""),
-    }
-
-
-def _figure(trial: ReportTrial, *, key: str, form: str) -> str:
-    """Format a number of the trial's row; the same format for all rows of a column."""
-    value = parse_number(trial.row.get(key, ""))
-    return format(value, form) if math.isfinite(value) else ""
-
-
-def _peak(trial: ReportTrial) -> str:
-    return f"{max(score for _, score in trial.curve):.4f}" if trial.curve else ""
-
-
-def _short(value: float) -> Any:
-    """Round a parameter to four significant digits; whole numbers lose their point."""
-    if not math.isfinite(value):
-        return ""
-    return int(value) if value.is_integer() else float(f"{value:.4g}")
-
-
-def describe_confirmation(data: RunData) -> str:
-    """Write the scores of each candidate on the replicates, and which differences they detect."""
-    found = data.record.get("confirmation")
-    if not found:
-        return paragraphs(
-            ["Not confirmed: a search score is the best of many trials and therefore too high."]
-        )
-    candidates, default = found["candidates"], data.record.get("default") or {}
-    rows = [
-        [
-            format_parameters(candidate["parameters"]),
-            ", ".join(number(score) or "none" for score in candidate["score"]),
-            number(candidate["mean"]),
-            number(candidate["standard_error"]),
-        ]
-        for candidate in candidates
-    ]
-    label = data.score_label
-    header = ["configuration", f"{label} on each replicate", "mean", "standard error"]
-    names = [_candidate_name(candidate, data, default) for candidate in candidates]
-    return (
-        paragraphs(
-            [
-                "A replicate trains every candidate again with a fresh seed and a fresh split. The"
-                " default comes first. These scores were used for the selection.",
-                *describe_sensitivity(found),
-            ]
-        )
-        + plot_replicates(names, candidates, label)
-        + table(header, rows, caption="Candidates on the replicates")
-    )
-
-
-def _candidate_name(candidate: Mapping[str, Any], data: RunData, default: Mapping[str, Any]) -> str:
-    if candidate["parameters"] == default.get("parameters"):
-        return "default"
-    same = [t for t in data.searched if t.parameters == candidate["parameters"]]
-    return same[0].trial_id if same else format_parameters(candidate["parameters"])
 
 
 def describe_data(found: Mapping[str, Any]) -> str:

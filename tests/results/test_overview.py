@@ -17,7 +17,7 @@ def test_trials_are_counted_by_state_and_by_rung():
     assert found.rungs == (
         RungCounts(epochs=0.5, reached=5, stopped=1),
         RungCounts(epochs=1.5, reached=3, stopped=1),
-        RungCounts(epochs=3.0, reached=2, stopped=0),
+        RungCounts(epochs=3.0, reached=2, stopped=0, end="full budget"),
     )
 
 

@@ -170,7 +170,7 @@ def test_the_verdict_gives_the_reason_for_which_a_default_stays(
     ("found", "standing", "words"),
     [
         (None, {}, "not confirmed: too few replicates completed for a comparison with the default"),
-        (None, {"has_challengers": False}, "not confirmed: only the default reached the full"),
+        (None, {"has_challengers": False}, "no other configuration ended the search with a score"),
         (None, {"default_learnt": False}, "the default, which learnt on none of the replicates"),
         (
             *(comparison(), {"default_broken": 1}),

@@ -77,6 +77,7 @@ def test_a_trial_that_no_rung_promotes_has_no_line_at_it(
     ("status", "stopped_by", "expected"),
     [
         ("completed", "", "completed"),
+        ("stopped", "confirmation", "ended at the last rung"),
         ("collapsed", "", "collapsed"),
         ("stopped", "scheduler", "stopped early at rung 1 of 2"),
         ("stopped", "patience", "stopped early for lack of improvement"),
@@ -88,6 +89,30 @@ def test_an_end_has_its_reason_score_epochs_and_seconds(
 ) -> None:
     log_lines().ended(trial(1, (500, 0.3), status=status, stopped_by=stopped_by))
     assert caplog.messages == [f"trial t0001 {expected}: macro-F1 0.3000, 0.50 epochs, 5 s"]
+
+
+def test_the_score_at_the_last_rung_is_that_which_the_search_compares(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scores = ((500, 0.3), (1000, 0.4), (1500, 0.6))
+    log_lines().ended(trial(1, *scores, status="stopped", stopped_by="confirmation"))
+    assert caplog.messages == [
+        "trial t0001 ended at the last rung: macro-F1 0.5000 (mean of the last two evaluations),"
+        " 1.50 epochs, 15 s"
+    ]
+
+
+def test_a_training_that_the_confirmation_does_not_need_is_stopped_for_that(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changes = {"source": "confirm", "status": "stopped", "stopped_by": "end of search"}
+    log_lines().ended(trial(7, (500, 0.3), **changes))
+    log_lines().ended(trial(8, **changes))
+    reason = "stopped, since its score is not needed or the time is up"
+    assert caplog.messages == [
+        f"trial t0007 {reason}: macro-F1 0.3000, 0.50 epochs, 5 s",
+        f"trial t0008 {reason}: no evaluation",
+    ]
 
 
 def test_a_diverged_trial_has_no_score(caplog: pytest.LogCaptureFixture) -> None:

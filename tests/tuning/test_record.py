@@ -57,9 +57,11 @@ def test_confirmations_are_no_trials_of_the_search() -> None:
         trial(4, (500, 0.2), status="diverged"),
         trial(5, (500, 0.2)),
         completed(6, 0.9, source="confirm"),
+        trial(7, (1500, 0.2), status="stopped", stopped_by="confirmation"),
     ]
     assert count_trials(trials, 9) == {
-        **{"requested": 9, "completed": 2, "stopped_early": 1, "failed": 2}
+        **{"requested": 9, "completed": 2, "stopped_early": 2, "failed": 2},
+        "ended_at_last_rung": 1,
     }
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,19 @@ from results.errors import RunError
 from results.overview import read_overview
 from results.run import Run, create_run
 from results.status_text import describe
-from tests.tuning.builders import files_of, trial
+from tests.tuning.builders import FACTS, files_of, trial
 from tuning.status import main
 from tuning.trials import Trial
 
 OTHER = {"learning_rate": 0.002, "batch_size": 32}
 
 
-def recorded(directory: Path, trials: list[Trial]) -> Run:
+PLAN = {"rows_per_epoch": 1000, "budget": 3000, "rungs": [500, 1500], "ends_at_last_rung": True}
+
+
+def recorded(directory: Path, trials: list[Trial], **facts: Any) -> Run:
     run = create_run(directory, "run")
-    files_of(run, trials)[0].write()
+    files_of(run, trials, facts=FACTS | facts)[0].write()
     return run
 
 
@@ -75,9 +79,9 @@ def test_a_search_whose_process_is_gone_is_distinguished_from_a_running_one(tmp_
         assert "lost" not in lines(run)["status"]
 
 
-def test_before_the_first_full_budget_there_is_no_best(tmp_path: Path) -> None:
+def test_before_the_first_score_there_is_no_best(tmp_path: Path) -> None:
     found = lines(recorded(tmp_path, [trial(0, (500, 0.5))]))
-    assert found["best"] == "best      no trial has a score at the full budget yet"
+    assert found["best"] == "best      no trial has ended with a score yet"
 
 
 def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None:
@@ -87,7 +91,37 @@ def test_the_default_may_be_the_best_and_may_have_failed(tmp_path: Path) -> None
         tmp_path / "b",
         [trial(0, status="failed"), trial(1, (3000, 0.6), status="completed", parameters=OTHER)],
     )
-    assert lines(failed)["default"] == "default   has no score yet"
+    assert lines(failed)["default"] == "default   has no comparable score yet"
+
+
+def test_trials_that_ended_at_the_last_rung_were_not_stopped_early(tmp_path: Path) -> None:
+    at_end = {"status": "stopped", "stopped_by": "confirmation"}
+    early = {"status": "stopped", "stopped_by": "scheduler"}
+    run = recorded(
+        tmp_path,
+        [
+            trial(0, (1000, 0.3), (1500, 0.5), **at_end),
+            trial(1, (1000, 0.5), (1500, 0.7), parameters=OTHER, **at_end),
+            trial(2, (500, 0.2), parameters=OTHER | {"batch_size": 16}, **early),
+            trial(3, (250, 0.1)),
+        ],
+        search=PLAN,
+    )
+    with run.lock():
+        found = report_of(run)
+    assert "trials    4 of 6 started: 2 ended at the last rung, 1 stopped early, 1 running" in found
+    assert [line for line in found if line.startswith(("rung", "running", "default"))] == [
+        "default   macro-F1 0.4000; the best leads by +20.00 points",
+        "rung      0.5 epochs: 3 reached, 2 promoted, 1 stopped early",
+        "rung      1.5 epochs, the last rung: 2 reached",
+        "running   t0003 0.25 of 1.5 epochs, macro-F1 0.1000",
+    ]
+    (best,) = [line for line in found if line.startswith("best")]
+    assert best.endswith("macro-F1 0.6000 after 1.5 of 3 epochs")
+    assert run.read_whole_record()["trials"] == {
+        **{"requested": 6, "completed": 0, "stopped_early": 3, "failed": 0},
+        "ended_at_last_rung": 2,
+    }
 
 
 def test_the_last_events_of_the_log_are_reported(tmp_path: Path) -> None:

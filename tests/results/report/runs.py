@@ -184,7 +184,8 @@ def small_run(directory: Path) -> Run:
     ]
     run.write_trials(tuple(PARAMETERS), rows)
     full = [(500, 0.3), (1000, 0.4), (1500, 0.5), (3000, 0.6)]
-    write_curves(run, {"t0000": full, "t0001": full, "t0003": full[:1], "t0004": full})
+    curves = {"t0000": full, "t0001": [*full[:3], (3000, 0.71)], "t0003": full[:1], "t0004": full}
+    write_curves(run, curves)
     return run
 
 
