@@ -1,8 +1,8 @@
 """Forecast how long a search will still take, from what its trials have cost so far.
 
 The forecast is the expected number of seconds until the report is written. There is no forecast
-before a few evaluations have been measured. Additional replicates count once they have started:
-most searches need none.
+before a few evaluations have been measured. Replicates after the first at which a challenger can
+win count once they have started.
 """
 
 import heapq
@@ -46,7 +46,9 @@ class RemainingWork:
     """Trials that have started, and confirmations that will start next."""
     slots: int
     """Trials that run at once."""
-    is_confirming: bool = False
+    num_finalists: int | None = None
+    """Challengers that are being confirmed, 0 once the decision is taken; None: the search has not
+    finished."""
     occupied: Mapping[str, float]
     """Seconds that each finished trial took up a slot, including the start of its process."""
     limit: float | None = None
@@ -83,11 +85,12 @@ def seconds_left(work: RemainingWork) -> float | None:
     if num_evaluations < _MIN_EVALUATIONS or not work.paces:
         return None
     running = [_cost_of_running(trial, work) for trial in work.trials if trial.is_running]
-    if work.is_confirming:
-        seconds = _makespan(running, work)
+    if work.num_finalists is not None:
+        seconds = _makespan([*running, *_costs_of_replicates(work)], work)
     else:
         pending = [_cost_of_pending(work)] * work.num_pending
-        seconds = _makespan([*running, *pending], work) + _confirmation(work)
+        confirmation = _makespan(_costs_of_replicates(work), work)
+        seconds = _makespan([*running, *pending], work) + confirmation
     return _CLOSING_S + (seconds if work.limit is None else min(seconds, max(work.limit, 0.0)))
 
 
@@ -125,22 +128,27 @@ def _cost_of_finished(trial: Trial, work: RemainingWork) -> float:
     return work.occupied.get(trial.trial_id, (trial.seconds or 0.0) + work.turnaround)
 
 
-def _confirmation(work: RemainingWork) -> float:
-    """Return the expected seconds of a confirmation that has not started."""
-    search = work.search
+def _costs_of_replicates(work: RemainingWork) -> list[float]:
+    """Return the expected seconds of each confirming training that has not started.
+
+    The confirmation is expected to end at the first replicate at which a challenger can win.
+    """
+    num_finalists = _expected_finalists(work) if work.num_finalists is None else work.num_finalists
+    if not num_finalists:
+        return []
+    num_started = sum(trial.is_confirmation for trial in work.trials)
+    num_trainings = most_trainings(
+        work.rule, num_finalists=num_finalists, up_to=work.search.confirm_replicates
+    )
+    training = work.turnaround + work.plan.budget * fmean(work.paces.values())
+    return [training] * max(num_trainings - num_started, 0)
+
+
+def _expected_finalists(work: RemainingWork) -> int:
     scored = [t for t in work.ranking.ranked(work.trials) if t.source == Source.SEARCH]
     num_challengers = len({tuple(trial.parameters.items()) for trial in scored})
     num_challengers += sum(t.is_running for t in work.trials if not t.is_confirmation)
-    num_challengers = min(num_challengers + work.num_pending, search.confirm_top)
-    if not search.confirm_replicates or not num_challengers:
-        return 0.0
-    num_started = sum(trial.is_confirmation for trial in work.trials)
-    num_trainings = most_trainings(
-        work.rule, num_finalists=num_challengers, up_to=search.confirm_replicates
-    )
-    num_trainings -= num_started
-    training = work.turnaround + work.plan.budget * fmean(work.paces.values())
-    return _makespan([training] * max(num_trainings, 0), work)
+    return min(num_challengers + work.num_pending, work.search.confirm_top)
 
 
 def _pace(work: RemainingWork, trial: Trial) -> float:
@@ -207,6 +215,12 @@ class Progress(Observer):
         (before, rows_before), (now, rows) = self._seen[0], self._seen[-1]
         return round((rows - rows_before) / (now - before), 2) if now > before else None
 
+    def _num_finalists(self) -> int | None:
+        confirmation = self.policy.confirmation
+        if confirmation is None:
+            return None
+        return 0 if confirmation.is_complete else len(confirmation.chosen) - 1
+
     def _remaining_work(self) -> RemainingWork:
         policy = self.policy
         budget = policy.configuration.search.time_budget_s
@@ -218,7 +232,7 @@ class Progress(Observer):
             requested=policy.requested,
             trials=list(policy.store),
             slots=self._at_once,
-            is_confirming=policy.phase != Phase.SEARCH,
+            num_finalists=self._num_finalists(),
             occupied=self._occupied,
             limit=None if budget is None else budget - self.clock(),
         )
