@@ -16,16 +16,14 @@ import argparse
 import csv
 import io
 import json
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import Grid, Options, end_with_parent, prepare_grid, record_training
+from benchmarks.processes import ProcessError, map_in_order
+from benchmarks.recording import Options, prepare_grid, record_training
 from results.files import write_json, write_text
 from training.cli import shorten
 from training.config import SAMPLE
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         grid = prepare_grid(options)
         _start_file(output, options, kept)
         with output.open("a", encoding="utf-8", newline="") as file:
-            for rows in _record(grid, left, workers):
+            for rows in map_in_order(partial(record_training, grid), left, workers=workers):
                 file.write(as_lines(rows))
                 file.flush()
                 print(_line(rows, time.monotonic() - started), flush=True)
@@ -151,23 +149,6 @@ def _check_same(output: Path, found: Mapping[str, Any], expected: Mapping[str, A
             )
 
 
-def _record(grid: Grid, left: Sequence[tuple[int, int]], workers: int) -> Iterator[Rows]:
-    """Yield the rows of each training, in order.
-
-    Raises:
-        BrokenProcessPool: a process was killed.
-    """
-    record = partial(record_training, grid)
-    if workers == 1:
-        yield from map(record, left)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_parent)
-    try:
-        yield from pool.map(record, left)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def as_lines(rows: Rows) -> str:
     """Return the lines of one training."""
     text = io.StringIO()
@@ -187,7 +168,7 @@ if __name__ == "__main__":
     raise SystemExit(
         run_command(
             main,
-            environment=(BrokenProcessPool,),
+            environment=(ProcessError,),
             after_interrupt="the same command continues after the last whole training",
         )
     )

@@ -1,11 +1,7 @@
 """What `benchmarks.record` records: the configurations, the rows, and one training of the grid."""
 
 import csv
-import multiprocessing
-import os
-import signal
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -177,19 +173,6 @@ def _check_steps(grid: Grid, options: Options) -> None:
                     f" most {schedule.steps_per_epoch}, the steps of an epoch of"
                     f" {schedule.num_rows} rows in batches of {training.batch_size}; lower it"
                 )
-
-
-def end_with_parent() -> None:
-    """Let this process ignore Ctrl-C, and end when its parent has ended, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def record_training(grid: Grid, number: tuple[int, int]) -> list[dict[str, Any]]:
