@@ -88,9 +88,9 @@ def run_searches(batch: Batch, search: SearchConfig) -> Results:
     chosen, trainings = [], []
     for scores, found in zip(batch.confirmed, finalists, strict=True):
         numbers = [0, *(int(number) for number in found if number > 0)]
-        winner, num_trainings = _confirm(scores[numbers], search, batch.validation_share)
+        winner, rounds = confirm(scores[numbers], search, batch.validation_share)
         chosen.append(numbers[winner])
-        trainings.append(num_trainings)
+        trainings.append(sum(rounds))
     each = np.arange(len(chosen))
     return Results(
         chosen=np.array(chosen),
@@ -140,19 +140,27 @@ def _promoted(
     return promoted
 
 
-def _confirm(scores: Floats, search: SearchConfig, validation_share: float) -> tuple[int, int]:
+def confirm(
+    scores: Floats,
+    search: SearchConfig,
+    validation_share: float,
+    *,
+    prior: Sequence[float] | None = None,
+) -> tuple[int, list[int]]:
     """Confirm one search's candidates.
 
     Args:
         scores: points, float64 [candidates, replicates], the default first.
         search: with the rule and its settings.
         validation_share: validation rows over training rows.
+        prior: of each challenger, a lead over the default that counts in which ones are dropped,
+            in points times the replicates that it is worth; the product has none.
 
     Returns:
-        The position of the winner among the candidates, and the number of trainings.
+        The position of the winner among the candidates, and the trainings on each replicate.
     """
     if len(scores) < 2:
-        return 0, 0
+        return 0, []
     rule, table = rule_of(search), np.asarray(scores / POINTS).tolist()
     rounds: list[Sequence[int]] = []
     challengers: Sequence[int] | None = range(1, len(scores))
@@ -161,7 +169,11 @@ def _confirm(scores: Floats, search: SearchConfig, validation_share: float) -> t
         standing = _standing(table, rounds, rule, validation_share)
         kept = standing.next_round(len(rounds), last=search.confirm_max_replicates)
         challengers = None if kept is None else [_position(one) for one in kept]
-    return _position(standing.winner()), sum(map(len, rounds))
+        if challengers and prior is not None:
+            sums = (scores[:, : len(rounds)] - scores[0, : len(rounds)]).sum(axis=1)
+            ahead = sorted(rounds[-1][1:], key=lambda one: -(sums[one] + prior[one - 1]))
+            challengers = ahead[: len(challengers)]
+    return _position(standing.winner()), [len(one) for one in rounds]
 
 
 def _standing(
