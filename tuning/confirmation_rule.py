@@ -23,7 +23,7 @@ from scipy import special
 from tuning.config import SearchConfig
 from tuning.paired_comparison import PairedDifference
 
-LEVEL = 0.09
+LEVEL = 0.1
 """Probability that a challenger without a lead passes a threshold. At this level simulated searches
 return a configuration that is worse than the default by more than 0.3 points in under 2 % of the
 cases (tests/tuning/test_simulated_searches.py)."""
@@ -99,32 +99,22 @@ class AdditionalReplicates:
 
 @dataclass(frozen=True, kw_only=True)
 class OneDroppedEach:
-    """Rule 2: after each replicate the challenger furthest behind is dropped, until one is left.
-
-    The last two both get the replicates that a win needs: one replicate more for the second costs
-    less than it brings, since the better of the two is known better.
-    """
+    """Rule 2: after each replicate the challenger furthest behind is dropped, until one is left."""
 
     search: SearchConfig
     first_end: int = 2
     """A standard error needs two replicates."""
 
-    @property
-    def first_win(self) -> int:
-        """The first replicate after which a challenger can win."""
-        return self.search.confirm_replicates
-
     def num_challengers(self, replicate: int) -> int:
-        """Return one less for each replicate; at least two up to the first possible win."""
-        fewest = min(self.search.confirm_top, 2) if replicate <= self.first_win else 1
-        return max(self.search.confirm_top + 1 - replicate, fewest)
+        """Return one less for each replicate, at least one."""
+        return max(self.search.confirm_top + 1 - replicate, 1)
 
     def required(self, num_replicates: int) -> float | None:
         """Return the threshold, which falls with the replicates."""
-        if num_replicates < self.first_win:
+        first, last = self.search.confirm_replicates, self.search.confirm_max_replicates
+        if num_replicates < first:
             return None
-        last = self.search.confirm_max_replicates
-        return required_probability(num_replicates, first=self.first_win, last=last)
+        return required_probability(num_replicates, first=first, last=last)
 
     def is_settled(self, found: PairedDifference | None) -> bool:
         """Return whether the leader has won, or a win is out of reach."""
