@@ -6,6 +6,8 @@ Everything is a function of the scores.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 
@@ -37,7 +39,7 @@ class Confirmed:
         values = list(self.scores.values())
         return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
-    @property
+    @cached_property
     def sound(self) -> Mapping[int, float]:
         """Scores of the replicates on which it neither collapsed nor diverged."""
         return {k: score for k, score in self.scores.items() if k not in self.broken}
@@ -178,4 +180,4 @@ def _lead(candidate: Confirmed, default: Confirmed) -> float:
         return -math.inf
     if not differences:
         return candidate.mean - (default.mean if default.scores else 0.0)
-    return float(np.mean(differences))
+    return fmean(differences)
