@@ -23,7 +23,7 @@ from benchmarks.recorded import RecordedGrid
 from results.rung_scores import score_at
 from training.errors import InputError
 from tuning.config import Configuration
-from tuning.rungs import EvaluationPlan, plan_evaluations
+from tuning.rungs import EvaluationPlan, plan_evaluations, plan_of
 from tuning.space import Parameters
 from tuning.start import build
 
@@ -161,7 +161,7 @@ def simulated_problem(cell: Cell, num_configurations: int, *, repeat: int) -> Pr
     return Problem(
         name="simulated",
         configuration=configuration,
-        plan=_plan(configuration, _NUM_ROWS),
+        plan=plan_evaluations(_NUM_ROWS, _NUM_EPOCHS, configuration.search, batch_size=1),
         num_rows=_NUM_ROWS,
         validation_share=cell.validation_share,
         parameters=_simulated_parameters(num_configurations),
@@ -210,10 +210,6 @@ def _simulated_configuration(num: int) -> Configuration:
     )
 
 
-def _plan(configuration: Configuration, num_rows: int) -> EvaluationPlan:
-    return plan_evaluations(num_rows, configuration.training.epochs, configuration.search)
-
-
 def recorded_problem(grid: RecordedGrid, num_configurations: int, *, repeat: int) -> Problem:
     """Sample a problem of a recorded grid, a function of the arguments alone.
 
@@ -236,7 +232,7 @@ def recorded_problem(grid: RecordedGrid, num_configurations: int, *, repeat: int
     return Problem(
         name=grid.name,
         configuration=configuration,
-        plan=_plan(configuration, grid.num_rows),
+        plan=plan_of(configuration, grid.num_rows),
         num_rows=grid.num_rows,
         validation_share=grid.validation_share,
         parameters=[_typed(grid.parameters[number]) for number in numbers],

@@ -20,10 +20,10 @@ from tuning.config import Configuration
 from tuning.confirmation_rule import most_trainings, rule_of
 from tuning.log_lines import describe_special_rows
 from tuning.preparation import Preparation, prepare_search
-from tuning.rungs import expected_epochs
+from tuning.rungs import LEAST_STEPS, expected_rows_of_search
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
-from tuning.space import with_parameters
+from tuning.space import largest_batch_size
 
 _NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000
@@ -81,7 +81,7 @@ class Rehearsal:
 
 def _rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
     """Train two steps with the largest batch of the search space, on the longest training rows."""
-    largest = _largest_batch(configuration)
+    largest = largest_batch_size(configuration.search.space, configuration.training)
     task = preparation.search_data.task(0)
     longest = np.argsort(-task.train.tokens.lengths, kind="stable")[: largest * _NUM_STEPS]
     rows = task.train.take(longest)
@@ -119,7 +119,7 @@ def _describe_plan(
     )
     if note := preparation.search_data.encoder.note:
         yield f"            {note}"
-    search, plan, num_rows = configuration.search, preparation.plan, preparation.num_rows
+    search, plan = configuration.search, preparation.plan
     requested = num_requested(search, configuration.training)
     confirmed = most_trainings(
         rule_of(search),
@@ -131,7 +131,9 @@ def _describe_plan(
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
     yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
-    expected = expected_epochs(configuration.training.epochs, search, requested) * num_rows
+    if search.scheduler != "none" and not plan.rungs:
+        yield f"            no trial is stopped: no rung is at {LEAST_STEPS} steps or more"
+    expected = expected_rows_of_search(plan, search, requested)
     yield (
         f"rows        at most {requested * plan.budget:,} trained by the search"
         f" (about {expected:,.0f} if scores were random),"
@@ -181,14 +183,6 @@ def _existing_parent(configuration: Configuration) -> Path:
     """Return the output directory, or the nearest parent that exists."""
     directory = Path(configuration.output.directory).absolute()
     return next(path for path in (directory, *directory.parents) if path.is_dir())
-
-
-def _largest_batch(configuration: Configuration) -> int:
-    domain = configuration.search.space.get("batch_size")
-    searched = with_parameters(
-        configuration.training, {"batch_size": domain.bounds[1]} if domain else {}
-    )
-    return max(configuration.training.batch_size, searched.batch_size)
 
 
 @contextmanager

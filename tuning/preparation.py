@@ -21,7 +21,7 @@ from training.tokens import Integers, LabelledTokens, TokenStatistics, describe_
 from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration
 from tuning.confirmation import split_seed
-from tuning.rungs import EvaluationPlan, plan_evaluations
+from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import unfinished_warmup
 from tuning.trainable import Replicate, SearchData
 
@@ -77,9 +77,7 @@ def prepare_search(
         path=configuration.data.path,
         is_resplit=configuration.search.confirm_replicates > 0,
     )
-    plan = plan_evaluations(
-        len(data.train.labels), configuration.training.epochs, configuration.search
-    )
+    plan = plan_of(configuration, len(data.train.labels))
     problems = list(check_warmups(configuration, len(data.train.labels)))
     if problems:
         raise InputError(*problems)
@@ -151,15 +149,16 @@ def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Replic
     """Yield the split of the search, then that of each possible replicate of the confirmation."""
     order = np.concatenate([data.train.rows, data.validation.rows])
     position = {int(row): number for number, row in enumerate(order)}
-    search, epochs = configuration.search, configuration.training.epochs
+    search = configuration.search
     num_replicates = search.confirm_max_replicates if search.confirm_replicates else 0
     seeds = [split_seed(configuration, k) for k in range(1, num_replicates + 1)]
     for train, validation in ((data.train, data.validation), *map(data.resplit, seeds)):
+        # Groups stay whole, so that the number of training rows differs a little.
+        plan = plan_of(configuration, len(train.labels))
         yield Replicate(
             train=_positions(train, position),
             validation=_positions(validation, position),
-            # Groups stay whole, so that the number of training rows differs a little.
-            evaluate_at=plan_evaluations(len(train.labels), epochs, search).points,
+            evaluate_at=plan.points,
         )
 
 

@@ -24,7 +24,7 @@ from tuning.log_lines import log_result
 from tuning.policy import Policy, make_policy
 from tuning.record import describe_facts
 from tuning.run_files import RunFiles, now
-from tuning.rungs import EvaluationPlan, plan_evaluations
+from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import Parameters, with_parameters
 from tuning.start import build, read_configuration
 from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
@@ -99,9 +99,7 @@ def rebuild(run: Run) -> SearchStatus:
             write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
         store = recall_trials(run, configuration, resumes=False)
         recalled = {trial.trial_id for trial in store}
-        plan = plan_evaluations(
-            len(data.train.labels), configuration.training.epochs, configuration.search
-        )
+        plan = plan_of(configuration, len(data.train.labels))
         policy = make_policy(
             configuration,
             plan,

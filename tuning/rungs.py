@@ -17,24 +17,48 @@ from results.rung_scores import last_two, mean, positions_at
 from results.trial_states import StoppedBy
 from training.config import TrainingConfig
 from training.metrics import Evaluation
+from training.objective import CLEARLY_ABOVE
 from training.schedule import Schedule, num_warmup_steps, schedule_of
-from tuning.config import SearchConfig
+from tuning.config import Configuration, SearchConfig
+from tuning.space import largest_batch_size
 from tuning.trials import Trial
+
+LEAST_STEPS = 50
+"""Optimizer steps before which there is no rung. In recorded grids of 777 and 1,172 training rows,
+at 45 to 50 steps at most 4 % of the trials of any batch size had left the constant predictor."""
 
 _WARMUP_SHARE_OF_RUNG = 2 / 3
 _MIN_TRIALS_FOR_A_MEDIAN = 3
 
 
-def is_promoted(score: float, scores: Iterable[float], search: SearchConfig) -> bool:
+def is_promoted(
+    score: float,
+    scores: Sequence[float],
+    search: SearchConfig,
+    *,
+    constant_score: float | None = None,
+) -> bool:
     """Return whether a trial is promoted at a rung.
 
+    All are promoted until most of the other trials at the rung have left the constant predictor.
     Trials with equal scores are all promoted or all stopped, in whatever order they arrive.
 
     Args:
         score: of the trial at the rung.
         scores: of all trials that have reached the rung, this one included.
         search: with the scheduler and its reduction factor.
+        constant_score: score of the best constant predictor on the validation rows; None: trials
+            are compared whether the others have left it or not.
     """
+    if constant_score is not None and search.decision_rule > 1:
+        threshold = constant_score + CLEARLY_ABOVE
+        num_left = sum(other > threshold for other in scores) - (score > threshold)
+        if 2 * num_left <= len(scores) - 1:
+            return True
+    return _is_among_the_best(score, scores, search)
+
+
+def _is_among_the_best(score: float, scores: Sequence[float], search: SearchConfig) -> bool:
     ranked = sorted(scores, reverse=True)
     if search.scheduler == "asha":
         num_kept = max(1, len(ranked) // search.reduction_factor)
@@ -78,19 +102,33 @@ class EvaluationPlan:
         return tuple(rung for rung in self.rungs if before < rung <= examples)
 
 
-def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> EvaluationPlan:
-    """Return the plan of a search over `num_rows` training rows."""
+def plan_of(configuration: Configuration, num_rows: int) -> EvaluationPlan:
+    """Return the plan of a configuration over `num_rows` training rows per epoch."""
+    search, training = configuration.search, configuration.training
+    largest = largest_batch_size(search.space, training)
+    return plan_evaluations(num_rows, training.epochs, search, batch_size=largest)
+
+
+def plan_evaluations(
+    num_rows: int, epochs: int, search: SearchConfig, *, batch_size: int
+) -> EvaluationPlan:
+    """Return the plan of a search; rungs before `LEAST_STEPS` steps are left out.
+
+    There may be no rung at all, if the budget is short: then no trial is stopped by the scheduler.
+
+    Args:
+        num_rows: training rows per epoch.
+        epochs: of a full training.
+        search: with the scheduler, its rungs and the evaluations per epoch.
+        batch_size: the largest that a trial may have.
+    """
     budget = num_rows * epochs
     per_epoch = search.evaluations_per_epoch
     regular = {
         round(num_rows * number / per_epoch) or 1 for number in range(1, epochs * per_epoch + 1)
     }
-    first = max(1, round(search.grace_epochs * num_rows))
-    rungs: set[int] = set()
-    if search.scheduler == "asha":
-        rungs = set(_geometric(first, search.reduction_factor, budget))
-    elif search.scheduler == "median":
-        rungs = {point for point in regular | {first} if first <= point < budget}
+    least = LEAST_STEPS * batch_size if search.decision_rule > 1 else 0
+    rungs = {rung for rung in _rungs_of(search, num_rows, budget, regular) if rung >= least}
     has_rivals = search.trials > 1 or search.algorithm == "grid"
     is_confirmed = search.decision_rule > 1 and search.confirm_replicates > 0 and has_rivals
     return EvaluationPlan(
@@ -99,6 +137,18 @@ def plan_evaluations(num_rows: int, epochs: int, search: SearchConfig) -> Evalua
         rungs=tuple(sorted(rungs)),
         ends_at_last_rung=is_confirmed and bool(rungs),
     )
+
+
+def _rungs_of(
+    search: SearchConfig, num_rows: int, budget: int, regular: Iterable[int]
+) -> Iterable[int]:
+    """Return the rungs that the scheduler asks for, in training rows seen, below the budget."""
+    first = max(1, round(search.grace_epochs * num_rows))
+    if search.scheduler == "asha":
+        return _geometric(first, search.reduction_factor, budget)
+    if search.scheduler == "median":
+        return {point for point in (*regular, first) if first <= point < budget}
+    return ()
 
 
 def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:
@@ -130,14 +180,12 @@ def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) 
     return rows
 
 
-def expected_epochs(epochs: int, search: SearchConfig, num_trials: int) -> float:
-    """Return the epochs that all trials of a search train on average, if scores are random.
+def expected_rows_of_search(plan: EvaluationPlan, search: SearchConfig, num_trials: int) -> float:
+    """Return the training rows that all trials of a search see on average, if scores are random.
 
-    Trial 0 runs to the budget.
+    Trial 0 is not stopped at a rung.
     """
-    num_rows = 1000  # any number: only the proportions matter
-    plan = plan_evaluations(num_rows, epochs, search)
-    return epochs + (num_trials - 1) * expected_rows(plan, search) / num_rows
+    return plan.end + (num_trials - 1) * expected_rows(plan, search)
 
 
 @dataclass(kw_only=True)

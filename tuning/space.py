@@ -157,6 +157,12 @@ def extreme_points(space: Space) -> Iterator[Parameters]:
         yield dict(zip(space, point, strict=True))
 
 
+def largest_batch_size(space: Space, training: TrainingConfig) -> int:
+    """Return the largest batch size that a trial may have, trial 0 included."""
+    searched = space["batch_size"].bounds[1] if "batch_size" in space else training.batch_size
+    return max(training.batch_size, int(searched))
+
+
 def check_space(space: Space, training: TrainingConfig, algorithm: str) -> Iterator[str]:
     """Yield a line for each domain that its field would refuse or that a grid cannot search."""
     for name, domain in space.items():

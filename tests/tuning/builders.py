@@ -92,7 +92,7 @@ def policy(
     config = config or configuration()
     return make_policy(
         config,
-        plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
+        plan_evaluations(NUM_ROWS, config.training.epochs, config.search, batch_size=1),
         num_rows=NUM_ROWS,
         num_validation_rows=NUM_ROWS // 4,
         store=TrialStore(trials),

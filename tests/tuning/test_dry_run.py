@@ -34,7 +34,8 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: D
     assert not (tmp_path / "runs").exists()
     num_train = int(out.split("train ")[1].split(":")[0].replace(",", ""))
     assert line(out, "trials").startswith("trials      5 (random), ")
-    rungs = f"{num_train:,}, {3 * num_train:,} training rows seen (asha); budget {4 * num_train:,}"
+    # No rung at one epoch, which is fewer than 50 steps.
+    rungs = f"     {3 * num_train:,} training rows seen (asha); budget {4 * num_train:,}"
     assert line(out, "rungs").endswith(rungs)
     rows = line(out, "rows")
     assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
@@ -58,6 +59,7 @@ def test_a_dry_run_measures_the_largest_searched_batch_of_the_longest_rows(
     code, out, err = dry_run("--data", data, "--model", str(small_bert), *SMALL, *space)
     assert (code, err) == (0, "")
     assert "batch size 32 x 16 tokens" in line(out, "model")
+    assert "no trial is stopped: no rung is at 50 steps or more" in out
     assert "of the rows truncated at 16" in line(out, "tokens")
 
 

@@ -134,7 +134,7 @@ def remaining_work(
 ) -> RemainingWork:
     config = configuration(search={"confirm_replicates": 0, **changes.pop("search", {})})
     return RemainingWork(
-        plan=plan_evaluations(1000, 3, config.search),
+        plan=plan_evaluations(1000, 3, config.search, batch_size=1),
         search=config.search,
         requested=requested,
         trials=trials,

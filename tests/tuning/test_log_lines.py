@@ -10,7 +10,9 @@ from tuning.rungs import plan_evaluations
 from tuning.trials import Trial
 from tuning.workers import Worker
 
-PLAN = plan_evaluations(NUM_ROWS, 3, configuration().search)  # rungs at 500 and 1,500 rows
+PLAN = plan_evaluations(
+    NUM_ROWS, 3, configuration().search, batch_size=1
+)  # rungs at 500 and 1,500 rows
 WORKER = Worker(node="a", address="10.0.0.1", node_id="0", process=7, actor_id="f00", gpu="")
 
 

@@ -18,7 +18,7 @@ from tuning.trials import Ending, Phase, Trial
 
 CONFIRMATION = {"confirm_top": 2, "confirm_replicates": 2, "confirm_max_replicates": 4}
 EVERYTHING = Faults(kills=2, interrupts=2, lost_node=0.01, lost_worker=0.02)
-POINTS = plan_evaluations(NUM_ROWS, 3, configuration().search).points
+POINTS = plan_evaluations(NUM_ROWS, 3, configuration().search, batch_size=1).points
 
 
 def chance_of(*what: Any) -> float:
@@ -50,7 +50,7 @@ def simulated(
     config = configuration(search={**CONFIRMATION, "seed": seed, **search})
     ran = SimulatedSearch(
         configuration=config,
-        plan=plan_evaluations(NUM_ROWS, config.training.epochs, config.search),
+        plan=plan_evaluations(NUM_ROWS, config.training.epochs, config.search, batch_size=1),
         num_rows=NUM_ROWS,
         num_workers=num_workers,
         script=script_of,

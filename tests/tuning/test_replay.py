@@ -12,7 +12,7 @@ from tests.tuning.builders import configuration, evaluation
 from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.policy import Policy
-from tuning.rungs import is_judged_at, plan_evaluations
+from tuning.rungs import is_judged_at, is_promoted, plan_evaluations
 from tuning.searchers import FixedSearcher
 from tuning.space import Parameters
 from tuning.trials import Trial
@@ -79,7 +79,7 @@ def replay(
     )
     policy = Policy(
         configuration=config,
-        plan=plan_evaluations(NUM_ROWS, 3, config.search),
+        plan=plan_evaluations(NUM_ROWS, 3, config.search, batch_size=BATCH_SIZE),
         num_rows=NUM_ROWS,
         validation_share=1 / 9,
         searcher=Recorded(config, [warmups[run] for run in runs]),
@@ -113,8 +113,9 @@ def stopped_at(trials: dict[str, Trial]) -> dict[str, float]:
 def test_the_best_run_which_sat_at_the_constant_score_until_step_600_is_not_stopped() -> None:
     _, trials = replay(list(WARMUP))
     assert curve_of("trial_13")["f1_macro"].iloc[2] == 0.16304
-    assert trials["trial_13"].stopped_by == ""
-    assert trials["trial_13"].curve[-1][1] == pytest.approx(0.50369)
+    # It ends with the search, at the last rung of 1.5 epochs: the best are trained afresh.
+    assert trials["trial_13"].stopped_by == "confirmation"
+    assert trials["trial_13"].curve[-1] == pytest.approx((1.53 * NUM_ROWS, 0.385), rel=0.01)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -159,6 +160,19 @@ def test_without_the_warmup_rule_a_lucky_run_would_have_ended_the_best_one_at_it
     assert stopped_at(unjudged) == {}
     _, judged = replay(order, warmups={**WARMUP, "trial_20": 0})
     assert stopped_at(judged) == {"trial_13": 0.57}  # step 600
+
+
+@pytest.mark.parametrize("first", [run for run in WARMUP if run != "trial_13"])
+def test_nor_would_it_be_if_trials_were_judged_in_their_warmup_since_nobody_has_learnt(
+    first: str,
+) -> None:
+    at_the_rung = {
+        run: float(curve_of(run)["f1_macro"].iloc[1:3].mean()) for run in (first, "trial_13")
+    }
+    own, constant = at_the_rung["trial_13"], float(curve_of("trial_13")["f1_macro"].iloc[0])
+    scores, search = list(at_the_rung.values()), configuration().search
+    assert is_promoted(own, scores, search, constant_score=constant)
+    assert is_promoted(own, scores, search) is (first != "trial_20")
 
 
 def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_calculated() -> None:

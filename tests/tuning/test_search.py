@@ -18,7 +18,7 @@ from training.options import read_yaml, validate
 from training.schedule import schedule_of
 from tuning import worker_pool
 from tuning.config import Configuration
-from tuning.rungs import plan_evaluations
+from tuning.rungs import plan_of
 from tuning.search import main
 from tuning.start import read_command
 
@@ -150,7 +150,7 @@ def test_evaluations_fall_at_the_first_step_at_or_after_each_point_of_the_plan(
     _, run = whole
     configuration = configuration_of(run)
     num_rows = sum(run.record["data"]["class_counts"]["train"].values())
-    plan = plan_evaluations(num_rows, 2, configuration.search)
+    plan = plan_of(configuration, num_rows)
     curves = run.curves.groupby("trial_id")["examples"]
     for trial_id, trial in run.rows("default", "search").iterrows():
         schedule = schedule_of(
