@@ -111,7 +111,8 @@ class Confirmation:
             return
         yield from (trial for trial in self._current if trial.is_running)
         challengers = [one.parameters for one in self.standing().by_lead()]
-        for replicate in range(self.num_replicates + 1, self._last + 1):
+        last = self._last if self.rule.drops else self.rule.first_end
+        for replicate in range(self.num_replicates + 1, last + 1):
             num = self.rule.num_challengers(replicate)
             for parameters in (self.chosen[0], *challengers[:num]):
                 if (trial := self._trial(parameters, replicate)).is_running:
@@ -134,11 +135,11 @@ class Confirmation:
     def standing(self) -> Standing:
         """Return the scores of the candidates on the replicates entered so far."""
         default, *challengers = (self._confirmed(one) for one in self.chosen)
-        active = self._active
+        kept = self._active if self.rule.drops else self.chosen
         return Standing(
             default=default,
-            challengers=[one for one in challengers if one.parameters in active],
-            dropped=[one for one in challengers if one.parameters not in active],
+            challengers=[one for one in challengers if one.parameters in kept],
+            dropped=[one for one in challengers if one.parameters not in kept],
             rule=self.rule,
             validation_share=self.validation_share,
         )

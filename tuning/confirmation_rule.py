@@ -34,7 +34,7 @@ OUT_OF_REACH = 0.15
 _OF_ONE_COMPARISON = 0.92
 """Rule 1: probability of a lead above which a challenger replaces the default."""
 
-_GRID_STEP = 0.1
+_GRID_STEP = 0.05
 """Distance of grid points in the recursive integration, in standard deviations of a replicate."""
 _TAIL = 5.0
 """Standard deviations below 0 at which the integration starts."""
@@ -46,6 +46,11 @@ class ConfirmationRule(Protocol):
     @property
     def first_end(self) -> int:
         """The first replicate after which the confirmation may end."""
+        ...
+
+    @property
+    def drops(self) -> bool:
+        """Whether a challenger that is left out of one replicate cannot lead any more."""
         ...
 
     def num_challengers(self, replicate: int) -> int:
@@ -74,6 +79,8 @@ class AdditionalReplicates:
     """Rule 1: all candidates get the first replicates, then leader and default additional ones."""
 
     search: SearchConfig
+    drops: bool = False
+    """Another challenger may come to lead, as the leader's mean falls."""
 
     @property
     def first_end(self) -> int:
@@ -104,6 +111,7 @@ class OneDroppedEach:
     search: SearchConfig
     first_end: int = 2
     """A standard error needs two replicates."""
+    drops: bool = True
 
     def num_challengers(self, replicate: int) -> int:
         """Return one less for each replicate, at least one."""

@@ -96,6 +96,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
     )
     found = standing.compare()
     comparison = None if found is None else _describe_comparison(found)
+    kept = [standing.default, *standing.challengers]
     replicates = range(1, confirmation.num_replicates + 1)
     return {
         "replicates": [
@@ -120,9 +121,9 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
         ],
         "score_correlation": score_correlation(
             [
-                [candidate.scores[k] for candidate in candidates]
+                [candidate.scores[k] for candidate in kept]
                 for k in replicates
-                if all(k in candidate.sound for candidate in candidates)
+                if all(k in candidate.sound for candidate in kept)
             ]
         ),
         "smallest_detectable_difference": found and found.paired.smallest_detectable,

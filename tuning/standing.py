@@ -70,7 +70,7 @@ class Standing:
 
     default: Confirmed
     challengers: Sequence[Confirmed]
-    """Those that were trained on the last replicate: any of them may win."""
+    """Those that may still win."""
     dropped: Sequence[Confirmed] = ()
     rule: ConfirmationRule
     validation_share: float

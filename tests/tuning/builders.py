@@ -79,6 +79,12 @@ def completed(number: int, score: float, **changes: Any) -> Trial:
     return trial(number, (1500, 0.1), (3000, score), status="completed", **changes)
 
 
+def at_last_rung(number: int, score: float, **changes: Any) -> Trial:
+    """Return a trial that reached the last rung, at 1,500 rows, with a score."""
+    stopped: dict[str, Any] = {"status": "stopped", "stopped_by": "confirmation"}
+    return trial(number, (1250, score), (1500, score), **(stopped | changes))
+
+
 def policy(
     trials: Iterable[Trial] = (),
     *,

@@ -43,6 +43,7 @@ def reach(policy: Policy, trial: Trial, score: float, *, until: int) -> bool:
 
 
 def complete(policy: Policy, trial: Trial, score: float) -> None:
+    """Train a trial with the same score until a rung stops it, or to the full budget."""
     reach(policy, trial, score, until=policy.plan.budget)
     policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
@@ -77,7 +78,7 @@ def run_to_end(policy: Policy, score: Score, *, collapsed: frozenset[int] = froz
 
     Args:
         policy: decides.
-        score: of each trial at the full budget.
+        score: of each trial at its end.
         collapsed: numbers of trials that predict one class at their end.
     """
     for trial in starting(policy):
@@ -107,17 +108,14 @@ def starting(policy: Policy) -> Iterator[Trial]:
 
 
 def end(policy: Policy, trial: Trial, score: Score, *, has_collapsed: bool = False) -> None:
-    """Run a trial to the full budget, or let it fail."""
+    """Train a trial to the last rung, or to the full budget, or let it fail."""
     reached = score(trial.parameters, trial.replicate)
     if reached is None:
         policy.ended(trial.trial_id, Ending(status=Status.FAILED, error="out of memory"))
         return
-    policy.report(trial.trial_id, _last(policy, reached, has_collapsed=has_collapsed))
-    policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
-
-
-def _last(policy: Policy, score: float, *, has_collapsed: bool) -> Evaluation:
-    return evaluation(policy.plan.budget, score, collapsed=has_collapsed)
+    last = policy.plan.budget if trial.is_confirmation else policy.plan.end
+    if report(policy, trial, evaluation(last, reached, collapsed=has_collapsed)):
+        policy.ended(trial.trial_id, Ending(status=Status.COMPLETED, seconds=1.0))
 
 
 def confirmation_of(policy: Policy) -> Confirmation:

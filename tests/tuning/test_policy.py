@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,73 @@ def test_trial_0_is_the_default_and_the_others_are_sampled() -> None:
     assert second.training.learning_rate == second.parameters["learning_rate"]
 
 
-def test_trial_0_is_never_stopped_however_far_behind() -> None:
+def test_no_rung_stops_trial_0_however_far_behind_and_it_ends_at_the_last_one() -> None:
     policy = policy_of()
     default = start(policy)
     for _ in range(4):
         reach(policy, start(policy), 0.9, until=500)
+    assert reach(policy, default, 0.1, until=1250)
+    assert not reach(policy, default, 0.1, until=1500)
+    assert (default.status, default.stopped_by) == ("stopped", "confirmation")
+
+
+@pytest.mark.parametrize(
+    "search", [{"scheduler": "none"}, {"confirm_replicates": 0}, {"decision_rule": 1}]
+)
+def test_where_no_trial_ends_at_the_last_rung_trial_0_runs_the_full_budget(
+    search: dict[str, Any],
+) -> None:
+    policy = policy_of(**search)
+    default = start(policy)
+    for _ in range(4):
+        reach(policy, start(policy), 0.9, until=500)
     assert reach(policy, default, 0.1, until=3000)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_every_trial_that_reaches_the_last_rung_ends_there_whatever_its_score(
+    scheduler: str,
+) -> None:
+    policy = policy_of(trials=4, scheduler=scheduler)
+    end = policy.plan.rungs[-1]
+    trials = [start(policy) for _ in range(4)]
+    for one in trials:
+        reach(policy, one, 0.5, until=end - 250)
+    for one, score in zip(trials, (0.9, 0.8, 0.1, 0.2), strict=True):
+        assert not report(policy, one, evaluation(end, score))
+    assert {one.status for one in trials} == {"stopped"}
+    assert {one.stopped_by for one in trials} == {"confirmation"}
+    assert {one.examples for one in trials} == {end}
+    assert policy.phase == Phase.CONFIRMATION
+
+
+def test_the_only_trial_of_a_search_runs_the_full_budget() -> None:
+    policy = policy_of(trials=1)
+    alone = start(policy)
+    assert reach(policy, alone, 0.5, until=3000)
+    policy.ended(alone.trial_id, Ending(status=Status.COMPLETED))
+    assert (alone.status, policy.phase) == ("completed", Phase.FINISHED)
+
+
+def test_a_trial_whose_warmup_ends_late_trains_on_after_the_last_rung() -> None:
+    # 70 steps are 1,120 rows, more than two thirds of the last rung; 60 steps are 960.
+    policy = policy_of(space={"warmup_steps": {"choice": ["60", "70"]}}, algorithm="grid")
+    start(policy)
+    early, late = start(policy), start(policy)
+    assert (early.training.warmup_steps, late.training.warmup_steps) == (60, 70)
+    assert not reach(policy, early, 0.5, until=1500)
+    assert reach(policy, late, 0.1, until=3000)
+    policy.ended(late.trial_id, Ending(status=Status.COMPLETED))
+    assert late.status == "completed"
+    assert policy.ranking.ranked(policy.store.searched) == [early, late]
+
+
+def test_a_step_that_carries_a_trial_past_the_last_rung_ends_it() -> None:
+    policy = policy_of()
+    carried = start(policy)
+    reach(policy, carried, 0.5, until=1250)
+    assert not report(policy, carried, evaluation(1508, 0.5))
+    assert carried.stopped_by == "confirmation"
 
 
 def test_a_trial_behind_at_a_rung_is_stopped_there_and_not_before() -> None:
@@ -40,20 +102,40 @@ def test_a_trial_behind_at_a_rung_is_stopped_there_and_not_before() -> None:
     assert bad.seconds == bad.evaluations[-1].seconds
 
 
-def test_the_default_s_scores_count_at_the_rungs() -> None:
+def test_trial_0_which_is_confirmed_anyway_is_no_rival_at_a_rung() -> None:
     policy = policy_of()
+    default, first, second = (start(policy) for _ in range(3))
+    reach(policy, default, 0.9, until=500)
+    assert reach(policy, first, 0.5, until=500)
+    assert not reach(policy, second, 0.4, until=500)
+
+
+def test_trial_0_is_not_counted_among_those_at_a_rung_either() -> None:
+    # One in three of the challengers is promoted: with trial 0 there would be six, of which two.
+    policy = policy_of(trials=7)
+    trials = [start(policy) for _ in range(6)]
+    promoted = [
+        reach(policy, one, score, until=500)
+        for one, score in zip(trials, (0.1, 0.9, 0.2, 0.3, 0.4, 0.8), strict=True)
+    ]
+    assert promoted == [True, True, False, False, False, False]
+
+
+def test_under_the_first_rule_trial_0_is_a_rival() -> None:
+    policy = policy_of(decision_rule=1)
     default, other = start(policy), start(policy)
     reach(policy, default, 0.6, until=500)
     assert not reach(policy, other, 0.5, until=500)
 
 
 def test_a_peak_before_the_last_two_evaluations_saves_no_trial() -> None:
-    policy = policy_of(grace_epochs=1)
-    default, other = start(policy), start(policy)
-    reach(policy, default, 0.5, until=1000)
+    policy = policy_of(grace_epochs=0.9, reduction_factor=2)  # rungs at 900 and 1,800
+    start(policy)
+    first, other = start(policy), start(policy)
+    reach(policy, first, 0.5, until=900)
     for examples, score in ((250, 0.9), (500, 0.9), (750, 0.4)):
         assert report(policy, other, evaluation(examples, score))
-    assert not report(policy, other, evaluation(1000, 0.5))
+    assert not report(policy, other, evaluation(900, 0.5))
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.DIVERGED])
@@ -81,7 +163,7 @@ def test_a_trial_whose_loss_is_not_finite_is_left_to_end_by_itself_and_scores_no
 
 
 def test_a_trial_that_lost_patience_keeps_its_score_at_later_rungs() -> None:
-    policy = policy_of()
+    policy = policy_of(confirm_replicates=0)  # the rung at 1,500 is not the end
     start(policy)
     patient, other = start(policy), start(policy)
     reach(policy, patient, 0.7, until=1000)
@@ -93,9 +175,10 @@ def test_a_trial_that_lost_patience_keeps_its_score_at_later_rungs() -> None:
 
 
 def test_a_trial_stopped_by_the_scheduler_is_not_held_against_later_rungs() -> None:
-    policy = policy_of(trials=9)
-    default, first = start(policy), start(policy)
-    reach(policy, default, 0.9, until=500)
+    policy = policy_of(trials=9, confirm_replicates=0)
+    start(policy)
+    best, first = start(policy), start(policy)
+    reach(policy, best, 0.9, until=500)
     assert not reach(policy, first, 0.8, until=500)
     second = start(policy)
     reach(policy, second, 0.95, until=1250)
@@ -104,21 +187,26 @@ def test_a_trial_stopped_by_the_scheduler_is_not_held_against_later_rungs() -> N
 
 def test_a_trial_in_its_warmup_passes_a_rung_unjudged_and_uncounted() -> None:
     policy = policy_of(
-        space={"warmup_steps": {"choice": ["0", "60"]}}, algorithm="grid", scheduler="asha"
+        space={"warmup_steps": {"choice": ["1", "2", "60"]}},
+        algorithm="grid",
+        confirm_replicates=0,
     )
     start(policy)
-    warming = start(policy)
+    first, second, warming = (start(policy) for _ in range(3))
     assert warming.training.warmup_steps == 60  # 960 rows: not before two thirds of 500
-    reach(policy, policy.store["t0000"], 0.9, until=500)
+    reach(policy, warming, 0.1, until=500)
+    assert reach(policy, first, 0.05, until=500)
+    reach(policy, second, 0.9, until=500)
     assert reach(policy, warming, 0.1, until=1250)
-    assert reach(policy, policy.store["t0000"], 0.9, until=1500)
+    assert reach(policy, second, 0.9, until=1500)
     assert not reach(policy, warming, 0.1, until=1500)
 
 
 def test_a_step_that_spans_a_rung_and_the_next_point_is_judged_at_the_rung() -> None:
     policy = policy_of(grace_epochs=0.24)  # a rung at 240, the next point at 250
-    default, other = start(policy), start(policy)
-    report(policy, default, evaluation(256, 0.9))
+    start(policy)
+    first, other = start(policy), start(policy)
+    report(policy, first, evaluation(256, 0.9))
     assert not report(policy, other, evaluation(256, 0.1))
 
 
@@ -133,7 +221,7 @@ def test_evaluations_that_a_restarted_trial_repeats_are_ignored() -> None:
 
 
 def test_a_trial_that_gives_every_row_one_class_at_its_end_has_collapsed() -> None:
-    policy = policy_of()
+    policy = policy_of(scheduler="none")
     trial = start(policy)
     reach(policy, trial, 0.2, until=2750)
     report(policy, trial, evaluation(3000, 0.16, collapsed=True))
@@ -141,20 +229,36 @@ def test_a_trial_that_gives_every_row_one_class_at_its_end_has_collapsed() -> No
     assert (trial.status, trial.final_score) == ("collapsed", 0.16)
 
 
+def test_a_trial_that_predicts_one_class_at_the_last_rung_is_no_finalist() -> None:
+    policy = policy_of(trials=3)
+    default, collapsed, other = (start(policy) for _ in range(3))
+    for one in (default, other):
+        complete(policy, one, 0.3)
+    reach(policy, collapsed, 0.9, until=1250)
+    report(policy, collapsed, evaluation(1500, 0.16, collapsed=True))
+    assert (collapsed.status, collapsed.stopped_by) == ("stopped", "confirmation")
+    assert policy.confirmation is not None
+    assert policy.confirmation.chosen == [default.parameters, other.parameters]
+
+
 def test_a_collapse_that_clears_itself_leaves_no_trace() -> None:
-    policy = policy_of()
+    policy = policy_of(trials=2)
+    start(policy)
     trial = start(policy)
     report(policy, trial, evaluation(250, 0.16, collapsed=True))
     complete(policy, trial, 0.5)
-    assert trial.status == "completed"
+    assert policy.ranking.ranked(policy.store.searched) == [trial]
 
 
-def test_what_is_reported_after_a_trial_s_end_is_ignored() -> None:
-    policy = policy_of()
+@pytest.mark.parametrize(
+    ("scheduler", "status"), [("none", Status.COMPLETED), ("asha", Status.STOPPED)]
+)
+def test_what_is_reported_after_a_trial_s_end_is_ignored(scheduler: str, status: Status) -> None:
+    policy = policy_of(scheduler=scheduler)
     trial = start(policy)
     complete(policy, trial, 0.5)
     policy.ended(trial.trial_id, Ending(status=Status.FAILED, error="its process was lost"))
-    assert (trial.status, trial.error) == ("completed", "")
+    assert (trial.status, trial.error) == (status, "")
 
 
 def test_a_search_without_a_confirmation_is_done_after_the_requested_trials() -> None:

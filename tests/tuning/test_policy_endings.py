@@ -147,28 +147,38 @@ def test_the_end_of_the_search_s_time_ends_its_trials_and_starts_the_confirmatio
 
 
 def rungs_of_three(last: float) -> list[Trial]:
-    """The default ended and a trial at the first rung; the driver was lost before its decision."""
-    other = {"learning_rate": 2e-3, "batch_size": 32}
+    """Two trials ended, one is at the first rung; the driver was lost before its decision."""
+    first, other = ({"learning_rate": rate, "batch_size": 32} for rate in (1e-3, 2e-3))
+    ended = {"status": "stopped", "stopped_by": "confirmation"}
     return [
-        trial(0, (250, 0.5), (500, 0.5), (3000, 0.5), status="completed"),
-        trial(1, (250, last), (500, last), parameters=other),
+        trial(0, (250, 0.5), (500, 0.5), (1500, 0.5), **ended),
+        trial(1, (250, 0.5), (500, 0.5), (1500, 0.5), parameters=first, **ended),
+        trial(2, (250, last), (500, last), parameters=other),
     ]
 
 
 def test_the_decision_that_a_lost_driver_had_not_taken_is_taken_at_the_resume() -> None:
-    behind = policy_of(known=rungs_of_three(0.1), trials=2, last_evaluated="t0001")
-    stopped = behind.store["t0001"]
+    behind = policy_of(known=rungs_of_three(0.1), trials=3, last_evaluated="t0002")
+    stopped = behind.store["t0002"]
     assert (stopped.status, stopped.stopped_by) == ("stopped", "scheduler")
     assert behind.take_concluded() == [stopped]
-    assert behind.next() is NoTrial.DONE
-    ahead = policy_of(known=rungs_of_three(0.9), trials=2, last_evaluated="t0001")
-    assert ahead.next() is ahead.store["t0001"]
+    assert behind.phase == Phase.CONFIRMATION
+    ahead = policy_of(known=rungs_of_three(0.9), trials=3, last_evaluated="t0002")
+    assert ahead.next() is ahead.store["t0002"]
+
+
+def test_a_trial_that_a_lost_driver_left_at_the_last_rung_ends_there_at_the_resume() -> None:
+    known = rungs_of_three(0.9)
+    known[2].add(evaluation(1500, 0.9))
+    policy = policy_of(known=known, trials=3, last_evaluated="t0002")
+    assert (known[2].status, known[2].stopped_by) == ("stopped", "confirmation")
+    assert policy.phase == Phase.CONFIRMATION
 
 
 def test_a_trial_that_had_finished_is_not_decided_on_again() -> None:
     known = rungs_of_three(0.1)
-    policy_of(known=known, trials=2, last_evaluated="t0000")
-    assert known[0].status == "completed"
+    policy_of(known=known, trials=3, last_evaluated="t0000")
+    assert known[0].stopped_by == "confirmation"
 
 
 def test_trials_that_were_lost_together_start_again_before_new_ones() -> None:
@@ -192,7 +202,9 @@ def test_a_search_whose_first_trials_fail_alike_leaves_no_trial_running() -> Non
 
 
 def test_where_nothing_is_left_to_confirm_a_trial_that_hangs_is_not_waited_for() -> None:
-    policy = policy_of(trials=2, time_budget_s=1000, confirm_top=1, confirm_replicates=2)
+    policy = policy_of(
+        trials=2, time_budget_s=1000, scheduler="none", confirm_top=1, confirm_replicates=2
+    )
     default, hung = start(policy), start(policy)
     policy.pass_time(400.0)
     complete(policy, default, 0.5)
