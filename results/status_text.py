@@ -144,10 +144,11 @@ def _describe_best(best: Best | None, label: str) -> Iterator[str]:
 
 def describe_rung(rung: RungCounts) -> str:
     """Count the trials that reached a rung, were promoted and were stopped there."""
+    epochs = f"{rung.epochs:.4g} epoch{'' if rung.epochs == 1 else 's'}"
     if rung.end:
-        return f"{rung.epochs:.4g} epochs, the {rung.end}: {rung.reached} reached"
+        return f"{epochs}, the {rung.end}: {rung.reached} reached"
     return (
-        f"{rung.epochs:.4g} epochs: {rung.reached} reached, {rung.reached - rung.stopped} promoted,"
+        f"{epochs}: {rung.reached} reached, {rung.reached - rung.stopped} promoted,"
         f" {rung.stopped} stopped early"
     )
 

@@ -17,11 +17,13 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
         record: content of `search.json` with a winner.
     """
     best = record["best"]
+    is_default = best["trial_id"] == record["default"]["trial_id"]
     yield f"trials: {_count_trials(record)}, in {record['seconds']:.0f} s"
     yield (
-        f"winner {best['trial_id']} ({format_parameters(best['parameters'])}): validation"
-        f" {record['objective']['label']} {_search_score(record, 'best')} in the search; default"
-        f" {_search_score(record, 'default')}"
+        f"winner {best['trial_id']}{', the default' if is_default else ''}"
+        f" ({format_parameters(best['parameters'])}): validation {record['objective']['label']}"
+        f" {_search_score(record, 'best')} in the search"
+        + ("" if is_default else f"; default {_search_score(record, 'default')}")
     )
     yield from _describe_confirmation(record)
     yield from map(_describe_edge, best.get("at_edge", ()))
@@ -82,6 +84,7 @@ def confirmation_verdict(
     default_learnt: bool,
     default_broken: int,
     leader_broken: int,
+    is_decided: bool = True,
     out_of_reach_of: int | None = None,
 ) -> str:
     """Return the outcome of the confirmation in one sentence.
@@ -93,9 +96,12 @@ def confirmation_verdict(
         default_learnt: whether the default learnt on at least one replicate.
         default_broken: number of replicates on which the default collapsed or diverged.
         leader_broken: number of replicates on which the best challenger did.
+        is_decided: whether the confirmation has ended.
         out_of_reach_of: the most replicates, if there were fewer since no challenger was likely to
             win with more; else None.
     """
+    if not is_decided:
+        return _describe_progress(comparison)
     if not has_challengers:
         return "the default stays: no other configuration ended the search with a score"
     if not default_learnt and not default_stays:
@@ -167,6 +173,13 @@ def describe_seed_variation(test: Mapping[str, Any]) -> str:
         f" validation rows). The test interval is about +/- {50 * (high - low):.2f} points (half"
         " its width)."
     )
+
+
+def _describe_progress(comparison: Mapping[str, Any] | None) -> str:
+    if comparison is None:
+        return "not decided yet: no challenger shares two replicates with the default"
+    num_replicates, gap = comparison["draws"], _describe_gap(comparison["difference"])
+    return f"not decided yet: after {num_replicates} replicates the best challenger's mean is {gap}"
 
 
 def _describe_shared(comparison: Mapping[str, Any] | None) -> str:

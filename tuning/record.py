@@ -78,13 +78,19 @@ def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]
 
 
 def choose(policy: Policy) -> Parameters | None:
-    """Return the winner's parameters; None if no trial has a score."""
+    """Return the winner's parameters; None if no trial has a score.
+
+    Before the confirmation is decided, that is the leader if it is ahead of the default.
+    """
     ranked, confirmation = policy.ranking.ranked(policy.store.searched), policy.confirmation
     if not ranked:
         return None
     if confirmation is None or confirmation.is_undecided():
         return ranked[0].parameters
-    return confirmation.standing().winner().parameters
+    standing = confirmation.standing()
+    if confirmation.is_complete or (found := standing.compare()) is None:
+        return standing.winner().parameters
+    return (found.leader if found.paired.difference > 0 else found.default).parameters
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
@@ -132,6 +138,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
         "verdict": confirmation_verdict(
             comparison,
             **_describe_standing(standing),
+            is_decided=confirmation.is_complete,
             out_of_reach_of=_out_of_reach_of(found, confirmation),
         ),
     }

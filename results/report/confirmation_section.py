@@ -66,10 +66,10 @@ def _describe_rule(found: Mapping[str, Any]) -> Iterator[str]:
 def _describe_lead(lead: Mapping[str, Any] | None) -> Iterator[str]:
     if lead is None:
         return
-    points = lead["difference"] * 100
+    num_replicates, points = lead["draws"], lead["difference"] * 100
     ahead = "leads the default by" if points >= 0 else "is behind the default by"
     yield (
-        f"On {lead['draws']} shared replicates the best finalist {ahead} {abs(points):.2f} points;"
+        f"On {num_replicates} shared replicates the best finalist {ahead} {abs(points):.2f} points;"
         f" the probability that this sign is right is {lead['probability_of_lead']:.1%}."
     )
 

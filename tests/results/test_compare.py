@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.simulated_run import write_simulated_run
-from results.compare import best_so_far, main, warn_of_differences
+from results.compare import best_so_far, list_facts, main, make_comparison, warn_of_differences
 from results.errors import RunError
 from results.load import load_run
 from results.run import Run
+from tests.results.report.last_rung import last_rung_run
 from tests.results.report.runs import evaluation_report, write_reports
 from training.errors import InputError
 
@@ -89,6 +90,45 @@ def test_the_best_so_far_never_falls_and_ends_with_all_rows_of_the_search(tmp_pa
     assert best == sorted(best)
     assert best[-1] == run.record["best"]["search_score"]
     assert rows[-1] == run.curves.groupby("trial_id")["examples"].max().sum()
+
+
+def test_search_scores_after_different_epochs_are_labelled_and_called_not_comparable(
+    tmp_path: Path,
+) -> None:
+    short = load_run(last_rung_run(tmp_path / "short").directory)
+    facts = list_facts(short)
+    assert facts["macro-F1, search"] == "0.6000 after 1.5 of 3 epochs"
+    assert (facts["macro-F1, confirmed"], facts["macro-F1, default"]) == ("0.6800", "0.6100")
+    assert facts["trials"] == "4 of 4"
+    plan = short.record["search"] | {"ends_at_last_rung": False}
+    full = last_rung_run(tmp_path / "full", search=plan)
+    best = short.record["best"] | {"search_epochs": 3.0}
+    full.write_record({**full.read_record(), "best": best})
+    (sentence, *_) = warn_of_differences([short, load_run(full.directory)])
+    assert sentence == (
+        "full and short have search scores after different numbers of epochs: only their confirmed"
+        " and test scores are comparable."
+    )
+
+
+def test_the_best_so_far_is_that_at_the_last_rung_where_trials_end_there(tmp_path: Path) -> None:
+    run = load_run(last_rung_run(tmp_path / "short").directory)
+    rows, best = best_so_far(run)
+    assert best == pytest.approx([0.45, 0.6, 0.62, 0.62])
+    assert rows == [1500, 3000, 4500, 5000]
+    left, right = make_comparison([run]).axes
+    assert left.get_ylabel() == "Macro-F1 (validation)"
+    assert left.get_legend_handles_labels()[1] == ["short, after 1.5 of 3 epochs"]
+    assert "search, a shorter training" in right.get_legend_handles_labels()[1]
+
+
+def test_a_confirmation_without_a_score_of_the_winner_confirms_nothing(tmp_path: Path) -> None:
+    found = last_rung_run(tmp_path / "run").read_record()["confirmation"]
+    for candidate in found["candidates"]:
+        candidate["score"] = [None, None, None]
+    run = load_run(last_rung_run(tmp_path / "cut", confirmation=found).directory)
+    assert list_facts(run)["macro-F1, confirmed"] == ""
+    assert list_facts(run)["macro-F1, default"] == "0.4500 after 1.5 of 3 epochs"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from results.live_view import LiveView, display, is_due, is_live, lines_when_due
 from results.overview import Best, Event, Overview
-from tests.results.overviews import overview, row
+from tests.results.overviews import overview, record, row
 
 LONG = "t0002 lost its process or node (" + "a reason " * 20 + ")"
 EVENTS = tuple(
@@ -51,6 +51,16 @@ def test_the_view_contains_states_rungs_best_trial_pace_and_time_left(width):
         EVENTS[0].text,
     ):
         assert part in text, part
+
+
+def test_the_table_of_rungs_ends_where_trials_end():
+    plan = record()["search"] | {"ends_at_last_rung": True}
+    rows = [row(n, "stopped", 1500, stopped_by="confirmation") for n in range(3)]
+    text = "\n".join(rendered(overview(rows, search=plan), 80))
+    assert "3 of 8 started: 3 ended at the last rung" in text
+    assert "last rung" in text.partition("promoted")[2]
+    assert "full budget" not in text.partition("promoted")[2]
+    assert "full budget" in "\n".join(rendered(overview(), 80)).partition("promoted")[2]
 
 
 def test_markup_in_text_is_not_interpreted():

@@ -1,6 +1,7 @@
 """The overview of a search, made from its record and rows, and its description."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,95 @@ def test_confirmations_that_have_not_started_are_waiting():
     assert found.confirmed == {"running": 1, "waiting": 1}
     assert status_text.describe_confirmations(found) == "1 started: 1 running, 1 waiting"
     assert [trial.trial_id for trial in found.running] == ["t0005", "t0006", "t0007"]
+
+
+LAST_RUNG = record()["search"] | {"ends_at_last_rung": True}
+AT_LAST_RUNG = [
+    row(0, "stopped", 1500, stopped_by="confirmation"),
+    row(1, "stopped", 1500, stopped_by="confirmation"),
+    row(2, "stopped", 500),
+    row(3, "running", 750),
+]
+
+
+def test_trials_that_ended_at_the_last_rung_are_counted_apart_from_early_stops() -> None:
+    found = overview(AT_LAST_RUNG, search=LAST_RUNG)
+    assert found.searched == {"at last rung": 2, "running": 1, "stopped": 1}
+    assert found.rungs == (
+        RungCounts(epochs=0.5, reached=4, stopped=1),
+        RungCounts(epochs=1.5, reached=2, stopped=0, end="last rung"),
+    )
+    assert status_text.describe_trials(found) == (
+        "4 of 8 started: 2 ended at the last rung, 1 stopped early, 1 running"
+    )
+    assert [status_text.describe_rung(rung) for rung in found.rungs] == [
+        "0.5 epochs: 4 reached, 3 promoted, 1 stopped early",
+        "1.5 epochs, the last rung: 2 reached",
+    ]
+
+
+def test_early_stopping_saves_the_rows_up_to_the_last_rung_where_trials_end_there() -> None:
+    budget = overview(AT_LAST_RUNG, search=LAST_RUNG).budget
+    assert budget is not None
+    assert (budget.saved, budget.full) == (1000, 24000)
+
+
+def test_a_running_trial_has_the_epochs_after_which_it_ends() -> None:
+    rows = [
+        row(0, "running", 750),
+        row(1, "running", 2000),  # not judged at the last rung
+        row(2, "running", 750, source="confirm"),
+    ]
+    found = overview(rows, search=LAST_RUNG)
+    assert [status_text.describe_running(one, found) for one in found.running] == [
+        "t0000 0.75 of 1.5 epochs, macro-F1 0.5000",
+        "t0001 2.00 of 3 epochs, macro-F1 0.5000",
+        "t0002 0.75 of 3 epochs, macro-F1 0.5000",
+    ]
+
+
+def candidates(**scores: dict[str, Any]) -> dict[str, Any]:
+    """Best and default of a record; the default's parameters are its own."""
+    found = record()
+    other = {"learning_rate": 1e-2, "batch_size": 16}
+    best = found["best"] | {"search_epochs": 1.504} | scores.get("best", {})
+    default = found["default"] | {"search_epochs": 1.51, "parameters": other}
+    return {"search": LAST_RUNG, "best": best, "default": default | scores.get("default", {})}
+
+
+def test_a_score_of_the_search_has_its_epochs_and_is_compared_at_the_same_ones() -> None:
+    best = overview(**candidates()).best
+    assert best is not None
+    assert status_text.describe_score(best, "macro-F1") == "macro-F1 0.6000 after 1.5 of 3 epochs"
+    assert status_text.describe_lead(best) == "+10.00 points over the default (0.5000)"
+    best = overview(**candidates(default={"search_epochs": 0.5})).best
+    assert best is not None
+    assert status_text.describe_lead(best) == "the default has no comparable score yet"
+
+
+def test_a_mean_over_replicates_is_compared_on_the_replicates_that_both_have() -> None:
+    found = candidates(best={"score": 0.7}, default={"score": 0.65})
+    scores = {"best": [0.7, None, 0.7], "default": [0.6, 0.75, None]}
+    confirmation = {
+        "candidates": [
+            {"parameters": found[role]["parameters"], "score": of_role}
+            for role, of_role in scores.items()
+        ]
+    }
+    best = overview(**found, confirmation=confirmation).best
+    assert best is not None
+    assert status_text.describe_score(best, "macro-F1") == "macro-F1 0.7000 on replicates"
+    assert status_text.describe_lead(best) == "+10.00 points over the default (0.6000)"
+    confirmation["candidates"][1]["score"] = [None, 0.7, None]
+    best = overview(**found, confirmation=confirmation).best
+    assert best is not None
+    assert best.lead is None
+
+
+def test_trainings_that_the_confirmation_stopped_are_not_called_stopped_early() -> None:
+    rows = [row(7, "completed", 3000, source="confirm"), row(8, "stopped", 750, source="confirm")]
+    text = status_text.describe_confirmations(overview(rows))
+    assert text == "2 started: 1 completed, 1 stopped"
 
 
 def test_rows_saved_are_those_that_trials_stopped_early_had_left():
@@ -115,12 +205,14 @@ def test_events_are_ended_and_resumed_trials_and_warnings():
         "2026-01-01 10:00:02,001 INFO tuning.log_lines: trial t0001 stopped early at rung 1 of 2",
         "2026-01-01 10:00:03,001 WARNING tuning.ray_tune: t0002 lost its process or node",
         "2026-01-01 10:00:04,001 INFO tuning.log_lines: trial t0002 resumed after 0.50 epochs",
+        "2026-01-01 10:00:05,001 INFO tuning.log_lines: trial t0003 ended at the last rung: 0.5",
         "a line of something else",
     ]
     assert list(events_of(log)) == [
         Event(at="10:00:02", text="trial t0001 stopped early at rung 1 of 2", is_warning=False),
         Event(at="10:00:03", text="t0002 lost its process or node", is_warning=True),
         Event(at="10:00:04", text="trial t0002 resumed after 0.50 epochs", is_warning=False),
+        Event(at="10:00:05", text="trial t0003 ended at the last rung: 0.5", is_warning=False),
     ]
 
 

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from results.older_runs import OBJECTIVE
+from results.score_names import describe_epochs
 from results.verdict import (
     confirmation_verdict,
+    confirmed_score,
     describe_result,
     describe_sensitivity,
     describe_significance,
@@ -70,6 +72,118 @@ def test_the_trials_are_counted_and_the_winner_is_named_beside_the_default() -> 
     assert winner == (
         "winner t0003 (learning_rate 0.0003123, batch_size 16): validation macro-F1 0.7123 in the"
         " search; default 0.6000"
+    )
+
+
+def last_rung(**changes: Any) -> dict[str, Any]:
+    """Return the record of a search whose trials end after 3 of 6 epochs."""
+    found = record()
+    ended = {"completed": 0, "stopped_early": 11, "ended_at_last_rung": 3, "failed": 1}
+    return {
+        **found,
+        "search": {"rows_per_epoch": 100, "budget": 600, "rungs": [100, 300]}
+        | {"ends_at_last_rung": True},
+        "trials": ended,
+        "best": found["best"] | {"search_epochs": 3.04},
+        "default": found["default"] | {"search_epochs": 1.0},
+        **changes,
+    }
+
+
+def test_where_trials_end_at_the_last_rung_those_are_counted_and_scores_have_their_epochs() -> None:
+    counts, winner, _ = describe_result(last_rung())
+    assert counts == (
+        "trials: 3 ended at the last rung (after 3 of 6 epochs), 8 stopped early, 1 failed, in 61 s"
+    )
+    assert winner.endswith(
+        "validation macro-F1 0.7123 after 3 of 6 epochs in the search; default 0.6000 after 1 of 6"
+        " epochs"
+    )
+
+
+def test_a_trial_that_was_not_judged_at_the_last_rung_is_counted_at_the_full_budget() -> None:
+    trials = last_rung()["trials"] | {"completed": 1}
+    counts = next(iter(describe_result(last_rung(trials=trials))))
+    assert "epochs), 1 trained to the full budget, 8 stopped early, 1 failed" in counts
+
+
+@pytest.mark.parametrize(
+    ("epochs", "full", "expected"),
+    [
+        (3.0, 6.0, "after 3 of 6 epochs"),
+        (3.017, 6.0, "after 3 of 6 epochs"),
+        (13.53, 20.0, "after 13.5 of 20 epochs"),
+        (0.25, 3.0, "after 0.25 of 3 epochs"),
+        (6.0, 6.0, ""),
+        (None, 6.0, ""),
+        (3.0, None, ""),
+    ],
+)
+def test_a_score_of_a_shorter_training_has_its_epochs(
+    epochs: float | None, full: float | None, expected: str
+) -> None:
+    assert describe_epochs(epochs, full) == expected
+
+
+def test_a_default_that_wins_is_named_once() -> None:
+    winner = list(describe_result(record(best=record()["default"] | {"at_edge": []})))[1]
+    assert winner == (
+        "winner t0000, the default (learning_rate 0.0005, batch_size 32): validation macro-F1"
+        " 0.6000 in the search"
+    )
+
+
+def test_a_default_without_challenger_has_its_mean_over_the_replicates() -> None:
+    default = last_rung()["default"]
+    candidate = {"parameters": default["parameters"], "score": [0.6, 0.62], "mean": 0.61}
+    found = {"candidates": [candidate], "winner_beats_default": None}
+    found["verdict"] = verdict_on(None, has_challengers=False, default_stays=True)
+    lines = list(describe_result(last_rung(best=default | {"score": 0.61}, confirmation=found)))
+    assert lines[2:] == [
+        "macro-F1 of the winner on replicates: 0.6100",
+        "the default stays: no other configuration ended the search with a score",
+    ]
+
+
+def test_only_a_candidate_with_a_score_on_a_replicate_has_a_confirmed_one() -> None:
+    best = record()["best"]
+    candidate = {"parameters": best["parameters"], "score": [None, 0.7]}
+    confirmed = record(confirmation={"candidates": [candidate]})
+    assert confirmed_score(confirmed, "best") == best["score"]
+    assert confirmed_score(confirmed, "default") is None
+    undecided = record(confirmation={"candidates": [candidate | {"score": [None, None]}]})
+    assert confirmed_score(undecided, "best") is None
+    assert confirmed_score(record(), "best") is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "needed", "out_of_reach_of", "words"),
+    [
+        (
+            *(-0.012, None, 5),
+            "1.20 points below the default's, and after 2 of at most 5 replicates a win was out of"
+            " reach",
+        ),
+        (
+            *(0.001, 0.03, 5),
+            "0.10 points above the default's, and after 2 of at most 5 replicates a win was out of"
+            " reach",
+        ),
+        (
+            *(0.05, None, None),
+            "5.00 points above the default's, but 2 replicates are too few for a win",
+        ),
+        (-0.05, None, None, "5.00 points below the default's"),
+    ],
+)
+def test_the_verdict_explains_why_there_were_few_replicates(
+    difference: float, needed: float | None, out_of_reach_of: int | None, words: str
+) -> None:
+    changes = {"difference": difference, "needed": needed, "draws": 2, "replaces_default": False}
+    found = comparison(**changes)
+    verdict = verdict_on(found, default_stays=True, out_of_reach_of=out_of_reach_of)
+    assert verdict == (
+        f"the default stays: the best challenger's mean over the replicates is {words}"
     )
 
 
@@ -138,6 +252,16 @@ def test_a_lead_is_significant_or_not_and_has_its_p_value_where_it_is_known(
     changes: dict[str, Any], expected: str
 ) -> None:
     assert describe_significance(comparison(**changes)) == expected
+
+
+def test_before_the_decision_there_is_no_verdict_but_the_difference_so_far() -> None:
+    assert verdict_on(None, is_decided=False) == (
+        "not decided yet: no challenger shares two replicates with the default"
+    )
+    assert verdict_on(comparison(needed=None), is_decided=False) == (
+        "not decided yet: after 3 replicates the best challenger's mean is 9.12 points above the"
+        " default's"
+    )
 
 
 def test_a_winner_without_a_significant_lead_has_that_in_its_verdict() -> None:
