@@ -15,8 +15,9 @@ _RULE_1 = (
 )
 _RULE_2 = (
     "A replicate trains the candidates from scratch to the full budget with a fresh seed and a"
-    " fresh split. After each replicate the finalist furthest behind is dropped, until one is left"
-    " beside the default, which comes first. These scores were used for the selection."
+    " fresh split. After each replicate the finalist furthest behind is dropped; the last two stay"
+    " up to replicate {first_win}. The default comes first. These scores were used for the"
+    " selection."
 )
 _DEFAULT_ALONE = (
     "No other configuration ended the search with a score, so that the default alone was trained on"
@@ -37,22 +38,22 @@ def describe_confirmation(data: RunData) -> str:
     rows = [_row(candidate, candidates[0]) for candidate in candidates]
     names = [_candidate_name(candidate, data) for candidate in candidates]
     return (
-        paragraphs([*_describe_rule(found), *describe_sensitivity(found)])
+        paragraphs([*_describe_rule(data.record), *describe_sensitivity(found)])
         + plot_replicates(names, candidates, label)
         + table(header, rows, caption="Candidates on the replicates")
     )
 
 
-def _describe_rule(found: Mapping[str, Any]) -> Iterator[str]:
-    required = found.get("required_probabilities")
-    if required is None:  # a run of an older version
+def _describe_rule(record: Mapping[str, Any]) -> Iterator[str]:
+    found = record["confirmation"]
+    if record.get("decision_rule", 1) == 1:
         yield _RULE_1
         return
+    required = found["required_probabilities"]
     if len(found["candidates"]) == 1:
         yield _DEFAULT_ALONE
         return
-    is_constant = len(required) > 1 and len(set(required.values())) == 1
-    yield _RULE_1 if is_constant else _RULE_2
+    yield _RULE_2.format(first_win=min(required, key=int))
     thresholds = [f"{probability:.1%} after {num}" for num, probability in required.items()]
     yield (
         "A finalist replaces the default if the probability that its lead is real is above"
