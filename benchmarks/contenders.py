@@ -22,10 +22,12 @@ from benchmarks.rivals import (
     successive_halving,
 )
 
+TODAY = "today"
+"""The rule that others are measured against."""
 SIZES = (6, 12, 24, 72)
 """Configurations of a problem, the default included."""
 _SIZE_OF_FIXED = (24,)
-"""Of problems for those that try a fixed number of configurations."""
+"""Of problems for those that train a fixed number of configurations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Contender:
     sizes: Sequence[int] = SIZES
     """Of the problems that it is given."""
     num_trials: int | None = None
-    """Configurations that it tries; None: all."""
+    """Configurations that it trains; None: all."""
 
 
 def replayed(problem: Problem, workers: Collection[int], **options: Any) -> Result:
@@ -97,6 +99,11 @@ def planned(
 
 CONTENDERS = (
     Contender(name="ours", label="this program", run=replayed),
+    Contender(
+        name=TODAY,
+        label="this program's first rule",
+        run=partial(replayed, search={"decision_rule": 1}),
+    ),
     Contender(
         name="default",
         label="the default alone",

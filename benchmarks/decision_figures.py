@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import Contender, Result
+from benchmarks.contenders import TODAY, Contender, Result
 
 WORKERS = (1, 4, 8)
 RETRAIN = 1.15
@@ -47,8 +47,7 @@ class Measured:
 def figures_of(measured: Measured) -> Figures:
     """Return the figures of one source, with the standard error of each mean.
 
-    The error is over problems; those of a recorded grid share its trainings, and so differ less
-    than problems of other data would.
+    Problems of a recorded grid share its trainings: they differ less than other data would.
     """
     costs = {
         name: [RETRAIN + one.cost for one in results] for name, results in measured.groups.items()
@@ -115,12 +114,12 @@ def _busy(measured: Measured) -> Figures:
     return {"confirmation_busy": means} if means else {}
 
 
-def difference(one: Measured, other: Measured) -> Figures:
-    """Return how much more `one` gains than `other` on the same problems, points."""
+def lead(one: Measured, today: Measured) -> Figures:
+    """Return how much more `one` gains than today's rule on the same problems, points."""
     groups = {
-        name: list(np.subtract(values, other.gains[name])) for name, values in one.gains.items()
+        name: list(np.subtract(values, today.gains[name])) for name, values in one.gains.items()
     }
-    return _mean_and_error("gain", groups)
+    return _mean_and_error("lead_over_today", groups)
 
 
 def policies(measured: Iterable[Measured]) -> list[Figures]:
@@ -130,7 +129,9 @@ def policies(measured: Iterable[Measured]) -> list[Figures]:
     of the recorded grids. `sources` has the figures of each source.
     """
     entries: dict[tuple[str, int], Figures] = {}
-    for one in measured:
+    everything = list(measured)
+    today = {(o.size, o.source): o for o in everything if o.contender.name == TODAY}
+    for one in everything:
         key = one.contender.name, one.size
         entry = entries.setdefault(key, {"sources": {}})
         entry |= {
@@ -140,6 +141,8 @@ def policies(measured: Iterable[Measured]) -> list[Figures]:
             "configurations": one.size,
         }
         entry["sources"][one.source] = figures_of(one)
+        if (one.size, one.source) in today:
+            entry["sources"][one.source] |= lead(one, today[one.size, one.source])
     return [_with_summary(entry) for entry in entries.values()]
 
 

@@ -12,7 +12,7 @@ configuration, the same on every replicate: some learn slowly and end well.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -23,7 +23,7 @@ from benchmarks.recorded import RecordedGrid
 from results.rung_scores import score_at
 from training.errors import InputError
 from tuning.config import Configuration
-from tuning.rungs import EvaluationPlan, plan_evaluations, plan_of
+from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import Parameters
 from tuning.start import build
 
@@ -41,9 +41,11 @@ _MOST_REPLICATES = 8
 """Replicates of a simulated problem beside that of the search."""
 _NUM_ROWS, _NUM_EPOCHS = 4000, 6
 """Of a simulated problem: any rows that are enough for all rungs; epochs as `sample` has them."""
-_STAGES = (0, 1, 1, 2, 2, 2)
-"""Of the evaluation in each epoch: the first rung (1 epoch), the second (3), or the end. The score
-at a rung is the mean of two evaluations, so that both are of its stage."""
+_EPOCHS = (1, 2, 3, _NUM_EPOCHS)
+"""At which a simulated training is evaluated: the fewest that keep the rungs, at 1 and 3 epochs,
+apart, since a score at a rung is the mean of two evaluations."""
+_STAGES = (0, 1, 1, 2)
+"""Of each evaluation: the first rung, the second, or the end."""
 _CENTRE = 0.7
 """The score of a simulated configuration of quality 0."""
 _LEARNING_RATE_STEP = 1e-4
@@ -88,6 +90,10 @@ class Problem:
     def num_configurations(self) -> int:
         """The number of configurations, the default included."""
         return len(self.parameters)
+
+    def plan_of(self, configuration: Configuration) -> EvaluationPlan:
+        """Return the plan of another configuration, with the same evaluations."""
+        return replace(plan_of(configuration, self.num_rows), points=self.plan.points)
 
     def score(self, number: int, replicate: int, position: int) -> float:
         """Return the score of a configuration at an evaluation."""
@@ -161,7 +167,10 @@ def simulated_problem(cell: Cell, num_configurations: int, *, repeat: int) -> Pr
     return Problem(
         name="simulated",
         configuration=configuration,
-        plan=plan_evaluations(_NUM_ROWS, _NUM_EPOCHS, configuration.search, batch_size=1),
+        plan=replace(
+            plan_of(configuration, _NUM_ROWS),
+            points=tuple(_NUM_ROWS * epoch for epoch in _EPOCHS),
+        ),
         num_rows=_NUM_ROWS,
         validation_share=cell.validation_share,
         parameters=_simulated_parameters(num_configurations),
@@ -204,7 +213,6 @@ def _simulated_configuration(num: int) -> Configuration:
             "search": {
                 "space": {"learning_rate": {"log_uniform": [1e-5, 1e-2]}},
                 "trials": num,
-                "evaluations_per_epoch": 1,
             },
         }
     )

@@ -7,7 +7,7 @@ unit is a training row; figures are in full trainings.
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.problems import Problem
@@ -58,7 +58,7 @@ def replay(
     configuration = _with_search(problem.configuration, search or {})
     policy = Policy(
         configuration=configuration,
-        plan=replace(problem.plan, ends_at_last_rung=configuration.search.decision_rule > 1),
+        plan=problem.plan_of(configuration),
         num_rows=problem.num_rows,
         validation_share=problem.validation_share,
         searcher=_Listed(configuration, problem.parameters),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import CONTENDERS, Result
-from benchmarks.decision_figures import SIMULATED, Measured, as_table, difference, figures_of
+from benchmarks.decision_figures import SIMULATED, Measured, as_table, figures_of, lead
 from benchmarks.decisions import Task, main, run_task
 from training.errors import InputError
 
@@ -59,10 +59,10 @@ def test_means_are_those_of_the_cells_and_harm_is_that_of_the_worst_one() -> Non
     assert figures["hours"] == {"1": round(4.15 / 9, 2), "4": round(2.65 / 9, 2)}
 
 
-def test_a_difference_is_taken_problem_by_problem() -> None:
+def test_a_lead_is_taken_problem_by_problem() -> None:
     one = measured(a=[result(1.0), result(3.0)])
     other = measured(a=[result(0.5), result(2.5)])
-    assert difference(one, other) == {"gain": 0.5, "gain_standard_error": 0.0}
+    assert lead(one, other) == {"lead_over_today": 0.5, "lead_over_today_standard_error": 0.0}
 
 
 def test_the_table_has_a_row_for_each_policy_and_empty_cells_for_what_is_not_measured() -> None:

@@ -11,7 +11,7 @@ ALL_RUN = {"scheduler": "none", "confirm_replicates": 0}
 
 
 def problem_of(scores: list[list[float]]) -> Problem:
-    """Return a problem of configurations with these scores after each of 6 epochs.
+    """Return a problem of configurations with these scores at 1, 2, 3 and 6 epochs.
 
     Every replicate has the same scores.
     """
@@ -22,10 +22,10 @@ def problem_of(scores: list[list[float]]) -> Problem:
     )
 
 
-RISING = problem_of([[0.50] * 6, [0.60] * 6, [0.70] * 6])
+RISING = problem_of([[0.50] * 4, [0.60] * 4, [0.70] * 4])
 """Each configuration is better than those before it: none is stopped early."""
-FALLING = problem_of([[0.70] * 6, [0.60] * 6, [0.50] * 6])
-"""Each configuration but the default is stopped at the first rung."""
+FALLING = problem_of([[0.70] * 4, [0.60] * 4, [0.50] * 4])
+"""The last configuration is stopped at the first rung."""
 
 
 def test_without_scheduler_and_confirmation_every_trial_is_a_full_training() -> None:
@@ -42,10 +42,25 @@ def test_workers_share_the_trials(workers: int, makespan: float) -> None:
 
 def test_a_trial_that_is_stopped_early_costs_its_rows_alone_and_frees_its_worker() -> None:
     outcome = replay(FALLING, search={"confirm_replicates": 0})
-    assert outcome.search == pytest.approx(1 + 2 * (1 / 6))
+    assert outcome.search == pytest.approx(2 + 1 / 6)
     assert outcome.makespan == pytest.approx(outcome.search)
     both = replay(FALLING, workers=2, search={"confirm_replicates": 0})
-    assert (both.chosen, both.makespan) == (0, 1)  # the others run one after the other meanwhile
+    assert (both.chosen, both.makespan) == (0, pytest.approx(1 + 1 / 6))
+    three = replay(FALLING, workers=3, search={"confirm_replicates": 0})
+    assert three.makespan == 1  # the last one ends meanwhile
+
+
+def test_a_search_that_is_confirmed_ends_at_the_last_rung_and_trains_finalists_afresh() -> None:
+    outcome = replay(FALLING)
+    assert outcome.chosen == 0
+    assert outcome.search == pytest.approx(1 / 2 + 1 / 2 + 1 / 6)
+    assert outcome.confirmation >= 2 + 2  # default and a challenger on two replicates
+
+
+def test_the_first_decision_rule_trains_to_the_budget_and_then_confirms() -> None:
+    outcome = replay(RISING, search={"decision_rule": 1})
+    assert outcome.search == 3
+    assert outcome.confirmation >= 3 * 3  # three candidates on three replicates
 
 
 @pytest.mark.parametrize("workers", [1, 4, 8])

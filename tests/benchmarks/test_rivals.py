@@ -27,7 +27,7 @@ def problem_of(num: int, *, late: int | None = None) -> Problem:
     scores = np.zeros_like(problem.scores)
     scores += np.arange(num)[:, None, None] / 100
     if late is not None:
-        scores[late] = [0, 0, 0, 1, 1, 1]
+        scores[late] = [0, 0, 0, 1]
     return replace(problem, scores=scores)
 
 
