@@ -32,7 +32,7 @@ PACKAGE = "smac"
 
 SEEDS_EACH = 3
 """Most seeds that a configuration is trained on: what SMAC3's `Intensifier` takes if not given.
-With 6, SMAC3 chooses worse on the recorded tweets."""
+With 6, SMAC3 chooses worse on both recorded grids."""
 
 _MOST_LEAVES = 1024
 """Of a tree of the forest, more than trainings. SMAC3's own limit is 2 ** 20, and scikit-learn
@@ -188,7 +188,7 @@ def _facade(
     """Return SMAC3's facade for configurations with noise, which starts with the default.
 
     On the recorded tweets it chooses better than the facade for hyperparameters, which starts with
-    a Sobol sequence.
+    a Sobol sequence; on the recorded sample neither is clearly better.
     """
     from ConfigSpace import ConfigurationSpace
     from smac import AlgorithmConfigurationFacade, Scenario
