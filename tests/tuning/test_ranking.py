@@ -25,7 +25,7 @@ LATE = configuration(training={"warmup_steps": 70})
 def ranking(**search: Any) -> Ranking:
     """Rungs are at 500 and 1,500 rows, the budget is 3,000."""
     config = configuration(search=search)
-    plan = plan_evaluations(NUM_ROWS, 3, config.search)
+    plan = plan_evaluations(NUM_ROWS, 3, config.search, batch_size=1)
     return Ranking(rung_scores=RungScores(plan=plan, num_rows=NUM_ROWS))
 
 
