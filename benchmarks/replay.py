@@ -61,6 +61,7 @@ def replay(
         plan=problem.plan_of(configuration),
         num_rows=problem.num_rows,
         validation_share=problem.validation_share,
+        constant_score=problem.constant_score,
         searcher=_Listed(configuration, problem.parameters),
         **fields,
     )

@@ -82,7 +82,7 @@ def _promoted(problem: Problem, trials: Sequence[int], score: Score) -> list[int
     promoted, seen = list[int](), list[float]()
     for number in trials:
         seen.append(score(number, first))
-        if is_promoted(seen[-1], seen, search):
+        if is_promoted(seen[-1], seen, search, constant_score=problem.constant_score):
             promoted.append(number)
     return promoted
 

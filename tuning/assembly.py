@@ -67,7 +67,7 @@ def assemble(
         configuration,
         preparation.plan,
         num_rows=preparation.num_rows,
-        num_validation_rows=len(preparation.data.validation.labels),
+        validation_labels=preparation.data.validation.labels,
         store=initial.store,
         last_evaluated=initial.last_evaluated,
     )

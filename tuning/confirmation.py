@@ -4,7 +4,7 @@ Everything is a function of the trials in the store: a resume, a rebuild and a r
 candidates, replicates and trial ids.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.confirmation_rule import ConfirmationRule
+from tuning.confirmation_rule import ConfirmationRule, most_trainings
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.standing import Confirmed, Standing
 from tuning.trials import Trial, TrialStore
@@ -36,13 +36,21 @@ class ConfirmationPlan:
 
     configuration: Configuration
     store: TrialStore
+    rule: ConfirmationRule
     num_requested: int
     """Trials of the search, whose ids come first."""
 
-    def default_trial(self, replicate: int) -> Trial:
-        """Return trial 0's trial on one of the first replicates, known before the search ends."""
-        space, training = self.configuration.search.space, self.configuration.training
-        return self.trial(default_point(space, training), replicate, position=0)
+    def default_trials(self) -> Iterator[Trial]:
+        """Yield trial 0's trials on the first replicates, known before the search ends."""
+        search, training = self.configuration.search, self.configuration.training
+        for replicate in range(1, search.confirm_replicates + 1):
+            yield self.trial(default_point(search.space, training), replicate, position=0)
+
+    def most_trainings(self, replicate: int) -> int:
+        """Return the largest number of trainings on the replicates up to this one."""
+        search = self.configuration.search
+        up_to = replicate if search.confirm_replicates else 0
+        return most_trainings(self.rule, num_finalists=search.confirm_top, up_to=up_to)
 
     def trial(self, parameters: Parameters, replicate: int, *, position: int) -> Trial:
         """Return the trial of a candidate on a replicate: the known one, or a new one.
@@ -121,6 +129,18 @@ class Confirmation:
     def is_needed(self, trial: Trial) -> bool:
         """Return whether a trial may still matter: no decision was taken, nor was it dropped."""
         return not self.is_complete and trial.parameters in self._active
+
+    def dropped(self, live: Collection[str]) -> list[Trial]:
+        """Return the unfinished trials that are not needed any more and have no worker.
+
+        Those that run are stopped at their next evaluation.
+
+        Args:
+            live: ids of the trials that run.
+        """
+        unfinished = (trial for trial in self.store.confirmations if trial.is_running)
+        waiting = (trial for trial in unfinished if trial.trial_id not in live)
+        return [trial for trial in waiting if not self.is_needed(trial)]
 
     def advance(self) -> None:
         """Enter further replicates until the difference is settled or a trial has not ended."""

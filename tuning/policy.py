@@ -5,20 +5,22 @@ search, a resume, a rebuild, a replay of recorded curves and simulations in the 
 The rule of promotion itself is in `tuning.rungs`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
-from tuning.config import Configuration
+from training.objective import Codes
+from tuning.config import Configuration, objective_of
 from tuning.confirmation import Confirmation, ConfirmationPlan
-from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
+from tuning.confirmation_rule import ConfirmationRule, rule_of
+from tuning.judging import Judge
 from tuning.ranking import Ranking
-from tuning.rungs import EvaluationPlan, RungScores, is_promoted
+from tuning.rungs import EvaluationPlan, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
-from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore
+from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
 
 NUM_ALIKE = 3
 """First trials that must fail with the same error before the search ends for it."""
@@ -39,6 +41,8 @@ class Policy:
     """Training rows per epoch."""
     validation_share: float
     """Validation rows over training rows."""
+    constant_score: float
+    """Score of the best constant predictor on the validation rows."""
     searcher: Searcher
     store: TrialStore = field(default_factory=TrialStore)
     """Trials, also those of an earlier start: finished ones stay, the others start again."""
@@ -78,14 +82,18 @@ class Policy:
         search, searched = self.configuration.search, self.store.searched
         self.requested = num_requested(search, self.configuration.training)
         self._num_searched = len(searched)
-        self._rung_scores = RungScores(plan=self.plan, num_rows=self.num_rows)
-        self.ranking = Ranking(rung_scores=self._rung_scores)
+        scores = RungScores(plan=self.plan, num_rows=self.num_rows)
+        self.ranking = Ranking(rung_scores=scores)
+        self._rungs = Judge(rung_scores=scores, search=search, constant_score=self.constant_score)
         self.rule = rule_of(search)
         self._time = TimeBudget(
             seconds=search.time_budget_s, rows_before=sum(trial.examples for trial in searched)
         )
         self._plan = ConfirmationPlan(
-            configuration=self.configuration, store=self.store, num_requested=self.requested
+            configuration=self.configuration,
+            store=self.store,
+            rule=self.rule,
+            num_requested=self.requested,
         )
         self.searcher.recall([trial for trial in searched if not trial.is_running])
         self._waiting = [trial for trial in searched if trial.is_running]
@@ -127,7 +135,7 @@ class Policy:
         num = max(self.requested - self._num_searched, 0) + len(self._waiting)
         num *= not self._is_late(Phase.SEARCH)
         if self.confirmation is None:
-            return num + self._most_trainings(search.confirm_max_replicates)
+            return num + self._plan.most_trainings(search.confirm_max_replicates)
         return sum(t.trial_id not in self._live for t in self.confirmation.to_start())
 
     @property
@@ -274,29 +282,10 @@ class Policy:
             is_dropped = self.confirmation is not None and not self.confirmation.is_needed(trial)
             if is_dropped or self._is_late(trial):
                 self._stop(trial, StoppedBy.END_OF_SEARCH)
-        elif not trial.is_never_stopped and not self._is_promoted(trial):
-            self._stop(trial, StoppedBy.SCHEDULER)
-        elif self._rung_scores.is_at_end(trial):
-            self._stop(trial, StoppedBy.CONFIRMATION)
+        elif reason := self._rungs.reason_to_stop(trial, self.store.searched):
+            self._stop(trial, reason)
         elif self._is_late(trial):
             self._stop(trial, StoppedBy.END_OF_SEARCH)
-
-    def _is_promoted(self, trial: Trial) -> bool:
-        before = trial.evaluations[-2].examples if len(trial.evaluations) > 1 else 0
-        reached = self.plan.rungs_between(before, trial.examples)
-        # Those that reach the end are ranked there, and not judged.
-        judging = (rung for rung in reached if rung < self.plan.end)
-        return all(self._is_promoted_at(rung, trial) for rung in judging)
-
-    def _is_promoted_at(self, rung: int, trial: Trial) -> bool:
-        own = self._rung_scores.score(trial, rung)
-        if own is None:
-            return True
-        rivals: Iterable[Trial] = self.store.searched
-        if self.configuration.search.decision_rule > 1:  # trial 0 is confirmed anyway
-            rivals = (one for one in rivals if one.source != Source.DEFAULT)
-        scores = self._rung_scores.at(rung, rivals)
-        return is_promoted(own, scores, self.configuration.search)
 
     def _decide_again(self) -> None:
         for trial in list(self._waiting):
@@ -309,24 +298,15 @@ class Policy:
 
     def _next_of_default(self) -> Trial | None:
         """Return trial 0's next replicate, which is needed as soon as there is a challenger."""
-        if not self._has_challenger:
-            return None
-        for replicate in range(1, self.configuration.search.confirm_replicates + 1):
-            trial = self._plan.default_trial(replicate)
-            if trial.is_running and trial.trial_id not in self._live:
-                return trial
-        return None
+        trials = self._plan.default_trials() if self._has_challenger else ()
+        waiting = (trial for trial in trials if trial.trial_id not in self._live)
+        return next((trial for trial in waiting if trial.is_running), None)
 
     def _next_confirmation(self) -> Trial | None:
         if self.confirmation is None:
             return None
         trials = self.confirmation.to_start()
         return next((trial for trial in trials if trial.trial_id not in self._live), None)
-
-    def _most_trainings(self, replicate: int) -> int:
-        search = self.configuration.search
-        up_to = replicate if search.confirm_replicates else 0
-        return most_trainings(self.rule, num_finalists=search.confirm_top, up_to=up_to)
 
     # Phases
 
@@ -346,18 +326,10 @@ class Policy:
                 self._stop_waiting(self._unfinished())
                 self.phase = Phase.FINISHED
             else:
-                self._stop_waiting(self._dropped(self.confirmation))
+                self._stop_waiting(self.confirmation.dropped(self._live))
 
     def _unfinished(self) -> Iterable[Trial]:
         return (trial for trial in self.store.confirmations if trial.is_running)
-
-    def _dropped(self, confirmation: Confirmation) -> Iterable[Trial]:
-        """Return trials that wait for a worker and are not needed any more.
-
-        Those that run already are stopped at their next evaluation.
-        """
-        waiting = (trial for trial in self._unfinished() if trial.trial_id not in self._live)
-        return (trial for trial in waiting if not confirmation.is_needed(trial))
 
     def _is_search_finished(self) -> bool:
         if self._interrupted_at is not None:
@@ -391,24 +363,20 @@ class Policy:
         ended: they are not all of one candidate.
         """
         ended = [trial for trial in self.store.searched if not trial.is_running]
-        if len(ended) == NUM_ALIKE and (error := _common_error(ended)):
+        if len(ended) == NUM_ALIKE and (error := common_error(ended, NUM_ALIKE)):
             self.aborted_by = error
             self._stop_waiting([*self._live.values(), *self._waiting])
             self._waiting = []
         if self.confirmation is not None and not self.confirmation_failed_by:
-            self.confirmation_failed_by = _common_error(self.store.confirmations[:NUM_ALIKE])
+            first = self.store.confirmations[:NUM_ALIKE]
+            self.confirmation_failed_by = common_error(first, NUM_ALIKE)
             if self.confirmation_failed_by:
                 self._stop_waiting(self._unfinished())
 
     # Time
 
     def _is_late(self, what: Trial | Phase | None, *, by: float = 0.0) -> bool:
-        """Return whether the time of a trial, a phase or (None) the whole search is up.
-
-        Args:
-            what: whose time.
-            by: seconds after the deadline.
-        """
+        """Return whether the time of a trial, a phase or (None) all was up `by` seconds ago."""
         of_search = what == Phase.SEARCH
         if isinstance(what, Trial):
             of_search = not what.is_confirmation
@@ -418,7 +386,7 @@ class Policy:
         search = self.configuration.search
         if search.time_budget_s is None:
             return
-        trainings = self._most_trainings(search.confirm_replicates)
+        trainings = self._plan.most_trainings(search.confirm_replicates)
         self._time.measure(
             rows_seen=sum(trial.examples for trial in self.store.searched),
             rows_to_confirm=trainings * self.plan.budget,
@@ -457,7 +425,7 @@ def make_policy(
     plan: EvaluationPlan,
     *,
     num_rows: int,
-    num_validation_rows: int,
+    validation_labels: Codes,
     store: TrialStore | None = None,
     last_evaluated: str | None = None,
 ) -> Policy:
@@ -467,7 +435,7 @@ def make_policy(
         configuration: of the search.
         plan: when trials are evaluated and judged.
         num_rows: training rows of the search's split.
-        num_validation_rows: validation rows of it.
+        validation_labels: codes of the labels of its validation rows, int64 [rows].
         store: with the trials of an earlier start.
         last_evaluated: the trial whose evaluation that start recorded last.
     """
@@ -475,15 +443,9 @@ def make_policy(
         configuration=configuration,
         plan=plan,
         num_rows=num_rows,
-        validation_share=num_validation_rows / num_rows,
+        validation_share=len(validation_labels) / num_rows,
+        constant_score=objective_of(configuration).constant_score(validation_labels),
         searcher=make_searcher(configuration.search, configuration.training),
         store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
     )
-
-
-def _common_error(trials: Sequence[Trial]) -> str:
-    """Return the error of `NUM_ALIKE` trials if all failed with the same one, else empty text."""
-    endings = {(trial.status, trial.error) for trial in trials}
-    status, error = endings.pop() if len(endings) == 1 else (Status.RUNNING, "")
-    return error if status == Status.FAILED and len(trials) == NUM_ALIKE else ""

@@ -104,7 +104,7 @@ def rebuild(run: Run) -> SearchStatus:
             configuration,
             plan,
             num_rows=len(data.train.labels),
-            num_validation_rows=len(data.validation.labels),
+            validation_labels=data.validation.labels,
             store=store,
         )
         status = _status(policy)

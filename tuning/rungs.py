@@ -36,7 +36,7 @@ def is_promoted(
     scores: Sequence[float],
     search: SearchConfig,
     *,
-    constant_score: float | None = None,
+    constant_score: float,
 ) -> bool:
     """Return whether a trial is promoted at a rung.
 
@@ -47,10 +47,9 @@ def is_promoted(
         score: of the trial at the rung.
         scores: of all trials that have reached the rung, this one included.
         search: with the scheduler and its reduction factor.
-        constant_score: score of the best constant predictor on the validation rows; None: trials
-            are compared whether the others have left it or not.
+        constant_score: score of the best constant predictor on the validation rows.
     """
-    if constant_score is not None and search.decision_rule > 1:
+    if search.decision_rule > 1:
         threshold = constant_score + CLEARLY_ABOVE
         num_left = sum(other > threshold for other in scores) - (score > threshold)
         if 2 * num_left <= len(scores) - 1:
@@ -217,22 +216,13 @@ class RungScores:
         evaluations = self.evaluations(trial, rung)
         return mean([one.score for one in evaluations]) if evaluations else None
 
-    def is_at_end(self, trial: Trial) -> bool:
-        """Return whether a trial of the search has reached the last rung and ends there.
-
-        One whose warm-up ended too late for that rung trains on to the full budget.
-        """
-        end = self.plan.end
-        if not self.plan.ends_at_last_rung or trial.examples < end:
-            return False
-        return is_judged_at(end, trial.training, schedule_of(trial.training, self.num_rows))
+    def is_judged(self, trial: Trial, rung: int) -> bool:
+        """Return whether a trial is judged at a rung: its warm-up ends early enough."""
+        return is_judged_at(rung, trial.training, schedule_of(trial.training, self.num_rows))
 
     def evaluations(self, trial: Trial, rung: int) -> Sequence[Evaluation]:
         """Return the evaluations whose mean is a trial's score at a rung; none if it has none."""
-        if trial.has_failed:
-            return ()
-        schedule = schedule_of(trial.training, self.num_rows)
-        if not is_judged_at(rung, trial.training, schedule):
+        if trial.has_failed or not self.is_judged(trial, rung):
             return ()
         finite = [one for one in trial.evaluations if one.is_finite]
         seen = [one.examples for one in finite]

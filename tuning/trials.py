@@ -240,6 +240,13 @@ class TrialStore:
         return wanted if wanted not in self else trial_name(self._ordered[-1].number + 1)
 
 
+def common_error(trials: Sequence[Trial], num: int) -> str:
+    """Return the error that all of `num` trials failed with; empty: they did not, or are fewer."""
+    endings = {(trial.status, trial.error) for trial in trials}
+    status, error = endings.pop() if len(endings) == 1 else (Status.RUNNING, "")
+    return error if status == Status.FAILED and len(trials) == num else ""
+
+
 def trial_name(number: int) -> str:
     """Return the id of trial `number`: `t0000`, `t0001`, ... in order of creation."""
     return f"t{number:04d}"

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from results.run import Run
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
@@ -100,7 +102,7 @@ def policy(
         config,
         plan_evaluations(NUM_ROWS, config.training.epochs, config.search, batch_size=1),
         num_rows=NUM_ROWS,
-        num_validation_rows=NUM_ROWS // 4,
+        validation_labels=np.arange(NUM_ROWS // 4) % len(config.data.labels),
         store=TrialStore(trials),
         last_evaluated=last_evaluated,
     )

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from results.trial_states import SearchStatus, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
@@ -316,7 +318,7 @@ class SimulatedSearch:
             self.configuration,
             self.plan,
             num_rows=self.num_rows,
-            num_validation_rows=self.num_rows // 4,
+            validation_labels=np.arange(self.num_rows // 4) % 4,
             store=disk.store,
             last_evaluated=disk.last_evaluated,
         )

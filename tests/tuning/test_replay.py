@@ -82,6 +82,7 @@ def replay(
         plan=plan_evaluations(NUM_ROWS, 3, config.search, batch_size=BATCH_SIZE),
         num_rows=NUM_ROWS,
         validation_share=1 / 9,
+        constant_score=0.16304,
         searcher=Recorded(config, [warmups[run] for run in runs]),
     )
     started = [policy.next() for _ in range(len(runs) + 1)]
