@@ -73,7 +73,7 @@ class Policy:
     _has_stuck: bool = field(default=False, init=False)
     """Whether a worker may still hang in a trial that was stopped without it."""
     _has_unneeded: bool = field(default=False, init=False)
-    """Whether the last decision was taken while trials ran that had started ahead of it."""
+    """Whether trials ran ahead of time when the last decision was taken."""
     _concluded: list[Trial] = field(default_factory=list, init=False)
     """Trials that have finished since the last `take_concluded`."""
 
@@ -299,8 +299,7 @@ class Policy:
     def _next_of_default(self) -> Trial | None:
         """Return trial 0's next replicate, which is needed as soon as there is a challenger."""
         trials = self._plan.default_trials() if self._has_challenger else ()
-        waiting = (trial for trial in trials if trial.trial_id not in self._live)
-        return next((trial for trial in waiting if trial.is_running), None)
+        return next((t for t in trials if t.is_running and t.trial_id not in self._live), None)
 
     def _next_confirmation(self) -> Trial | None:
         if self.confirmation is None:
