@@ -94,6 +94,7 @@ class Confirmation:
     """Whether the default is trained even if there is no challenger: it has no other score."""
     is_complete: bool = field(default=False, init=False)
     """Whether the decision is taken."""
+    _was_cut: bool = field(default=False, init=False)
     _rounds: list[list[Trial]] = field(default_factory=list, init=False)
     """By replicate, the trials that the decision depends on, that of the default first."""
 
@@ -152,6 +153,10 @@ class Confirmation:
             kept = [one.parameters for one in challengers]
             self._enter([self.chosen[0], *(one for one in self.chosen[1:] if one in kept)])
 
+    def cut(self) -> None:
+        """End the confirmation where it is."""
+        self.is_complete = self._was_cut = True
+
     def standing(self) -> Standing:
         """Return the scores of the candidates on the replicates entered so far."""
         default, *challengers = (self._confirmed(one) for one in self.chosen)
@@ -204,16 +209,19 @@ class Confirmation:
 
     def _enter(self, candidates: Sequence[Parameters]) -> None:
         replicate = self.num_replicates + 1
-        self._rounds.append([self._trial(one, replicate) for one in candidates])
-        for trial in self._rounds[-1]:
+        self._rounds.append([])
+        for parameters in candidates:
+            trial = self._trial(parameters, replicate)
             if trial.trial_id not in self.store:
-                self.store.add(trial)
+                self.store.add(trial)  # before the next one takes its id
+            self._rounds[-1].append(trial)
 
     def _trial(self, parameters: Parameters, replicate: int) -> Trial:
         return self.plan.trial(parameters, replicate, position=self.chosen.index(parameters))
 
     def _is_cut(self) -> bool:
-        return any(trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in self._current)
+        was_stopped = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in self._current)
+        return self._was_cut or was_stopped
 
     def _confirmed(self, parameters: Parameters) -> Confirmed:
         ours = {

@@ -370,7 +370,7 @@ class Policy:
             first = self.store.confirmations[:NUM_ALIKE]
             self.confirmation_failed_by = common_error(first, NUM_ALIKE)
             if self.confirmation_failed_by:
-                self._stop_waiting(self._unfinished())
+                self.confirmation.cut()
 
     # Time
 

@@ -6,7 +6,7 @@ again from the disk.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,6 +60,12 @@ class Disk(Observer):
 
     def closed(self, status: SearchStatus) -> None:
         self._write(self._write_all)
+
+    def hold(self, trials: Iterable[Trial]) -> None:
+        """Store trials that had ended before."""
+        for trial in trials:
+            self.rows[trial.trial_id] = replace(trial, evaluations=[])
+            self.curves += [(trial.trial_id, evaluation) for evaluation in trial.evaluations]
 
     def recall(self) -> TrialStore:
         """Return the trials as a resume reads them."""
@@ -291,6 +297,8 @@ class SimulatedSearch:
     script: Callable[[Trial], Script]
     faults: Faults
     chance: random.Random
+    known: Sequence[Trial] = ()
+    """Trials that had ended before."""
     num_starts: int = 0
     num_experiments: int = 0
     seconds: float = 0.0
@@ -299,6 +307,7 @@ class SimulatedSearch:
     def run(self) -> Policy:
         """Run the search to its end; return the policy of the last start."""
         disk, kills, interrupts = Disk(self.chance), self.faults.kills, self.faults.interrupts
+        disk.hold(self.known)
         while self.num_starts < MAX_STARTS:
             self.num_starts += 1
             policy = self._policy(disk)

@@ -9,22 +9,33 @@ from results.errors import RunError
 from results.files import read_csv
 from results.run import Run, create_run
 from results.trial_states import SearchStatus
-from tests.tuning.builders import completed, configuration, files_of, live, policy, trial
-from tests.tuning.deciding import cut_short
+from tests.tuning.builders import (
+    at_last_rung,
+    completed,
+    configuration,
+    evaluation,
+    files_of,
+    live,
+    policy,
+    trial,
+)
+from tests.tuning.deciding import cut_short, run_to_end
 from training.data import RULES
 from tuning.record import (
     choose,
     count_trials,
     describe_candidate,
+    describe_confirmation,
     is_repeatable,
     winning_configuration,
 )
 from tuning.run_search import run_search
 from tuning.space import Parameters
 from tuning.start import new_run
-from tuning.trials import TrialStore
+from tuning.trials import Phase
 
 A = {"learning_rate": 2e-3, "batch_size": 32}
+B = {"learning_rate": 3e-3, "batch_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,10 @@ def test_confirmations_are_no_trials_of_the_search() -> None:
 
 
 def test_without_a_confirmation_the_best_at_the_full_budget_wins() -> None:
-    assert choose(TrialStore([completed(0, 0.5), completed(1, 0.6, parameters=A)]), None) == A
+    config = configuration(search={"trials": 3, "confirm_replicates": 0})
+    early = trial(2, (1500, 0.9), status="stopped", stopped_by="scheduler")
+    known = [completed(0, 0.5), completed(1, 0.6, parameters=A), early]
+    assert choose(policy(known, config=config)) == A
 
 
 @pytest.mark.parametrize(
@@ -83,7 +97,7 @@ def test_a_confirmation_that_ends_undecided_keeps_the_best_of_the_search(
     scores: dict[tuple[str, int], float], expected: dict[str, float] | None
 ) -> None:
     default = trial(0).parameters
-    trials = [completed(0, 0.5), completed(1, 0.7, parameters=A)]
+    trials = [at_last_rung(0, 0.5), at_last_rung(1, 0.7, parameters=A)]
 
     def score(parameters: Parameters, replicate: int) -> float | None:
         return scores.get(("default" if parameters == default else "A", replicate))
@@ -92,22 +106,80 @@ def test_a_confirmation_that_ends_undecided_keeps_the_best_of_the_search(
     search |= {"trials": 2, "time_budget_s": 100}
     cut = policy(trials, config=configuration(search=search))
     assert len(cut_short(cut, score)) == 4
-    assert choose(cut.store, cut.confirmation) == (expected or default)
+    assert choose(cut) == (expected or default)
+
+
+def test_a_confirmation_cut_before_the_fewest_replicates_keeps_the_default() -> None:
+    default = trial(0).parameters
+    search = {"confirm_top": 1, "confirm_replicates": 3, "trials": 2, "time_budget_s": 100}
+    known = [at_last_rung(0, 0.5), at_last_rung(1, 0.7, parameters=A)]
+    cut = policy(known, config=configuration(search=search))
+
+    def score(parameters: Parameters, replicate: int) -> float | None:
+        return None if replicate > 2 else (0.5 if parameters == default else 0.7) + replicate / 100
+
+    cut_short(cut, score)
+    assert choose(cut) == default
+    assert cut.confirmation is not None
+    found = describe_confirmation(cut.confirmation)["winner_beats_default"]
+    assert (found["draws"], found["needed"], found["replaces_default"]) == (2, None, False)
 
 
 def test_nobody_wins_if_every_trial_collapsed_or_failed() -> None:
-    trials = TrialStore([trial(0, (3000, 0.16), status="collapsed"), trial(1, status="failed")])
-    assert choose(trials, None) is None
+    collapsed = trial(0, status="stopped", stopped_by="confirmation")
+    collapsed.add(evaluation(1500, 0.16, collapsed=True))
+    config = configuration(search={"trials": 2})
+    ended = policy([collapsed, trial(1, status="failed")], config=config)
+    assert choose(ended) is None
+    assert ended.phase == Phase.FINISHED
+    assert not ended.has_winner
 
 
 def test_a_default_that_failed_is_described_without_scores() -> None:
-    described = describe_candidate(
-        TrialStore([trial(0, status="failed")]), trial(0).parameters, None
-    )
-    assert (described["search_f1_macro"], described["f1_macro"], described["epochs"]) == (
-        *(None, None, 0),
-    )
-    assert (described["search_score"], described["score"]) == (None, None)
+    described = describe_candidate(policy([trial(0, status="failed")]), trial(0).parameters)
+    assert described["epochs"] == 0
+    for key in ("search_score", "search_f1_macro", "search_epochs", "score", "f1_macro"):
+        assert described[key] is None
+
+
+def test_the_search_s_score_is_described_with_the_epochs_after_which_it_was_taken() -> None:
+    config = configuration(search={"trials": 3})
+    known = [
+        at_last_rung(0, 0.5, config=config),
+        at_last_rung(1, 0.7, parameters=A, status="running", stopped_by=""),
+        trial(2, (250, 0.4), (500, 0.6), (750, 0.9), status="stopped", parameters=B),
+    ]
+    running = policy(known, config=config)
+    described = describe_candidate(running, A)
+    assert (described["search_score"], described["search_epochs"]) == (0.7, 1.5)
+    assert (described["score"], described["epochs"]) == (0.7, 1.5)
+    early = describe_candidate(running, B)
+    assert (early["search_score"], early["search_epochs"]) == (0.5, 0.5)
+    assert (early["score"], early["epochs"]) == (0.5, 0.75)
+
+
+def test_a_confirmed_candidate_is_described_by_its_replicates_at_the_full_budget() -> None:
+    search = {"trials": 2, "confirm_top": 1, "confirm_replicates": 2, "confirm_max_replicates": 2}
+    known = [at_last_rung(0, 0.5), at_last_rung(1, 0.7, parameters=A)]
+    ended = policy(known, config=configuration(search=search))
+    run_to_end(ended, lambda _, replicate: 0.6 + replicate / 10)
+    described = describe_candidate(ended, A)
+    assert (described["search_score"], described["search_epochs"]) == (0.7, 1.5)
+    assert (described["score"], described["epochs"]) == (pytest.approx(0.75), 3.0)
+    assert described["f1_macro"] == described["score"]
+
+
+def test_the_scores_of_default_and_leader_have_a_correlation_though_others_were_dropped() -> None:
+    config = configuration(search={"trials": 3, "confirm_top": 2})
+    known = [at_last_rung(0, 0.5), at_last_rung(1, 0.7, parameters=A)]
+    known.append(at_last_rung(2, 0.6, parameters=B))
+    ended = policy(known, config=config)
+    lead = {5e-4: 0.0, 2e-3: 0.1, 3e-3: 0.05}
+    run_to_end(ended, lambda one, replicate: lead[one["learning_rate"]] + replicate / 50)
+    assert ended.confirmation is not None
+    described = describe_confirmation(ended.confirmation)
+    assert described["score_correlation"] == pytest.approx(1.0)
+    assert [one["score"][1:] for one in described["candidates"]][2] == [None, None]
 
 
 def test_the_winner_s_configuration_has_its_values() -> None:
