@@ -30,6 +30,7 @@ from evaluation.winner import Winner
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
 from results.run import TEST_REPORT
+from results.verdict import search_epochs
 from training.columns import sha256_of
 from training.config import TINY
 from training.errors import OnnxExportError
@@ -212,7 +213,7 @@ def _search_scores(winner: Winner) -> dict[str, Any]:
     return {
         "trial_id": best["trial_id"],
         "search_score": best["search_score"],
-        "search_epochs": best.get("search_epochs"),
+        "search_epochs": search_epochs(winner.record, "best"),
         "epochs": winner.configuration.training.epochs,
         "search_f1_macro": best["search_f1_macro"],
         "confirmed_score": _mean(confirmed),

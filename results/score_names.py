@@ -48,12 +48,7 @@ def describe_epochs(epochs: float | None, full: float | None) -> str:
     """
     if epochs is None or full is None or epochs > full - 1e-6:
         return ""
-    return f"after {_round_epochs(epochs):g} of {_round_epochs(full):g} epochs"
-
-
-def _round_epochs(epochs: float) -> float:
-    """Round: an evaluation falls on the first step after a rung, not exactly on it."""
-    return round(epochs, 1 if epochs >= 1 else 2)
+    return f"after {round(epochs, 2):g} of {round(full, 2):g} epochs"
 
 
 def name_three_scores(

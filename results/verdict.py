@@ -35,12 +35,30 @@ def full_epochs(record: Mapping[str, Any]) -> float | None:
     return plan["budget"] / plan["rows_per_epoch"] if plan else None
 
 
+_NEAR_RUNG = 0.1
+"""Epochs: the first step at or after a rung is rarely further from it."""
+
+
+def search_epochs(record: Mapping[str, Any], role: str) -> float | None:
+    """Return the epochs at which the search score of `best` or `default` was taken.
+
+    They are those of the rung if the last evaluation fell on the first step after it; None for the
+    record of an older version.
+    """
+    epochs: float | None = (record[role] or {}).get("search_epochs")
+    plan = record.get("search") or {}
+    if epochs is None or not plan:
+        return epochs
+    rungs = [rung / plan["rows_per_epoch"] for rung in plan["rungs"]]
+    return next((rung for rung in rungs if 0 <= epochs - rung < _NEAR_RUNG), epochs)
+
+
 def when_taken(record: Mapping[str, Any], role: str) -> str:
     """Return after how many epochs the search score of `best` or `default` was taken.
 
     It is empty for a full training and for the record of an older version.
     """
-    return describe_epochs((record[role] or {}).get("search_epochs"), full_epochs(record))
+    return describe_epochs(search_epochs(record, role), full_epochs(record))
 
 
 def confirmed_score(record: Mapping[str, Any], role: str) -> float | None:

@@ -50,7 +50,7 @@ class ReportTrial:
         return _ENDINGS.get(self.stopped_by, self.status)
 
 
-_ENDINGS = {
+_ENDINGS: Mapping[str, str] = {
     StoppedBy.SCHEDULER: "stopped early at a rung",
     StoppedBy.PATIENCE: "stopped early for lack of improvement",
     StoppedBy.END_OF_SEARCH: "stopped at the end of the search",

@@ -96,6 +96,27 @@ def test_the_test_set_is_not_used_when_no_retrain_passes_the_guard(
 
 
 @pytest.mark.slow
+def test_a_winner_of_a_search_without_a_full_training_is_evaluated(
+    run_directory, run_final, capsys
+):
+    path = run_directory / "search.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["best"] |= {"fixed_rows_loss": [], "search_epochs": 1.0}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert run_final(["--run", run_directory, "--gates", "none"]) == 0
+    assert "(selected on, after 1 of 3 epochs), not confirmed, test" in capsys.readouterr().out
+    reports = run_directory / "final" / "reports"
+    report = json.loads((reports / "evaluation_report.json").read_text("utf-8"))
+    assert (report["search"]["search_epochs"], report["search"]["epochs"]) == (1.0, 3)
+    assert report["retrain"]["fixed_rows_loss_in_search"] == []
+    limit = report["stages"]["training"]["loss on fixed rows within the guard's limit"]
+    assert limit["met"]
+    assert "the loss of a uniform guess" in limit["rule"]
+    page = (run_directory / "report.html").read_text("utf-8")
+    assert "no measure of optimism" in page
+
+
+@pytest.mark.slow
 @pytest.mark.long
 def test_a_test_score_far_below_the_confirmation_is_reported_first_and_is_an_unmet_gate(
     run_directory, run_final, capsys

@@ -140,6 +140,12 @@ def test_a_retrain_that_learnt_less_is_reported_as_the_reason():
     assert "easier" not in sentence
 
 
+def test_a_fall_without_a_full_training_to_compare_with_is_put_down_to_the_rows():
+    report = report_of(0.5, 0.9, loss=0.7)
+    report["retrain"]["fixed_rows_loss_in_search"] = []
+    assert "validation rows were easier" in describe_fall(report)
+
+
 def test_one_replicate_has_the_standard_error_of_the_test_score():
     joint = math.sqrt(2) * 0.03
     for away, met in ((2.9, True), (3.1, False)):
@@ -311,10 +317,15 @@ def trained():
     return finetune(task, toy_training(), evaluate_at=points)
 
 
-def _training(tuned, *, loss_limit=1.0, **changes):
+def _training(tuned, *, loss_limit=1.0, has_reference=True, **changes):
     training = toy_training(**changes)
     return check_training(
-        tuned, tuned.evaluations, training, num_rows=NUM_ROWS, loss_limit=loss_limit
+        tuned,
+        tuned.evaluations,
+        training,
+        num_rows=NUM_ROWS,
+        loss_limit=loss_limit,
+        has_reference=has_reference,
     )
 
 
@@ -322,6 +333,14 @@ def test_a_sound_training_meets_every_check(trained):
     stage = _training(trained)
     assert _unmet(stage) == []
     assert json.loads(json.dumps(stage, allow_nan=False)) == stage
+
+
+def test_the_rule_of_the_limit_names_its_origin(trained):
+    name = "loss on fixed rows within the guard's limit"
+    assert "the winner's full trainings in the search" in _training(trained)[name]["rule"]
+    assert _training(trained, has_reference=False)[name]["rule"].startswith(
+        "at most 1.0000, the loss of a uniform guess, because the search has no full training of"
+    )
 
 
 def test_a_training_that_ended_before_its_budget_is_found(trained):

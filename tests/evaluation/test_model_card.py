@@ -90,6 +90,17 @@ def test_the_three_scores_are_in_one_table_and_the_deviation_is_next_to_the_inte
     assert "was not measured" in card
 
 
+def test_a_search_score_of_a_shorter_training_is_called_not_comparable(winner, report):
+    report["search"] |= {"search_score": 0.4321, "search_epochs": 1.5, "epochs": 3}
+    card = model_card(winner, report)
+    assert "| search, after 1.5 of 3 epochs | 0.4321 | a shorter training, the best of many" in card
+    assert "The first was taken after 1.5 of 3 epochs, so that it is not comparable" in card
+    older = {key: value for key, value in report["search"].items() if "epochs" not in key}
+    card = model_card(winner, report | {"search": older})
+    assert "| search | 0.4321 |" in card
+    assert "The first two scores were used to select the winner, so they are optimistic" in card
+
+
 def test_the_seed_is_that_of_the_retrain_and_rejected_retrains_are_listed(winner, report):
     configured = winner.configuration.training.seed
     without = {key: value for key, value in report.items() if key != "retrain"}

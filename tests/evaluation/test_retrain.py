@@ -119,6 +119,25 @@ def test_the_limit_lies_above_all_losses_of_the_search():
     assert loss_limit([0.02], 4) == pytest.approx(0.02 + 0.15 * (1.3863 - 0.02), abs=1e-4)
 
 
+def test_without_a_full_training_the_limit_is_the_loss_of_a_uniform_guess():
+    assert loss_limit([], 4) == pytest.approx(math.log(4))
+
+
+def test_a_winner_without_a_full_training_is_retrained_if_it_is_better_than_a_guess(
+    winner, tokenizer, retrained, tmp_path
+):
+    unseen = _with(winner, losses=[])
+    tuned, training, rejected = retrain(
+        unseen, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "good"
+    )
+    assert (training, rejected) == (retrained[1], [])
+    assert _weights_equal(tuned, retrained[0])
+    slow = _with(winner, losses=[], learning_rate=1e-9, epochs=1)
+    with pytest.raises(RetrainError, match="must be better than a uniform guess") as caught:
+        retrain(slow, tokenizer, on_evaluation=lambda _: None, checkpoint=tmp_path / "slow")
+    assert len(caught.value.problems) == 3
+
+
 def test_the_guard_accepts_a_good_retrain_and_rejects_the_others(winner, retrained):
     tuned = retrained[0]
     limit = loss_limit(winner.losses_seen, 4)

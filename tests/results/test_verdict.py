@@ -111,8 +111,8 @@ def test_a_trial_that_was_not_judged_at_the_last_rung_is_counted_at_the_full_bud
     ("epochs", "full", "expected"),
     [
         (3.0, 6.0, "after 3 of 6 epochs"),
-        (3.017, 6.0, "after 3 of 6 epochs"),
-        (13.53, 20.0, "after 13.5 of 20 epochs"),
+        (3.017, 6.0, "after 3.02 of 6 epochs"),
+        (1.75, 20.0, "after 1.75 of 20 epochs"),
         (0.25, 3.0, "after 0.25 of 3 epochs"),
         (6.0, 6.0, ""),
         (None, 6.0, ""),

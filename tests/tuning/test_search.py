@@ -78,6 +78,7 @@ def test_a_completed_search_prints_the_next_step(
     ended, run = whole
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
+    assert " ended at the last rung (after 1.75 of 2 epochs), " in ended.stdout
     last = ended.stdout.splitlines()[-1]
     assert last == f"Next: python -m evaluation.final --run {run.directory}"
 
@@ -118,27 +119,31 @@ def test_the_record_counts_trials_rows_and_replicates(
     assert record["repeatable"] is True
     assert record["command"].startswith("python -m tuning.search --config ci")
     counts = record["trials"]
-    assert counts["requested"] == 4
+    at_last_rung = (trials["stopped_by"] == "confirmation").sum()
+    assert (counts["requested"], counts["ended_at_last_rung"]) == (4, at_last_rung)
     assert counts["completed"] + counts["stopped_early"] + counts["failed"] == 4
     assert record["examples_trained"] == {
         "search": run.rows("default", "search")["examples"].sum(),
         "confirmation": run.rows("confirm")["examples"].sum(),
     }
     assert record["default"]["trial_id"] == "t0000"
+    assert record["default"]["search_epochs"] == trials.loc["t0000", "epochs"]
+    assert record["default"]["epochs"] == 2.0
     assert record["best"]["trial_id"] in trials.index
     assert len(record["confirmation"]["replicates"]) == 2
     for candidate in record["confirmation"]["candidates"]:
         assert candidate["mean"] == pytest.approx(sum(candidate["f1_macro"]) / 2)
 
 
-def test_trial_0_comes_first_and_runs_to_the_end(
+def test_trial_0_comes_first_and_ends_at_the_last_rung_while_confirmations_run_to_the_end(
     whole: Whole,
 ) -> None:
     _, run = whole
     trials = run.trials
     assert list(trials.index) == [f"t{number:04d}" for number in range(len(trials))]
     first = trials.iloc[0]
-    assert (first["source"], first["epochs"]) == ("default", 2.0)
+    assert (first["source"], first["stopped_by"]) == ("default", "confirmation")
+    assert first["epochs"] == pytest.approx(1.75, abs=0.02)  # the first step at or after the rung
     assert set(trials["source"].iloc[1:4]) == {"search"}
     assert set(trials["source"].iloc[4:]) == {"confirm"}
     assert set(run.rows("confirm")["epochs"]) == {2.0}
@@ -162,6 +167,8 @@ def test_evaluations_fall_at_the_first_step_at_or_after_each_point_of_the_plan(
         assert reached == due[: len(reached)]
         if trial["status"] == "completed":
             assert reached[-1] == plan.budget
+        if trial["stopped_by"] == "confirmation":
+            assert reached[-2] < plan.rungs[-1] <= reached[-1]
         if trial["stopped_by"] == "scheduler":
             assert plan.rungs_between(reached[-2], reached[-1])
 
@@ -262,6 +269,6 @@ def test_a_time_budget_that_allows_no_score_ends_with_exit_code_4(directory: Pat
     ended, run = search(directory, "late", *IN_TURN, "--search.time_budget_s", "1")
     assert ended.returncode == 4
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith("error: no trial reached the full budget with a score")
+    assert ended.stderr.startswith("error: no trial ended with a score")
     assert run.record["status"] == "aborted"
     assert run.record["best"] is None
