@@ -106,6 +106,7 @@ def warn_of_differences(runs: Sequence[LoadedRun]) -> Iterator[str]:
                 f"{run.directory.name} has not been evaluated on the test set: its search and"
                 " confirmation scores were used for the selection and are too high, by more the"
                 " more trials it has."
+                + (" The search score is also that of a shorter training." * _is_short(run))
             )
     for run in runs:
         if run.test is not None and len(run.test["test_openings"]) > 1:
@@ -150,13 +151,15 @@ def make_comparison(runs: Sequence[LoadedRun]) -> Figure:
     colours = seaborn.color_palette("colorblind", len(runs))
     names = _names(runs)
     for run, name, colour in zip(runs, names, colours, strict=True):
-        _plot_best_so_far(left, run, name, colour)
+        at = when_taken(run.record, "best") or "at the full budget"
+        label = f"{name}, {at}" if any(map(_is_short, runs)) else name
+        _plot_best_so_far(left, run, label, colour)
     _plot_final_scores(right, runs, names)
     left.set_title("Best of the search so far")
     left.set_xlabel("Training rows seen by all trials")
     label = score_title(_common_label(runs))
-    at = "" if any(map(_is_short, runs)) else " at the full budget"
-    left.set_ylabel(f"{label}{at} (validation)")
+    has_short = any(map(_is_short, runs))
+    left.set_ylabel(f"{label}{'' if has_short else ' at the full budget'} (validation)")
     right.set_title("The winner's scores")
     right.set_ylabel(label)
     for axes in (left, right):
@@ -236,13 +239,12 @@ def _plot_best_so_far(
 ) -> None:
     rows, best = best_so_far(run) if len(run.curves) else ([], [])
     if rows:
-        taken = when_taken(run.record, "best")
-        label = f"{name}, {taken}" if taken else name
-        axes.step(rows, best, where="post", label=label, color=colour, marker="o", markersize=4)
+        axes.step(rows, best, where="post", label=name, color=colour, marker="o", markersize=4)
 
 
 def _plot_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[str]) -> None:
-    is_short = any(map(_is_short, runs))
+    num_short = sum(map(_is_short, runs))
+    shorter = ", a shorter training" if num_short == len(runs) else ", of some a shorter training"
     for number, (kind, marker) in enumerate(_SCORES):
         found = [(x, *_score(run, kind)) for x, run in enumerate(runs) if _score(run, kind)]
         if not found:
@@ -251,7 +253,7 @@ def _plot_final_scores(axes: Axes, runs: Sequence[LoadedRun], names: Sequence[st
         scores = [score for _, score, _, _ in found]
         below = [max(score - low, 0.0) for _, score, low, _ in found]
         above = [max(high - score, 0.0) for _, score, _, high in found]
-        label = "search, a shorter training" if kind == "search" and is_short else kind
+        label = f"search{shorter}" if kind == "search" and num_short else kind
         axes.errorbar(positions, scores, [below, above], fmt=marker, capsize=3, label=label)
     axes.set_xticks(range(len(runs)), names, rotation=20)
     axes.set_xlim(-0.5, len(runs) - 0.5)

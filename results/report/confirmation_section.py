@@ -33,10 +33,10 @@ def describe_confirmation(data: RunData) -> str:
             ["Not confirmed: a search score is the best of many trials and therefore too high."]
         )
     candidates, label = found["candidates"], data.score_label
-    header = ["configuration", f"{label} on each replicate", "mean", "standard error"]
+    header = ["candidate", "configuration", f"{label} on each replicate", "mean", "standard error"]
     header += ["lead over the default", "dropped"]
-    rows = [_row(candidate, candidates[0]) for candidate in candidates]
     names = [_candidate_name(candidate, data) for candidate in candidates]
+    rows = [_row(name, one, candidates[0]) for name, one in zip(names, candidates, strict=True)]
     return (
         paragraphs([*_describe_rule(data.record), *describe_sensitivity(found)])
         + plot_replicates(names, candidates, label)
@@ -71,14 +71,19 @@ def _describe_lead(lead: Mapping[str, Any] | None) -> Iterator[str]:
     ahead = "leads the default by" if points >= 0 else "is behind the default by"
     yield (
         f"On {num_replicates} shared replicates the best finalist {ahead} {abs(points):.2f} points;"
-        f" the probability that this sign is right is {lead['probability_of_lead']:.1%}."
+        f" the probability that this sign is right is {_percent(lead['probability_of_lead'])}."
     )
 
 
-def _row(candidate: Mapping[str, Any], default: Mapping[str, Any]) -> list[str]:
+def _percent(probability: float) -> str:
+    return "above 99.9%" if probability > 0.9995 else f"{probability:.1%}"
+
+
+def _row(name: str, candidate: Mapping[str, Any], default: Mapping[str, Any]) -> list[str]:
     last = candidate.get("dropped_after")
     scores = candidate["score"][:last]
     return [
+        name,
         format_parameters(candidate["parameters"]),
         ", ".join(number(score) or "none" for score in scores),
         number(candidate["mean"]),

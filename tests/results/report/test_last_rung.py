@@ -118,7 +118,7 @@ def test_the_confirmation_explains_how_it_decides(run: Run) -> None:
         "is above 97.6% after 3, 95.6% after 4, 93.6% after 5 replicates.",
         "On 3 shared replicates the best finalist leads the default by 7.00 points; the"
         " probability that this sign is right is 99.1%.",
-        "0.6600, 0.7000, 0.6800 0.6800 0.0100 +7.00 points",
+        "t0001 learning_rate 0.0005, batch_size 8 0.6600, 0.7000, 0.6800 0.6800 0.0100 +7.00 poi",
         "batch_size 8 0.6300 0.6300 +3.00 points after replicate 1",
     ):
         assert sentence in text, text
