@@ -1,14 +1,15 @@
 """The ways of searching that `python -m benchmarks.decisions` compares, by name.
 
-A new one is a function from a problem to a `Result`, and a line in `CONTENDERS`.
+A new one is a function from a problem to a `Result`, and an entry of `CONTENDERS`.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from benchmarks.problems import Problem
+from benchmarks.problems import POINTS, Problem
 from benchmarks.replay import replay
 from benchmarks.rivals import (
     NUM_RANDOM,
@@ -21,6 +22,9 @@ from benchmarks.rivals import (
     random_full_runs,
     successive_halving,
 )
+from benchmarks.smac_side import check_installed, choose_with_smac
+from benchmarks.variants import ended_when_settled, paused_and_promoted, redrawn, with_prior
+from training.errors import InputError
 
 TODAY = "today"
 """The rule that others are measured against."""
@@ -59,6 +63,12 @@ class Contender:
     """Of the problems that it is given."""
     num_trials: int | None = None
     """Configurations that it trains; None: all."""
+    is_for_simulated: bool = True
+    """Whether it searches simulated problems."""
+    is_for_recorded: bool = True
+    """Whether it searches recorded problems."""
+    check: Callable[[], None] = lambda: None
+    """Raises InputError if it cannot run here, for want of a package."""
 
 
 def replayed(problem: Problem, workers: Collection[int], **options: Any) -> Result:
@@ -95,6 +105,48 @@ def planned(
         cost=found.cost,
         makespans={number: found.makespan(number) for number in workers},
     )
+
+
+def with_smac(problem: Problem, workers: Collection[int]) -> Result:
+    """Run SMAC3's intensifier on the whole recorded grid, at the cost of this program's search.
+
+    With several workers it is granted that it asks for as many trainings at once and chooses alike.
+    """
+    sample = problem.sample
+    assert sample is not None, "a simulated problem has no ranges"
+    choice = choose_with_smac(
+        sample.grid,
+        problem.configuration.search.space,
+        problem.parameters[0],
+        num_trainings=max(1, round(replay(problem).cost)),
+        replicates=sample.replicates,
+        seed=sample.repeat,
+    )
+    truth = float(sample.truths[choice.configuration])
+    return Result(
+        gain=POINTS * (truth - problem.truth(0)),
+        regret=POINTS * (problem.best_truth - truth),
+        cost=choice.num_trainings,
+        makespans={number: math.ceil(choice.num_trainings / number) for number in workers},
+    )
+
+
+def available(contenders: Sequence[Contender]) -> tuple[list[Contender], list[str]]:
+    """Return the contenders that can run here, and a line for each of the others."""
+    can_run, problems = list[Contender](), list[str]()
+    for one in contenders:
+        try:
+            one.check()
+        except InputError as error:
+            problems.append(f"{one.name} is left out: {error}")
+        else:
+            can_run.append(one)
+    return can_run, problems
+
+
+def _variant(name: str, label: str, plan: Callable[[Problem], Plan]) -> Contender:
+    """Return a variant of this program's policy, which needs both rungs of simulated problems."""
+    return Contender(name=name, label=label, run=partial(planned, plan=plan), is_for_recorded=False)
 
 
 CONTENDERS = (
@@ -140,4 +192,16 @@ CONTENDERS = (
         label="all in full, best score",
         run=partial(planned, plan=all_full_runs),
     ),
+    Contender(
+        name="smac",
+        label="SMAC3's intensifier, at this program's cost",
+        run=with_smac,
+        sizes=SIZES[:3],
+        is_for_simulated=False,
+        check=check_installed,
+    ),
+    _variant("paused", "this program, trials paused and promoted", paused_and_promoted),
+    _variant("settled", "this program, ended when settled", ended_when_settled),
+    _variant("redrawn", "this program, a split for each trial", redrawn),
+    _variant("prior", "this program, the last rung as a prior", with_prior),
 )

@@ -9,28 +9,27 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
-import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from benchmarks.contenders import CONTENDERS, SIZES, Contender, Result
+from benchmarks.contenders import CONTENDERS, SIZES, Contender, Result, available
 from benchmarks.decision_figures import SIMULATED, WORKERS, Measured, as_table, policies
 from benchmarks.decision_plot import save_plot
 from benchmarks.figures import describe_machine, whole_numbers, write_figures
 from benchmarks.problems import CELLS, Problem, recorded_problem, simulated_problem
+from benchmarks.processes import ProcessError, map_in_order
 from benchmarks.recorded import DATA, RecordedGrid, read_grid
 from evaluation.streams import open_output
 from training.errors import InputError
 
 _SHARE_TIMED = 0.1
 """Of the simulated problems that a policy also searches with several workers, for its hours."""
-_CHUNK = 100
+_CHUNK = 25
 """Problems that a process is given at a time."""
 
 
@@ -74,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
             (options.jobs, "--jobs"),
         )
     )
-    contenders = chosen_contenders(options.only)
+    contenders, left_out = available(chosen_contenders(options.only))
+    for line in left_out:
+        print(line, file=sys.stderr)
     with suppress(OSError):  # the error is reported where the file is opened
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file:
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
             "policies": entries,
             "seconds": round(time.monotonic() - started, 1),
             "repeats": {"simulated": repeats, "recorded": grid_repeats},
+            "left_out": left_out,
             "machine": {**describe_machine(), "processes": jobs},
         }
         write_figures(file, figures)
@@ -141,9 +143,11 @@ def all_tasks(
 ) -> Iterator[Task]:
     """Yield the tasks of all sources, the longest first."""
     for size in reversed(SIZES):
-        names = tuple(one.name for one in contenders if size in one.sizes)
+        ours = [one for one in contenders if size in one.sizes]
+        names = tuple(one.name for one in ours if one.is_for_simulated)
         for cell in range(len(CELLS)):
             yield from _tasks(SIMULATED, cell, size, repeats, names, share_timed=_SHARE_TIMED)
+        names = tuple(one.name for one in ours if one.is_for_recorded)
         for path in sorted(DATA.glob("*.csv")):
             if size <= len(_grid(path).parameters):
                 yield from _tasks(str(path), 0, size, grid_repeats, names, share_timed=1.0)
@@ -178,13 +182,11 @@ def run_task(task: Task) -> Mapping[str, list[Result]]:
 def run_all(tasks: Sequence[Task], *, jobs: int) -> Iterator[Mapping[str, list[Result]]]:
     """Yield the results of each task, in order; print how far it is."""
     started = time.monotonic()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for number, results in enumerate(pool.map(run_task, tasks), 1):
-            if number % max(1, len(tasks) // 10) == 0:
-                seconds = time.monotonic() - started
-                print(f"{number} of {len(tasks)} tasks, {seconds:.0f} s", file=sys.stderr)
-            yield results
+    for number, results in enumerate(map_in_order(run_task, tasks, workers=jobs), 1):
+        if number % max(1, len(tasks) // 10) == 0:
+            seconds = time.monotonic() - started
+            print(f"{number} of {len(tasks)} tasks, {seconds:.0f} s", file=sys.stderr)
+        yield results
 
 
 def gather(
@@ -206,4 +208,4 @@ def gather(
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_command(main))
+    raise SystemExit(run_command(main, environment=(ProcessError,)))

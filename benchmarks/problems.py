@@ -64,6 +64,19 @@ LUCK_KEPT = (0.2, 0.7, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class GridSample:
+    """What a problem of a recorded grid has taken from it."""
+
+    grid: RecordedGrid
+    repeat: int
+    """Number of the problem."""
+    replicates: Sequence[int]
+    """Positions of the replicates that a policy may see, that of the search first."""
+    truths: Floats
+    """Of all configurations of the grid."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
     """One search whose truth is known; configuration 0 is the default."""
 
@@ -83,6 +96,8 @@ class Problem:
     """[configurations]"""
     best_truth: float
     """Of all configurations that there are, those that this search does not try included."""
+    sample: GridSample | None = None
+    """Of a recorded grid; None: the problem is simulated."""
     constant_score: float = 0.0
     """Score of the best predictor of a single class; what scores no more counts as collapsed."""
 
@@ -247,6 +262,9 @@ def recorded_problem(grid: RecordedGrid, num_configurations: int, *, repeat: int
         scores=scores[:, :num_seen],
         truths=truths[numbers],
         best_truth=float(truths.max()),
+        sample=GridSample(
+            grid=grid, repeat=repeat, replicates=replicates[:num_seen].tolist(), truths=truths
+        ),
         constant_score=(grid.constant_score or 0.0) + _ROUNDING,
     )
 

@@ -40,7 +40,7 @@ def map_in_order(
     except BrokenProcessPool as error:
         raise ProcessError(
             "one of the processes was killed, perhaps for its memory; repeat the command with fewer"
-            " --workers"
+            " of them"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
