@@ -24,10 +24,18 @@ class SearchScore:
 
     level: int
     """Number of the rung, from 1; trials are compared at the same level."""
-    score: float
-    f1_macro: float
-    epoch: float
-    """Epochs trained at the last of its evaluations."""
+    evaluations: Sequence[Evaluation]
+    """Whose mean score it is."""
+
+    @property
+    def score(self) -> float:
+        """The mean score."""
+        return mean([one.score for one in self.evaluations])
+
+    @property
+    def epoch(self) -> float:
+        """Epochs trained at the last of the evaluations."""
+        return self.evaluations[-1].epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,7 @@ class Ranking:
     def search_score(self, trial: Trial) -> SearchScore | None:
         """Return the score of a trial in the search; None: it has none."""
         level, evaluations = self.scored(trial)
-        return _search_score(level, evaluations) if evaluations else None
+        return SearchScore(level=level, evaluations=evaluations) if evaluations else None
 
     def scored(self, trial: Trial) -> tuple[int, Sequence[Evaluation]]:
         """Return the level at which a trial is compared, and the evaluations of its score there.
@@ -81,12 +89,3 @@ class Ranking:
             if len(chosen) <= num_best and trial.parameters not in chosen:
                 chosen.append(trial.parameters)
         return chosen
-
-
-def _search_score(level: int, evaluations: Sequence[Evaluation]) -> SearchScore:
-    return SearchScore(
-        level=level,
-        score=mean([one.score for one in evaluations]),
-        f1_macro=mean([one.f1_macro for one in evaluations]),
-        epoch=evaluations[-1].epoch,
-    )

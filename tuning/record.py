@@ -58,23 +58,17 @@ def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]
     in_search = policy.ranking.search_score(searched)
     confirmed = policy.confirmation.finals(parameters).values() if policy.confirmation else ()
     fresh = [final for final in confirmed if final is not None]
-    found = {
+    behind_score = fresh or (in_search.evaluations if in_search else [])
+    return {
         "trial_id": searched.trial_id,
         "parameters": parameters,
         "search_score": in_search and in_search.score,
-        "search_f1_macro": in_search and in_search.f1_macro,
+        "search_f1_macro": in_search and _mean(one.f1_macro for one in in_search.evaluations),
         "search_epochs": in_search and in_search.epoch,
-        "score": in_search and in_search.score,
-        "f1_macro": in_search and in_search.f1_macro,
-        "epochs": searched.evaluations[-1].epoch if searched.evaluations else 0,
+        "score": _mean(one.score for one in behind_score),
+        "f1_macro": _mean(one.f1_macro for one in behind_score),
+        "epochs": (behind_score or searched.evaluations)[-1].epoch if searched.evaluations else 0,
     }
-    if fresh:
-        found |= {
-            "score": _mean(final.score for final in fresh),
-            "f1_macro": _mean(final.f1_macro for final in fresh),
-            "epochs": fresh[-1].epoch,
-        }
-    return found
 
 
 def choose(policy: Policy) -> Parameters | None:

@@ -157,10 +157,12 @@ def test_without_the_warmup_rule_a_lucky_run_would_have_ended_the_best_one_at_it
 ):
     # trial_20's 0.1673 at step 600, in its warm-up's wake, is above the constant 0.16304.
     order = ["trial_20", "trial_13"]
-    _, unjudged = replay(order)
+    _, unjudged = replay(order, decision_rule=1)
     assert stopped_at(unjudged) == {}
-    _, judged = replay(order, warmups={**WARMUP, "trial_20": 0})
+    _, judged = replay(order, warmups={**WARMUP, "trial_20": 0}, decision_rule=1)
     assert stopped_at(judged) == {"trial_13": 0.57}  # step 600
+    _, spared = replay(order, warmups={**WARMUP, "trial_20": 0})
+    assert stopped_at(spared) == {}  # nobody has left the constant predictor
 
 
 @pytest.mark.parametrize("first", [run for run in WARMUP if run != "trial_13"])
@@ -172,17 +174,22 @@ def test_nor_would_it_be_if_trials_were_judged_in_their_warmup_since_nobody_has_
     }
     own, constant = at_the_rung["trial_13"], float(curve_of("trial_13")["f1_macro"].iloc[0])
     scores, search = list(at_the_rung.values()), configuration().search
+    older = search.model_copy(update={"decision_rule": 1})
     assert is_promoted(own, scores, search, constant_score=constant)
-    assert is_promoted(own, scores, search) is (first != "trial_20")
+    assert is_promoted(own, scores, older, constant_score=constant) is (first != "trial_20")
 
 
 def test_four_encoders_and_two_trials_are_stopped_at_rungs_as_calculated() -> None:
     # At the rung of 0.5 epochs, in order of arrival: trial_13 and trial_15 0.163, IndoBERT 0.245,
-    # mBERT 0.395, IndoRoBERTa 0.350 (second of five, of which one is promoted), XLM-R 0.307 (third
-    # of six, of which two are). At 1.5 epochs each of the three that arrive is the best so far.
+    # mBERT 0.395, IndoRoBERTa 0.350 (second of five, of which one would be promoted, but two of the
+    # four others have not left the constant predictor), XLM-R 0.307 (third of six, of which two
+    # are). The older rule stops IndoRoBERTa, too.
     others = ["bert-base-multilingual", "indoroberta", "xlm-roberta-base", "indobert-base-uncased"]
     runs = [*others, "trial_15", "trial_13"]
     _, trials = replay(runs, warmups={**dict.fromkeys(others, 0), **WARMUP})
+    assert stopped_at(trials) == {"xlm-roberta-base": 0.73}
+    warmups = {**dict.fromkeys(others, 0), **WARMUP}
+    _, trials = replay(runs, warmups=warmups, decision_rule=1)
     assert stopped_at(trials) == {"indoroberta": 0.73, "xlm-roberta-base": 0.73}
 
 

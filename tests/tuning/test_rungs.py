@@ -22,6 +22,8 @@ PLAN = EvaluationPlan(budget=3000, points=(500, 1000, 1500, 2000, 3000), rungs=(
 
 CONSTANT = 0.18
 """Score of the best constant predictor: trials with more than 0.23 have left it."""
+LEFT = -1.0
+"""One that all trials have left."""
 
 
 def search(**changes: object) -> SearchConfig:
@@ -121,13 +123,14 @@ def test_a_trial_is_judged_only_if_its_warmup_ended_before_two_thirds_of_the_run
 def test_asha_keeps_the_best_one_in_the_factor(
     score: float, others: list[float], promoted: bool
 ) -> None:
-    assert is_promoted(score, [*others, score], search(reduction_factor=3)) is promoted
+    found = is_promoted(score, [*others, score], search(reduction_factor=3), constant_score=LEFT)
+    assert found is promoted
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 @pytest.mark.parametrize("num_equal", [2, 3, 9, 10])
 def test_equal_scores_are_all_promoted_whoever_came_first(scheduler: str, num_equal: int) -> None:
-    assert is_promoted(0.163, [0.163] * num_equal, search(scheduler=scheduler))
+    assert is_promoted(0.163, [0.163] * num_equal, search(scheduler=scheduler), constant_score=LEFT)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,8 @@ def test_equal_scores_are_all_promoted_whoever_came_first(scheduler: str, num_eq
     ],
 )
 def test_the_median_keeps_the_upper_half(score: float, others: list[float], promoted: bool) -> None:
-    assert is_promoted(score, [*others, score], search(scheduler="median")) is promoted
+    median = search(scheduler="median")
+    assert is_promoted(score, [*others, score], median, constant_score=LEFT) is promoted
 
 
 @pytest.mark.parametrize(
