@@ -67,6 +67,8 @@ class Contender:
     """Whether it searches simulated problems."""
     is_for_recorded: bool = True
     """Whether it searches recorded problems."""
+    decision_rule: int | None = None
+    """Of the product's policy, whose harm is estimated by many more searches; None: another one."""
     check: Callable[[], None] = lambda: None
     """Raises InputError if it cannot run here, for want of a package."""
 
@@ -150,11 +152,12 @@ def _variant(name: str, label: str, plan: Callable[[Problem], Plan]) -> Contende
 
 
 CONTENDERS = (
-    Contender(name="ours", label="this program", run=replayed),
+    Contender(name="ours", label="this program", run=replayed, decision_rule=2),
     Contender(
         name=TODAY,
         label="this program's first rule",
         run=partial(replayed, search={"decision_rule": 1}),
+        decision_rule=1,
     ),
     Contender(
         name="default",

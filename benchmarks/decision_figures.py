@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Measured:
     """`SIMULATED`, or the name of a recorded grid."""
     groups: Mapping[str, Sequence[Result]]
     """By cell; a recorded grid is a single group."""
+    more_gains: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Gains in points of many more searches, by cell; they count for the harm alone."""
 
     @property
     def num_trials(self) -> int:
@@ -60,7 +62,7 @@ def figures_of(measured: Measured) -> Figures:
         **_mean_and_error("mean_regret", regrets),
         "hours": _hours(measured),
         **_busy(measured),
-        **(_harm(measured.gains) if measured.source == SIMULATED else {}),
+        **(_harm(measured) if measured.source == SIMULATED else {}),
     }
 
 
@@ -78,8 +80,9 @@ def _mean_and_error(name: str, groups: Mapping[str, Sequence[float]]) -> Figures
     }
 
 
-def _harm(gains: Mapping[str, Sequence[float]]) -> Figures:
+def _harm(measured: Measured) -> Figures:
     """Return the share of searches that did harm, over all cells and in the worst one."""
+    gains = measured.more_gains or measured.gains
     shares = {name: float(np.mean(np.array(values) < WORSE)) for name, values in gains.items()}
     worst = max(shares, key=lambda name: shares[name])
     share, num = shares[worst], len(gains[worst])
@@ -88,6 +91,7 @@ def _harm(gains: Mapping[str, Sequence[float]]) -> Figures:
         "worst_harm": round(share, 5),
         "worst_harm_standard_error": round(math.sqrt(share * (1 - share) / num), 5),
         "worst_cell": worst,
+        "harm_searches": num,
     }
 
 

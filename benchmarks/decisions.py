@@ -1,7 +1,9 @@
 """`python -m benchmarks.decisions`: what ways of searching choose, and what they cost.
 
 The product's own policy and simple rivals search the same problems: simulated cells, whose truth is
-known, and recorded grids of real trainings. Prints a table; writes the figures and a plot.
+known, and recorded grids of real trainings. How often the policy does harm is rare, and estimated
+by many more searches of each cell (`benchmarks.many_searches`, which decides like the policy).
+Prints a table; writes the figures and a plot.
 """
 
 from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
@@ -9,18 +11,21 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
+import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.contenders import CONTENDERS, SIZES, Contender, Result, available
 from benchmarks.decision_figures import SIMULATED, WORKERS, Measured, as_table, policies
 from benchmarks.decision_plot import save_plot
 from benchmarks.figures import describe_machine, whole_numbers, write_figures
+from benchmarks.many_searches import run_searches, sample_batch
 from benchmarks.problems import CELLS, Problem, recorded_problem, simulated_problem
 from benchmarks.processes import ProcessError, map_in_order
 from benchmarks.recorded import DATA, RecordedGrid, read_grid
@@ -31,6 +36,10 @@ _SHARE_TIMED = 0.1
 """Of the simulated problems that a policy also searches with several workers, for its hours."""
 _CHUNK = 25
 """Problems that a process is given at a time."""
+_HARM_SEED = 24
+
+Job = TypeVar("Job")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,20 @@ class Task:
         return recorded_problem(_grid(Path(self.source)), self.size, repeat=repeat)
 
 
+@dataclass(frozen=True, kw_only=True)
+class HarmTask:
+    """Many searches of one simulated cell by one rule of the policy."""
+
+    name: str
+    """Of the contender."""
+    decision_rule: int
+    cell: int
+    """Number of the simulated cell."""
+    size: int
+    """Configurations of a search."""
+    num_searches: int
+
+
 @cache
 def _grid(path: Path) -> RecordedGrid:
     return read_grid(path)
@@ -65,11 +88,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     started = time.monotonic()
     options = _parser().parse(arguments)
-    (repeats,), (grid_repeats,), (jobs,) = (
+    (repeats,), (grid_repeats,), (num_searches,), (jobs,) = (
         _one_number(text, option)
         for text, option in (
             (options.repeats, "--repeats"),
             (options.grid_repeats, "--grid-repeats"),
+            (options.harm_searches, "--harm-searches"),
             (options.jobs, "--jobs"),
         )
     )
@@ -80,11 +104,20 @@ def main(arguments: Sequence[str]) -> int:
         Path(options.output).parent.mkdir(parents=True, exist_ok=True)
     with open_output(options.output) as file:
         tasks = list(all_tasks(contenders, repeats=repeats, grid_repeats=grid_repeats))
-        entries = policies(gather(tasks, run_all(tasks, jobs=jobs)))
+        many = list(harm_tasks(contenders, num_searches=num_searches))
+        gains = run_all(many_gains, many, jobs=jobs)
+        found = gather(
+            tasks, run_all(run_task, tasks, jobs=jobs), harm=zip(many, gains, strict=True)
+        )
+        entries = policies(found)
         figures = {
             "policies": entries,
             "seconds": round(time.monotonic() - started, 1),
-            "repeats": {"simulated": repeats, "recorded": grid_repeats},
+            "repeats": {
+                "simulated": repeats,
+                "recorded": grid_repeats,
+                "simulated_for_harm": num_searches,
+            },
             "left_out": left_out,
             "machine": {**describe_machine(), "processes": jobs},
         }
@@ -98,7 +131,13 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> OptionParser:
     parser = OptionParser(prog="python -m benchmarks.decisions", description=__doc__)
     parser.add_argument(
-        "--repeats", default="1000", metavar="N", help="problems of each simulated cell and size"
+        "--repeats", default="300", metavar="N", help="problems of each simulated cell and size"
+    )
+    parser.add_argument(
+        "--harm-searches",
+        default="5000",
+        metavar="N",
+        help="searches of each simulated cell and size, for the harm of the policy",
     )
     parser.add_argument(
         "--grid-repeats", default="50", metavar="N", help="problems of each recorded grid and size"
@@ -167,6 +206,31 @@ def _tasks(
         )
 
 
+def harm_tasks(contenders: Sequence[Contender], *, num_searches: int) -> Iterator[HarmTask]:
+    """Yield the tasks of the contenders that are rules of the policy."""
+    for one in contenders:
+        if one.decision_rule is not None:
+            for size, cell in itertools.product(one.sizes, range(len(CELLS))):
+                yield HarmTask(
+                    name=one.name,
+                    decision_rule=one.decision_rule,
+                    cell=cell,
+                    size=size,
+                    num_searches=num_searches,
+                )
+
+
+def many_gains(task: HarmTask) -> list[float]:
+    """Return the gain of each search over the default, points."""
+    cell = CELLS[task.cell]
+    search = simulated_problem(cell, task.size, repeat=0).configuration.search
+    batch = sample_batch(
+        cell, num_trials=task.size, num_searches=task.num_searches, seed=_HARM_SEED
+    )
+    rule = search.model_copy(update={"decision_rule": task.decision_rule})
+    return [float(gain) for gain in run_searches(batch, rule).gain]
+
+
 def run_task(task: Task) -> Mapping[str, list[Result]]:
     """Return the results of each contender, in order of the problems."""
     contenders = [one for one in CONTENDERS if one.name in task.names]
@@ -179,10 +243,12 @@ def run_task(task: Task) -> Mapping[str, list[Result]]:
     return results
 
 
-def run_all(tasks: Sequence[Task], *, jobs: int) -> Iterator[Mapping[str, list[Result]]]:
-    """Yield the results of each task, in order; print how far it is."""
+def run_all(
+    function: Callable[[Job], Found], tasks: Sequence[Job], *, jobs: int
+) -> Iterator[Found]:
+    """Yield what a function finds for each task, in order; print how far it is."""
     started = time.monotonic()
-    for number, results in enumerate(map_in_order(run_task, tasks, workers=jobs), 1):
+    for number, results in enumerate(map_in_order(function, tasks, workers=jobs), 1):
         if number % max(1, len(tasks) // 10) == 0:
             seconds = time.monotonic() - started
             print(f"{number} of {len(tasks)} tasks, {seconds:.0f} s", file=sys.stderr)
@@ -190,9 +256,15 @@ def run_all(tasks: Sequence[Task], *, jobs: int) -> Iterator[Mapping[str, list[R
 
 
 def gather(
-    tasks: Iterable[Task], results: Iterable[Mapping[str, list[Result]]]
+    tasks: Iterable[Task],
+    results: Iterable[Mapping[str, list[Result]]],
+    *,
+    harm: Iterable[tuple[HarmTask, list[float]]],
 ) -> Iterator[Measured]:
     """Yield the results of each contender on each source and size, smallest first."""
+    more: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for job, gains in harm:
+        more.setdefault((job.name, job.size), {})[str(CELLS[job.cell])] = gains
     found: dict[tuple[str, int, str], dict[str, list[Result]]] = {}
     for task, by_name in zip(tasks, results, strict=True):
         source = task.source if task.source == SIMULATED else _grid(Path(task.source)).name
@@ -204,7 +276,13 @@ def gather(
         for size in one.sizes:
             for (name, its_size, source), groups in found.items():
                 if (name, its_size) == (one.name, size):
-                    yield Measured(contender=one, size=size, source=source, groups=groups)
+                    yield Measured(
+                        contender=one,
+                        size=size,
+                        source=source,
+                        groups=groups,
+                        more_gains=more.get((name, size), {}),
+                    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders import CONTENDERS, Result
+from benchmarks.contenders import CONTENDERS, Result, available
 from benchmarks.decision_figures import SIMULATED, Measured, as_table, figures_of, lead
-from benchmarks.decisions import Task, main, run_task
+from benchmarks.decisions import HarmTask, Task, main, many_gains, run_task
+from benchmarks.problems import CELLS, simulated_problem
 from training.errors import InputError
 
 
@@ -20,7 +22,7 @@ def measured(**groups: list[Result]) -> Measured:
 @pytest.mark.slow
 def test_the_whole_table_is_made_with_three_repeats(tmp_path: Path) -> None:
     output, plot = tmp_path / "new" / "decisions.json", tmp_path / "plots" / "decisions.png"
-    arguments = ["--repeats", "3", "--grid-repeats", "3"]
+    arguments = ["--repeats", "3", "--grid-repeats", "3", "--harm-searches", "20"]
     assert main([*arguments, "--output", str(output), "--plot", str(plot)]) == 0
     figures = json.loads(output.read_text())
     by_name = {(one["policy"], one["trials"]): one for one in figures["policies"]}
@@ -36,6 +38,36 @@ def test_the_whole_table_is_made_with_three_repeats(tmp_path: Path) -> None:
     assert "replay-tweets-tiny" not in by_name["ours", 72]["sources"]  # it has 40 configurations
     assert figures["seconds"] > 0
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_harm_of_the_policy_is_that_of_many_more_searches() -> None:
+    task = HarmTask(name="ours", decision_rule=2, cell=3, size=6, num_searches=40)
+    gains = many_gains(task)
+    assert many_gains(task) == gains
+    assert len(gains) == 40
+    few = measured(a=[result(1.0)])
+    figures = figures_of(replace(few, more_gains={"a": [-0.4, 0.0, 0.0, 0.0]}))
+    assert (figures["worst_harm"], figures["harm_searches"]) == (0.25, 4)
+    assert figures["mean_gain"] == 1.0
+
+
+def test_what_needs_a_package_that_is_missing_is_left_out_with_a_line() -> None:
+    def check() -> None:
+        raise InputError("the package is missing")
+
+    can_run, left_out = available([CONTENDERS[0], replace(CONTENDERS[1], check=check)])
+    assert can_run == [CONTENDERS[0]]
+    assert left_out == ["today is left out: the package is missing"]
+
+
+def test_a_variant_searches_a_problem_at_a_cost_of_its_own() -> None:
+    problem = simulated_problem(CELLS[0], 24, repeat=0)
+    variants = [one for one in CONTENDERS if not one.is_for_recorded]
+    assert {one.name for one in variants} == {"paused", "settled", "redrawn", "prior"}
+    for one in variants:
+        found = one.run(problem, (1, 4))
+        assert found.makespans[1] == pytest.approx(found.cost)
+        assert found.cost / 4 <= found.makespans[4] < found.cost
 
 
 def test_the_results_of_a_task_repeat_and_do_not_depend_on_who_else_searches() -> None:
