@@ -39,8 +39,19 @@ def share_that_passes(first: int, last: int, *, num: int = 400_000) -> float:
     return float(np.mean((leads > stats.norm.ppf(thresholds(first, last))).any(axis=1)))
 
 
-def test_with_three_to_five_replicates_the_thresholds_are_as_documented() -> None:
-    assert thresholds(3, 5) == pytest.approx([0.9756, 0.9560, 0.9365], abs=1e-4)
+def boundary(level: float, monkeypatch: pytest.MonkeyPatch, *, first: int, last: int) -> float:
+    """Return the bound for a sum of normal numbers at another level."""
+    monkeypatch.setattr(confirmation_rule, "LEVEL", level)
+    return confirmation_rule._boundary.__wrapped__(first, last)
+
+
+def test_the_thresholds_of_three_to_five_replicates_agree_with_those_found_by_scipy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Roots of scipy's multivariate normal distribution function to a tolerance of 1e-8.
+    bound = boundary(0.08, monkeypatch, first=3, last=5)
+    found = stats.norm.cdf(bound / np.sqrt([3, 4, 5]))
+    assert found == pytest.approx([0.975578, 0.955998, 0.936484], abs=5e-5)
 
 
 @pytest.mark.parametrize(("first", "last"), [(2, 2), (2, 5), (3, 5), (5, 5), (3, 10), (2, 30)])
@@ -76,8 +87,7 @@ def test_five_equally_spaced_comparisons_have_the_published_constant(
 ) -> None:
     # Jennison and Turnbull 2000, Group Sequential Methods, table 2.3: C_B(5, 0.05) = 2.040 for a
     # two-sided test, and thus, but for passing both bounds, 0.025 on one side.
-    monkeypatch.setattr(confirmation_rule, "LEVEL", 0.025)
-    bound = confirmation_rule._boundary.__wrapped__(1, 5)
+    bound = boundary(0.025, monkeypatch, first=1, last=5)
     assert bound / np.sqrt(5) == pytest.approx(2.040, abs=2e-3)
 
 

@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 from results.trial_states import Status
-from tests.tuning.builders import completed, configuration, evaluation, policy, trial
+from tests.tuning.builders import (
+    at_last_rung,
+    completed,
+    configuration,
+    evaluation,
+    policy,
+    trial,
+)
+from tuning.confirmation_rule import rule_of
 from tuning.forecast import Progress, RemainingWork, seconds_left
-from tuning.rungs import plan_evaluations
+from tuning.ranking import Ranking
+from tuning.rungs import RungScores, plan_evaluations
 from tuning.space import Parameters
-from tuning.trials import Decision, Ending, Trial
+from tuning.trials import Decision, Ending, Phase, Trial
 
 START_UP_S, TURNAROUND_S, REPORT_S = 8.0, 0.5, 3.0
 
@@ -44,6 +53,8 @@ class Simulation:
         self.fill_slots()
         while self.due:
             self.now, trial_id, seconds = heapq.heappop(self.due)
+            if self.policy.phase == Phase.FINISHED:
+                break  # trials that had started ahead of time are stopped
             self.evaluate(self.policy.store[trial_id], seconds)
             self.fill_slots()
         self.now += TURNAROUND_S + REPORT_S
@@ -133,9 +144,12 @@ def remaining_work(
     trials: Sequence[Trial], *, slots: int = 2, requested: int = 6, **changes: Any
 ) -> RemainingWork:
     config = configuration(search={"confirm_replicates": 0, **changes.pop("search", {})})
+    plan = plan_evaluations(1000, 3, config.search, batch_size=1)
     return RemainingWork(
-        plan=plan_evaluations(1000, 3, config.search, batch_size=1),
+        plan=plan,
         search=config.search,
+        ranking=Ranking(rung_scores=RungScores(plan=plan, num_rows=1000)),
+        rule=rule_of(config.search),
         requested=requested,
         trials=trials,
         slots=slots,
@@ -152,11 +166,21 @@ def test_nothing_is_forecast_before_three_evaluations() -> None:
     assert seconds_left(remaining_work([trial(0, (250, 0.3), (500, 0.3)), trial(1)])) is None
 
 
-def test_the_default_is_expected_to_run_to_the_budget() -> None:
+def test_the_default_is_expected_to_run_to_the_budget_if_nothing_is_confirmed() -> None:
     default = trial(0, *ONE_HUNDRED_ROWS_PER_SECOND)  # 2,250 rows to go
     left = seconds_left(remaining_work([default], requested=1))
     assert left is not None
     assert 22.5 <= left < 30
+
+
+def test_the_default_is_expected_to_end_at_the_last_rung_and_to_be_trained_afresh() -> None:
+    default = trial(0, *ONE_HUNDRED_ROWS_PER_SECOND)  # 750 rows to go
+    failed = trial(1, status="failed", parameters={"learning_rate": 2e-3, "batch_size": 16})
+    search = {"confirm_replicates": 3, "confirm_top": 3}
+    left = seconds_left(remaining_work([default, failed], requested=2, slots=1, search=search))
+    assert left is not None
+    confirmed = 3 * 2 * 30  # the trial that runs counts as one that may become a finalist
+    assert 7.5 + confirmed <= left < 7.5 + confirmed + 5
 
 
 def test_another_trial_is_expected_to_be_stopped_at_a_rung_two_times_in_three() -> None:
@@ -174,13 +198,41 @@ def test_the_forecast_never_exceeds_the_time_budget() -> None:
     assert left <= 15
 
 
-def test_a_confirmation_counts_all_first_replicates_of_all_candidates() -> None:
-    rates = [{"learning_rate": 0.001 * k, "batch_size": 16} for k in range(1, 4)]
-    trials = [
-        completed(0, 0.5),
-        *(completed(k + 1, 0.6, parameters=p) for k, p in enumerate(rates)),
-    ]
-    search = {"confirm_top": 3, "confirm_replicates": 3, "confirm_max_replicates": 5}
+FINALISTS = [{"learning_rate": 0.001 * k, "batch_size": 16} for k in range(1, 4)]
+CONFIRMED = {"confirm_top": 3, "confirm_replicates": 3, "confirm_max_replicates": 5}
+
+
+def ended_search() -> list[Trial]:
+    challengers = [at_last_rung(k + 1, 0.6, parameters=p) for k, p in enumerate(FINALISTS)]
+    return [at_last_rung(0, 0.5), *challengers]
+
+
+def test_a_confirmation_counts_one_finalist_less_for_each_of_the_first_replicates() -> None:
+    left = seconds_left(remaining_work(ended_search(), requested=4, slots=1, search=CONFIRMED))
+    assert left is not None
+    assert (4 + 3 + 2) * 30 <= left < (4 + 3 + 2) * 30 + 5
+
+
+def test_under_the_first_rule_it_counts_all_candidates_for_each_of_the_first_replicates() -> None:
+    trials = [completed(0, 0.5)]
+    trials += [completed(k + 1, 0.6, parameters=p) for k, p in enumerate(FINALISTS)]
+    search = {**CONFIRMED, "decision_rule": 1}
     left = seconds_left(remaining_work(trials, requested=4, slots=1, search=search))
     assert left is not None
     assert 12 * 30 <= left < 12 * 30 + 5
+
+
+def test_a_running_confirmation_counts_the_replicates_to_come() -> None:
+    trials = [*ended_search(), completed(4, 0.5, source="confirm", replicate=1)]
+    trials.append(trial(5, *ONE_HUNDRED_ROWS_PER_SECOND, source="confirm", parameters=FINALISTS[0]))
+    work = remaining_work(trials, requested=4, slots=1, search=CONFIRMED, num_finalists=3)
+    left = seconds_left(work)
+    assert left is not None
+    assert 22.5 + 7 * 30 <= left < 22.5 + 7 * 30 + 5
+
+
+def test_nothing_is_to_come_once_the_decision_is_taken() -> None:
+    work = remaining_work(ended_search(), requested=4, search=CONFIRMED, num_finalists=0)
+    left = seconds_left(work)
+    assert left is not None
+    assert left < 5

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from scipy import stats
 
 from tests.tuning.builders import configuration
-from tuning.confirmation_rule import rule_of
+from tuning.confirmation_rule import required_probability, rule_of
 from tuning.standing import Confirmed, Standing
 
 DEFAULT = {"learning_rate": 1e-3}
@@ -89,9 +90,9 @@ def test_a_lead_must_be_clearer_the_more_comparisons_are_to_come() -> None:
         needed_errors(standing(default, better, confirm_replicates=3, confirm_max_replicates=last))
         for last in (3, 4, 5)
     ]
-    assert needed[0] == pytest.approx(2.189, abs=5e-3)  # one comparison, at 0.92
+    quantiles = [stats.t.ppf(required_probability(3, first=3, last=last), 2) for last in (3, 4, 5)]
+    assert needed == pytest.approx(quantiles)  # Student's t, two degrees of freedom
     assert needed == sorted(needed)
-    assert needed[2] == pytest.approx(4.358, abs=0.01)  # Student's t, 2 degrees of freedom, 0.9756
 
 
 def test_nobody_wins_on_fewer_replicates_than_allowed_however_far_ahead() -> None:
