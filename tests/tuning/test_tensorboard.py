@@ -46,10 +46,12 @@ def page(tensorboard: TensorBoard) -> Page:
     return read_page(tensorboard.directory)
 
 
+@pytest.mark.parametrize("stopped_by", ["scheduler", "confirmation"])
 def test_a_trial_is_a_session_with_its_values_its_last_score_and_the_rows_it_saw(
-    tensorboard: TensorBoard,
+    tensorboard: TensorBoard, stopped_by: str
 ) -> None:
-    ended(tensorboard, 1, (500, 0.3), (1000, 0.2), parameters=VALUES, status="stopped")
+    end = {"status": "stopped", "stopped_by": stopped_by}
+    ended(tensorboard, 1, (500, 0.3), (1000, 0.2), parameters=VALUES, **end)
     (session,) = page(tensorboard).sessions.values()
     assert session.values == {**VALUES, "source": "search", "replicate": 0}
     assert session.metrics == pytest.approx({"score": 0.2, "examples": 1000})
