@@ -149,7 +149,10 @@ def test_the_record_counts_trials_and_rows(tmp_path: Path) -> None:
     record = written(tmp_path, all_kinds()).read_record()
     assert record["status"] == "interrupted"
     assert record["finished_at"] is not None
-    assert record["trials"] == {"requested": 6, "completed": 2, "stopped_early": 2, "failed": 1}
+    assert record["trials"] == {
+        **{"requested": 6, "completed": 2, "stopped_early": 2, "ended_at_last_rung": 0},
+        "failed": 1,
+    }
     assert record["examples_trained"] == {
         "search": 3000 + 500 + 2000 + 3000 + 500,
         "confirmation": 3000,
@@ -248,7 +251,8 @@ def test_an_old_run_is_rebuilt_with_its_winner_trials_and_means(old: Run) -> Non
     old.best.unlink()
     assert rebuild(old) == "completed"
     after = old.read_record()
-    for name in ("trials", "examples_trained", "repeatable"):
+    assert {**before["trials"], "ended_at_last_rung": 0} == after["trials"]
+    for name in ("examples_trained", "repeatable"):
         assert after[name] == before[name]
     for name in ("trial_id", "parameters", "search_f1_macro", "f1_macro", "epochs"):
         assert after["best"][name] == before["best"][name]
