@@ -15,9 +15,8 @@ _RULE_1 = (
 )
 _RULE_2 = (
     "A replicate trains the candidates from scratch to the full budget with a fresh seed and a"
-    " fresh split. After each replicate the finalist furthest behind is dropped; the last two stay"
-    " up to replicate {first_win}. The default comes first. These scores were used for the"
-    " selection."
+    " fresh split. After each replicate the finalist furthest behind is dropped, until one is left."
+    " The default comes first. These scores were used for the selection."
 )
 _DEFAULT_ALONE = (
     "No other configuration ended the search with a score, so that the default alone was trained on"
@@ -53,7 +52,7 @@ def _describe_rule(record: Mapping[str, Any]) -> Iterator[str]:
     if len(found["candidates"]) == 1:
         yield _DEFAULT_ALONE
         return
-    yield _RULE_2.format(first_win=min(required, key=int))
+    yield _RULE_2
     thresholds = [f"{probability:.1%} after {num}" for num, probability in required.items()]
     yield (
         "A finalist replaces the default if the probability that its lead is real is above"
