@@ -23,7 +23,8 @@ hypothesis.settings.load_profile("no deadline")
 
 # The longest files, which start first, so that no process is left alone with one at the end.
 _FIRST = (
-    *("test_any_cells.py", "test_search.py", "test_model_files.py", "test_device_memory.py"),
+    *("test_simulated_searches.py", "test_any_cells.py", "test_search.py", "test_model_files.py"),
+    "test_device_memory.py",
     *("test_workers.py", "test_driver_killed.py"),  # of the slow tests
 )
 
