@@ -11,7 +11,7 @@ from typing import Any
 from results.errors import RunError
 from results.run import Run
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 """Version of this program, as in pyproject.toml: known without installing the package."""
 
 PACKAGES = (
