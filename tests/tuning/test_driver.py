@@ -231,6 +231,45 @@ def test_a_confirmation_that_fails_alike_is_finished_and_later_failures_break_no
     assert driver.error is None
 
 
+def test_the_experiment_ends_with_the_decision_and_halts_what_ran_ahead_of_it() -> None:
+    halted: list[str] = []
+    recorder = Recorder()
+    policy = policy_of(
+        **{"trials": 2, "scheduler": "none", "confirm_top": 1},
+        **{"confirm_replicates": 2, "confirm_max_replicates": 3},
+    )
+    driver = driver_of(policy, recorder, halt=halted.append)
+    for trial_id, score in zip([next_id(driver), next_id(driver)], (0.5, 0.6), strict=True):
+        complete(driver, trial_id, score)
+    confirmed = [next_id(driver) for _ in range(6)]
+    for trial_id, score in zip(confirmed[:4], (0.5, 0.6, 0.5, 0.6), strict=True):
+        assert not driver.is_finished
+        complete(driver, trial_id, score)
+    assert policy.phase == Phase.FINISHED
+    assert driver.is_finished
+    assert [("ended", one, "stopped") in recorder.events for one in confirmed[4:]] == [True] * 2
+    assert driver.next_trial() is NoTrial.DONE
+    assert driver.num_to_keep == 0
+    driver.idle()
+    assert [flag.partition("-")[0] for flag in halted] == ["confirmation"]
+
+
+def test_a_dropped_finalist_is_stopped_at_its_next_evaluation_and_frees_its_worker() -> None:
+    policy = policy_of(trials=3, scheduler="none", confirm_top=2, confirm_replicates=2)
+    driver = driver_of(policy, capacity=lambda: 5)
+    searched = [next_id(driver) for _ in range(3)]
+    for trial_id, score in zip(searched, (0.5, 0.7, 0.6), strict=True):
+        complete(driver, trial_id, score)
+    default, best, other, _, ahead = (next_id(driver) for _ in range(5))
+    assert policy.store[ahead].parameters == policy.store[best].parameters
+    for trial_id, score in ((default, 0.5), (best, 0.5), (other, 0.7)):
+        complete(driver, trial_id, score)
+    assert driver.reported(next_id(driver), evaluation(250, 0.3))
+    assert not driver.reported(ahead, evaluation(250, 0.3))
+    assert policy.store[ahead].stopped_by == "end of search"
+    assert not driver.is_finished
+
+
 def test_the_confirmation_runs_in_a_new_experiment_where_a_trial_hangs_in_its_worker() -> None:
     now = 0.0
     policy = policy_of(

@@ -57,6 +57,13 @@ def test_tpe_learns_from_scores() -> None:
     assert sum(scores[30:]) / 10 > sum(scores[:10]) / 10
 
 
+def test_tpe_learns_though_every_trial_ends_at_the_last_rung() -> None:
+    searcher = TpeSearcher(TPE.search)
+    scores = [quality(run(searcher, n, "stopped").parameters) for n in range(1, 41)]
+    assert set(states(searcher)) == {TrialState.PRUNED}
+    assert sum(scores[30:]) / 10 > sum(scores[:10]) / 10
+
+
 def test_tpe_takes_a_stopped_trial_as_pruned_and_a_failed_one_as_failed() -> None:
     searcher = TpeSearcher(TPE.search)
     for number, status in enumerate(
