@@ -26,8 +26,8 @@ from benchmarks.smac_side import check_installed, choose_with_smac
 from benchmarks.variants import ended_when_settled, paused_and_promoted, redrawn, with_prior
 from training.errors import InputError
 
-TODAY = "today"
-"""The rule that others are measured against."""
+OURS, TODAY = "ours", "today"
+"""This program, and its first decision rule."""
 SIZES = (6, 12, 24, 72)
 """Configurations of a problem, the default included."""
 _SIZE_OF_FIXED = (24,)
@@ -63,6 +63,8 @@ class Contender:
     """Of the problems that it is given."""
     num_trials: int | None = None
     """Configurations that it trains; None: all."""
+    is_variant: bool = False
+    """Whether it is this program with one thing changed, which the plot leaves out."""
     is_for_simulated: bool = True
     """Whether it searches simulated problems."""
     is_for_recorded: bool = True
@@ -148,11 +150,17 @@ def available(contenders: Sequence[Contender]) -> tuple[list[Contender], list[st
 
 def _variant(name: str, label: str, plan: Callable[[Problem], Plan]) -> Contender:
     """Return a variant of this program's policy, which needs both rungs of simulated problems."""
-    return Contender(name=name, label=label, run=partial(planned, plan=plan), is_for_recorded=False)
+    return Contender(
+        name=name,
+        label=label,
+        run=partial(planned, plan=plan),
+        is_variant=True,
+        is_for_recorded=False,
+    )
 
 
 CONTENDERS = (
-    Contender(name="ours", label="this program", run=replayed, decision_rule=2),
+    Contender(name=OURS, label="this program", run=replayed, decision_rule=2),
     Contender(
         name=TODAY,
         label="this program's first rule",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contenders import TODAY, Contender, Result
+from benchmarks.contenders import OURS, TODAY, Contender, Result
 
 WORKERS = (1, 4, 8)
 RETRAIN = 1.15
@@ -118,12 +118,12 @@ def _busy(measured: Measured) -> Figures:
     return {"confirmation_busy": means} if means else {}
 
 
-def lead(one: Measured, today: Measured) -> Figures:
-    """Return how much more `one` gains than today's rule on the same problems, points."""
+def lead(one: Measured, other: Measured) -> Figures:
+    """Return how much more `one` gains than `other` on the same problems, points."""
     groups = {
-        name: list(np.subtract(values, today.gains[name])) for name, values in one.gains.items()
+        name: list(np.subtract(values, other.gains[name])) for name, values in one.gains.items()
     }
-    return _mean_and_error("lead_over_today", groups)
+    return _mean_and_error(f"lead_over_{other.contender.name}", groups)
 
 
 def policies(measured: Iterable[Measured]) -> list[Figures]:
@@ -134,7 +134,7 @@ def policies(measured: Iterable[Measured]) -> list[Figures]:
     """
     entries: dict[tuple[str, int], Figures] = {}
     everything = list(measured)
-    today = {(o.size, o.source): o for o in everything if o.contender.name == TODAY}
+    by_key = {(one.contender.name, one.size, one.source): one for one in everything}
     for one in everything:
         key = one.contender.name, one.size
         entry = entries.setdefault(key, {"sources": {}})
@@ -143,10 +143,12 @@ def policies(measured: Iterable[Measured]) -> list[Figures]:
             "label": one.contender.label,
             "trials": one.num_trials,
             "configurations": one.size,
+            "is_variant": one.contender.is_variant,
         }
         entry["sources"][one.source] = figures_of(one)
-        if (one.size, one.source) in today:
-            entry["sources"][one.source] |= lead(one, today[one.size, one.source])
+        for name in (OURS, TODAY):
+            if other := by_key.get((name, one.size, one.source)):
+                entry["sources"][one.source] |= lead(one, other)
     return [_with_summary(entry) for entry in entries.values()]
 
 
@@ -173,7 +175,7 @@ def as_table(entries: Sequence[Figures]) -> str:
     """Format the entries as a Markdown table."""
     grids = sorted({name for entry in entries for name in entry["sources"]} - {SIMULATED})
     head = ["policy", "trials", "full trainings", f"hours on {', '.join(map(str, WORKERS))}"]
-    head += ["gain", "regret", "worst cell's harm"]
+    head += ["gain", "regret", "harm: worst cell, all cells"]
     head += [f"{name}: trainings, gain, regret" for name in grids]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     return "\n".join([*lines, *(_row(_cells(entry, grids)) for entry in entries)])
@@ -192,7 +194,7 @@ def _cells(entry: Figures, grids: Sequence[str]) -> list[str]:
         ", ".join(f"{value:.1f}" for value in found["hours"].values()) if found else "",
         f"{found['mean_gain']:+.2f}" if found else "",
         f"{found['mean_regret']:.2f}" if found else "",
-        f"{found['worst_harm']:.1%}" if found else "",
+        f"{found['worst_harm']:.1%}, {found['mean_harm']:.1%}" if found else "",
         *(_of_grid(entry["sources"].get(name)) for name in grids),
     ]
 

@@ -16,6 +16,7 @@ _INCHES = (4.6, 4.2)
 """Of one panel."""
 
 
+_COLUMNS = 2
 _TICKS = (1, 2, 5, 10, 20, 50, 100)
 _LABELS = {
     "mean_gain": "mean gain over the default, points",
@@ -25,24 +26,31 @@ _FACTORS = {"mean_gain": 1, "worst_harm": 100}
 
 
 def save_plot(entries: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write a PNG with a mark for each policy and size; sizes are joined by a line.
+    """Write a PNG with a mark for each policy and size, without variants of this program.
+
+    The sizes of a policy are joined by a line.
 
     Args:
         entries: as `benchmarks.decision_figures.policies` returns them.
         path: of the picture.
     """
+    entries = [entry for entry in entries if not entry["is_variant"]]
     sources = {name for entry in entries for name in entry["sources"]}
     panels = [(name, "mean_gain") for name in sorted(sources, key=lambda n: (n != SIMULATED, n))]
     if SIMULATED in sources:
         panels.insert(1, (SIMULATED, "worst_harm"))
     width, height = _INCHES
-    figure = Figure(figsize=(width * len(panels), height + 1), layout="constrained")
+    num_rows = -(-len(panels) // _COLUMNS)
+    size = (width * min(_COLUMNS, len(panels)), height * num_rows + 1)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    subplots = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (source, name) in zip(subplots, panels, strict=True):
+    subplots = figure.subplots(num_rows, min(_COLUMNS, len(panels)), squeeze=False).flatten()
+    for axes, (source, name) in zip(subplots, panels, strict=False):
         _plot_source(axes, entries, source, name)
-    handles, labels = subplots[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(panels), frameon=False)
+    for axes in subplots[len(panels) :]:
+        axes.set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=_COLUMNS, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 

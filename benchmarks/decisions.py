@@ -131,11 +131,11 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> OptionParser:
     parser = OptionParser(prog="python -m benchmarks.decisions", description=__doc__)
     parser.add_argument(
-        "--repeats", default="300", metavar="N", help="problems of each simulated cell and size"
+        "--repeats", default="200", metavar="N", help="problems of each simulated cell and size"
     )
     parser.add_argument(
         "--harm-searches",
-        default="5000",
+        default="4000",
         metavar="N",
         help="searches of each simulated cell and size, for the harm of the policy",
     )

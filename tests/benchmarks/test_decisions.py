@@ -94,7 +94,7 @@ def test_means_are_those_of_the_cells_and_harm_is_that_of_the_worst_one() -> Non
 def test_a_lead_is_taken_problem_by_problem() -> None:
     one = measured(a=[result(1.0), result(3.0)])
     other = measured(a=[result(0.5), result(2.5)])
-    assert lead(one, other) == {"lead_over_today": 0.5, "lead_over_today_standard_error": 0.0}
+    assert lead(one, other) == {"lead_over_ours": 0.5, "lead_over_ours_standard_error": 0.0}
 
 
 def test_the_table_has_a_row_for_each_policy_and_empty_cells_for_what_is_not_measured() -> None:
@@ -102,7 +102,7 @@ def test_the_table_has_a_row_for_each_policy_and_empty_cells_for_what_is_not_mea
     entry = {"label": "this program", "trials": 6, "sources": {SIMULATED: found}}
     grid = {"label": "other", "trials": 12, "sources": {"tweets": found}}
     lines = as_table([entry, grid]).splitlines()
-    assert lines[2] == "| this program | 6 | 4.2 | 0.5, 0.3 | +0.50 | 0.50 | 0.0% |  |"
+    assert lines[2] == "| this program | 6 | 4.2 | 0.5, 0.3 | +0.50 | 0.50 | 0.0%, 0.0% |  |"
     assert lines[3] == "| other | 12 |  |  |  |  |  | 4.2, +0.5, 0.5 |"
 
 
