@@ -189,10 +189,11 @@ def _standing(
         )
         for position, scores in enumerate(table)
     ]
+    kept = rounds[-1] if rule.drops else range(len(candidates))
     return Standing(
         default=candidates[0],
-        challengers=[candidates[position] for position in rounds[-1][1:]],
-        dropped=[one for one in candidates[1:] if _position(one) not in rounds[-1]],
+        challengers=[one for one in candidates[1:] if _position(one) in kept],
+        dropped=[one for one in candidates[1:] if _position(one) not in kept],
         rule=rule,
         validation_share=validation_share,
     )

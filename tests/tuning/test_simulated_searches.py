@@ -90,7 +90,7 @@ def test_other_numbers_of_finalists_and_replicates_do_little_more_harm(
         batch = sample_batch(cell, num_trials=24, num_searches=4_000, seed=22)
         found = run_searches(batch, settings(24, **changes))
         report(f"{changes}, {cell}: harm {found.harm:.2%}, mean gain {found.gain.mean():+.3f}")
-        assert found.harm < 0.04
+        assert found.harm < 0.045
 
 
 def problem_of(batch: Batch, number: int, search: SearchConfig) -> Problem:
