@@ -268,16 +268,12 @@ def test_one_replicate_is_never_enough_to_end() -> None:
 
 
 def test_where_the_default_collapsed_the_leader_still_needs_the_fewest_replicates() -> None:
-    default = broken(DEFAULT, 1, 0.16, 0.5, 0.5)
-    scores = 0.6, 0.61, 0.62
-    for num in (2, 3):
-        first = Confirmed(
-            parameters=DEFAULT,
-            scores={k: default.scores[k] for k in range(1, num + 1)},
-            broken=default.broken,
-        )
-        compared = standing(first, confirmed(A, *scores[:num]), confirm_replicates=3)
-        assert compared.next_round(num, last=5) is not None
+    # Without a lead it would replace the default, which collapsed; a win by a lead is out of reach.
+    default, other = broken(DEFAULT, 1, 0.16, 0.5, 0.6), confirmed(A, 0.5, 0.47, 0.59)
+    assert standing(default, other, confirm_replicates=4).next_round(3, last=5) is not None
+    enough = standing(default, other, confirm_replicates=3)
+    assert enough.next_round(3, last=5) is None
+    assert enough.winner() is other
 
 
 def test_the_default_alone_is_trained_on_all_its_replicates() -> None:
