@@ -46,22 +46,15 @@ class Ranking:
 
     def search_score(self, trial: Trial) -> SearchScore | None:
         """Return the score of a trial in the search; None: it has none."""
-        level, evaluations = self.scored(trial)
-        return SearchScore(level=level, evaluations=evaluations) if evaluations else None
-
-    def scored(self, trial: Trial) -> tuple[int, Sequence[Evaluation]]:
-        """Return the level at which a trial is compared, and the evaluations of its score there.
-
-        A trial without a score has none, at level 0.
-        """
         plan = self.rung_scores.plan
         if trial.final is not None:
-            return len(plan.rungs), [trial.final]
-        if plan.ends_at_last_rung:
-            for level in range(len(plan.rungs), 0, -1):
-                if evaluations := self.rung_scores.evaluations(trial, plan.rungs[level - 1]):
-                    return level, evaluations
-        return 0, ()
+            return SearchScore(level=len(plan.rungs), evaluations=[trial.final])
+        if not plan.ends_at_last_rung:
+            return None
+        for level in range(len(plan.rungs), 0, -1):
+            if evaluations := self.rung_scores.evaluations(trial, plan.rungs[level - 1]):
+                return SearchScore(level=level, evaluations=evaluations)
+        return None
 
     def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return the trials that have ended with a score, best first.

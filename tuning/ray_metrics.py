@@ -115,15 +115,14 @@ class RayMetrics(Observer):
 
     def _compare(self, trial: Trial) -> None:
         """Set the best scores of the search, if they are of this trial."""
-        if trial.is_confirmation or not self._ranking.ranked([trial]):
+        score = self._ranking.search_score(trial)
+        is_ranked = not trial.is_confirmation and bool(self._ranking.ranked([trial]))
+        if score is None or not is_ranked or score.level < self._level:
             return
-        level, evaluations = self._ranking.scored(trial)
-        if level < self._level:
-            return
-        before = self._highest if level == self._level else {}
-        found = {name: mean([getattr(e, name) for e in evaluations]) for name in self._best}
+        before = self._highest if score.level == self._level else {}
+        found = {name: mean([getattr(e, name) for e in score.evaluations]) for name in self._best}
         self._highest = {name: max(found[name], before.get(name, found[name])) for name in found}
-        self._level = level
+        self._level = score.level
         for name, gauge in self._best.items():
             gauge.set(self._highest[name], self._run)
 
