@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.tuning.builders import completed, configuration, policy, trial
-from tests.tuning.deciding import confirmation_of
+from tests.tuning.deciding import confirmation_of, end, starting
 from tests.tuning.test_confirmation import (
     DEFAULT,
     NOISE,
@@ -12,6 +12,7 @@ from tests.tuning.test_confirmation import (
     clear_lead,
     confirmed,
     replicates_of,
+    searched,
     unclear,
 )
 from tuning.record import choose
@@ -36,6 +37,16 @@ def test_under_the_first_rule_leader_and_default_get_additional_replicates() -> 
     whole = confirmed(unclear, confirm_replicates=2, confirm_max_replicates=4, **FIRST)
     found = replicates_of(whole)
     assert [found[k] for k in (2, 3, 4)] == [[DEFAULT, A, B], [DEFAULT, A], [DEFAULT, A]]
+
+
+def test_under_the_first_rule_additional_replicates_do_not_start_ahead_of_time() -> None:
+    whole = searched(confirm_replicates=2, confirm_max_replicates=4, **FIRST)
+    first = list(starting(whole))
+    assert [one.replicate for one in first] == [1, 1, 1, 2, 2, 2]
+    assert whole.next() is NoTrial.WAIT
+    for one in first:
+        end(whole, one, unclear)
+    assert [one.replicate for one in starting(whole)] == [3, 3]
 
 
 def test_under_the_first_rule_a_lead_of_92_percent_replaces_the_default() -> None:
