@@ -12,6 +12,7 @@ if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -87,6 +88,8 @@ def _grid(path: Path) -> RecordedGrid:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     started = time.monotonic()
+    # SMAC3 iterates over sets of texts: the processes below must hash alike for it to repeat.
+    os.environ["PYTHONHASHSEED"] = "0"
     options = _parser().parse(arguments)
     (repeats,), (grid_repeats,), (num_searches,), (jobs,) = (
         _one_number(text, option)
@@ -145,7 +148,12 @@ def _parser() -> OptionParser:
     parser.add_argument(
         "--only", metavar="NAME,...", help=f"of {', '.join(one.name for one in CONTENDERS)}"
     )
-    parser.add_argument("--jobs", default="2", metavar="N", help="processes")
+    parser.add_argument(
+        "--jobs",
+        default="2",
+        metavar="N",
+        help="processes; with 1, SMAC3's choices repeat only under PYTHONHASHSEED",
+    )
     parser.add_argument(
         "--output", default="benchmarks/decisions.json", metavar="FILE", help="figures as JSON"
     )
