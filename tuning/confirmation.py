@@ -235,3 +235,23 @@ class Confirmation:
             scores={k: trial.final.score for k, trial in ours.items() if trial.final is not None},
             broken=frozenset(k for k, trial in ours.items() if trial.status in _BROKEN),
         )
+
+
+def winner_of(ranked: Sequence[Trial], confirmation: Confirmation | None) -> Parameters | None:
+    """Return the configuration that wins; None if no trial has a score, or all collapsed.
+
+    Before the confirmation is decided, that is the leader if it is ahead of the default.
+
+    Args:
+        ranked: the trials of the search, best first.
+        confirmation: the confirmation; None: there is none, or it has not started.
+    """
+    if not ranked:
+        return None
+    if confirmation is None or confirmation.is_undecided():
+        return None if ranked[0].has_collapsed else ranked[0].parameters
+    standing = confirmation.standing()
+    if not confirmation.is_complete and (found := standing.compare()) is not None:
+        return (found.leader if found.paired.difference > 0 else found.default).parameters
+    winner = standing.winner()
+    return None if winner.broken and not winner.sound else winner.parameters

@@ -12,7 +12,7 @@ from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from training.objective import Codes
 from tuning.config import Configuration, objective_of
-from tuning.confirmation import Confirmation, ConfirmationPlan
+from tuning.confirmation import Confirmation, ConfirmationPlan, winner_of
 from tuning.confirmation_rule import ConfirmationRule, rule_of
 from tuning.judging import Judge
 from tuning.ranking import Ranking
@@ -140,8 +140,8 @@ class Policy:
 
     @property
     def has_winner(self) -> bool:
-        """Whether some trial of the search has a score."""
-        return bool(self.ranking.ranked(self.store.searched))
+        """Whether some configuration can be retrained."""
+        return winner_of(self.ranking.ranked(self.store.searched), self.confirmation) is not None
 
     @property
     def is_ending(self) -> bool:
@@ -340,7 +340,7 @@ class Policy:
 
     def _start_confirmation(self) -> None:
         search = self.configuration.search
-        if not search.confirm_replicates or not self.has_winner:
+        if not search.confirm_replicates or not self.ranking.ranked(self.store.searched):
             self.phase = Phase.FINISHED
             return
         self.phase = Phase.CONFIRMATION

@@ -59,16 +59,18 @@ class Ranking:
     def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return the trials that have ended with a score, best first.
 
-        Trials that collapsed are left out. Those at a higher rung come first; of equal scores, the
-        older trial.
+        Those at a higher rung come first; of equal scores, the older trial. Trials that predicted
+        one class at the end of the full budget are left out; at a rung they come last, since they
+        may still learn.
         """
         scored = [
             (trial, score)
             for trial in trials
-            if trial.status in _ENDED and not trial.has_collapsed
-            if (score := self.search_score(trial)) is not None
+            if trial.status in _ENDED and (score := self.search_score(trial)) is not None
         ]
-        scored.sort(key=lambda one: (-one[1].level, -one[1].score, one[0].number))
+        scored.sort(
+            key=lambda one: (one[0].has_collapsed, -one[1].level, -one[1].score, one[0].number)
+        )
         return [trial for trial, _ in scored]
 
     def candidates(self, trials: Sequence[Trial], num_best: int) -> list[Parameters]:

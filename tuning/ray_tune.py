@@ -397,7 +397,10 @@ def check_has_score(policy: Policy, run: Run) -> None:
         )
     if not policy.has_winner:
         endings = describe_endings(trial.status for trial in policy.store)
-        raise SearchAbortedError(f"no trial ended with a score ({endings}); see {run.trials}")
+        raise SearchAbortedError(
+            f"no trial ended with a score, or each predicts one class for every row ({endings});"
+            f" see {run.trials}"
+        )
     if policy.confirmation_failed_by:
         logger.warning(
             "the first trials of the confirmation failed: %s", policy.confirmation_failed_by

@@ -13,7 +13,7 @@ from training.config import TINY, ModelConfig
 from training.data import DataSummary
 from training.trained_on import known_to
 from tuning.config import Configuration
-from tuning.confirmation import Confirmation, fresh_seed, split_seed
+from tuning.confirmation import Confirmation, fresh_seed, split_seed, winner_of
 from tuning.paired_comparison import score_correlation
 from tuning.policy import Policy
 from tuning.rungs import EvaluationPlan
@@ -72,19 +72,8 @@ def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]
 
 
 def choose(policy: Policy) -> Parameters | None:
-    """Return the winner's parameters; None if no trial has a score.
-
-    Before the confirmation is decided, that is the leader if it is ahead of the default.
-    """
-    ranked, confirmation = policy.ranking.ranked(policy.store.searched), policy.confirmation
-    if not ranked:
-        return None
-    if confirmation is None or confirmation.is_undecided():
-        return ranked[0].parameters
-    standing = confirmation.standing()
-    if confirmation.is_complete or (found := standing.compare()) is None:
-        return standing.winner().parameters
-    return (found.leader if found.paired.difference > 0 else found.default).parameters
+    """Return the winner's parameters; None if no trial has a score, or all collapsed."""
+    return winner_of(policy.ranking.ranked(policy.store.searched), policy.confirmation)
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_a_trial_that_gives_every_row_one_class_at_its_end_has_collapsed() -> No
     assert (trial.status, trial.final_score) == ("collapsed", 0.16)
 
 
-def test_a_trial_that_predicts_one_class_at_the_last_rung_is_no_finalist() -> None:
+def test_a_trial_that_predicts_one_class_at_the_last_rung_is_the_last_of_the_finalists() -> None:
     policy = policy_of(trials=3)
     default, collapsed, other = (start(policy) for _ in range(3))
     for one in (default, other):
@@ -238,7 +238,7 @@ def test_a_trial_that_predicts_one_class_at_the_last_rung_is_no_finalist() -> No
     report(policy, collapsed, evaluation(1500, 0.16, collapsed=True))
     assert (collapsed.status, collapsed.stopped_by) == ("stopped", "confirmation")
     assert policy.confirmation is not None
-    assert policy.confirmation.chosen == [default.parameters, other.parameters]
+    assert policy.confirmation.chosen == [one.parameters for one in (default, other, collapsed)]
 
 
 def test_a_collapse_that_clears_itself_leaves_no_trace() -> None:

@@ -92,11 +92,17 @@ def test_trials_that_failed_diverged_or_still_run_are_not_ranked(status: str) ->
     assert ranking().ranked([gone]) == []
 
 
-def test_a_trial_that_collapsed_is_not_ranked_wherever_it_ended() -> None:
-    for examples, status in ((500, "stopped"), (1500, "stopped"), (3000, "collapsed")):
-        collapsed = trial(1, (250, 0.4), status=status)
-        collapsed.add(evaluation(examples, 0.16, collapsed=True))
-        assert ranking().ranked([collapsed]) == []
+def test_a_trial_that_collapsed_at_the_full_budget_is_not_ranked() -> None:
+    collapsed = trial(1, (250, 0.4), status="collapsed")
+    collapsed.add(evaluation(3000, 0.16, collapsed=True))
+    assert ranking().ranked([collapsed]) == []
+
+
+def test_a_trial_that_predicts_one_class_at_a_rung_ranks_last_since_it_may_still_learn() -> None:
+    collapsed = trial(1, (1250, 0.9), status="stopped")
+    collapsed.add(evaluation(1500, 0.9, collapsed=True))
+    behind = trial(2, (500, 0.2), status="stopped")
+    assert ids(ranking().ranked([collapsed, behind])) == ["t0002", "t0001"]
 
 
 def test_of_equal_scores_the_older_trial_comes_first() -> None:

@@ -8,7 +8,7 @@ import pytest
 from results.errors import RunError
 from results.files import read_csv
 from results.run import Run, create_run
-from results.trial_states import SearchStatus
+from results.trial_states import SearchStatus, Status
 from tests.tuning.builders import (
     at_last_rung,
     completed,
@@ -19,7 +19,7 @@ from tests.tuning.builders import (
     policy,
     trial,
 )
-from tests.tuning.deciding import cut_short, run_to_end
+from tests.tuning.deciding import cut_short, run_to_end, starting
 from training.data import RULES
 from tuning.record import (
     choose,
@@ -32,7 +32,7 @@ from tuning.record import (
 from tuning.run_search import run_search
 from tuning.space import Parameters
 from tuning.start import new_run
-from tuning.trials import Phase
+from tuning.trials import Ending, Phase, Trial
 
 A = {"learning_rate": 2e-3, "batch_size": 32}
 B = {"learning_rate": 3e-3, "batch_size": 32}
@@ -125,14 +125,29 @@ def test_a_confirmation_cut_before_the_fewest_replicates_keeps_the_default() -> 
     assert (found["draws"], found["needed"], found["replaces_default"]) == (2, None, False)
 
 
-def test_nobody_wins_if_every_trial_collapsed_or_failed() -> None:
+def collapsed_at_last_rung() -> Trial:
     collapsed = trial(0, status="stopped", stopped_by="confirmation")
     collapsed.add(evaluation(1500, 0.16, collapsed=True))
-    config = configuration(search={"trials": 2})
-    ended = policy([collapsed, trial(1, status="failed")], config=config)
-    assert choose(ended) is None
+    return collapsed
+
+
+def test_nobody_wins_if_the_trials_that_collapsed_at_the_last_rung_also_do_at_their_end() -> None:
+    known = [collapsed_at_last_rung(), trial(1, status="failed")]
+    ended = policy(known, config=configuration(search={"trials": 2}))
+    for one in starting(ended):
+        ended.report(one.trial_id, evaluation(3000, 0.16, collapsed=True))
+        ended.ended(one.trial_id, Ending(status=Status.COMPLETED))
     assert ended.phase == Phase.FINISHED
+    assert choose(ended) is None
     assert not ended.has_winner
+
+
+def test_a_default_that_collapsed_at_the_last_rung_may_learn_until_its_end_and_win() -> None:
+    known = [collapsed_at_last_rung(), trial(1, status="failed")]
+    ended = policy(known, config=configuration(search={"trials": 2}))
+    run_to_end(ended, lambda _parameters, _replicate: 0.6)
+    assert choose(ended) == known[0].parameters
+    assert ended.has_winner
 
 
 def test_a_default_that_failed_is_described_without_scores() -> None:
