@@ -66,7 +66,9 @@ def choose_with_smac(
     replicates: Sequence[int],
     seed: int,
 ) -> Choice:
-    """Run SMAC3 by ask and tell on the final scores of a grid; a function of the arguments alone.
+    """Run SMAC3 by ask and tell on the final scores of a grid.
+
+    It repeats with the same arguments and the same PYTHONHASHSEED, on which SMAC3 depends.
 
     Args:
         grid: whose scores answer.
