@@ -23,7 +23,7 @@ from scipy import special
 from tuning.config import SearchConfig
 from tuning.paired_comparison import PairedDifference
 
-LEVEL = 0.1
+LEVEL = 0.105
 """Probability that a challenger without a lead passes a threshold. At this level simulated searches
 return a configuration that is worse than the default by more than 0.3 points in under 2 % of the
 cases (tests/tuning/test_simulated_searches.py)."""
