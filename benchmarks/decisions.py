@@ -138,7 +138,7 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--harm-searches",
-        default="20000",
+        default="10000",
         metavar="N",
         help="searches of each simulated cell and size, for the harm of the policy",
     )
