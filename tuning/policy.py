@@ -14,9 +14,8 @@ from training.objective import Codes
 from tuning.config import Configuration, objective_of
 from tuning.confirmation import Confirmation, ConfirmationPlan, winner_of
 from tuning.confirmation_rule import ConfirmationRule, rule_of
-from tuning.judging import Judge
 from tuning.ranking import Ranking
-from tuning.rungs import EvaluationPlan, RungScores
+from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
