@@ -12,7 +12,7 @@ import numpy as np
 from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
-from tuning.confirmation_rule import ConfirmationRule, most_trainings
+from tuning.confirmation_rule import ConfirmationRule
 from tuning.space import Parameters, default_point, with_parameters
 from tuning.standing import Confirmed, Standing
 from tuning.trials import Trial, TrialStore
@@ -36,7 +36,6 @@ class ConfirmationPlan:
 
     configuration: Configuration
     store: TrialStore
-    rule: ConfirmationRule
     num_requested: int
     """Trials of the search, whose ids come first."""
 
@@ -45,12 +44,6 @@ class ConfirmationPlan:
         search, training = self.configuration.search, self.configuration.training
         for replicate in range(1, search.confirm_replicates + 1):
             yield self.trial(default_point(search.space, training), replicate, position=0)
-
-    def most_trainings(self, replicate: int) -> int:
-        """Return the largest number of trainings on the replicates up to this one."""
-        search = self.configuration.search
-        up_to = replicate if search.confirm_replicates else 0
-        return most_trainings(self.rule, num_finalists=search.confirm_top, up_to=up_to)
 
     def trial(self, parameters: Parameters, replicate: int, *, position: int) -> Trial:
         """Return the trial of a candidate on a replicate: the known one, or a new one.

@@ -142,17 +142,19 @@ def rule_of(search: SearchConfig) -> ConfirmationRule:
     return AdditionalReplicates(search=search) if is_first else OneDroppedEach(search=search)
 
 
-def most_trainings(rule: ConfirmationRule, *, num_finalists: int, up_to: int) -> int:
+def most_trainings(search: SearchConfig, *, up_to: int, num_finalists: int | None = None) -> int:
     """Return the largest number of trainings on the replicates up to a number.
 
     Args:
-        rule: of the confirmation.
-        num_finalists: challengers on the first replicate.
-        up_to: number of a replicate; 0: there is no confirmation.
+        search: with the rule and the number of finalists; without replicates there are none.
+        up_to: number of a replicate.
+        num_finalists: challengers on the first replicate; None: `confirm_top`.
     """
-    return sum(
-        1 + min(rule.num_challengers(replicate), num_finalists) for replicate in range(1, up_to + 1)
-    )
+    if not search.confirm_replicates:
+        return 0
+    rule = rule_of(search)
+    most = search.confirm_top if num_finalists is None else num_finalists
+    return sum(1 + min(rule.num_challengers(number), most) for number in range(1, up_to + 1))
 
 
 @lru_cache(maxsize=1024)

@@ -17,7 +17,7 @@ from training.finetune import finetune
 from training.shipping import check_shipping
 from tuning.checks import JoinedCluster, check_new, check_storage, num_slots_here, try_cluster
 from tuning.config import Configuration
-from tuning.confirmation_rule import most_trainings, rule_of
+from tuning.confirmation_rule import most_trainings
 from tuning.log_lines import describe_special_rows
 from tuning.preparation import Preparation, prepare_search
 from tuning.rungs import LEAST_STEPS, expected_rows_of_search
@@ -121,11 +121,7 @@ def _describe_plan(
         yield f"            {note}"
     search, plan = configuration.search, preparation.plan
     requested = num_requested(search, configuration.training)
-    confirmed = most_trainings(
-        rule_of(search),
-        num_finalists=search.confirm_top,
-        up_to=search.confirm_max_replicates if search.confirm_replicates else 0,
-    )
+    confirmed = most_trainings(search, up_to=search.confirm_max_replicates)
     slots = num_slots_here(configuration) if cluster is None else cluster.slots
     where = "on this machine" if cluster is None else f"on {cluster.description}"
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"

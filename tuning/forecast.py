@@ -17,7 +17,7 @@ from typing import Any
 
 from results.trial_states import Source
 from tuning.config import SearchConfig
-from tuning.confirmation_rule import ConfirmationRule, most_trainings
+from tuning.confirmation_rule import most_trainings
 from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.ranking import Ranking
@@ -39,7 +39,6 @@ class RemainingWork:
     plan: EvaluationPlan
     search: SearchConfig
     ranking: Ranking
-    rule: ConfirmationRule
     requested: int
     """Trials of the search."""
     trials: Sequence[Trial]
@@ -138,7 +137,7 @@ def _costs_of_replicates(work: RemainingWork) -> list[float]:
         return []
     num_started = sum(trial.is_confirmation for trial in work.trials)
     num_trainings = most_trainings(
-        work.rule, num_finalists=num_finalists, up_to=work.search.confirm_replicates
+        work.search, num_finalists=num_finalists, up_to=work.search.confirm_replicates
     )
     training = work.turnaround + work.plan.budget * fmean(work.paces.values())
     return [training] * max(num_trainings - num_started, 0)
@@ -228,7 +227,6 @@ class Progress(Observer):
             plan=policy.plan,
             search=policy.configuration.search,
             ranking=policy.ranking,
-            rule=policy.rule,
             requested=policy.requested,
             trials=list(policy.store),
             slots=self._at_once,

@@ -13,7 +13,7 @@ from training.metrics import Evaluation
 from training.objective import Codes
 from tuning.config import Configuration, objective_of
 from tuning.confirmation import Confirmation, ConfirmationPlan, winner_of
-from tuning.confirmation_rule import ConfirmationRule, rule_of
+from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
@@ -91,7 +91,6 @@ class Policy:
         self._plan = ConfirmationPlan(
             configuration=self.configuration,
             store=self.store,
-            rule=self.rule,
             num_requested=self.requested,
         )
         self.searcher.recall([trial for trial in searched if not trial.is_running])
@@ -134,7 +133,7 @@ class Policy:
         num = max(self.requested - self._num_searched, 0) + len(self._waiting)
         num *= not self._is_late(Phase.SEARCH)
         if self.confirmation is None:
-            return num + self._plan.most_trainings(search.confirm_max_replicates)
+            return num + most_trainings(search, up_to=search.confirm_max_replicates)
         return sum(t.trial_id not in self._live for t in self.confirmation.to_start())
 
     @property
@@ -384,7 +383,7 @@ class Policy:
         search = self.configuration.search
         if search.time_budget_s is None:
             return
-        trainings = self._plan.most_trainings(search.confirm_replicates)
+        trainings = most_trainings(search, up_to=search.confirm_replicates)
         self._time.measure(
             rows_seen=sum(trial.examples for trial in self.store.searched),
             rows_to_confirm=trainings * self.plan.budget,

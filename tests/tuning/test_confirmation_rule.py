@@ -113,12 +113,12 @@ def test_one_challenger_less_is_trained_on_each_replicate_until_one_is_left() ->
 
 
 def test_the_most_trainings_are_those_of_the_default_and_of_who_is_left() -> None:
-    counted = rule(confirm_top=3)
-    assert most_trainings(counted, num_finalists=3, up_to=5) == 4 + 3 + 2 + 2 + 2
-    assert most_trainings(counted, num_finalists=3, up_to=3) == 9
+    counted = search(confirm_top=3)
+    assert most_trainings(counted, up_to=5) == 4 + 3 + 2 + 2 + 2
+    assert most_trainings(counted, up_to=3) == 9
     assert most_trainings(counted, num_finalists=1, up_to=5) == 10  # fewer than confirm_top
     assert most_trainings(counted, num_finalists=0, up_to=3) == 3  # the default alone
-    assert most_trainings(counted, num_finalists=3, up_to=0) == 0
+    assert most_trainings(search(confirm_replicates=0), up_to=5) == 0
 
 
 def difference(lead: float, *, num: int, required: float | None, noise: float) -> PairedDifference:
@@ -204,11 +204,11 @@ def test_the_larger_the_lead_the_likelier_a_win() -> None:
 
 
 def test_the_first_rule_trains_all_on_the_first_replicates_and_then_the_leader_alone() -> None:
-    first = rule_of(search(decision_rule=1, confirm_top=3))
+    older = search(decision_rule=1, confirm_top=3)
+    first = rule_of(older)
     assert isinstance(first, AdditionalReplicates)
     assert [first.num_challengers(k) for k in (1, 2, 3, 4, 5)] == [3, 3, 3, 1, 1]
-    assert most_trainings(first, num_finalists=3, up_to=5) == 4 * 3 + 2 * 2
-    assert most_trainings(first, num_finalists=3, up_to=0) == 0
+    assert most_trainings(older, up_to=5) == 4 * 3 + 2 * 2
 
 
 def test_the_first_rule_asks_for_the_same_lead_at_each_comparison() -> None:

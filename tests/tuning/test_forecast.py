@@ -18,7 +18,6 @@ from tests.tuning.builders import (
     policy,
     trial,
 )
-from tuning.confirmation_rule import rule_of
 from tuning.forecast import Progress, RemainingWork, seconds_left
 from tuning.ranking import Ranking
 from tuning.rungs import RungScores, plan_evaluations
@@ -149,7 +148,6 @@ def remaining_work(
         plan=plan,
         search=config.search,
         ranking=Ranking(rung_scores=RungScores(plan=plan, num_rows=1000)),
-        rule=rule_of(config.search),
         requested=requested,
         trials=trials,
         slots=slots,
