@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from training.cli import nearest, shorten
 from training.config import Section
@@ -299,15 +300,20 @@ def add_fields(
         group = parser.add_argument_group(section, summary)
         schema = model.model_json_schema()
         for name, field in model.model_fields.items():
-            text = " ".join((field.description or "").split())
-            assert text, f"{section}.{name} is not documented"
             found = {base: values[section] for base, values in bases.items() if section in values}
             facts = [describe_values(schema["properties"][name]), *_describe_bases(found, name)]
             group.add_argument(
                 f"--{section}.{name}",
                 metavar="VALUE",
-                help=f"{text} [{'; '.join(facts)}]".replace("%", "%%"),
+                help=f"{explanation(field)} [{'; '.join(facts)}]".replace("%", "%%"),
             )
+
+
+def explanation(field: FieldInfo) -> str:
+    """Return the docstring of a field on one line."""
+    text = " ".join((field.description or "").split())
+    assert text, "a field is not documented"
+    return text
 
 
 def describe_values(schema: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from cluster.addresses import ClusterError
 from results.errors import RunError, StorageError
 from results.status_text import next_step
 from training.options import to_yaml
+from tuning.command_line import command_line, read_command
 from tuning.errors import SearchAbortedError, SearchInterruptedError
-from tuning.start import command_line, read_command, to_plain
+from tuning.start import to_plain
 
 # Modules that load torch and Ray are imported in the functions that use them, so that -h and
 # mistyped options are answered at once.

@@ -1,129 +1,26 @@
-"""Read the command line of a search: its options, configuration and, to resume, its run."""
+"""Build the configuration of a search, and make its run or find the one to resume."""
 
-import argparse
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 from results.mirror import fetch_run
 from results.run import Run, create_run, newest_unfinished, open_run
-from training.cli import OptionParser, hide_secrets, is_uri, nearest
-from training.config import SAMPLE, TINY, ModelConfig
+from training.cli import hide_secrets, is_uri, nearest
+from training.config import SAMPLE, TINY
 from training.errors import InputError
-from training.options import (
-    FieldHelp,
-    Values,
-    add_fields,
-    given_fields,
-    merge,
-    read_yaml,
-    to_yaml,
-    validate,
-)
-from tuning.config import SECTIONS, Configuration, OutputConfig, changed_fields, check
+from training.options import Values, merge, read_yaml, to_yaml, validate
+from tuning.config import Configuration, OutputConfig, changed_fields, check
 from tuning.space import to_plain_space
-
-SHORT = {
-    "data": ("data", "path"),
-    "model": ("model", "name"),
-    "name": ("output", "name"),
-    "trials": ("search", "trials"),
-    "address": ("cluster", "address"),
-}
-"""Short options of fields."""
-
-
-def make_parser() -> OptionParser:
-    """Return the parser of the options of `python -m tuning.search`."""
-    parser = OptionParser(
-        prog="python -m tuning.search",
-        usage="%(prog)s [--OPTION VALUE ...]",
-        description="Search the hyperparameters of a fine-tuned text classifier with Ray Tune."
-        " Without options the command searches the bundled sample.",
-        epilog="Lists and mappings are YAML in one argument: --data.labels '[ok, bad]'. Fields that"
-        " are not given have the values of the base `sample` where model.name is tiny, which is the"
-        " default, and else those of the base `indobert`. Exit codes: 0 done, 1 the environment"
-        " failed, 2 bad option, configuration or data, 4 the trials fail with the same error or"
-        " none has a score, 130 or 143 interrupted (resume it by --resume).",
-        formatter_class=FieldHelp,
-    )
-    what = parser.add_argument_group(
-        "what to search", "An option takes precedence over the file of --config."
-    )
-    what.add_argument(
-        "--config",
-        metavar="FILE|NAME",
-        help="YAML file with any part of the fields below, or one of " + ", ".join(shipped_names()),
-    )
-    for option, (section, field) in SHORT.items():
-        what.add_argument(f"--{option}", metavar="VALUE", help=f"the same as --{section}.{field}")
-    how = parser.add_argument_group(
-        "what to do", "Without one of these the command starts a new search."
-    )
-    how.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="URI",
-        help="resume a run: the one of --name, or else the newest unfinished one; with a URI the"
-        " run that was mirrored there, which is copied to output.directory first",
-    )
-    how.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="check data, model and cluster, print the plan, and start nothing",
-    )
-    how.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print the whole configuration as YAML for --config, and exit",
-    )
-    add_fields(parser, SECTIONS, _bases())
-    return parser
-
-
-def _bases() -> dict[str, Values]:
-    """Return the values of both bases."""
-    sample = to_plain(build({}))
-    study = to_plain(build({"model": {"name": ModelConfig().name}, "data": {"path": ""}}))
-    del study["data"]["path"]
-    return {"sample": sample, "indobert": study}
 
 
 def shipped_names() -> list[str]:
     """Return the names of the shipped configurations, which `--config` accepts."""
     folder = files("tuning") / "configurations"
     return sorted(Path(entry.name).stem for entry in folder.iterdir())
-
-
-def read_command(
-    arguments: Sequence[str],
-) -> tuple[argparse.Namespace, Run | None, Configuration]:
-    """Return the options, the run to resume if there is one, and the configuration.
-
-    Raises:
-        InputError: one line for each unknown option and each problem of the configuration.
-        RunError: there is no run to resume.
-    """
-    parser = make_parser()
-    problems: Sequence[str] = ()
-    try:
-        options = parser.parse(arguments)
-    except InputError as error:
-        problems = error.problems
-        options = parser.parse_known_args(list(arguments))[0]
-    try:
-        given = merge(read_chosen(options.config), _given(options))
-        run = find_run(given, options.resume) if options.resume is not None else None
-        configuration = resolve_resumed(run, given) if run else build(given)
-    except InputError as error:
-        raise InputError(*problems, *error.problems) from error
-    if problems:
-        raise InputError(*problems)
-    return options, run, configuration
 
 
 def resolve_resumed(run: Run, given: Values) -> Configuration:
@@ -239,15 +136,6 @@ def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
     return plain
 
 
-def _given(options: argparse.Namespace) -> Values:
-    values = given_fields(options, SECTIONS)
-    for option, (section, field) in SHORT.items():
-        value = getattr(options, option)
-        if value is not None:
-            values.setdefault(section, {}).setdefault(field, value)
-    return values
-
-
 def read_chosen(config: str | None) -> Values:
     """Return the values of a YAML file or a shipped configuration; None gives no values.
 
@@ -267,7 +155,12 @@ def read_chosen(config: str | None) -> Values:
 
 
 def _shipped(name: str) -> Values:
-    return read_yaml(Path(str(files("tuning") / "configurations" / f"{name}.yaml")))
+    return read_yaml(shipped_file(name))
+
+
+def shipped_file(name: str) -> Path:
+    """Return the path of a shipped configuration."""
+    return Path(str(files("tuning") / "configurations" / f"{name}.yaml"))
 
 
 def _absolute(configuration: Configuration) -> Configuration:
@@ -287,8 +180,3 @@ def _absolute(configuration: Configuration) -> Configuration:
 def _absolute_path(path: str) -> str:
     # Not Path.expanduser, which raises for an unknown user; this leaves the text as it is.
     return str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111
-
-
-def command_line(arguments: Sequence[str]) -> str:
-    """Return the command, quoted for a shell, for the record."""
-    return shlex.join(["python", "-m", "tuning.search", *arguments])

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.submit import command_of, make_parser
 from tests.cluster.launchers import lint
-from tuning.start import read_command
+from tuning.command_line import read_command
 
 FOLDER = Path(__file__).parents[2] / "cluster"
 GUIDES = ["kubernetes/README.md", "launcher/README.md"]

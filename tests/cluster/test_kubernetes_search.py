@@ -12,7 +12,8 @@ from cluster.resources import Resources, fits
 from results.run import Run
 from tests.cluster.documents import ALL_NODES, FOLDER, cluster_of, nodes, read
 from tests.cluster.launchers import lint
-from tuning.start import read_command, write_configuration
+from tuning.command_line import read_command
+from tuning.start import write_configuration
 
 
 def test_a_node_that_leaves_has_the_time_that_ray_takes() -> None:

@@ -19,7 +19,7 @@ from tests.cluster.launchers import lint
 from tests.cluster.test_guides import shell_of
 from tests.faults.breaking import SHORT, num_evaluations, rows, wait_until
 from tests.tuning.searching import Run
-from tuning.start import read_command
+from tuning.command_line import read_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -10,8 +10,8 @@ from tests.faults import fakes
 from tests.faults.breaking import num_evaluations, wait_until
 from tests.tuning.searching import IN_TURN, Run, start
 from tuning import worker_pool
+from tuning.command_line import read_command
 from tuning.run_search import run_search
-from tuning.start import read_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

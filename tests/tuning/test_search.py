@@ -17,10 +17,10 @@ from training.config import DataConfig, ModelConfig, TrainingConfig
 from training.options import read_yaml, validate
 from training.schedule import schedule_of
 from tuning import worker_pool
+from tuning.command_line import read_command
 from tuning.config import Configuration
 from tuning.rungs import plan_of
 from tuning.search import main
-from tuning.start import read_command
 
 
 @pytest.fixture(scope="module")

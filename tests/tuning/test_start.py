@@ -8,17 +8,10 @@ from results.errors import RunError
 from results.run import Run, create_run
 from training.errors import InputError
 from training.options import read_yaml
-from tuning.config import SECTIONS, Configuration
+from tuning.command_line import command_line, read_command
+from tuning.config import Configuration
 from tuning.search import main
-from tuning.start import (
-    command_line,
-    find_run,
-    new_run,
-    read_command,
-    shipped_names,
-    with_name,
-    write_configuration,
-)
+from tuning.start import find_run, new_run, shipped_names, with_name, write_configuration
 
 # Values of the base `indobert` that users and scripts rely on.
 STUDY: dict[str, dict[str, Any]] = {
@@ -203,24 +196,6 @@ def test_a_printed_configuration_is_printed_unchanged_when_it_is_given(
     assert main(["--config", str(file), "--print-config"]) == 0
     assert capsys.readouterr().out == printed.out
     assert resolved("--config", str(file)) == resolved(*arguments)
-
-
-def test_help_fits_80_columns_and_has_the_values_of_both_bases(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as ended:
-        read_command(["-h"])
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 80
-    words = " ".join(printed.split())
-    for section, model in SECTIONS.items():
-        assert f"\n{section}:\n" in printed
-        assert all(f"--{section}.{name} VALUE" in words for name in model.model_fields)
-    assert "[text; sample: sample; indobert: must be given]" in words
-    assert "[one of asha, median, none; base: asha]" in words
-    assert "sample: {batch_size: {choice: [8, 16, 32]}" in words
 
 
 def test_a_mistyped_choice_suggests_the_nearest() -> None:

@@ -14,7 +14,8 @@ from results.storage import Storage
 from tests.tuning.builders import configuration, files_of, trial
 from training.errors import InputError
 from tuning.checks import check_storage
-from tuning.start import read_command, write_configuration
+from tuning.command_line import read_command
+from tuning.start import write_configuration
 from tuning.status import main
 
 
