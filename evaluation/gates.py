@@ -3,14 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from evaluation.markdown import one_line
 from evaluation.scores import SCORE
-from evaluation.uncertainty import CONFIDENCE, SIGNIFICANCE
+from results.intervals import CONFIDENCE, SIGNIFICANCE
+from results.recommendation import missed_gates
+from results.trust import MAX_STANDARD_ERRORS, fall_below_confirmed
 from training.config import DataConfig, TrainingConfig
 from training.data import PreparedData
 from training.errors import InputError
@@ -38,11 +39,6 @@ _THRESHOLDS = {"minimum": (0.85, 0.80, 0.70), "optimal": (0.90, 0.85, 0.80)}
 _BASELINE = "beats the baseline"
 
 _GUARDED = "the guard rejects such a model before it is evaluated on the test set"
-
-_STANDARD_ERRORS = 3
-
-_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-"""Half the width of the confidence interval of the test score, in standard errors."""
 
 
 def check_gates(kind: GateKind, report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -80,21 +76,6 @@ def _gate(threshold: float, value: float) -> dict[str, Any]:
     return {"threshold": threshold, "value": value, "met": value > threshold}
 
 
-def unmet(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """List the names of the gates that are not met, in their order."""
-    return [name for name, gate in gates.items() if not gate["met"]]
-
-
-def unmet_stages(stages: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """List the checks that are not met, as "data: no text in two splits", in their order."""
-    return [
-        f"{stage}: {name}"
-        for stage, checks in stages.items()
-        for name, found in checks.items()
-        if not found["met"]
-    ]
-
-
 def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
     """List the quality gates, then the stage gates, that are not met: then the exit code is 3.
 
@@ -104,7 +85,7 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
     """
     if kind == "none":
         return []
-    return [*unmet(report["gates"]), *unmet_stages(report["stages"])]
+    return missed_gates(report)
 
 
 def advice(missed: Sequence[str]) -> str:
@@ -354,22 +335,20 @@ def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
         {name: check}; empty without a confirmation, because the score of the search is biased by
         selection and the test score cannot be compared with it.
     """
-    search, test_score = report["search"], report[SCORE]
-    confirmed = search["confirmed_score"]
-    if confirmed is None:
+    fall = fall_below_confirmed(report)
+    if fall is None:
         return {}
-    low, high = report["confidence_intervals"][SCORE]
-    of_test, of_mean = (high - low) / (2 * _HALF_WIDTH), search["confirmed_standard_error"]
-    joint = math.hypot(of_test, of_test if of_mean is None else of_mean)
+    confirmed = report["search"]["confirmed_score"]
     return {
         BELOW_CONFIRMED: check(
-            test_score >= confirmed - _STANDARD_ERRORS * joint,
-            f"test {test_score:.4f}, confirmed {confirmed:.4f}, joint standard error {joint:.4f}",
+            not fall.is_too_far,
+            f"test {report[SCORE]:.4f}, confirmed {confirmed:.4f}, joint standard error"
+            f" {fall.joint_standard_error:.4f}",
             f"{one_line(report['objective']['label'])} on the test set is at most"
-            f" {_STANDARD_ERRORS} joint standard errors below the mean of the winner's replicates;"
-            " the joint standard error is the root of the sum of the squares of the standard error"
-            f" of the test score (from its {CONFIDENCE:.0%} interval) and that of the mean (with"
-            " only one replicate, that of the test score twice)",
+            f" {MAX_STANDARD_ERRORS} joint standard errors below the mean of the winner's"
+            " replicates; the joint standard error is the root of the sum of the squares of the"
+            f" standard error of the test score (from its {CONFIDENCE:.0%} interval) and that of"
+            " the mean (with only one replicate, that of the test score twice)",
         )
     }
 
@@ -384,9 +363,9 @@ def describe_fall(report: Mapping[str, Any]) -> str:
     Returns:
         The warning; empty if the check is met.
     """
-    if all(found["met"] for found in check_against_confirmation(report).values()):
+    fall = fall_below_confirmed(report)
+    if fall is None or not fall.is_too_far:
         return ""
-    fall = report["search"]["confirmed_score"] - report[SCORE]
     retrain = report["retrain"]
     loss = retrain["fixed_rows_loss"]
     highest = max(retrain["fixed_rows_loss_in_search"], default=math.inf)
@@ -401,6 +380,6 @@ def describe_fall(report: Mapping[str, Any]) -> str:
             " some seeds if a model is trained from scratch"
         )
     return (
-        f"The test score is {fall * 100:.1f} points below the confirmed score, more than"
-        f" {_STANDARD_ERRORS} joint standard errors: {why}. "
+        f"The test score is {fall.points:.1f} points below the confirmed score, more than"
+        f" {MAX_STANDARD_ERRORS} joint standard errors: {why}. "
     )

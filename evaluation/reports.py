@@ -18,6 +18,7 @@ from evaluation.markdown import one_line
 from evaluation.predictions import Predictions, TestPredictions, report_low_confidence
 from evaluation.scores import NUM_BINS, SCORE, calibration, score
 from results.files import write_json, write_text
+from results.intervals import CONFIDENCE, SIGNIFICANCE
 from results.png_plots import (
     plot_class_f1,
     plot_confusion_matrix,
@@ -195,7 +196,7 @@ def summary_sentence(report: Mapping[str, Any]) -> str:
     against, label = report["baseline"], one_line(report["objective"]["label"])
     difference, p_value = against["difference"][SCORE], against["p_value"][SCORE]
     verdict = "beats" if difference > 0 else "loses to" if difference < 0 else "scores the same as"
-    if difference and p_value >= uncertainty.SIGNIFICANCE:
+    if difference and p_value >= SIGNIFICANCE:
         verdict = (
             f"is {'above' if difference > 0 else 'below'}, but not significantly different from,"
         )
@@ -211,7 +212,7 @@ def _method(num_rows: int, num_groups: int, seed: int) -> dict[str, Any]:
         "rows": num_rows,
         "groups": num_groups,
         "intervals": "percentile bootstrap over near-duplicate groups, stratified by class",
-        "level": uncertainty.CONFIDENCE,
+        "level": CONFIDENCE,
         "resamples": uncertainty.NUM_RESAMPLES,
         "intervals_cover": _INTERVALS_COVER,
         "test": "paired approximate randomisation over near-duplicate groups, two-sided",

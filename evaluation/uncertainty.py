@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.scores import Metrics, compared_metrics, metrics_of_all
+from results.intervals import CONFIDENCE
 from training.objective import Objective, Tallies, f1_of_classes, rows_of_classes, tallies_of_groups
 
 NUM_RESAMPLES = 10_000
@@ -20,12 +21,6 @@ NUM_RESAMPLES = 10_000
 
 NUM_PERMUTATIONS = 10_000
 """Number of permutations of the randomisation test."""
-
-CONFIDENCE = 0.95
-"""Confidence of the intervals."""
-
-SIGNIFICANCE = 0.05
-"""A difference with a p-value below this is significant."""
 
 FEW_ROWS = 8
 """Number of groups below which the percentile interval of a class covers too little."""

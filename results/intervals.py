@@ -1,8 +1,12 @@
-"""Confidence interval of a proportion, for the bins of plots and of the error analysis."""
+"""Levels of confidence and significance, and the confidence interval of a proportion."""
 
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
+"""Confidence of the intervals."""
+
+SIGNIFICANCE = 0.05
+"""A difference with a two-sided p-value below it is significant."""
 
 
 def wilson_interval(count: int, num_rows: int) -> tuple[float, float]:

@@ -257,7 +257,7 @@ def next_step(
         return f"fix the errors in {run.log}, then {search_again_command(run)}"
     model = newest_model(run)
     if model is None:
-        return _command("evaluation.final", "--run", location)
+        return final_command(location)
     return predict_command(model)
 
 
@@ -265,6 +265,16 @@ def resume_command(run: Run) -> str:
     """Return the command that resumes a search."""
     where = ("--name", run.directory.name, "--output.directory", os.fspath(run.directory.parent))
     return _command("tuning.search", "--resume", *where)
+
+
+def final_command(location: str) -> str:
+    """Return the command that evaluates the winner of a run, a directory or URI."""
+    return _command("evaluation.final", "--run", location)
+
+
+def publish_command(model: str) -> str:
+    """Return the command that uploads a model, a directory, to the Hub."""
+    return f"{_command('evaluation.publish', '--model', model)} --repo NAME"
 
 
 def predict_command(model: str) -> str:

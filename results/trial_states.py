@@ -1,4 +1,4 @@
-"""States of a search and of its trials, as they are written in the files of a run."""
+"""States of a search and its trials, and its verdict, as they are written in a run's files."""
 
 from enum import StrEnum
 
@@ -40,3 +40,13 @@ class SearchStatus(StrEnum):
     COMPLETED = "completed"
     INTERRUPTED = "interrupted"
     ABORTED = "aborted"
+
+
+class VerdictKind(StrEnum):
+    """What to do with the model of a run."""
+
+    USE_MODEL = "use_model"
+    USE_BASELINE = "use_baseline"
+    NO_DIFFERENCE = "no_difference"
+    DO_NOT_TRUST = "do_not_trust"
+    NOT_EVALUATED = "not_evaluated"

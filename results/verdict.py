@@ -5,6 +5,7 @@ from typing import Any
 
 from results.older_runs import with_tested_score
 from results.score_names import describe_epochs
+from results.trial_states import SearchStatus
 
 _ROUNDS_TO_ZERO = 5e-5
 """Differences of scores below it are printed as 0.00 points."""
@@ -16,8 +17,7 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
     Args:
         record: content of `search.json` with a winner.
     """
-    best = record["best"]
-    is_default = best["trial_id"] == record["default"]["trial_id"]
+    best, is_default = record["best"], has_default_won(record)
     yield f"trials: {_count_trials(record)}, in {record['seconds']:.0f} s"
     yield (
         f"winner {best['trial_id']}{', the default' if is_default else ''}"
@@ -26,7 +26,53 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
         + ("" if is_default else f"; default {_search_score(record, 'default')}")
     )
     yield from _describe_confirmation(record)
-    yield from map(_describe_edge, best.get("at_edge", ()))
+    yield from map(_describe_edge, edges_to_search(record))
+
+
+def describe_search(record: Mapping[str, Any]) -> str:
+    """Return the outcome of the search as a clause.
+
+    Args:
+        record: content of `search.json`.
+    """
+    if record["status"] != SearchStatus.COMPLETED:
+        return f"the search is {record['status']}"
+    best = record["best"]
+    if best is None:
+        return "no trial of the search ended with a score"
+    lead = (record["confirmation"] or {}).get("winner_beats_default")
+    if record["confirmation"] is None:
+        return (
+            f"the winner, {best['trial_id']}, has the best score of the search, which is too high"
+            " since it was not confirmed on replicates"
+        )
+    if has_default_won(record):
+        return "the search found nothing better than the default configuration, which stays"
+    if lead is None or lead["leader"] != best["parameters"]:
+        return f"{best['trial_id']} replaces the default configuration, which does not learn"
+    num_replicates, label = lead["draws"], record["objective"]["label"]
+    return (
+        f"{best['trial_id']} replaces the default configuration, which is"
+        f" {_points(lead['difference'])} of {label} behind it on {num_replicates} replicates"
+    )
+
+
+def has_default_won(record: Mapping[str, Any]) -> bool:
+    """Return whether the winner of a search is its default configuration."""
+    best, default = record["best"], record["default"]
+    return bool(best and default and best["trial_id"] == default["trial_id"])
+
+
+def edges_to_search(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the searched ranges beyond which better values may lie: entries of `at_edge`.
+
+    The default was not selected from a range, and a choice offers all that its author wanted:
+    records of older versions list these too.
+    """
+    if record["best"] is None or has_default_won(record):
+        return []
+    edges = record["best"].get("at_edge", ())
+    return [edge for edge in edges if "choice" not in edge["searched"]]
 
 
 def full_epochs(record: Mapping[str, Any]) -> float | None:
@@ -152,9 +198,12 @@ def describe_significance(comparison: Mapping[str, Any]) -> str:
     probability = comparison.get("probability_of_lead")
     if probability is None:
         return f"{found} difference"
-    p_value = 1 - probability
-    printed = "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
-    return f"{found} difference (one-sided {printed})"
+    return f"{found} difference (one-sided {describe_p_value(1 - probability)})"
+
+
+def describe_p_value(p_value: float) -> str:
+    """Return a p-value for people, as in `p = 0.032` and `p < 0.001`."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3g}"
 
 
 def describe_sensitivity(confirmation: Mapping[str, Any]) -> Iterator[str]:

@@ -16,10 +16,9 @@ from evaluation.gates import (
     check_gates,
     check_training,
     describe_fall,
-    unmet,
-    unmet_stages,
 )
 from results.files import read_csv, write_csv
+from results.recommendation import missed_gates
 from tests.training.models import toy_task, toy_training
 from training.config import DataConfig
 from training.data import prepare, read_test_rows
@@ -41,7 +40,7 @@ def _report(accuracy: float, f1_macro: float, f1: float, difference: float = 0.1
 
 def test_values_above_every_threshold_meet_every_gate():
     gates = check_gates("minimum", _report(0.86, 0.81, 0.71))
-    assert unmet(gates) == []
+    assert missed_gates({"gates": gates}) == []
     assert gates["f1_macro"] == {"threshold": 0.80, "value": 0.81, "met": True}
     assert len(gates) == 5
 
@@ -52,7 +51,12 @@ def test_values_above_every_threshold_meet_every_gate():
 )
 def test_a_value_at_exactly_its_threshold_is_unmet(kind, accuracy, f1_macro, f1):
     gates = check_gates(kind, _report(accuracy, f1_macro, f1, difference=0.0))
-    assert unmet(gates) == ["accuracy", "f1_macro", "f1 of macro", "beats the baseline"]
+    assert missed_gates({"gates": gates}) == [
+        "accuracy",
+        "f1_macro",
+        "f1 of macro",
+        "beats the baseline",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,12 +69,14 @@ def test_the_baseline_is_beaten_by_a_significant_difference_only(difference, p_v
 
 
 def test_one_weak_class_alone_is_named():
-    assert unmet(check_gates("minimum", _report(0.95, 0.9, 0.5))) == ["f1 of macro"]
+    assert missed_gates({"gates": check_gates("minimum", _report(0.95, 0.9, 0.5))}) == [
+        "f1 of macro"
+    ]
 
 
 def test_no_gates_are_checked_when_none_are_asked_for():
     assert check_gates("none", _report(0.1, 0.1, 0.1)) == {}
-    assert unmet({}) == []
+    assert missed_gates({"gates": {}}) == []
 
 
 def test_unmet_checks_are_named_by_stage_and_count_unless_no_gates_are_asked_for():
@@ -79,7 +85,7 @@ def test_unmet_checks_are_named_by_stage_and_count_unless_no_gates_are_asked_for
         "readiness": {"artefacts load": {"met": False, "value": "no", "rule": "they do"}},
     }
     named = ["data: no text in two splits", "readiness: artefacts load"]
-    assert unmet_stages(stages) == named
+    assert missed_gates({"stages": stages}) == named
     report = {"gates": {"accuracy": {"met": False}}, "stages": stages}
     assert all_unmet("minimum", report) == ["accuracy", *named]
     assert all_unmet("none", report) == []

@@ -243,7 +243,7 @@ def test_the_detectable_difference_and_the_correlation_are_described(
         ({"probability_of_lead": 0.99999}, "significant difference (one-sided p < 0.001)"),
         (
             {"distinguishable": False, "probability_of_lead": 0.93},
-            "no significant difference (one-sided p = 0.070)",
+            "no significant difference (one-sided p = 0.07)",
         ),
         ({"distinguishable": False, "probability_of_lead": None}, "no significant difference"),
     ],
@@ -267,7 +267,7 @@ def test_before_the_decision_there_is_no_verdict_but_the_difference_so_far() -> 
 def test_a_winner_without_a_significant_lead_has_that_in_its_verdict() -> None:
     verdict = verdict_on(comparison(distinguishable=False, probability_of_lead=0.93))
     assert verdict.startswith("the winner replaces the default")
-    assert verdict.endswith("no significant difference (one-sided p = 0.070)")
+    assert verdict.endswith("no significant difference (one-sided p = 0.07)")
 
 
 @pytest.mark.parametrize(
@@ -330,10 +330,10 @@ def test_a_winner_at_the_edge_of_the_space_comes_with_the_range_to_search_next(
         "value": value,
         "bound": "high",
         "inside": inside,
-        "searched": {"choice": [8, 16, 32]},
-        "try_next": {"choice": [8, 16, 32, 64]},
+        "searched": {"integer": [8, 32]},
+        "try_next": {"integer": [20, 44]},
     }
     assert lines_on(best={**record()["best"], "at_edge": [edge]})[-1] == (
-        f"the winner's batch_size {value} is {position} the searched range (choice [8, 16, 32]):"
-        " better values may lie beyond it; search choice [8, 16, 32, 64] next"
+        f"the winner's batch_size {value} is {position} the searched range (integer [8, 32]):"
+        " better values may lie beyond it; search integer [20, 44] next"
     )
