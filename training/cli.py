@@ -21,7 +21,7 @@ from training.errors import InputError
 
 
 class ExitCode(enum.IntEnum):
-    """How a command ended, for scripts; README.md and the tests list the same codes."""
+    """How a command ended, for scripts; tuning/README.md explains each, which a test holds."""
 
     DONE = 0
     ENVIRONMENT_FAILED = 1
