@@ -1,4 +1,4 @@
-"""What the READMEs promise: links that exist, options and code that work, and a short first page."""
+"""What the READMEs promise: links that exist, options and code that work, a short first page."""
 
 import ast
 import re
