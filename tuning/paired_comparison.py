@@ -63,6 +63,12 @@ class PairedDifference:
         return self.needed is not None and self.difference > self.needed
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Both ends of the difference's two-sided `CONFIDENCE` interval (Student's t)."""
+        half_width = self._quantile_of_mean((1 + CONFIDENCE) / 2)
+        return self.difference - half_width, self.difference + half_width
+
+    @property
     def probability_of_lead(self) -> float:
         """Probability that the sign of the difference is right (Student's t)."""
         if self.standard_error == 0:
@@ -83,7 +89,7 @@ class PairedDifference:
     @property
     def excludes_a_difference(self) -> bool:
         """Whether the 95 % interval excludes a difference of `NEGLIGIBLE` in either direction."""
-        return abs(self.difference) + self._quantile_of_mean((1 + CONFIDENCE) / 2) < NEGLIGIBLE
+        return all(abs(end) < NEGLIGIBLE for end in self.interval)
 
     @property
     def smallest_detectable(self) -> float:

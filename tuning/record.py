@@ -141,6 +141,7 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
         "default_mean": means[1],
         "difference": paired.difference,
         "standard_error": paired.standard_error,
+        "interval": list(paired.interval),
         "needed": paired.needed,
         "replaces_default": paired.is_clear,
         "probability_of_lead": paired.probability_of_lead,

@@ -16,6 +16,9 @@ def test_the_standard_error_counts_the_rows_that_splits_share() -> None:
     )
     assert paired.difference == pytest.approx(0.04)
     assert paired.standard_error == pytest.approx(math.sqrt(0.0004 * (1 / 3 + 0.25)))
+    # The quantile of Student's t with two degrees of freedom at 97.5 % is 4.30265.
+    half_width = 4.30265 * paired.standard_error
+    assert paired.interval == pytest.approx((0.04 - half_width, 0.04 + half_width), abs=1e-6)
     # t = 0.04 / 0.015275 = 2.6186 with two degrees of freedom.
     assert paired.probability_of_lead == pytest.approx(0.93995, abs=1e-4)
     assert not paired.is_distinguishable
