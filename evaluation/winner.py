@@ -81,7 +81,8 @@ def load_winner(run: Run) -> Winner:
         )
     check_data_rules(run, record, RULES, goal="evaluate it")
     where = f"configuration {run.best}"
-    configuration = validate(WinningConfiguration, read_yaml(run.best), where=where)
+    values = run.with_own_data(read_yaml(run.best))
+    configuration = validate(WinningConfiguration, values, where=where)
     _check_is_the_winner(run, record, configuration)
     decided_by = _objective(run, record, configuration)
     known = _known_before(run, record, configuration.model)

@@ -69,6 +69,11 @@ class Run:
         return self.directory / "search.json"
 
     @property
+    def data(self) -> Path:
+        """The table that a search from Python was given in memory, Parquet; else missing."""
+        return self.directory / "data.parquet"
+
+    @property
     def trials(self) -> Path:
         """The trials, one per row, CSV."""
         return self.directory / "trials.csv"
@@ -130,6 +135,20 @@ class Run:
         """Return the directory of the last complete evaluation on the test set; None before."""
         found = [path.parent for path in self.directory.glob(f"final*/reports/{TEST_REPORT}")]
         return max(found, key=lambda path: _number_of(path.parent.name), default=None)
+
+    def with_own_data(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the content of a YAML file of the run with the present path of the run's own data.
+
+        A run that was moved, or fetched from a storage, has its `data.parquet` at another path than
+        its files record.
+        """
+        section = values.get("data")
+        if not (isinstance(section, dict) and isinstance(path := section.get("path"), str)):
+            return dict(values)
+        has_own = self.data.is_file() and self.splits.is_file()  # only a run has both
+        if not has_own or Path(path).name != self.data.name:
+            return dict(values)
+        return {**values, "data": {**section, "path": os.fspath(self.data.absolute())}}
 
     def write_trials(self, parameters: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Replace `trials.csv`; `parameters` are the searched fields."""

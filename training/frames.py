@@ -35,8 +35,9 @@ def read_frame(data: object, *, where: str = "data") -> pa.Table:
         InputError: it is no table, has no rows, or has columns that Parquet cannot hold; one line
             for each such column.
     """
-    frame = _with_class_names(_as_frame(data, where), data)
+    frame = _as_frame(data, where)
     names = _column_names(frame, where)
+    frame = _with_class_names(frame, data)
     if not len(frame):
         raise InputError(f"{where}: the table has no rows; give it at least one row a class")
     problems: list[str] = []
@@ -58,6 +59,18 @@ def write_frame(table: pa.Table, path: Path) -> None:
         OSError: the disk is full or cannot be written.
     """
     pq.write_table(table, path)
+
+
+def holds_frame(path: Path, table: pa.Table) -> bool:
+    """Return whether a Parquet file has exactly the columns and values of a table.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return bool(pq.read_table(path).equals(table))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read ({error}); restore the file") from error
 
 
 def _as_frame(data: object, where: str) -> pd.DataFrame:
@@ -117,9 +130,10 @@ def _with_class_names(frame: pd.DataFrame, data: object) -> pd.DataFrame:
     for column, feature in features.items():
         names = getattr(feature, "names", None)
         if isinstance(names, Sequence) and not isinstance(names, str) and column in frame:
-            known = {code: str(name) for code, name in enumerate(names)}
-            if pd.api.types.is_numeric_dtype(frame[column]):
-                frame = frame.assign(**{column: frame[column].map(known)})
+            codes: Any = frame[column]
+            if pd.api.types.is_numeric_dtype(codes):
+                known = {code: str(name) for code, name in enumerate(names)}
+                frame = frame.assign(**{column: codes.map(known)})
     return frame
 
 
@@ -160,7 +174,7 @@ def _named_levels(frame: pd.DataFrame) -> list[Any]:
 
 def _columns(frame: pd.DataFrame) -> Iterator[pd.Series]:
     for level in _named_levels(frame):
-        yield frame.index.get_level_values(level).to_series(index=range(len(frame)))
+        yield frame.index.get_level_values(level).to_series()
     for position in range(frame.shape[1]):
         yield frame.iloc[:, position]
 

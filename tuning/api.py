@@ -3,22 +3,32 @@
 import logging
 import os
 import shlex
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.errors import RunError
 from results.log import PACKAGES, log_to_terminal, preserve_logging
 from results.run import Run
 from training.cli import shorten
 from training.errors import InputError
+from training.frames import holds_frame, read_frame, write_frame
 from training.options import Values, merge
 from tuning.config import Configuration
 from tuning.log_lines import TerminalView
 from tuning.run_search import run_search
 from tuning.signals import kept_handlers
-from tuning.start import build, find_run, read_chosen, resolve_resumed, with_name
+from tuning.start import (
+    build,
+    find_run,
+    read_chosen,
+    resolve_resumed,
+    shipped_names,
+    with_name,
+)
 
 FileOrName = str | os.PathLike[str]
 
@@ -36,6 +46,7 @@ class SearchResult:
 def search(
     configuration: Mapping[str, Any] | FileOrName | None = None,
     *,
+    data: object = None,
     overrides: Mapping[str, Any] | None = None,
     resume: bool | str = False,
     quiet: bool = False,
@@ -48,9 +59,17 @@ def search(
     are restored at the end; `RAY_...` and `TUNE_...` environment variables that were not set stay
     set.
 
+    A table in memory is written into the run as `data.parquet`, where the final evaluation and
+    `resume` read it; the same rows give the same splits. Its rows are treated as those of a file: a
+    row without a text or a label is dropped and counted.
+
     Args:
         configuration: sections with any of their fields, a YAML file, or the name of a shipped
             configuration; None: the bundled sample.
+        data: the table of texts and labels, instead of `data.path`: a path or URI, a pandas
+            DataFrame, or an object with `to_pandas` such as a polars DataFrame, a `pyarrow.Table`
+            or a `datasets.Dataset`, whose class codes become their names. With `resume` it must
+            hold the rows of the run, and may be left out.
         overrides: fields that take precedence, as sections or as `{"search.trials": 8}`.
         resume: True resumes the run of `output.name`, or else the newest unfinished run in
             `output.directory`; a URI resumes the run that was mirrored there.
@@ -58,28 +77,93 @@ def search(
 
     Raises:
         InputError: bad configuration or data; its `problems` have one line each.
-        RunError: the name of the run is taken, or there is no such run to resume.
+        RunError: the name of the run is taken, there is no such run to resume, or `data` holds
+            other rows than that run.
         StorageError: the storage cannot be reached.
         ClusterError: Ray cannot be reached, or this process is connected to Ray already.
         SearchAbortedError: the trials fail with the same error, or none has a score.
         SearchInterruptedError: Ctrl-C or SIGTERM was received; `resume=True` resumes the run.
         OSError: the disk is full or cannot be written.
     """
-    given = merge(_read(configuration), _sections(overrides or {}, "overrides"))
+    in_memory = not (data is None or isinstance(data, str | os.PathLike))
+    table = read_frame(data) if in_memory else None
+    given = _given(configuration, data, overrides or {})
     uri = resume if isinstance(resume, str) else ""
     known = find_run(given, uri) if resume else None
-    checked = resolve_resumed(known, given) if known else build(given)
-    if known is None:
-        checked = with_name(checked, _label(configuration))
-    with preserve_logging(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
-        run = run_search(
-            checked,
-            resume=known,
-            command=_command(checked),
-            watchers=lambda found: [] if quiet else [TerminalView(found)],
-            ends_process=False,
-        )
+    if known is not None and in_memory:
+        _check_same_table(known, table)
+    with _file_of(None if known else table) as path:
+        if path is not None:
+            given = merge(given, {"data": {"path": os.fspath(path)}})
+        if known is not None:
+            checked = resolve_resumed(known, given)
+        else:
+            checked = with_name(build(given), _label(configuration))
+        with preserve_logging(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
+            run = run_search(
+                checked,
+                resume=known,
+                command=_command(checked),
+                owns_data=path is not None,
+                watchers=lambda found: [] if quiet else [TerminalView(found)],
+                ends_process=False,
+            )
     return SearchResult(directory=run.directory, record=run.read_whole_record())
+
+
+def _given(
+    configuration: Mapping[str, Any] | FileOrName | None,
+    data: object,
+    overrides: Mapping[str, Any],
+) -> Values:
+    """Return the given values; `data`, where it is a path, becomes `data.path`.
+
+    Raises:
+        InputError: a value is no configuration, or `data` and `data.path` are both given.
+    """
+    chosen, changes = _read(configuration), _sections(overrides, "overrides")
+    if data is None:
+        return merge(chosen, changes)
+    is_shipped = isinstance(configuration, str) and configuration in shipped_names()
+    own = {} if is_shipped else chosen  # the path of a shipped one is only a default
+    for where, values in (("overrides", changes), ("configuration", own)):
+        section = values.get("data")
+        if isinstance(section, dict) and section.get("path") is not None:
+            raise InputError(
+                f"data is given, but {where} holds data.path {shorten(section['path'])} as well,"
+                " and a search reads one table; leave one of them out"
+            )
+    path = {"data": {"path": os.fspath(data)}} if isinstance(data, str | os.PathLike) else {}
+    return merge(merge(chosen, changes), path)
+
+
+def _check_same_table(run: Run, table: Any) -> None:
+    """Check that a run to resume was started with this table.
+
+    Raises:
+        RunError: it was started with other rows, or with a file.
+    """
+    if not (run.data.is_file() and holds_frame(run.data, table)):
+        raise RunError(
+            f"resume: data holds other rows than run {run.directory} started with; leave data out,"
+            " or start a new run"
+        )
+
+
+@contextmanager
+def _file_of(table: Any) -> Iterator[Path | None]:
+    """Write a table to a temporary file, which messages name `data`; None: there is no table."""
+    if table is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        path = Path(folder) / "data.parquet"
+        write_frame(table, path)
+        try:
+            yield path
+        except InputError as error:
+            problems = (line.replace(os.fspath(path), "data") for line in error.problems)
+            raise InputError(*problems) from error
 
 
 def _read(configuration: Mapping[str, Any] | FileOrName | None) -> Values:

@@ -1,12 +1,13 @@
 """Prepare the state a search starts from: its data, the trials of an earlier start, its run."""
 
+import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cluster.session import check_not_connected
-from results.files import write_text
+from results.files import write_bytes, write_text
 from results.run import Run
 from training.config import TINY
 from tuning.checks import (
@@ -37,6 +38,8 @@ class InitialState:
     last_evaluated: str | None
     tokenizer: Path
     """Directory of the tokenizer that was learnt for `tiny`."""
+    table: Path | None = None
+    """The file that becomes the run's `data.parquet`; None: the data lie outside of the run."""
 
     @property
     def earlier_record(self) -> dict[str, Any]:
@@ -62,6 +65,8 @@ class InitialState:
         return self.resumed
 
     def _fill(self, run: Run) -> None:
+        if self.table is not None:
+            write_bytes(run.data, self.table.read_bytes())
         if self.configuration.model.name == TINY:
             shutil.copytree(self.tokenizer, run.tokenizer)
         assignment = self.preparation.data.assignment
@@ -80,13 +85,16 @@ def check_resources(configuration: Configuration) -> None:
     check_storage(configuration)
 
 
-def prepare_new(configuration: Configuration, label: str, tokenizer: Path) -> InitialState:
+def prepare_new(
+    configuration: Configuration, label: str, tokenizer: Path, *, owns_data: bool = False
+) -> InitialState:
     """Check that a new run can be made, and prepare its data.
 
     Args:
         configuration: the configuration of the search.
         label: first part of the run's name where the configuration gives no name.
         tokenizer: directory for the tokenizer that is learnt for `tiny`.
+        owns_data: whether the run gets the file of `data.path`, a Parquet, as its `data.parquet`.
 
     Raises:
         InputError: the data, the model or a warm-up is not usable.
@@ -95,13 +103,28 @@ def prepare_new(configuration: Configuration, label: str, tokenizer: Path) -> In
     """
     configuration = with_name(configuration, label)
     check_new(configuration)
-    return InitialState(
+    state = InitialState(
         configuration=configuration,
         preparation=prepare_search(configuration, tokenizer_directory=tokenizer),
         resumed=None,
         store=TrialStore(),
         last_evaluated=None,
         tokenizer=tokenizer,
+    )
+    return _with_own_table(state) if owns_data else state
+
+
+def _with_own_table(state: InitialState) -> InitialState:
+    """Let the run own its table: configuration and record name the copy that it gets."""
+    configuration = state.configuration
+    data, output = configuration.data, configuration.output
+    path = os.fspath(Run(Path(output.directory).absolute() / str(output.name)).data)
+    own = {"data": data.model_copy(update={"path": path})}
+    return replace(
+        state,
+        configuration=configuration.model_copy(update=own),
+        preparation=state.preparation.with_data_path(path),
+        table=Path(data.path),
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,11 @@ class Preparation:
     def num_rows(self) -> int:
         """Number of training rows in the split of the search."""
         return len(self.data.train.labels)
+
+    def with_data_path(self, path: str) -> "Preparation":
+        """Return the same preparation, of data that are recorded at another path."""
+        summary = replace(self.data.summary, path=path)
+        return replace(self, data=replace(self.data, summary=summary))
 
 
 def prepare_search(

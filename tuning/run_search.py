@@ -37,6 +37,7 @@ def run_search(
     resume: Run | None = None,
     command: str = "",
     label: str = "",
+    owns_data: bool = False,
     watchers: Watchers = lambda _: (),
     ends_process: bool = True,
 ) -> Run:
@@ -47,6 +48,7 @@ def run_search(
         resume: the run to resume; None: a new run.
         command: the command, for the record.
         label: first part of a new run's name where the configuration gives no name.
+        owns_data: whether a new run gets the file of `data.path` as its `data.parquet`.
         watchers: return the observers to add for a run.
         ends_process: whether a second Ctrl-C, or a hang after the first, ends the whole process.
 
@@ -60,7 +62,7 @@ def run_search(
     started = time.monotonic()
     check_resources(configuration)
     with ExitStack() as stack:
-        initial = _prepare(stack, configuration, resume, label)
+        initial = _prepare(stack, configuration, resume, label, owns_data=owns_data)
         configuration = initial.configuration
         shipping = stack.enter_context(shipping_check())  # its process loads libraries meanwhile
         # The run is made last, so that a refused search leaves no directory behind.
@@ -113,13 +115,18 @@ def run_search(
 
 
 def _prepare(
-    stack: ExitStack, configuration: Configuration, resume: Run | None, label: str
+    stack: ExitStack,
+    configuration: Configuration,
+    resume: Run | None,
+    label: str,
+    *,
+    owns_data: bool,
 ) -> InitialState:
     if resume is not None:
         stack.enter_context(resume.lock())
         return prepare_resumed(resume, configuration)
     tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
-    return prepare_new(configuration, label, tokenizer)
+    return prepare_new(configuration, label, tokenizer, owns_data=owns_data)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def read_configuration(run: Run) -> Values:
     Raises:
         InputError: the file cannot be read.
     """
-    values = read_yaml(run.config)
+    values = run.with_own_data(read_yaml(run.config))
     return merge({"search": {"decision_rule": 1}}, values)
 
 
@@ -147,7 +147,7 @@ def read_chosen(config: str | None) -> Values:
     if config in shipped_names():
         return _shipped(config)
     if Path(config).suffix in (".yaml", ".yml") or os.sep in config or Path(config).is_file():
-        return read_yaml(Path(config))
+        return Run(Path(config).parent).with_own_data(read_yaml(Path(config)))
     raise InputError(
         f"--config is {config!r}, but must be a YAML file or a shipped name;"
         f" {nearest(config, shipped_names())}"
