@@ -56,6 +56,11 @@ COMMON: dict[str, dict[str, str | None]] = {
 
 ALL = "all"
 
+_EXAMPLE = """
+Example:
+  python -m tuning.search --data feedback.csv --model distilbert-base-uncased
+"""
+
 _ACTIONS: dict[str, dict[str, Any]] = {
     "config": {
         "metavar": "FILE|NAME",
@@ -156,7 +161,7 @@ def _common_help() -> str:
         f"Every other option: -h all, or -h SECTION ({', '.join(SECTIONS)})."
         " --print-config prints the value of every field."
     )
-    return parser.format_help() + _configurations() + rest
+    return parser.format_help() + _configurations() + rest + _EXAMPLE
 
 
 def _common_arguments(option: str, metavar: str | None) -> dict[str, Any]:
