@@ -25,11 +25,12 @@ from evaluation.predictions import TestPredictions, predict_test_rows
 from evaluation.readiness import check_artefacts
 from evaluation.reports import build_report, write_reports
 from evaluation.retrain import Retrained, loss_limit, retrain_and_record
+from evaluation.shipped_baseline import ship_baseline
 from evaluation.test_lock import TestLock, accesses_of_other_runs, describe_earlier_accesses
 from evaluation.winner import Winner
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
-from results.run import TEST_REPORT
+from results.run import BASELINE, TEST_REPORT
 from results.verdict import search_epochs
 from training.columns import sha256_of
 from training.config import TINY
@@ -145,6 +146,12 @@ def _write_all(
     report["stages"] = _check_stages(winner, predictions, retrained, report, directory)
     write_json(reports / TEST_REPORT, report)
     write_text(directory / "model" / "README.md", model_card(winner, report))
+    ship_baseline(
+        predictions.baseline,
+        report,
+        directory / BASELINE,
+        run_name=winner.run.directory.name,
+    )
 
 
 def _check_stages(

@@ -96,7 +96,9 @@ def _parser() -> OptionParser:
         " .gz, .bz2 or .zst. Every row of the input is written, with its own columns, in the format"
         " of the input unless the name of the output has the ending of another format.",
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="a final/model directory")
+    parser.add_argument(
+        "--model", required=True, metavar="DIR", help="a final/model directory, or a final/baseline"
+    )
     parser.add_argument(
         "--input", required=True, metavar="FILE|-", help="the table; - is standard input"
     )
@@ -129,7 +131,7 @@ def _parser() -> OptionParser:
         choices=get_args(Backend),
         default="torch",
         help="torch loads model.safetensors and uses a GPU if there is one; onnx loads model.onnx"
-        " and runs on the CPU [torch]",
+        " and runs on the CPU; a baseline takes neither [torch]",
     )
     return parser
 

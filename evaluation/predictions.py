@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluation.baseline import fit_predict
 from evaluation.scores import score
 from evaluation.uncertainty import bootstrap_intervals, few_rows
 from evaluation.winner import Winner
 from results.errors import RunError
 from results.score_names import F1_MACRO_PRESENT, LOW_CONFIDENCE
+from training.baseline import Baseline, fit
 from training.data import read_test_rows
 from training.folding import fold
 from training.inference import log_probabilities
@@ -94,6 +94,8 @@ class TestPredictions:
     """None: the filter removed no row."""
     low_confidences: Floats
     """The labeller's confidence in the removed rows, float64 [rows]."""
+    baseline: Baseline
+    """The fitted baseline, which was compared with the model."""
 
 
 def predict_test_rows(
@@ -132,25 +134,28 @@ def predict_test_rows(
             " probabilities that are not finite, but must give finite ones; nothing was reported:"
             " search with lower learning rates"
         )
-    baseline = fit_predict(
+    baseline = fit(
         learnt,
         np.concatenate([data.train.labels, data.validation.labels]),
-        texts,
+        names=configuration.data.labels,
         seed=configuration.training.seed,
+        text_column=configuration.data.text_column,
     )
+    of_baseline = baseline.predict(texts)
     num_test = len(test.labels)
     return TestPredictions(
-        test=_predictions(test, probabilities[:num_test], baseline[:num_test]),
+        test=_predictions(test, probabilities[:num_test], of_baseline[:num_test]),
         facts=RowFacts(
             label_confidences=held_out.confidences,
             unknown_shares=_unknown_shares(tokens.take(np.arange(num_test)), tokenizer),
             similarities=nearest_similarity(learnt, test.texts),
             fills_max_length=tokens.lengths[:num_test] >= configuration.model.max_length,
         ),
-        low_confidence=_predictions(low, probabilities[num_test:], baseline[num_test:])
+        low_confidence=_predictions(low, probabilities[num_test:], of_baseline[num_test:])
         if low.texts
         else None,
         low_confidences=held_out.low_confidences,
+        baseline=baseline,
     )
 
 

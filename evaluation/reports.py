@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import classification_report
 
-from evaluation import baseline, uncertainty
+from evaluation import uncertainty
 from evaluation.error_analysis import analyse_errors
 from evaluation.gates import GateKind, check_gates
 from evaluation.markdown import one_line
@@ -26,6 +26,7 @@ from results.png_plots import (
     plot_training_curves,
 )
 from results.run import TEST_REPORT
+from training.baseline import NAME
 from training.objective import Objective
 from training.texts import LabelledTexts
 
@@ -156,7 +157,7 @@ def build_report(
         seed=seed,
     )
     report["baseline"] = {
-        "name": baseline.NAME,
+        "name": NAME,
         **_scores(predictions.data, predictions.of_baseline, names, decided_by, seed),
         "difference": {metric: test["difference"] for metric, test in tests.items()},
         "p_value": {metric: test["p_value"] for metric, test in tests.items()},

@@ -28,6 +28,8 @@ from results.trial_states import SearchStatus
 
 SCHEMA_VERSION = 1
 TEST_REPORT = "evaluation_report.json"
+BASELINE = "baseline"
+"""Directory of the shipped baseline, beside that of the model."""
 MODEL_CHECK_PREFIX = ".tried-"
 """Prefix of the directory in which a search checks that a small model can be exported."""
 

@@ -15,7 +15,7 @@ from results.overview import (
     RungCounts,
     RunningTrial,
 )
-from results.run import Run
+from results.run import BASELINE, Run
 from results.trial_states import SearchStatus, Status
 from training.cli import is_uri
 
@@ -286,6 +286,16 @@ def newest_model(run: Run) -> str | None:
     """Return the directory of the model that was last evaluated on the test set; None: none was."""
     reports = run.newest_reports()
     return None if reports is None else os.fspath(reports.with_name("model"))
+
+
+def newest_baseline(run: Run) -> str | None:
+    """Return the directory of the baseline of the last evaluation on the test set; None: no such.
+
+    `predict_command` takes it as it takes a model. Evaluations of older versions shipped none.
+    """
+    reports = run.newest_reports()
+    baseline = None if reports is None else reports.with_name(BASELINE)
+    return os.fspath(baseline) if baseline is not None and baseline.is_dir() else None
 
 
 def search_again_command(run: Run) -> str:

@@ -19,6 +19,7 @@ from transformers import (
     pipeline,
 )
 
+from training.baseline_files import is_baseline, read_baseline
 from training.batches import pad
 from training.config import ModelConfig, WinningConfiguration
 from training.errors import InputError, panics_are_errors, silenced_panics
@@ -106,13 +107,16 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
     """Load a model directory.
 
     Args:
-        directory: `final/model`.
-        backend: `torch` reads model.safetensors, `onnx` reads model.onnx instead.
+        directory: `final/model`, or `final/baseline`.
+        backend: `torch` reads model.safetensors, `onnx` reads model.onnx instead; a baseline needs
+            neither.
 
     Raises:
-        InputError: weights, tokenizer or a configuration are missing or damaged, or the model
-            cannot classify a text.
+        InputError: weights, tokenizer or a configuration are missing or damaged, the model cannot
+            classify a text, or a baseline is to be run by ONNX Runtime.
     """
+    if is_baseline(directory):
+        return _load_baseline(directory, backend)
     _check_files(directory, backend)
     path = directory / CONFIGURATION_FILE
     settings = validate(WinningConfiguration, read_yaml(path), where=str(path))
@@ -136,6 +140,15 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
             f" {found.shape[-1]}",
         )
     return classifier
+
+
+def _load_baseline(directory: Path, backend: Backend) -> Classifier:
+    if backend == "onnx":
+        raise InputError(
+            f"--backend is 'onnx', but {str(directory)!r} holds a baseline, which has no"
+            f" {ONNX_FILE} and runs by scikit-learn; leave --backend out"
+        )
+    return read_baseline(directory)
 
 
 def pipeline_probabilities(

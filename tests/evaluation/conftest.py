@@ -105,6 +105,10 @@ class FinalRun:
         return self.directory / "final" / "model"
 
     @property
+    def baseline(self) -> Path:
+        return self.directory / "final" / "baseline"
+
+    @property
     def reports(self) -> Path:
         return self.directory / "final" / "reports"
 

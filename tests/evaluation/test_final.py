@@ -19,6 +19,7 @@ from transformers import pipeline
 
 from tests.evaluation.conftest import SEARCH, read_csv, run_module
 from tests.evaluation.hostile_texts import FORMULA, SCRIPT
+from training.classifier import load
 from training.config import WinningConfiguration
 from training.folding import fold
 from training.objective import objective
@@ -53,6 +54,7 @@ def test_all_files_are_there(finished_final):
             *("training_config.yaml", "README.md", "pytorch_model.bin", "model.onnx"),
             *("trained_on.bin", ".gitignore"),
         },
+        "baseline": {"baseline.json", "vocabulary.json", "weights.npz", "README.md"},
         "reports": {
             *("training_metrics.json", "evaluation_report.json", "classification_report.txt"),
             *("confusion_matrix.png", "training_curves.png", "predictions.csv"),
@@ -66,6 +68,27 @@ def test_all_files_are_there(finished_final):
     for path in final.rglob("*.png"):
         assert path.read_bytes().startswith(PNG)
     assert list((final / "logs" / "tensorboard_logs").glob("events.out.tfevents*"))
+
+
+def test_the_shipped_baseline_gives_the_predictions_that_the_model_was_compared_with(
+    finished_final, predictions, data_file
+):
+    texts = pd.read_csv(data_file, dtype=str, keep_default_na=False)["text"]
+    shipped = load(finished_final.baseline)
+    found = shipped.probabilities(texts[predictions["row"]].tolist()).argmax(axis=1)
+    assert [shipped.names[code] for code in found] == predictions["baseline_prediction"].tolist()
+    assert predictions["baseline_prediction"].nunique() > 1
+
+
+def test_the_card_of_the_baseline_has_its_test_scores(finished_final, report):
+    card = (finished_final.baseline / "README.md").read_text("utf-8")
+    against = report["baseline"]
+    low, high = against["confidence_intervals"]["score"]
+    assert (
+        f"| macro-F1 | {against['score']:.4f} | {low:.4f} to {high:.4f} | {report['score']:.4f} |"
+    ) in card
+    assert card.count("| macro-F1 |") == 1
+    assert f"on the {report['retrain']['rows']:,} rows" in card
 
 
 def test_the_model_lists_exactly_the_texts_that_it_was_trained_on(finished_final, data_file):

@@ -26,6 +26,7 @@ from evaluation.reports import (
 )
 from results.score_names import F1_MACRO_PRESENT
 from tests.evaluation.rows import predictions_of
+from training.baseline import fit
 from training.objective import objective
 
 HOSTILE_NAMES = ["fine", "<img src=x onerror=alert(1)>", "=severe, \u202ereally"]
@@ -67,6 +68,7 @@ def _write(directory, predictions, low_confidence, *, metric="f1_macro"):
         ),
         low_confidence=low_confidence,
         low_confidences=np.full(len(TEXTS), 0.5),
+        baseline=fit(["a"], np.array([0]), names=HOSTILE_NAMES, seed=0),
     )
     write_reports(
         directory,
