@@ -31,18 +31,23 @@ from evaluation.winner import Winner
 from results.files import read_csv, write_json, write_text
 from results.report.page import write_report
 from results.run import BASELINE, TEST_REPORT
+from results.tracker_thread import conclude
+from results.tracking import MLFLOW, WANDB, make_tracker, outcome_of_test, problem_of_tracker
 from results.verdict import search_epochs
 from training.columns import sha256_of
 from training.config import TINY
 from training.errors import OnnxExportError
 from training.model import load_tokenizer
 from training.model_files import Weights, write_model
+from training.options import read_yaml
 from training.trained_on import write_trained_on
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = ".retrain"
 """Directory beside the results with the checkpoint from which a killed retrain is resumed."""
+
+_TRACKER_TIMEOUT_S = 60.0
 
 NUM_READINESS_ROWS = 200
 """Number of test rows on which the saved model is compared with the evaluated one."""
@@ -114,7 +119,22 @@ def evaluate_winner(
     write_report(winner.run, winner.record, with_texts=with_texts)
     lock.mark("complete")
     remove_checkpoints(lock)
+    _track(winner, report, with_texts=with_texts)
     return report
+
+
+def _track(winner: Winner, report: dict[str, Any], *, with_texts: bool) -> None:
+    """Add the test scores, the verdict and the report to the search in its tracker."""
+    output = read_yaml(winner.run.config).get("output") or {}
+    kind = output.get("tracker", "none")
+    if kind not in (MLFLOW, WANDB):
+        return
+    if problem := problem_of_tracker(kind):
+        logger.warning("the test scores are not tracked: %s", problem)
+        return
+    with_texts = with_texts and output.get("tracker_texts") is True
+    outcome = outcome_of_test(winner.run, winner.record, report, with_texts=with_texts)
+    conclude(make_tracker(kind, winner.run), kind, outcome, timeout_s=_TRACKER_TIMEOUT_S)
 
 
 def remove_checkpoints(lock: TestLock) -> None:

@@ -51,6 +51,7 @@ ASSIGNED_FROM_OUTSIDE: dict[str, dict[str, str]] = {
     ),
     "cluster/session.py": {"print_to_stdstream": "Ray has no setting for what it prints"},
     "results/tensorboard.py": {"version": "a message of TensorBoard's"},
+    "results/wandb_tracker.py": {"notes": "a run of W&B's has no method for it"},
     "results/log.py": dict.fromkeys(("propagate", "handlers"), _LOGGER),
     "tuning/api.py": {"handlers": _LOGGER},
     "tuning/workers.py": {"handlers": _LOGGER},

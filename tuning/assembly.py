@@ -17,6 +17,7 @@ from tuning.ray_metrics import RayMetrics
 from tuning.record import describe_facts
 from tuning.run_files import RunFiles
 from tuning.tensorboard import TensorBoard
+from tuning.tracking import trackers
 from tuning.worker_pool import WorkerPool
 
 
@@ -102,6 +103,7 @@ def assemble(
             with_nodes=pool.is_joined,
         ),
         RayMetrics(run.directory.name, policy.store, policy.ranking),
+        *trackers(run, configuration, policy.store),
         CheckpointRemover(checkpoints, is_written=lambda: driver.write_error is None),
         *watchers,
     ]

@@ -26,6 +26,7 @@ _LONGEST_NAME = 200
 
 Algorithm = Literal["random", "grid", "tpe"]
 Scheduler = Literal["asha", "median", "none"]
+Tracker = Literal["none", "mlflow", "wandb"]
 
 
 class SearchConfig(Section):
@@ -136,6 +137,12 @@ class OutputConfig(Section):
     name: str | None = None
     """Name of the run, which is a directory inside it; null: the configuration's name and the UTC
     time."""
+    tracker: Tracker = "none"
+    """Where the search is tracked as well: `mlflow` (MLFLOW_TRACKING_URI, or MLflow's own default)
+    or `wandb` (Weights & Biases; WANDB_MODE=offline is honoured); each needs the extra of its
+    name."""
+    tracker_texts: bool = False
+    """Whether the tracker may receive texts of rows, in the report's list of mistakes."""
 
     @model_validator(mode="after")
     def _name_is_of_a_directory(self) -> "OutputConfig":

@@ -24,6 +24,7 @@ from tuning.rungs import LEAST_STEPS, expected_rows_of_search
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
 from tuning.space import largest_batch_size
+from tuning.tracking import check_tracker
 
 _NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000
@@ -48,6 +49,7 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
     """
     num_slots_here(configuration)
     check_storage(configuration)
+    check_tracker(configuration)
     check_new(configuration)
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")

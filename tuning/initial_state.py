@@ -23,6 +23,7 @@ from tuning.config import Configuration
 from tuning.preparation import Preparation, prepare_search
 from tuning.resume import last_evaluated, recall_trials
 from tuning.start import new_run, with_name, write_configuration
+from tuning.tracking import check_tracker
 from tuning.trials import TrialStore
 
 
@@ -78,11 +79,13 @@ def check_resources(configuration: Configuration) -> None:
 
     Raises:
         ClusterError: this process is connected to Ray already.
-        InputError: no machine has the cores or GPUs of a trial, or the storage cannot be written.
+        InputError: no machine has the cores or GPUs of a trial, the storage cannot be written, or
+            the tracker is not installed.
     """
     check_not_connected()
     num_slots_here(configuration)
     check_storage(configuration)
+    check_tracker(configuration)
 
 
 def prepare_new(
