@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.cleaning import columns_of
-from training.columns import read_columns, sha256_of
+from training.columns import sha256_of
 from training.config import TINY, DataConfig
 from training.data import file_of
 from training.errors import InputError
 from training.finetune import finetune
 from training.model_cache import ModelCache
+from training.recognition import read_table
 from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.confirmation import fresh_seed
@@ -135,7 +135,7 @@ def choose_rows(options: Options, target: Path) -> None:
     Raises:
         InputError: the table cannot be read.
     """
-    columns = read_columns(file_of(options.data), columns_of(DataConfig(path=options.data)))
+    columns = read_table(file_of(options.data), DataConfig(path=options.data)).columns
     order = np.random.default_rng(options.rows_seed).permutation(columns.num_rows)
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -125,7 +125,7 @@ def check_data(
     return {
         "every input row accounted for": _every_row(data, splits),
         "rows in the recorded split": _recorded_rows(parts, splits),
-        "labels are codes": _labels(parts, config.labels),
+        "labels are codes": _labels(parts, config.label_names),
         "class shares kept": _class_shares(data, test, config),
         "no text in two splits": _apart(
             ({fold(text) or drop_key(text) for text in part.texts} for part in parts.values()),
@@ -198,7 +198,7 @@ def _class_shares(data: PreparedData, test: LabelledTexts, config: DataConfig) -
     excess, distance, where = max(
         (away - allowed, away, f"'{label}' in {name}")
         for name, held_out, whole, share in samples
-        for code, label in enumerate(config.labels)
+        for code, label in enumerate(config.label_names)
         for away, allowed in [_distance(_groups_of(held_out, code), _groups_of(whole, code), share)]
     )
     return check(

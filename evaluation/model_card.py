@@ -20,7 +20,7 @@ from results.score_names import (
     name_three_scores,
 )
 from results.verdict import describe_seed_variation
-from training.config import SAMPLE, TINY, DataConfig, WinningConfiguration
+from training.config import SAMPLE, STUDY_LABELS, TINY, WinningConfiguration
 from training.trained_on import TRAINED_ON
 
 # Metrics that have another name or settings on the Hub.
@@ -170,7 +170,7 @@ def _base_model(name: str) -> str | None:
 def _introduction(winner: Winner) -> str:
     """Return title and description; language and task are named only for the study's labels."""
     configuration = winner.configuration
-    labels = configuration.data.labels
+    labels = configuration.data.label_names
     study = _has_study_labels(configuration)
     title = _STUDY_TITLE if study else f"Text classifier of {len(labels)} classes"
     names = ", ".join(plain(label) for label in labels)
@@ -262,7 +262,7 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
     dropped = ", ".join(f"{plain(why)} {n:,}" for why, n in data["dropped"].items() if n)
     counts = [
         [label, *(by_label[label] for by_label in data["class_counts"].values())]
-        for label in config.labels
+        for label in config.label_names
     ]
     confidence = (
         f" Rows whose {plain(config.confidence_column)} is below {config.min_confidence:g} were"
@@ -275,7 +275,7 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
         f" {data['kept']:,} kept, {data['rows'] - data['kept']:,} dropped"
         f" ({dropped or 'none'}). Near-duplicates are always in the same split.\n\n"
         f"{table(['class', *data['class_counts']], counts)}\n"
-        f"The labels are in the column {plain(config.label_column)}.{confidence}\n"
+        f"The labels are in the column {plain(str(config.label_column))}.{confidence}\n"
         f"{describe_low_confidence(report.get('low_confidence'))}"
         f"`{TRAINED_ON}` lists a hash of each text that this model and its starting model were"
         " trained on, so that a search which starts from this model can find rows that it has seen."
@@ -293,7 +293,7 @@ def _data_name(configuration: WinningConfiguration) -> str:
 
 def _has_study_labels(configuration: WinningConfiguration) -> bool:
     """Return whether the labels are the study's, and so the language and the task."""
-    return bool(configuration.data.labels == DataConfig.model_fields["labels"].default)
+    return configuration.data.labels == STUDY_LABELS
 
 
 def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:

@@ -165,7 +165,7 @@ def retrain(
         OSError: `checkpoint` cannot be written.
     """
     task = _build_task(winner, tokenizer)
-    limit = loss_limit(winner.losses_seen, len(winner.configuration.data.labels))
+    limit = loss_limit(winner.losses_seen, len(winner.configuration.data.label_names))
     rejected = _Rejected(checkpoint / "rejected.json", _about(winner, len(task.train), limit))
     problems = rejected.read()
     for attempt in range(len(problems), MOST_ATTEMPTS):
@@ -208,7 +208,7 @@ def _build_task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:
         validation=None,
         model=configuration.model,
         tokenizer=facts_of(tokenizer),
-        labels=configuration.data.labels,
+        labels=configuration.data.label_names,
         metric=winner.objective.name,
     )
 

@@ -109,7 +109,7 @@ def _objective(run: Run, record: dict[str, Any], configuration: WinningConfigura
     """Return the objective in the record of the search; `best.yaml` does not name it."""
     data = configuration.data
     try:
-        return objective(record["objective"]["name"], data.labels, ordered=data.is_ordered)
+        return objective(record["objective"]["name"], data.label_names, ordered=data.is_ordered)
     except InputError as error:
         raise RunError(
             f"run {run.directory}: the objective in search.json cannot be used ({error}); restore"

@@ -21,7 +21,7 @@ from transformers import (
 
 from training.baseline_files import is_baseline, read_baseline
 from training.batches import pad
-from training.config import ModelConfig, WinningConfiguration
+from training.config import TEXT_COLUMN, ModelConfig, WinningConfiguration
 from training.errors import InputError, panics_are_errors, silenced_panics
 from training.inference import Probabilities, log_probabilities
 from training.model import check_size, facts_of, load_tokenizer
@@ -124,7 +124,7 @@ def load(directory: Path, backend: Backend = "torch") -> Classifier:
         "names": _label_names(directory),
         "tokenizer": load_tokenizer(ModelConfig(name=str(directory)), tiny=directory),
         "max_length": settings.model.max_length,
-        "text_column": settings.data.text_column,
+        "text_column": settings.data.text_column or TEXT_COLUMN,
     }
     classifier: Classifier
     if backend == "onnx":

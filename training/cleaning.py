@@ -60,36 +60,31 @@ class CleanTable:
     """Sentences about columns and labels whose spelling was normalised."""
 
 
-def clean(table: Columns, config: DataConfig) -> CleanTable:
+def clean(table: Columns, config: DataConfig, problems: Sequence[str] = ()) -> CleanTable:
     """Drop unusable rows, each for the first reason that applies to it.
 
     The reasons, in order: no text or label (blank counts as none); a filled error cell; a
     confidence that is empty or below `min_confidence`, compared in float64; a repeated text (equal
     drop keys), see `without_duplicates`.
 
+    Args:
+        table: the columns.
+        config: names columns and labels; after problems with them some may be missing.
+        problems: found while the table was read, which are reported with the others.
+
     Raises:
         InputError: with every problem found: a column is missing, a confidence is no number from
             0 to 1, a label or a split is unknown; or no row is left.
     """
-    problems = _missing_columns(table, config)
+    problems = [*problems, *_missing_columns(table, config)]
     texts = _cells(table, config.text_column)
     labels = _cells(table, config.label_column)
-    reasons = np.full(table.num_rows, "", dtype=object)
-
-    def drop(reason: str, mask: Mask) -> None:
-        reasons[(reasons == "") & mask] = reason
-
-    # A column that is missing as a whole drops no rows, so that the other checks still see them.
-    for column, cells in ((config.text_column, texts), (config.label_column, labels)):
-        drop(NO_TEXT_OR_LABEL, _blank(cells) & (column in table.cells))
-    drop(ERROR, ~_blank(_cells(table, config.error_column)))
-    confidences, found = _confidences(table, config, reasons == "")
+    reasons, confidences, found = _drop_unusable(table, config)
     problems += found
-    drop(LOW_CONFIDENCE, ~(confidences >= config.min_confidence))
     used = reasons == ""
-    known = Labels(config.labels)
+    known = Labels(config.label_names)
     codes = [known.code_of(label) for label in labels]
-    if config.label_column in table.cells:
+    if config.label_column in table.cells and known.names:
         problems += _unknown_labels(labels, codes, config, used)
     splits, found = _fixed_splits(table, config, used)
     problems += found
@@ -131,6 +126,32 @@ def clean(table: Columns, config: DataConfig) -> CleanTable:
         label_noise=noise,
         notes=list(_notes(table, config, [labels[row] for row in np.flatnonzero(used).tolist()])),
     )
+
+
+def usable_labels(table: Columns, config: DataConfig) -> list[str]:
+    """Return the label cells of the rows that are not dropped for another cell."""
+    reasons, _, _ = _drop_unusable(table, config)
+    labels = _cells(table, config.label_column)
+    return [labels[row] for row in np.flatnonzero(reasons == "").tolist()]
+
+
+def _drop_unusable(
+    table: Columns, config: DataConfig
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.float64], list[str]]:
+    """Return why each row is dropped (empty: it is not), the confidences, and their problems."""
+    reasons = np.full(table.num_rows, "", dtype=object)
+
+    def drop(reason: str, mask: Mask) -> None:
+        reasons[(reasons == "") & mask] = reason
+
+    # A column that is missing as a whole drops no rows, so that the other checks still see them.
+    for column in (config.text_column, config.label_column):
+        if column in table.cells:
+            drop(NO_TEXT_OR_LABEL, _blank(_cells(table, column)))
+    drop(ERROR, ~_blank(_cells(table, config.error_column)))
+    confidences, problems = _confidences(table, config, reasons == "")
+    drop(LOW_CONFIDENCE, ~(confidences >= config.min_confidence))
+    return reasons, confidences, problems
 
 
 def columns_of(config: DataConfig) -> dict[str, str]:
@@ -209,7 +230,7 @@ def _notes(table: Columns, config: DataConfig, labels: Sequence[str]) -> Iterato
         (column, *_) = (table.names[position] for position in matching_columns(name, table.names))
         if column != name:
             yield f"column {column!r} is read as {name!r}"
-    if respelt := Labels(config.labels).describe_respelt(labels):
+    if respelt := Labels(config.label_names).describe_respelt(labels):
         yield respelt
 
 
@@ -272,13 +293,13 @@ def _unknown_labels(
     wrong = [row for row in np.flatnonzero(used).tolist() if codes[row] is None]
     if len(wrong) == np.count_nonzero(used) and wrong:
         return [_labels_of_another_table(labels, wrong, config)]
-    listed = ", ".join(f"'{label}'" for label in config.labels)
+    listed = ", ".join(f"'{label}'" for label in config.label_names)
 
     def rule(value: str) -> str:
-        hint = nearest(value, config.labels, otherwise="correct it, or add it to the list")
+        hint = nearest(value, config.label_names, otherwise="correct it, or add it to the list")
         return f"must be one of data.labels ({listed}); {hint}"
 
-    return _wrong_values(config.label_column, labels, wrong, rule)
+    return _wrong_values(config.label_column or "", labels, wrong, rule)
 
 
 def _labels_of_another_table(labels: Sequence[str], rows: Sequence[int], config: DataConfig) -> str:

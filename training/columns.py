@@ -26,6 +26,24 @@ class Columns:
     num_rows: int
     format: str
     """The format in words, such as `CSV separated by ';'`."""
+    is_csv: bool = False
+    """Whether a quote that is not closed can swallow rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The first rows of a table."""
+
+    names: Sequence[str]
+    """Names of all columns, as they are written."""
+    chunk: Chunk | None
+    """The rows; None: there are none."""
+
+    def cells(self, name: str) -> list[str]:
+        """Return the text of the first rows in a column, empty where there is none."""
+        if self.chunk is None or not matching_columns(name, self.chunk.columns):
+            return []
+        return [cell if isinstance(cell, str) else "" for cell in self.chunk.cells(name)]
 
 
 def read_columns(
@@ -72,6 +90,33 @@ def read_columns(
         return _read_all(table, wanted)
 
 
+def read_preview(path: Path, wanted: Sequence[str], *, separator: str | None = None) -> Preview:
+    """Read the names of all columns and at most the first 1,024 rows.
+
+    Args:
+        path: as of `read_columns`.
+        wanted: names of columns, by which the separator of a CSV is found.
+        separator: of a CSV; None: find it.
+
+    Raises:
+        InputError: the file is missing, a directory, unreadable, empty, no table or not in UTF-8.
+    """
+    with (
+        _opened(path) as file,
+        open_table(
+            file,
+            name=str(path),
+            where=str(path),
+            wanted=wanted,
+            separator=separator,
+            multiline=True,
+        ) as table,
+    ):
+        chunk = next(table.chunks, None)
+        names = dict.fromkeys([*table.columns, *(chunk.columns if chunk else ())])
+        return Preview(names=list(names), chunk=chunk)
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -115,6 +160,7 @@ def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
         cells={name: column for name, column in cells.items() if matching_columns(name, [*names])},
         num_rows=num_rows,
         format=table.describe(),
+        is_csv=table.format == "csv",
     )
 
 

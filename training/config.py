@@ -1,8 +1,8 @@
 """Fields of data, model and training: types, ranges, defaults, and which may be searched.
 
 A field's docstring is its explanation in `-h`; its annotation states whether it may be searched
-(`Searched`). Ranges are checked here and nowhere else. Defaults are those of the base `indobert`,
-which are the study's where the study states one.
+(`Searched`). Ranges are checked here and nowhere else. The study's values are in
+`tuning/configurations/indobert.yaml`.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,10 @@ SAMPLE = "sample"
 
 TINY = "tiny"
 """Value of `model.name` for a small BERT that is built from scratch."""
+
+
+TEXT_COLUMN = "text"
+"""Name of the text column where none is given."""
 
 
 class Section(BaseModel):
@@ -53,12 +57,13 @@ SEARCHED = Searched()
 ColumnName = Annotated[str, Field(min_length=1)]
 
 
-_STUDY_LABELS = (
+STUDY_LABELS = (
     "Bukan Ujaran Kebencian",
     "Ujaran Kebencian - Ringan",
     "Ujaran Kebencian - Sedang",
     "Ujaran Kebencian - Berat",
 )
+"""Labels of the study's table, by rising severity."""
 
 
 class DataConfig(Section):
@@ -66,16 +71,18 @@ class DataConfig(Section):
 
     path: str
     """Table of texts: path or URI of a CSV, Parquet or JSON Lines file; `sample` is bundled."""
-    text_column: ColumnName = "text"
-    """Column of the text."""
-    label_column: ColumnName = "final_label"
-    """Column of the label."""
-    labels: tuple[Annotated[str, Field(min_length=1)], ...] = _STUDY_LABELS
-    """All labels, at least two; their order gives their codes 0, 1, 2, ..."""
+    text_column: ColumnName | None = None
+    """Column of the text; null: the column named `text`."""
+    label_column: ColumnName | None = None
+    """Column of the label; null: the column named `label`, or `final_label` as in the study."""
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    """All labels, at least two; their order gives their codes 0, 1, 2, ...; null: those found in
+    the table, at most 50, in sorted order, whole numbers by value."""
     ordered: bool | None = None
     """Whether the labels are a scale in this order; null: only the study's labels are."""
     confidence_column: ColumnName | None = "confidence_score"
-    """Column of the annotator's confidence, 0 to 1; null: rows are not filtered by it."""
+    """Column of the annotator's confidence, 0 to 1; null: rows are not filtered by it. If nobody
+    asked for this column and the table lacks it, the same."""
     min_confidence: Annotated[Number, Field(ge=0, le=1)] = 0.7
     """Rows with a lower confidence, or without one, are dropped."""
     error_column: ColumnName | None = "error"
@@ -102,11 +109,19 @@ class DataConfig(Section):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the labels are a scale."""
-        return self.labels == _STUDY_LABELS if self.ordered is None else self.ordered
+        """Whether the labels of a recognised configuration are a scale."""
+        return self.labels == STUDY_LABELS if self.ordered is None else self.ordered
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels of a recognised configuration, in the order of their codes."""
+        assert self.labels is not None, "the labels are not recognised yet"
+        return self.labels
 
     @model_validator(mode="after")
     def _labels_are_usable(self) -> "DataConfig":
+        if self.labels is None:
+            return self
         if len(self.labels) < 2:
             raise ValueError(f"labels is {list(self.labels)}, but must have at least two entries")
         if len(set(self.labels)) < len(self.labels):
@@ -145,7 +160,7 @@ class TrainingConfig(Section):
     """Rows in each forward pass of an evaluation; it does not change the score."""
     learning_rate: Annotated[Number, Field(gt=0, le=1), SEARCHED] = 2e-5
     """Peak learning rate of AdamW, reached when the warm-up ends."""
-    warmup_steps: Annotated[Number, Field(ge=0), SEARCHED] = 500
+    warmup_steps: Annotated[Number, Field(ge=0), SEARCHED] = 0.1
     """Number of steps of the linear warm-up; a value below 1 is a share of all steps."""
     weight_decay: Annotated[Number, Field(ge=0, le=1), SEARCHED] = 0.01
     """Decoupled weight decay of AdamW, except for biases and layer norms."""

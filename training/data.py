@@ -18,15 +18,15 @@ from training.cleaning import (
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
     clean,
-    columns_of,
 )
 from training.cli import is_uri
-from training.columns import Columns, read_columns, sha256_of
+from training.columns import sha256_of
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
 from training.folding import identity
-from training.labels import Labels, check_every_class, class_counts
+from training.labels import check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
+from training.recognition import read_table
 from training.splits import SPLITS, choose_held_out, choose_low_confidence, in_last_split
 from training.table_bytes import local_copy
 from training.texts import HeldOutTexts, Indices, LabelledTexts, Row
@@ -87,6 +87,8 @@ class DataSummary:
 class PreparedData:
     """Everything a search may know about its data: no text and no label of a test row."""
 
+    config: DataConfig
+    """The section `data`, with the columns and labels that were recognised."""
     train: LabelledTexts
     """Rows to train on."""
     validation: LabelledTexts
@@ -135,6 +137,7 @@ class _SplitTable:
     label_noise: float | None
     format: str
     notes: list[str]
+    config: DataConfig
     validation_share: float
 
     def part(self, split: str) -> LabelledTexts:
@@ -165,12 +168,13 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
             (`training.near_duplicates.check_group_sizes`); a class would have no row in some split.
     """
     table = _split(config)
-    texts, splits = table.texts, table.splits
+    config, texts, splits = table.config, table.texts, table.splits
     assigned = np.full(len(table.reasons), "dropped", dtype=object)
     assigned[texts.rows] = splits
     named = REASONS + REASONS_OF_FIXED_SPLITS * (config.split_column is not None)
     test = splits == "test"
     return PreparedData(
+        config=config,
         train=table.part("train"),
         validation=table.part("validation"),
         test_rows=texts.rows[test],
@@ -183,7 +187,7 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
             rows=len(assigned),
             kept=len(splits),
             dropped={reason: table.reasons.count(reason) for reason in named},
-            class_counts=class_counts(texts.labels, splits, config.labels),
+            class_counts=class_counts(texts.labels, splits, config.label_names),
             duplicate_groups=int(np.count_nonzero(np.bincount(texts.groups) > 1)),
             label_noise=table.label_noise,
             format=table.format,
@@ -218,7 +222,7 @@ def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = Non
         table.rows,
         table.texts.groups,
         is_test,
-        config,
+        table.config,
     )
     return HeldOutTexts(
         test=table.part("test"),
@@ -252,8 +256,9 @@ def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
 
 
 def _split(config: DataConfig) -> _SplitTable:
-    columns = _read(config)
-    table = clean(columns, config)
+    recognised = read_table(file_of(config.path), config)
+    columns, config = recognised.columns, recognised.config
+    table = clean(columns, config, recognised.problems)
     groups = group_rows(table.rows, config)
     rows, reasons = table.rows, table.reasons
     if config.split_column is not None:
@@ -271,18 +276,9 @@ def _split(config: DataConfig) -> _SplitTable:
         reasons=reasons,
         label_noise=table.label_noise,
         format=columns.format,
-        notes=table.notes,
+        notes=[*recognised.notes, *table.notes],
+        config=config,
         validation_share=share,
-    )
-
-
-def _read(config: DataConfig) -> Columns:
-    return read_columns(
-        file_of(config.path),
-        columns_of(config),
-        separator=config.separator,
-        multiline=config.multiline,
-        label=(config.label_column, Labels(config.labels).is_label),
     )
 
 

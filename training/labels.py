@@ -1,8 +1,10 @@
 """Labels: the one class of each row (multi-label would start here), and the rows of each class."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,9 @@ from training.splits import SPLITS
 from training.texts import Indices
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+
+_LONGEST_NUMBER = 15
+"""Digits of a number that is written without an exponent."""
 
 
 class Labels:
@@ -60,6 +65,38 @@ def _value(text: str) -> Decimal | None:
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
+def find_labels(cells: Sequence[str]) -> dict[str, int]:
+    """Find the labels of a column: {label: rows}, numbers by value, then words in sorted order.
+
+    Outer white space is removed. Where every label is a number, all spellings of a number are one
+    label, as for `Labels`.
+    """
+    counts = Counter(cell.strip() for cell in cells if cell.strip())
+    values = {text: _value(text) for text in counts}
+    if None not in values.values():
+        merged = Counter[str]()
+        for value, texts in groupby(sorted(counts, key=_order), key=lambda text: values[text]):
+            spellings = {text: counts[text] for text in texts}
+            merged[_name_of(value, spellings)] = sum(spellings.values())
+        counts = merged
+    return {name: counts[name] for name in sorted(counts, key=_order)}
+
+
+def _name_of(value: Decimal | None, spellings: Mapping[str, int]) -> str:
+    """Return the commonest spelling without a point or an exponent, or else the plainest one."""
+    assert value is not None
+    whole = [text for text in spellings if text.lstrip("+-").isdecimal()]
+    if whole:
+        return max(whole, key=lambda text: (spellings[text], text))
+    is_short = abs(value.adjusted()) < _LONGEST_NUMBER
+    return f"{value.normalize() + 0:f}" if is_short else str(value.normalize())
+
+
+def _order(name: str) -> tuple[bool, Decimal, str]:
+    value = _value(name)
+    return value is None, Decimal(0) if value is None else value, name
+
+
 def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: DataConfig) -> None:
     """Refuse a split in which some class has no row.
 
@@ -72,7 +109,7 @@ def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: Dat
         InputError: a line for each split without rows, label without rows, and class that lacks
             rows in some split.
     """
-    counts = class_counts(labels, splits, config.labels)
+    counts = class_counts(labels, splits, config.label_names)
     filled = [split for split in SPLITS if any(counts[split].values())]
     next_step = (
         "label more rows: the kept ones are too few or too alike, since similar texts share a split"
@@ -85,13 +122,13 @@ def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: Dat
         for split in SPLITS
         if split not in filled
     ]
-    unseen = [label for label in config.labels if not any(of[label] for of in counts.values())]
+    unseen = [label for label in config.label_names if not any(of[label] for of in counts.values())]
     problems += [
         f"{config.path}: no kept row has the label '{label}' of data.labels; spell it as column"
         f" '{config.label_column}' does, or remove it from data.labels"
         for label in unseen
     ]
-    for label in (name for name in config.labels if name not in unseen):
+    for label in (name for name in config.label_names if name not in unseen):
         empty = [split for split in filled if not counts[split][label]]
         if empty:
             had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)

@@ -135,9 +135,9 @@ def _bare_parser(usage: str) -> OptionParser:
 def _bases() -> dict[str, Values]:
     """Return the values of both bases."""
     sample = to_plain(build({}))
-    study = to_plain(build({"model": {"name": ModelConfig().name}, "data": {"path": ""}}))
-    del study["data"]["path"]
-    return {"sample": sample, "indobert": study}
+    encoder = to_plain(build({"model": {"name": ModelConfig().name}, "data": {"path": ""}}))
+    del encoder["data"]["path"]
+    return {"sample": sample, "encoder": encoder}
 
 
 def help_text(topic: str | None) -> str:
@@ -191,7 +191,7 @@ def _notes() -> str:
     return _paragraph(
         "Lists and mappings are YAML in one argument: --data.labels '[ok, bad]'. Fields that are"
         " not given have the values of the base `sample` where model.name is tiny, which is the"
-        " default, and else those of the base `indobert`. Exit codes: 0 done, 1 the environment"
+        " default, and else those of the base `encoder`. Exit codes: 0 done, 1 the environment"
         " failed, 2 bad option, configuration or data, 4 the trials fail with the same error or"
         " none has a score, 130 or 143 interrupted (resume it by --resume)."
     )

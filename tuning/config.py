@@ -208,10 +208,11 @@ def check(configuration: Configuration) -> None:
     if problem := problem_of_address(configuration.cluster.address):
         problems.append(f"cluster: {problem}")
     search, training = configuration.search, configuration.training
-    try:
-        objective_of(configuration)
-    except InputError as error:
-        problems += error.problems
+    if configuration.data.labels is not None:
+        try:
+            objective_of(configuration)
+        except InputError as error:
+            problems += error.problems
     if search.scheduler != "none" and search.grace_epochs >= training.epochs:
         problems.append(
             f"search.grace_epochs is {search.grace_epochs}, but must be less than training.epochs"
@@ -221,14 +222,19 @@ def check(configuration: Configuration) -> None:
         raise InputError(*problems)
 
 
+def with_data(configuration: Configuration, data: DataConfig) -> Configuration:
+    """Return the configuration with the section `data` as it was recognised."""
+    return configuration.model_copy(update={"data": data})
+
+
 def objective_of(configuration: Configuration) -> Objective:
-    """Return the objective of a search.
+    """Return the objective of a search whose labels are recognised.
 
     Raises:
         InputError: the metric does not exist or does not fit the labels.
     """
     data = configuration.data
-    return objective(configuration.search.metric, data.labels, ordered=data.is_ordered)
+    return objective(configuration.search.metric, data.label_names, ordered=data.is_ordered)
 
 
 def changed_fields(old: Configuration, new: Configuration) -> list[str]:

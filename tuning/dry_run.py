@@ -53,6 +53,7 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
     check_new(configuration)
     with tempfile.TemporaryDirectory() as scratch:
         preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
+        configuration = preparation.configuration
         rehearsal = _rehearse(configuration, preparation)
         cluster = try_cluster(configuration, preparation)
         started = time.monotonic()

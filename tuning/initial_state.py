@@ -31,7 +31,6 @@ from tuning.trials import TrialStore
 class InitialState:
     """The prepared data and, for a run that is resumed, its trials."""
 
-    configuration: Configuration
     preparation: Preparation
     resumed: Run | None
     """The run that is resumed, locked by this process; None: the run is new."""
@@ -41,6 +40,11 @@ class InitialState:
     """Directory of the tokenizer that was learnt for `tiny`."""
     table: Path | None = None
     """The file that becomes the run's `data.parquet`; None: the data lie outside of the run."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration, with the columns and labels that were recognised."""
+        return self.preparation.configuration
 
     @property
     def earlier_record(self) -> dict[str, Any]:
@@ -107,7 +111,6 @@ def prepare_new(
     configuration = with_name(configuration, label)
     check_new(configuration)
     state = InitialState(
-        configuration=configuration,
         preparation=prepare_search(configuration, tokenizer_directory=tokenizer),
         resumed=None,
         store=TrialStore(),
@@ -149,7 +152,6 @@ def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
     # The run is changed only after all checks, so that a refused run stays as it is.
     run.keep_curves_of({trial.trial_id for trial in store})
     return InitialState(
-        configuration=configuration,
         preparation=preparation,
         resumed=run,
         store=store,

@@ -19,7 +19,7 @@ from training.texts import LabelledTexts
 from training.tokenizer import check_tokenizer
 from training.tokens import Integers, LabelledTokens, TokenStatistics, describe_tokens, encode
 from training.trained_on import check_not_seen, known_to
-from tuning.config import Configuration
+from tuning.config import Configuration, objective_of, with_data
 from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import unfinished_warmup
@@ -41,6 +41,8 @@ MOST_UNKNOWN = 0.2
 class Preparation:
     """Everything that a search needs, apart from Ray."""
 
+    configuration: Configuration
+    """The configuration, with the columns and labels that were recognised."""
     data: PreparedData
     search_data: SearchData
     plan: EvaluationPlan
@@ -75,6 +77,8 @@ def prepare_search(
             trained on held-out rows.
     """
     data = prepare(configuration.data, seen=known_to(configuration.model))
+    configuration = with_data(configuration, data.config)
+    objective_of(configuration)
     check_not_seen(
         data.summary.rows_seen,
         data.summary.num_rows,
@@ -92,7 +96,7 @@ def prepare_search(
     tokenizer = load_tokenizer(model, tiny=tokenizer_directory)
     statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
     _check_unknown(statistics, model.name)
-    labels = configuration.data.labels
+    labels = configuration.data.label_names
     # Read here and sent to the workers, which need neither the hub nor the directory.
     encoder = read_encoder(model, labels=labels, tokenizer=facts_of(tokenizer))
     some = data.train.texts[:_NUM_TRIED]
@@ -117,6 +121,7 @@ def prepare_search(
         num_threads=num_threads or max(1, int(configuration.cluster.cpus_per_trial or 1)),
     )
     return Preparation(
+        configuration=configuration,
         data=data,
         search_data=search_data,
         plan=plan,

@@ -19,7 +19,7 @@ from training.data import PreparedData, prepare
 from training.metrics import Evaluation
 from training.trained_on import known_to
 from tuning.checks import check_same_split
-from tuning.config import Configuration
+from tuning.config import Configuration, with_data
 from tuning.log_lines import log_result
 from tuning.policy import Policy, make_policy
 from tuning.record import describe_facts
@@ -94,6 +94,7 @@ def rebuild(run: Run) -> SearchStatus:
     with run.lock():
         configuration = build(read_configuration(run))
         data = prepare(configuration.data, seen=known_to(configuration.model))
+        configuration = with_data(configuration, data.config)
         check_same_split(run, data)
         if not run.splits.exists():
             write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))

@@ -50,14 +50,15 @@ def read_configuration(run: Run) -> Values:
 def build(values: Values) -> Configuration:
     """Merge `values` into the shipped base of their model, and check the whole.
 
-    The base is `sample` when the model is `tiny` (the default), else `indobert`.
+    The base is `sample` when the model is `tiny` (the default), else `encoder`: any encoder on any
+    table. Columns and labels that are null are recognised when the data are read.
 
     Raises:
         InputError: one line for each unknown key, wrong type, value out of range or bad space.
     """
     model = values.get("model")
     name = model.get("name", TINY) if isinstance(model, dict) else TINY
-    base = {"data": {}, **_shipped("sample" if name == TINY else "indobert")}
+    base = {"data": {}, **_shipped("sample" if name == TINY else "encoder")}
     configuration = validate(Configuration, merge(base, values), where="configuration")
     check(configuration)
     return _absolute(configuration)

@@ -82,7 +82,17 @@ def test_missing_columns_are_reported_at_once_with_the_nearest_names(tmp_path: P
     table = table_of().rename(
         columns={"text": "Texts", "final_label": "finallabel", "confidence_score": "confidence"}
     )
-    lines = problems_of(configured(tmp_path, table, group_column="author", split_column="splits"))
+    lines = problems_of(
+        configured(
+            tmp_path,
+            table,
+            text_column="text",
+            label_column="final_label",
+            confidence_column="confidence_score",
+            group_column="author",
+            split_column="splits",
+        )
+    )
     assert len(lines) == 5
     assert "no column 'text' (data.text_column)" in lines[0]
     assert "did you mean Texts?" in lines[0]

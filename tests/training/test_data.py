@@ -101,7 +101,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
             for item in value:
                 walk(item)
         else:
-            assert isinstance(value, np.ndarray | float | int | None), type(value)
+            assert isinstance(value, np.ndarray | float | int | None | DataConfig), type(value)
             assert not isinstance(value, np.ndarray) or value.dtype == np.int64
 
     prepared = prepare(config)

@@ -48,7 +48,7 @@ def test_values_take_the_type_of_their_field_whatever_their_spelling() -> None:
     assert whole.training.warmup_steps == 100
     assert whole.data.labels == ("No", "Yes", "1", "1.5", "2024-01-01")
     assert whole.data.group_column is whole.data.error_column is None
-    assert whole.data.text_column == "text"
+    assert whole.data.confidence_column == "confidence_score"
 
 
 def test_a_quoted_null_is_text() -> None:
@@ -80,7 +80,7 @@ def test_an_unknown_key_is_named_whatever_its_form(key: str) -> None:
         ("training: {learning_rate: nan}", ["training.learning_rate is 'nan'", "finite"]),
         ("data: {labels: abc}", ["data.labels is 'abc'"]),
         ("data: {labels: [[a], b]}", ["data.labels.0 is ['a']", "string"]),
-        ("data: {text_column: null}", ["data.text_column is None", "string"]),
+        ("data: {path: null}", ["data.path is None", "string"]),
         ("training: 3", ["training is '3'", "write training: {field: value}"]),
         ("training: [1]", ["training is ['1']", "write training: {field: value}"]),
         ("training: {~: 3}", ["keys must be strings"]),

@@ -76,6 +76,7 @@ def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_unchanged(
     path = write(tmp_path / "table", rows, kind)
     config = DataConfig(
         path=str(path),
+        text_column="text",
         label_column="label",
         labels=LABELS,
         confidence_column=None,
@@ -100,7 +101,13 @@ def test_every_row_is_kept_or_dropped_for_a_reason_and_its_text_is_unchanged(
 @RELAXED
 @given(rows=TABLES)
 def test_all_formats_give_the_same_cells(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
-    config = DataConfig(path="-", label_column="label", labels=LABELS, confidence_column=None)
+    config = DataConfig(
+        path="-",
+        text_column="text",
+        label_column="label",
+        labels=LABELS,
+        confidence_column=None,
+    )
     first, *others = (
         read(write(tmp_path / "table", rows, kind), config).cells
         for kind in (",", ";", "\t", "|", "jsonl", "parquet")

@@ -102,7 +102,7 @@ def policy(
         config,
         plan_evaluations(NUM_ROWS, config.training.epochs, config.search, batch_size=1),
         num_rows=NUM_ROWS,
-        validation_labels=np.arange(NUM_ROWS // 4) % len(config.data.labels),
+        validation_labels=np.arange(NUM_ROWS // 4) % len(config.data.label_names),
         store=TrialStore(trials),
         last_evaluated=last_evaluated,
     )

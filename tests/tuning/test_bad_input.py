@@ -67,7 +67,10 @@ CASES: dict[str, tuple[Arguments, list[str]]] = {
         ["final_label", "final_labels"],
     ),
     "confidence column missing": (
-        lambda d: ["--data", renamed(d, "confidence_score", "confidence")],
+        lambda d: [
+            *("--data", renamed(d, "confidence_score", "confidence")),
+            *("--data.confidence_column", "confidence_score"),
+        ],
         ["confidence_score", "confidence"],
     ),
     # --- cells

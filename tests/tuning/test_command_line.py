@@ -71,7 +71,7 @@ def test_help_of_all_has_every_field_with_its_value_in_each_base(
     for section, model in SECTIONS.items():
         assert f"\n{section}:\n" in printed
         assert all(f"--{section}.{name} VALUE" in words for name in model.model_fields)
-    assert "[text; sample: sample; indobert: must be given]" in words
+    assert "[text; sample: sample; encoder: must be given]" in words
     assert "[one of asha, median, none; base: asha]" in words
     assert "sample: {batch_size: {choice: [8, 16, 32]}" in words
     assert "Exit codes: 0 done" in words

@@ -7,13 +7,12 @@ import yaml
 from results.errors import RunError
 from results.run import Run, create_run
 from training.errors import InputError
-from training.options import read_yaml
 from tuning.command_line import command_line, read_command
 from tuning.config import Configuration
 from tuning.search import main
 from tuning.start import find_run, new_run, shipped_names, with_name, write_configuration
 
-# Values of the base `indobert` that users and scripts rely on.
+# Values of the configuration `indobert` that users and scripts rely on.
 STUDY: dict[str, dict[str, Any]] = {
     "data": {
         "text_column": "text",
@@ -26,6 +25,7 @@ STUDY: dict[str, dict[str, Any]] = {
         ),
         "confidence_column": "confidence_score",
         "min_confidence": 0.7,
+        "ordered": True,
         "error_column": "error",
         "group_column": None,
         "split_column": None,
@@ -88,11 +88,27 @@ def test_without_an_option_the_sample_runs() -> None:
     assert configuration == resolved("--config", "sample")
 
 
+@pytest.mark.parametrize("name", ["indobert", "indobert-grid"])
 @pytest.mark.parametrize("section", STUDY)
-def test_the_base_of_a_pretrained_model_is_the_study_s(section: str) -> None:
-    configuration = resolved("--model", "some/encoder", "--data", "x.csv")
-    values = getattr(configuration, section)
-    assert {name: getattr(values, name) for name in STUDY[section]} == STUDY[section]
+def test_the_study_s_values_hold_under_its_configurations(name: str, section: str) -> None:
+    expected = STUDY[section]
+    if (name, section) == ("indobert-grid", "search"):
+        expected = {**expected, "algorithm": "grid", "scheduler": "none"}
+    values = getattr(resolved("--config", name, "--data", "x.csv"), section)
+    assert {field: getattr(values, field) for field in expected} == expected
+
+
+def test_the_base_of_a_pretrained_model_fits_any_table() -> None:
+    configuration = resolved("--model", "indobenchmark/indobert-base-p1", "--data", "x.csv")
+    data, space = configuration.data, configuration.search.space
+    assert (data.text_column, data.label_column, data.labels, data.ordered) == (None,) * 4
+    assert configuration.training.warmup_steps == 0.1
+    assert space["learning_rate"].log_uniform == (1e-5, 1e-4)
+    assert space["batch_size"].choice == (16, 32)
+    assert space["warmup_steps"].uniform == (0.0, 0.2)
+    assert configuration == resolved(
+        "--config", "encoder", "--model", "indobenchmark/indobert-base-p1", "--data", "x.csv"
+    )
 
 
 def test_the_model_s_name_in_a_file_chooses_the_base(tmp_path: Path) -> None:
@@ -148,14 +164,14 @@ def test_values_take_the_type_of_their_field() -> None:
     assert configuration.search.time_budget_s == 60.0
 
 
-@pytest.mark.parametrize("name", ["ci", "indobert", "indobert-grid", "sample"])
+@pytest.mark.parametrize("name", ["ci", "encoder", "indobert", "indobert-grid", "sample"])
 def test_every_shipped_configuration_is_valid(name: str) -> None:
     assert name in shipped_names()
     resolved("--config", name, "--data", "x.csv")
 
 
 def test_no_configuration_is_shipped_that_no_test_names() -> None:
-    assert shipped_names() == ["ci", "indobert", "indobert-grid", "sample"]
+    assert shipped_names() == ["ci", "encoder", "indobert", "indobert-grid", "sample"]
 
 
 def test_the_grid_is_the_study_s_27_points() -> None:
@@ -298,12 +314,3 @@ def test_the_command_is_kept_ready_for_a_shell() -> None:
     assert command_line(["--data", "my data.csv"]) == (
         "python -m tuning.search --data 'my data.csv'"
     )
-
-
-def test_a_shipped_file_holds_only_what_differs_from_the_defaults() -> None:
-    for name in shipped_names():
-        path = Path(__file__).parents[2] / "tuning" / "configurations" / f"{name}.yaml"
-        for section, fields in read_yaml(path).items():
-            default = STUDY.get(section, {})
-            same = [k for k, v in fields.items() if k in default and str(v) == str(default[k])]
-            assert same == [], f"{name}: {section}"
