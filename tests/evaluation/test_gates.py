@@ -20,7 +20,7 @@ from evaluation.gates import (
 from results.files import read_csv, write_csv
 from results.recommendation import missed_gates
 from tests.training.models import toy_task, toy_training
-from training.config import DataConfig
+from training.config import STUDY_LABELS, DataConfig
 from training.data import prepare, read_test_rows
 from training.finetune import finetune
 from training.texts import LabelledTexts
@@ -184,7 +184,7 @@ def _unmet(stage):
 
 @pytest.fixture(scope="module")
 def config(data_file):
-    return DataConfig(path=str(data_file))
+    return DataConfig(path=str(data_file), labels=STUDY_LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -279,13 +279,15 @@ def test_with_fixed_test_rows_sampled_validation_rows_are_checked_and_fixed_ones
     index = np.arange(len(table))
     table["part"] = np.where(index % 5 == 0, "test", "train")
     if not is_sampled:
-        mild = table["final_label"] == config.labels[1]
+        mild = table["final_label"] == STUDY_LABELS[1]
         table.loc[(index % 5 == 1) | ((index % 5 == 2) & mild), "part"] = "validation"
     table.to_csv(tmp_path / "rows.csv", index=False)
-    fixed = DataConfig(
-        path=str(tmp_path / "rows.csv"), split_column="part", near_duplicate_threshold=None
+    data = prepare(
+        DataConfig(
+            path=str(tmp_path / "rows.csv"), split_column="part", near_duplicate_threshold=None
+        )
     )
-    data = prepare(fixed)
+    fixed = data.config
     test = read_test_rows(fixed, sha256=data.summary.sha256).test
 
     def shares(changed):

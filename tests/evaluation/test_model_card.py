@@ -185,7 +185,9 @@ def test_language_and_task_are_named_only_for_the_labels_of_the_study(winner, re
     report["baseline"]["per_class"] = report["per_class"]
     counts = {split: dict.fromkeys(labels, 5) for split in ("train", "validation", "test")}
     record = winner.record | {"data": winner.record["data"] | {"class_counts": counts}}
-    card = model_card(replace(_with(winner, "data", labels=labels), record=record), report)
+    card = model_card(
+        replace(_with(winner, "data", labels=labels, ordered=False), record=record), report
+    )
     assert "\n# Text classifier of 2 classes\n" in card
     assert "avanese" not in card
     assert "The classes are ordered" not in card

@@ -8,6 +8,7 @@ import numpy as np
 
 from results.run import Run
 from results.trial_states import Source, Status, StoppedBy
+from training.config import STUDY_LABELS
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.policy import Policy, make_policy
@@ -26,6 +27,12 @@ NUM_ROWS = 1000
 def configuration(**sections: dict[str, Any]) -> Configuration:
     """Return the sample's base with a small space, ASHA, four evaluations per epoch, 3 epochs."""
     values: dict[str, dict[str, Any]] = {
+        "data": {
+            "text_column": "text",
+            "label_column": "final_label",
+            "labels": STUDY_LABELS,
+            "ordered": True,
+        },
         "training": {"epochs": 3, "batch_size": 16, "learning_rate": 5e-4, "warmup_steps": 0},
         "search": {"space": SPACE, "trials": 6, "grace_epochs": 0.5},
     }
