@@ -13,7 +13,7 @@ _LABEL_NAMES = (
     *("label", "labels", "class", "classes", "category", "target", "sentiment", "topic", "intent"),
     *("rating", "stars", "score", "emotion", "tag", "kategori", "kelas", "sentimen", "y"),
 )
-"""Names of label columns in published tables, which are preferred among equals."""
+"""Names that published tables give to their label columns; these come first."""
 _SPLIT_VALUES = {"train", "training", "test", "validation", "valid", "val", "dev"}
 _FEWEST_CHARACTERS = 12
 """Mean length of a cell from which it may be a text."""
@@ -23,7 +23,7 @@ _MOST_VALUES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """Names of the columns that look right; None: none does."""
+    """The columns that are probably meant; None: no column qualifies."""
 
     text: str | None
     label: str | None

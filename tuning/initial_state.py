@@ -122,15 +122,12 @@ def prepare_new(
 
 def _with_own_table(state: InitialState) -> InitialState:
     """Let the run own its table: configuration and record name the copy that it gets."""
-    configuration = state.configuration
-    data, output = configuration.data, configuration.output
+    output = state.configuration.output
     path = os.fspath(Run(Path(output.directory).absolute() / str(output.name)).data)
-    own = {"data": data.model_copy(update={"path": path})}
     return replace(
         state,
-        configuration=configuration.model_copy(update=own),
         preparation=state.preparation.with_data_path(path),
-        table=Path(data.path),
+        table=Path(state.configuration.data.path),
     )
 
 

@@ -59,7 +59,12 @@ class Preparation:
     def with_data_path(self, path: str) -> "Preparation":
         """Return the same preparation, of data that are recorded at another path."""
         summary = replace(self.data.summary, path=path)
-        return replace(self, data=replace(self.data, summary=summary))
+        config = self.data.config.model_copy(update={"path": path})
+        return replace(
+            self,
+            configuration=with_data(self.configuration, config),
+            data=replace(self.data, summary=summary, config=config),
+        )
 
 
 def prepare_search(
