@@ -1,38 +1,25 @@
 """`python -m evaluation.final`: retrain the winner and evaluate it on the test set, once."""
 
-from training.cli import ExitCode, OptionParser, exit_on_interrupt, is_uri, run_command
+from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
-import argparse
-import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from evaluation.evaluate import evaluate_winner, remove_checkpoints
-from evaluation.gates import advice, all_unmet
+from evaluation.gates import advice
 from evaluation.markdown import sentence_start
 from evaluation.retrain import RetrainError
-from evaluation.test_lock import TestLock
-from evaluation.winner import load_winner
+from evaluation.run_evaluation import Evaluation, evaluate_run, opened
 from results.errors import RunError, StorageError
-from results.log import log_to_file, log_to_terminal, quiet_libraries
-from results.mirror import Mirror, fetch_run
-from results.run import Run, open_run
+from results.log import log_to_terminal, quiet_libraries
+from results.run import Run
 from results.score_names import describe_epochs
 from results.status_text import predict_command, search_again_command
-from results.storage import Storage
-
-logger = logging.getLogger(__name__)
-
-_FETCHED = Path("results/runs")
-_SECONDS_BETWEEN_COPIES = 2.0  # other machines must soon see that the test set was accessed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,51 +27,26 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     log_to_terminal()
     quiet_libraries()
-    with _open(options.run) as run, run.lock():
-        return _evaluate(run, options)
+    with opened(options.run) as run, run.lock():
+        try:
+            evaluation = evaluate_run(
+                run,
+                gates=options.gates,
+                weights=options.weights,
+                reopen_reason=options.reopen_test,
+                with_texts=not options.without_texts,
+            )
+        except RetrainError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return ExitCode.SEARCH_ABORTED
+        return _print_result(run, evaluation)
 
 
-@contextmanager
-def _open(location: str) -> Iterator[Run]:
-    """Open the run in a directory; or fetch the run at a URI, and mirror it there until the end."""
-    if not is_uri(location):
-        run = open_run(Path(location))
-        run.read_record()  # fails before a lock is written into a directory that is no run
-        yield run
-        return
-    run = fetch_run(location, _FETCHED)
-    storage = Storage(location.rstrip("/").rpartition("/")[0])
-    with Mirror(run, storage, interval_s=_SECONDS_BETWEEN_COPIES, on_error=_warn_of_storage):
-        yield run
-
-
-def _warn_of_storage(error: OSError) -> None:
-    logger.warning("%s; another attempt is made at the end", error)
-
-
-def _evaluate(run: Run, options: argparse.Namespace) -> int:
-    lock = TestLock(run)
-    remove_checkpoints(lock)
-    directory = lock.next_directory(options.reopen_test)
-    winner = load_winner(run)
-    log_to_file(directory / "logs" / "training.log")
-    try:
-        report = evaluate_winner(
-            winner,
-            lock,
-            directory,
-            gates=options.gates,
-            weights=options.weights,
-            reopen_reason=options.reopen_test,
-            with_texts=not options.without_texts,
-        )
-    except RetrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ExitCode.SEARCH_ABORTED
-    missed = all_unmet(options.gates, report)
+def _print_result(run: Run, evaluation: Evaluation) -> int:
+    report, missed = evaluation.report, evaluation.gates_missed
     print(report["summary"])
     print(_scores_side_by_side(report))
-    print(f"Model {directory / 'model'}\nReport {run.report}")
+    print(f"Model {evaluation.model}\nReport {run.report}")
     if missed:
         print(
             f"Gates not met: {'; '.join(missed)}. Next: see the report; {advice(missed)}. Or search"
@@ -92,7 +54,7 @@ def _evaluate(run: Run, options: argparse.Namespace) -> int:
             f" {search_again_command(run)} --data.split_seed N"
         )
         return ExitCode.GATE_NOT_MET
-    print(f"Next: {predict_command(str(directory / 'model'))}")
+    print(f"Next: {predict_command(str(evaluation.model))}")
     return ExitCode.DONE
 
 

@@ -44,7 +44,8 @@ def key_figures(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> li
     """
     record = with_objective(record)
     tested = [] if test is None else list(_of_test(with_tested_score(test)))
-    return [*tested, *_of_default(record)]
+    default = confirmed_figure(record, "default")
+    return [*tested, *([default] if default else [])]
 
 
 def _of_test(test: Mapping[str, Any]) -> Iterator[KeyFigure]:
@@ -59,25 +60,34 @@ def _of_test(test: Mapping[str, Any]) -> Iterator[KeyFigure]:
             )
 
 
-def _of_default(record: Mapping[str, Any]) -> Iterator[KeyFigure]:
-    """Yield the default's mean over the replicates; it has none without a confirmation."""
-    mean = confirmed_score(record, "default")
+def confirmed_figure(record: Mapping[str, Any], role: str) -> KeyFigure | None:
+    """Return the mean over the replicates; there is none without a confirmation.
+
+    Args:
+        record: content of `search.json`, with its objective.
+        role: `best` or `default`.
+    """
+    mean = confirmed_score(record, role)
     if mean is None:
-        return
-    scores = _on_replicates(record)
+        return None
+    scores = _on_replicates(record, role)
     count = f"{len(scores)} replicates" if len(scores) > 1 else "one replicate"
-    is_winner = has_default_won(record)
-    yield KeyFigure(
-        name=f"default configuration{' (the winner)' if is_winner else ''}",
+    name, selected = "default configuration", ""
+    if has_default_won(record):
+        name += " (the winner)"
+    elif role == "best":
+        name, selected = "winner", ", which it was selected on"
+    return KeyFigure(
+        name=name,
         score=mean,
         interval=_interval_of_mean(scores, lowest=_LOWEST.get(record["objective"]["name"], 0.0)),
-        origin=f"mean of {count}, on validation rows and with fewer training rows",
+        origin=f"mean of {count}, on validation rows and with fewer training rows{selected}",
     )
 
 
-def _on_replicates(record: Mapping[str, Any]) -> list[float]:
+def _on_replicates(record: Mapping[str, Any], role: str) -> list[float]:
     for candidate in record["confirmation"]["candidates"]:
-        if candidate["parameters"] == record["default"]["parameters"]:
+        if candidate["parameters"] == record[role]["parameters"]:
             return [score for score in candidate["score"] if score is not None]
     return []
 

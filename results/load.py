@@ -11,7 +11,9 @@ import pandas as pd
 
 from results.errors import RunError
 from results.older_runs import with_tested_score
-from results.run import TEST_REPORT, open_run
+from results.recommendation import recommend
+from results.run import TEST_REPORT, Run, open_run
+from results.summary import Summary, summarize
 
 _TEXTS = ("trial_id", "status", "source", "error", "stopped_by")
 
@@ -20,7 +22,7 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRun:
-    """A run, finished or not, at the moment when it was read."""
+    """A run, finished or not, at the moment when it was read; a notebook displays a table."""
 
     directory: Path
     record: dict[str, Any]
@@ -32,6 +34,16 @@ class LoadedRun:
     test: dict[str, Any] | None
     """Content of the last `evaluation_report.json`; None before the evaluation on the test set."""
 
+    def __repr__(self) -> str:
+        """Return a summary in lines."""
+        return self._summary().as_text()
+
+    def _repr_html_(self) -> str:
+        return self._summary().as_html()
+
+    def _summary(self) -> Summary:
+        return summarize("LoadedRun", Run(self.directory), self.record, self.test)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRuns:
@@ -40,6 +52,21 @@ class LoadedRuns:
     runs: Sequence[LoadedRun]
     trials: pd.DataFrame
     curves: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return the verdict on each run in a line."""
+        return self._summary().as_text()
+
+    def _repr_html_(self) -> str:
+        return self._summary().as_html()
+
+    def _summary(self) -> Summary:
+        verdicts = (recommend(Run(run.directory), run.record, run.test) for run in self.runs)
+        rows = [
+            (run.directory.name, f"{verdict.sign} {verdict.sentence}")
+            for run, verdict in zip(self.runs, verdicts, strict=True)
+        ]
+        return Summary(title=f"LoadedRuns ({len(rows)})", rows=rows)
 
 
 def load_run(directory: AnyPath) -> LoadedRun:

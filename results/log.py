@@ -18,9 +18,13 @@ DETAIL = {"is_detail": True}
 PACKAGES = ("tuning", "training", "evaluation", "cluster", "results")
 
 
-def log_to_terminal() -> None:
-    """Print the log lines of our packages, and of libraries only warnings and errors."""
-    handler = _ToTerminal()
+def log_to_terminal(*, quiet: bool = False) -> None:
+    """Print the log lines of our packages, and of libraries only warnings and errors.
+
+    Args:
+        quiet: print nothing; files that are added later get all lines.
+    """
+    handler = logging.NullHandler() if quiet else _ToTerminal()
     handler.setLevel(logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(_is_for_terminal)
@@ -49,6 +53,22 @@ def quiet_libraries() -> None:
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
+
+
+@contextmanager
+def quieted_transformers() -> Iterator[None]:
+    """Switch off progress bars and hints of transformers during a `with` block."""
+    from transformers import logging as library
+
+    verbosity, has_bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()  # type: ignore[no-untyped-call]
+    library.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        library.set_verbosity(verbosity)
+        if has_bars:
+            library.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

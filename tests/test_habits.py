@@ -53,7 +53,6 @@ ASSIGNED_FROM_OUTSIDE: dict[str, dict[str, str]] = {
     "results/tensorboard.py": {"version": "a message of TensorBoard's"},
     "results/wandb_tracker.py": {"notes": "a run of W&B's has no method for it"},
     "results/log.py": dict.fromkeys(("propagate", "handlers"), _LOGGER),
-    "tuning/api.py": {"handlers": _LOGGER},
     "tuning/workers.py": {"handlers": _LOGGER},
 }
 

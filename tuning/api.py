@@ -1,6 +1,5 @@
 """Run a search from Python, a notebook or a thread: `search(configuration)` returns its record."""
 
-import logging
 import os
 import shlex
 import tempfile
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import RunError
+from results.key_figures import KeyFigure, confirmed_figure
 from results.log import PACKAGES, log_to_terminal, preserve_logging
 from results.run import Run
+from results.summary import Summary, summarize
 from training.cli import shorten
 from training.errors import InputError
 from training.frames import holds_frame, read_frame, write_frame
@@ -35,12 +36,40 @@ FileOrName = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """A completed search."""
+    """A completed search; a notebook displays a table."""
 
     directory: Path
-    """Directory of the run, for `results.load.load_run` and `python -m evaluation.final --run`."""
+    """Directory of the run, for `results.load.load_run` and `python -m evaluation.final --run`.
+
+    `evaluation.api.evaluate` takes the result itself.
+    """
     record: dict[str, Any]
     """Content of `search.json`."""
+
+    @property
+    def winner(self) -> dict[str, float]:
+        """The searched parameters of the winner: {name: value}."""
+        return dict(self.record["best"]["parameters"])
+
+    @property
+    def score(self) -> KeyFigure | None:
+        """The winner's mean over the replicates with its interval; None: it was not confirmed.
+
+        The winner was selected on it. The score to quote is `test` of `evaluation.api.evaluate`.
+        """
+        return confirmed_figure(self.record, "best")
+
+    def __repr__(self) -> str:
+        """Return a summary in lines."""
+        return self._summary().as_text()
+
+    def _repr_html_(self) -> str:
+        return self._summary().as_html()
+
+    def _summary(self) -> Summary:
+        step = "evaluation.api.evaluate(result) evaluates the winner on the test set, once"
+        run = Run(self.directory)
+        return summarize("SearchResult", run, self.record, None, next_step=step)
 
 
 def search(
@@ -99,7 +128,8 @@ def search(
             checked = resolve_resumed(known, given)
         else:
             checked = with_name(build(given), _label(configuration))
-        with preserve_logging(PACKAGES, "ray"), kept_handlers(), _logging(quiet=quiet):
+        with preserve_logging(PACKAGES, "ray"), kept_handlers():
+            log_to_terminal(quiet=quiet)
             run = run_search(
                 checked,
                 resume=known,
@@ -203,13 +233,3 @@ def _command(configuration: Configuration) -> str:
     output = configuration.output
     config = Run(Path(output.directory).absolute() / str(output.name)).config
     return shlex.join(["python", "-m", "tuning.search", "--config", os.fspath(config)])
-
-
-@contextmanager
-def _logging(*, quiet: bool) -> Iterator[None]:
-    """Print the log lines of our packages, or with `quiet` write them to the run's log alone."""
-    log_to_terminal()
-    if quiet:
-        for name in PACKAGES:
-            logging.getLogger(name).handlers = [logging.NullHandler()]
-    yield
