@@ -174,17 +174,21 @@ def _common_arguments(option: str, metavar: str | None) -> dict[str, Any]:
 
 def _configurations() -> str:
     """Return the list of shipped configurations, each with the first line of its file."""
-    lines = ["", "configurations, for --config:"]
+    lines = [
+        *("", "configurations, for --config:"),
+        *_indented("Without one: `sample` for the model `tiny`, the default, else `encoder`.", 2),
+        "",
+    ]
     longest = max(map(len, shipped_names()))
     for name in shipped_names():
         summary = shipped_file(name).read_text("utf-8").partition("\n")[0].removeprefix("# ")
-        lines += textwrap.wrap(
-            f"{name:{longest}}  {summary}",
-            width=_width(),
-            initial_indent="  ",
-            subsequent_indent=" " * (longest + 4),
-        )
+        lines += _indented(f"{name:{longest}}  {summary}", longest + 4)
     return "\n".join([*lines, ""])
+
+
+def _indented(text: str, later: int) -> list[str]:
+    """Return lines of at most the terminal's width; those after the first start at `later`."""
+    return textwrap.wrap(text, width=_width(), initial_indent="  ", subsequent_indent=" " * later)
 
 
 def _notes() -> str:
