@@ -29,6 +29,7 @@ from evaluation.shipped_baseline import ship_baseline
 from evaluation.test_lock import TestLock, accesses_of_other_runs, describe_earlier_accesses
 from evaluation.winner import Winner
 from results.files import read_csv, write_json, write_text
+from results.recommendation import recommend
 from results.report.page import write_report
 from results.run import BASELINE, TEST_REPORT
 from results.tracker_thread import conclude
@@ -114,6 +115,9 @@ def evaluate_winner(
     report["search"] = _search_scores(winner)
     report["retrain"] = _describe_retrain(winner, retrained)
     report["summary"] = describe_fall(report) + report["summary"]
+    report["verdict"] = recommend(
+        winner.run, winner.record, report, directory=directory
+    ).as_record()
     lock.mark("seen")  # from here on scores are written, so the access counts
     _write_all(winner, predictions, retrained, report, directory)
     write_report(winner.run, winner.record, with_texts=with_texts)

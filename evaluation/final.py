@@ -6,20 +6,16 @@ if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from evaluation.gates import advice
-from evaluation.markdown import sentence_start
 from evaluation.retrain import RetrainError
 from evaluation.run_evaluation import Evaluation, evaluate_run, opened
 from results.errors import RunError, StorageError
 from results.log import log_to_terminal, quiet_libraries
 from results.run import Run
-from results.score_names import describe_epochs
-from results.status_text import predict_command, search_again_command
+from results.verdict_lines import print_verdict
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,19 +39,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_result(run: Run, evaluation: Evaluation) -> int:
-    report, missed = evaluation.report, evaluation.gates_missed
-    print(report["summary"])
-    print(_scores_side_by_side(report))
-    print(f"Model {evaluation.model}\nReport {run.report}")
-    if missed:
-        print(
-            f"Gates not met: {'; '.join(missed)}. Next: see the report; {advice(missed)}. Or search"
-            " again with another data.split_seed, because these test rows have been used:"
-            f" {search_again_command(run)} --data.split_seed N"
-        )
-        return ExitCode.GATE_NOT_MET
-    print(f"Next: {predict_command(str(evaluation.model))}")
-    return ExitCode.DONE
+    print_verdict(run, run.read_whole_record(), evaluation.report)
+    return ExitCode.GATE_NOT_MET if evaluation.gates_missed else ExitCode.DONE
 
 
 def _parser() -> OptionParser:
@@ -95,16 +80,6 @@ def _parser() -> OptionParser:
         help="leave the texts of rows out of report.html, so that it may be shared",
     )
     return parser
-
-
-def _scores_side_by_side(report: Mapping[str, Any]) -> str:
-    search = report["search"]
-    score, confirmed = (search[f"{kind}_score"] for kind in ("search", "confirmed"))
-    taken = describe_epochs(search["search_epochs"], search["epochs"])
-    searched = "none" if score is None else f"{score:.4f} (selected on{taken and f', {taken}'})"
-    middle = "not confirmed" if confirmed is None else f"confirmed {confirmed:.4f} (selected on)"
-    label = sentence_start(report["objective"]["label"])
-    return f"{label} of the winner: search {searched}, {middle}, test {report['score']:.4f}"
 
 
 if __name__ == "__main__":

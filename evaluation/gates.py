@@ -88,19 +88,6 @@ def all_unmet(kind: GateKind, report: Mapping[str, Any]) -> list[str]:
     return missed_gates(report)
 
 
-def advice(missed: Sequence[str]) -> str:
-    """Return a clause with the next step for gates that are not met."""
-    if f"evaluation: {BELOW_CONFIRMED}" in missed:
-        return (
-            "find out whether the validation rows were easier than the test rows (if train and"
-            " validation have rows of the same source, set data.group_column), or whether the"
-            " starting model had seen them"
-        )
-    if list(missed) == [_BASELINE]:
-        return "the baseline is as good on these rows: use it, or try a larger model"
-    return "label more rows of the weakest classes"
-
-
 def check(met: bool, value: float | str, rule: str) -> Check:
     """Return one check of a report; a number that JSON cannot represent becomes text."""
     fits_json = isinstance(value, str) or np.isfinite(value)

@@ -143,8 +143,19 @@ class TestLock:
         self._write([*before, replace(last, state=state)])
 
     def as_report(self) -> list[dict[str, Any]]:
-        """Return `test_openings` of the evaluation report."""
-        return [{"at": access.at, "reason": access.reason} for access in self.accesses()]
+        """Return `test_openings` of the evaluation report, the access of this report last.
+
+        An earlier access without scores (`has_scores`) was interrupted: it is no evaluation.
+        """
+        accesses = self.accesses()
+        return [
+            {
+                "at": access.at,
+                "reason": access.reason,
+                "has_scores": access.state != "opened" or access is accesses[-1],
+            }
+            for access in accesses
+        ]
 
     def _check_same_model(self, access: TestAccess, model_sha256: str) -> None:
         if access.model_sha256 != model_sha256:
