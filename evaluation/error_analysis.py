@@ -1,5 +1,6 @@
-"""The error analysis: error rates by distance, text length, label confidence and similarity."""
+"""The error analysis: error rates by steps on a scale, text length, label confidence and similarity."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ from results.intervals import CONFIDENCE, wilson_interval
 
 NUM_MOST_CONFIDENT = 50
 """Number of most confident errors that the analysis lists."""
+
+NUM_MOST_FREQUENT = 10
+"""Number of most frequent pairs of label and prediction that the analysis of a scale lists."""
 
 _INTERVAL = (
     f"Wilson, {100 * CONFIDENCE:.0f} %, rows taken as independent: slightly too narrow if there are"
@@ -32,13 +36,13 @@ def analyse_errors(
         predictions: predictions on n rows, at least one.
         names: [num_labels], names in the order of the codes.
         facts: facts about the same rows.
-        is_ordered: whether the labels are a scale, by rising severity.
+        is_ordered: whether the labels are a scale.
 
     Returns:
         `rows`, `errors`, `error_rate`, `interval`; `findings` [sentence]; `most_confident`
         [{index (position among these rows, from 0), row (record number), label, prediction,
-        confidence}]; `by_distance` (by how many severities a prediction is off, or
-        null); `by_characters` (length of the text), `by_label_confidence`, `by_unknown_share`,
+        confidence}]; of a scale `by_distance` (by how many steps label and prediction are apart);
+        `by_characters` (length of the text), `by_label_confidence`, `by_unknown_share`,
         `by_similarity`, each as returned by `error_rate_by_quarter`, or null; `by_max_length`
         {filled, shorter: {rows, errors, error_rate, interval}} or null; `not_analysed` {part that
         is null: reason}; `method`.
@@ -54,16 +58,13 @@ def analyse_errors(
         "by_max_length": _by_max_length(facts.fills_max_length, is_wrong),
     }
     parts = {name: part for name, (part, _) in analysed.items()}
-    steps = predictions.of_model - predictions.data.labels
-    by_distance = _by_distance(steps, len(names)) if is_ordered else None
-    if not is_ordered:
-        analysed["by_distance"] = None, "the labels are not a scale"
+    by_distance = _by_distance(predictions, names) if is_ordered else None
     rate = _rate(is_wrong)
     return {
         **rate,
         "findings": findings(rate, by_distance, parts),
         "most_confident": _most_confident(predictions, names),
-        "by_distance": by_distance,
+        **({"by_distance": by_distance} if is_ordered else {}),
         **parts,
         "not_analysed": {name: reason for name, (_, reason) in analysed.items() if reason},
         "method": {"interval": _INTERVAL, "findings": _FINDINGS},
@@ -179,9 +180,24 @@ def findings(
 def _distance_sentence(rate: Rate, by_distance: Mapping[str, Any]) -> str:
     near, mean = by_distance["neighbouring"], by_distance["mean_absolute_distance"]
     return (
-        f"{near['errors']} of {rate['errors']} errors ({100 * near['share_of_errors']:.1f} %) are"
-        f" one severity off; the mean distance over all rows is {mean:.2f}."
+        f"In {near['errors']} of {rate['errors']} errors ({100 * near['share_of_errors']:.1f} %)"
+        f" label and prediction are one step apart; the mean over all rows is {mean:.2f} steps."
+        f"{_most_frequent(by_distance)}"
     )
+
+
+def _most_frequent(by_distance: Mapping[str, Any]) -> str:
+    """Return a sentence on the most frequent error, in the labels' own words."""
+    first = by_distance["most_frequent"][0]
+    steps = {1: "one step", 2: "two steps"}.get(first["steps"], f"{first['steps']} steps")
+    return (
+        f" The most frequent error: '{first['label']}' taken for '{first['prediction']}', {steps}"
+        f" apart, {_times(first['errors'])}."
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _sentence(comparison: _Comparison, first: Rate, second: Rate) -> str:
@@ -253,8 +269,13 @@ def _most_confident(predictions: Predictions, names: Sequence[str]) -> list[dict
     ]
 
 
-def _by_distance(steps: NDArray[np.int64], num_labels: int) -> dict[str, Any]:
-    """Count errors by how many severities they are off: `neighbouring` is 1, `distant` more."""
+def _by_distance(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]:
+    """Count errors by the steps between label and prediction: `neighbouring` is 1, `distant` more.
+
+    `too_severe` counts predictions later in the list of labels than the true one, `too_mild`
+    earlier ones.
+    """
+    steps = predictions.of_model - predictions.data.labels
     num_errors = int(np.count_nonzero(steps))
     distances = np.abs(steps)
 
@@ -275,7 +296,26 @@ def _by_distance(steps: NDArray[np.int64], num_labels: int) -> dict[str, Any]:
                 "too_severe": int(np.count_nonzero(steps == distance)) if distance else 0,
                 "too_mild": int(np.count_nonzero(steps == -distance)) if distance else 0,
             }
-            for distance in range(num_labels)
+            for distance in range(len(names))
         ],
         "mean_absolute_distance": float(distances.mean()),
+        "most_frequent": _pairs(predictions, names),
     }
+
+
+def _pairs(predictions: Predictions, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Count the errors of each label and prediction, the most frequent first."""
+    wrong = predictions.is_wrong
+    codes = zip(
+        predictions.data.labels[wrong].tolist(), predictions.of_model[wrong].tolist(), strict=True
+    )
+    counted = sorted(Counter(codes).items(), key=lambda item: (-item[1], item[0]))
+    return [
+        {
+            "label": names[label],
+            "prediction": names[prediction],
+            "steps": abs(prediction - label),
+            "errors": errors,
+        }
+        for (label, prediction), errors in counted[:NUM_MOST_FREQUENT]
+    ]

@@ -106,6 +106,7 @@ def evaluate_winner(
         low_confidence=predictions.low_confidence,
         names=configuration.data.label_names,
         decided_by=winner.objective,
+        is_ordered=configuration.data.is_ordered,
         gates_kind=gates,
         test_openings=lock.as_report(),
         seed=configuration.training.seed,

@@ -232,7 +232,7 @@ def _highest(
 
 
 def report_low_confidence(
-    predictions: Predictions | None, names: Sequence[str], *, seed: int
+    predictions: Predictions | None, names: Sequence[str], *, seed: int, is_ordered: bool = True
 ) -> dict[str, Any] | None:
     """Compute the scores on the rows of low confidence.
 
@@ -240,6 +240,7 @@ def report_low_confidence(
         predictions: predictions on these rows only; None if there is no such row.
         names: [num_labels], names in the order of the codes.
         seed: seed of the bootstrap.
+        is_ordered: whether the labels are a scale.
 
     Returns:
         `rows`, `classes_present` [name], `accuracy`, `f1_macro_of_classes_present`, `per_class` as
@@ -255,7 +256,9 @@ def report_low_confidence(
     absent = [name for name, row in model["per_class"].items() if not row["support"]]
     # The F1 of a class without rows is 0 in every resample: the mean only needs another divisor.
     factor = len(names) / (len(names) - len(absent))
-    intervals = bootstrap_intervals(labels, predictions.of_model, groups, names, seed=seed)
+    intervals = bootstrap_intervals(
+        labels, predictions.of_model, groups, names, seed=seed, is_ordered=is_ordered
+    )
     intervals[F1_MACRO_PRESENT] = [end * factor for end in intervals.pop("f1_macro")]
     for name in absent:
         del intervals[f"f1 of {name}"]

@@ -118,6 +118,7 @@ def build_report(
     low_confidence: Predictions | None,
     names: Sequence[str],
     decided_by: Objective,
+    is_ordered: bool = True,
     gates_kind: GateKind,
     test_openings: list[dict[str, Any]],
     seed: int,
@@ -130,6 +131,7 @@ def build_report(
             set; None if there is no such row.
         names: [num_labels], names in the order of the codes.
         decided_by: the objective of the search.
+        is_ordered: whether the labels are a scale.
         gates_kind: which quality gates are checked.
         test_openings: [{at, reason}], every access to the test set.
         seed: seed of the bootstrap and of the randomisation test.
@@ -143,9 +145,21 @@ def build_report(
         too few rows for their interval). All of it can be written as JSON.
     """
     labels, groups = predictions.data.labels, predictions.data.groups
+
+    def scores(codes: NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            **score(labels, codes, names, decided_by, is_ordered=is_ordered),
+            "confidence_intervals": uncertainty.bootstrap_intervals(
+                *(labels, codes, groups, names),
+                decided_by=decided_by,
+                is_ordered=is_ordered,
+                seed=seed,
+            ),
+        }
+
     report = {
         "objective": decided_by.as_record(),
-        **_scores(predictions.data, predictions.of_model, names, decided_by, seed),
+        **scores(predictions.of_model),
     }
     tests = uncertainty.paired_randomisation(
         labels,
@@ -158,7 +172,7 @@ def build_report(
     )
     report["baseline"] = {
         "name": NAME,
-        **_scores(predictions.data, predictions.of_baseline, names, decided_by, seed),
+        **scores(predictions.of_baseline),
         "difference": {metric: test["difference"] for metric, test in tests.items()},
         "p_value": {metric: test["p_value"] for metric, test in tests.items()},
     }
@@ -166,28 +180,15 @@ def build_report(
         "summary": summary_sentence(report),
         **report,
         "calibration": calibration(labels, predictions.probabilities),
-        "low_confidence": report_low_confidence(low_confidence, names, seed=seed),
+        "low_confidence": report_low_confidence(
+            low_confidence, names, seed=seed, is_ordered=is_ordered
+        ),
         "gates": check_gates(gates_kind, report),
         "test_openings": test_openings,
         "method": {
             **_method(len(labels), len(np.unique(groups)), seed),
             "few_rows": uncertainty.few_rows(labels, groups, names),
         },
-    }
-
-
-def _scores(
-    data: LabelledTexts,
-    codes: NDArray[np.int64],
-    names: Sequence[str],
-    decided_by: Objective,
-    seed: int,
-) -> dict[str, Any]:
-    return {
-        **score(data.labels, codes, names, decided_by),
-        "confidence_intervals": uncertainty.bootstrap_intervals(
-            data.labels, codes, data.groups, names, decided_by=decided_by, seed=seed
-        ),
     }
 
 

@@ -30,6 +30,9 @@ _OF_ALL_CLASSES: Metrics = {
     "f1_macro": f1_macro,
     "balanced_accuracy": balanced_accuracies,
     "matthews_correlation": matthews_correlations,
+}
+
+_OF_A_SCALE: Metrics = {
     "kappa_linear": lambda tallies: kappas(tallies, "linear"),
     "kappa_quadratic": lambda tallies: kappas(tallies, "quadratic"),
 }
@@ -41,9 +44,15 @@ NUM_BINS = 15
 """Number of equal-mass bins of the expected calibration error."""
 
 
-def metrics_of_all(decided_by: Objective | None) -> Metrics:
-    """Return the metrics over all classes that a report lists, the score first if there is one."""
-    return _OF_ALL_CLASSES if decided_by is None else _with_score(decided_by, _OF_ALL_CLASSES)
+def metrics_of_all(decided_by: Objective | None, *, is_ordered: bool = True) -> Metrics:
+    """Return the metrics over all classes that a report lists, the score first if there is one.
+
+    Args:
+        decided_by: the metric of `score`; None: there is no `score`.
+        is_ordered: whether the labels are a scale; only then errors can be weighted.
+    """
+    metrics = {**_OF_ALL_CLASSES, **(_OF_A_SCALE if is_ordered else {})}
+    return metrics if decided_by is None else _with_score(decided_by, metrics)
 
 
 def compared_metrics(decided_by: Objective | None) -> Metrics:
@@ -61,6 +70,8 @@ def score(
     predictions: NDArray[np.int64],
     names: Sequence[str],
     decided_by: Objective | None = None,
+    *,
+    is_ordered: bool = True,
 ) -> dict[str, Any]:
     """Compute the scores of predictions, with an entry for every class, also for absent ones.
 
@@ -72,10 +83,11 @@ def score(
         predictions: int64 [n], predicted codes.
         names: [num_labels], names in the order of the codes.
         decided_by: the metric of `score`; None: the report has no `score`.
+        is_ordered: whether the labels are a scale.
 
     Returns:
-        `score`, `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`,
-        `kappa_linear`, `kappa_quadratic`, `per_class` {name: {precision, recall, f1, support}} and
+        `score`, `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`; of a scale
+        `kappa_linear` and `kappa_quadratic`; `per_class` {name: {precision, recall, f1, support}} and
         `confusion_matrix` (num_labels x num_labels rows of counts; rows true, columns predicted).
     """
     codes = np.arange(len(names))
@@ -87,7 +99,10 @@ def score(
     )
     return {
         # scikit-learn's own functions warn if there is only one class.
-        **{key: float(metric(tallies)) for key, metric in metrics_of_all(decided_by).items()},
+        **{
+            key: float(metric(tallies))
+            for key, metric in metrics_of_all(decided_by, is_ordered=is_ordered).items()
+        },
         "per_class": {
             name: {
                 "precision": float(precision[code]),

@@ -39,6 +39,7 @@ def bootstrap_intervals(
     names: Sequence[str],
     *,
     decided_by: Objective | None = None,
+    is_ordered: bool = True,
     num_resamples: int = NUM_RESAMPLES,
     seed: int,
     confidence: float = CONFIDENCE,
@@ -55,6 +56,7 @@ def bootstrap_intervals(
         groups: int64 [n], near-duplicate group of each row.
         names: [num_labels], names in the order of the codes.
         decided_by: the metric of `score`; None: there is no `score`.
+        is_ordered: whether the labels are a scale.
         num_resamples: number of resamples.
         seed: seed of the resampling.
         confidence: share of the bootstrap distribution between the two ends.
@@ -63,7 +65,7 @@ def bootstrap_intervals(
         {each key of `metrics_of_all`, and `f1 of NAME` for each class: [low, high]}.
     """
     tallies = tallies_of_groups(labels, predictions, groups, len(names))
-    metrics = metrics_of_all(decided_by)
+    metrics = metrics_of_all(decided_by, is_ordered=is_ordered)
     chunks = [
         _scores_of_resamples(resampled, metrics, names)
         for resampled in _resample(tallies, num_resamples, np.random.default_rng(seed))

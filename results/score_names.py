@@ -27,6 +27,16 @@ LOW_CONFIDENCE = {
     F1_MACRO_PRESENT: "macro-F1 of the classes that have rows here",
 }
 
+STEPS_APART = {
+    "distance": "steps apart",
+    "mean_absolute_distance": "mean of the steps apart",
+    "neighbouring": "one step apart",
+    "distant": "two or more steps apart",
+    "too_severe": "later in the list of labels",
+    "too_mild": "earlier in the list of labels",
+}
+"""Names of the parts of `by_distance` of `error_analysis.json`: predictions against labels."""
+
 TOO_FEW_ROWS = "too few rows for a reliable interval"
 """Note on a class that is listed in `method.few_rows` of `evaluation_report.json`."""
 
@@ -62,12 +72,14 @@ def name_three_scores(
         test: the score on the test set.
         taken: after how many epochs the score in the search was taken, as of `describe_epochs`.
     """
-    of_search = "the best of many trials on the same validation rows: biased upwards"
+    # The confirmation may choose another trial than the one with the best score of the search.
+    of_search = (
+        "the best of many trials on the same validation rows: biased upwards"
+        if confirmed is None
+        else "the winner's own, on the validation rows that chose the finalists"
+    )
     if taken:
-        of_search = (
-            "a shorter training, the best of many on the same validation rows: not comparable with"
-            " the others"
-        )
+        of_search = f"{of_search}; a shorter training, not comparable with the others"
     return [
         (f"search, {taken}" if taken else "search", search, of_search),
         ("confirmation", confirmed, "mean over replicates that were also used for the selection"),
