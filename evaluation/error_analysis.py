@@ -1,4 +1,4 @@
-"""The error analysis: error rates by steps on a scale, text length, label confidence and similarity."""
+"""The error analysis: error rates by steps on a scale, length, label confidence, similarity."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """The model card: README.md of the model directory, with the metadata block of the Hub."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from evaluation.predictions import describe_low_confidence
 from evaluation.scores import SCORE
 from evaluation.winner import Winner
 from results.environment import recorded_version
+from results.key_figures import key_figures
+from results.recommendation import recommend
 from results.score_names import (
     CALIBRATION,
     OVERALL,
@@ -19,7 +21,9 @@ from results.score_names import (
     describe_epochs,
     name_three_scores,
 )
+from results.trust import num_evaluations
 from results.verdict import describe_seed_variation
+from results.verdict_lines import describe_gates
 from training.config import SAMPLE, STUDY_LABELS, TINY, WinningConfiguration
 from training.trained_on import TRAINED_ON
 
@@ -34,16 +38,20 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 _STUDY_TITLE = "Severity of hate speech in Javanese text"
 
-_USE = """\
+_USE_FOR_HATE_SPEECH = """\
 This model sorts texts so that people can review the most important ones first. A human who knows
 the context must make every decision about a text, and above all about its author. Do not use the
 model to judge people, or to delete texts or punish authors without review.
 
 - Expect false positives on reclaimed words, quotations, reports about hate speech, irony, and names
   of groups that were often insulted in the training rows.
-- The model knows only the language, regions and time of its training rows. Abusive language
-  changes: evaluate the model on new rows, labelled by people and from where it is used, before its
-  first use and regularly afterwards.
+- Abusive language changes faster than other language.
+"""
+
+_USE = """\
+- The model knows only the language, regions and time of its training rows. Evaluate it on new rows,
+  labelled by people and from where it is used, before its first use and regularly afterwards.
+- Do not let it alone decide about people.
 - The probabilities were not recalibrated after training: read "Calibration" before you choose a
   threshold.
 - Rare classes have few test rows: read their intervals instead of their values. If the table marks
@@ -52,8 +60,8 @@ model to judge people, or to delete texts or punish authors without review.
 
 _ORDER = """\
 - The classes are ordered as listed under "Per class", but the training loss does not use the order,
-  so the model may confuse distant classes. `error_analysis.json` of the evaluation counts errors by
-  distance.
+  so the model may confuse classes that are far apart. `error_analysis.json` of the evaluation
+  counts errors by the steps between label and prediction.
 """
 
 _HOW_TO_USE = """\
@@ -95,15 +103,37 @@ def model_card(winner: Winner, report: Mapping[str, Any]) -> str:
         "Search, confirmation and test": _three_scores(report),
         "Calibration": _calibration(report),
         "Data": _data(winner, report),
-        "Intended use and limits": _USE + (_ORDER if winner.configuration.data.is_ordered else ""),
+        "Intended use and limits": _intended_use(winner.configuration),
         "How to use": _HOW_TO_USE,
         "How to reproduce": _reproduce(winner, report),
     }
     body = "\n".join(f"## {title}\n{content}" for title, content in sections.items())
     return (
         f"---\n{card_metadata(winner, report).to_yaml()}\n---\n{_introduction(winner)}\n"
-        f"{plain(report['summary'])}\n\n{body}"
+        f"{_verdict(winner, report)}\n{body}"
     )
+
+
+def _verdict(winner: Winner, report: Mapping[str, Any]) -> str:
+    """Return the verdict, its figures and what to do next, without commands and their paths."""
+    found = recommend(winner.run, winner.record, report)
+    figures: list[list[str | float]] = [
+        [figure.name, figure.score, _ends(figure.interval), figure.origin]
+        for figure in key_figures(winner.record, report)
+    ]
+    header = ["", report["objective"]["label"], "95 % interval", "measured"]
+    steps = "".join(f"- {plain(step.text)}\n" for step in found.next_steps)
+    rest = plain(found.sentence.removeprefix(found.words))
+    return (
+        f"**{found.sign} {plain(found.words)}**{rest}\n\n{table(header, figures)}\n"
+        f"What to do next:\n\n{steps}\n{plain(describe_gates(found, report))}\n"
+    )
+
+
+def _intended_use(configuration: WinningConfiguration) -> str:
+    """Return use and limits; those of hate speech only for the study's labels."""
+    of_study = _USE_FOR_HATE_SPEECH if _has_study_labels(configuration) else ""
+    return of_study + _USE + (_ORDER if configuration.data.is_ordered else "")
 
 
 def card_metadata(winner: Winner, report: Mapping[str, Any]) -> ModelCardData:
@@ -198,6 +228,7 @@ def _scores(report: Mapping[str, Any]) -> str:
     rows = [
         [name, report[key], _interval(report, key), baseline[key]]
         for key, name in _overall(report["objective"]).items()
+        if key in report  # labels without an order have no weighted kappa
     ]
     method = report["method"]
     return (
@@ -239,15 +270,11 @@ def _three_scores(report: Mapping[str, Any]) -> str:
     )
     rows = [[name, "none" if score is None else score, on] for name, score, on in scores]
     explained = (
-        "The first two scores were used to select the winner, so they are optimistic: apart from"
-        " chance, their lead over the third is selection bias."
+        "A score that was used for a selection tends to be too high. The three also differ because"
+        " search and confirmation evaluate on validation rows, after training on fewer rows."
     )
     if taken:
-        explained = (
-            f"The first two scores were used to select the winner. The first was taken {taken}, so"
-            " that it is not comparable with the others. The second is optimistic: apart from"
-            " chance, its lead over the third is selection bias."
-        )
+        explained += f" The search score was taken {taken}, so that it is not comparable."
     return f"{table(['score', report['objective']['label'], 'on'], rows)}\n{explained}\n"
 
 
@@ -280,8 +307,16 @@ def _data(winner: Winner, report: Mapping[str, Any]) -> str:
         f"`{TRAINED_ON}` lists a hash of each text that this model and its starting model were"
         " trained on, so that a search which starts from this model can find rows that it has seen."
         " The file is not for publishing: with it anyone can test whether a text was among them.\n"
-        "A score measures agreement with the labeller of the rows. The labels of the study were"
-        " made by a machine, so scores on them are agreement with the labeller, not the truth.\n"
+        f"A score measures agreement with the labeller of the rows.{_of_study(winner)}\n"
+    )
+
+
+def _of_study(winner: Winner) -> str:
+    if not _has_study_labels(winner.configuration):
+        return ""
+    return (
+        " The labels of the study were made by a machine, so scores on them are agreement with the"
+        " labeller, not the truth."
     )
 
 
@@ -313,7 +348,7 @@ def _reproduce(winner: Winner, report: Mapping[str, Any]) -> str:
         f"- Version of the program: {plain(recorded_version(record))}\n"
         f"- Commit: {plain(environment['commit'] or 'not known')}\n"
         f"{_rejected(retrain)}"
-        f"- Number of evaluations on the test set: {len(report['test_openings'])}\n\n"
+        f"- Number of evaluations on the test set: {num_evaluations(report)}\n\n"
         f"{table(['seed of', 'value'], seeds)}\n"
         f"{table(['package', 'version'], [[name, str(n)] for name, n in versions.items()])}"
     )
@@ -328,5 +363,8 @@ def _rejected(retrain: Mapping[str, Any]) -> str:
 
 
 def _interval(report: Mapping[str, Any], metric: str) -> str:
-    ends = report["confidence_intervals"].get(metric)
+    return _ends(report["confidence_intervals"].get(metric))
+
+
+def _ends(ends: Sequence[float] | None) -> str:
     return f"{cell(ends[0])} to {cell(ends[1])}" if ends else ""

@@ -28,7 +28,6 @@ from results.png_plots import (
 from results.run import TEST_REPORT
 from training.baseline import NAME
 from training.objective import Objective
-from training.texts import LabelledTexts
 
 Curve = Sequence[Mapping[str, Any]]
 

@@ -87,8 +87,9 @@ def score(
 
     Returns:
         `score`, `accuracy`, `f1_macro`, `balanced_accuracy`, `matthews_correlation`; of a scale
-        `kappa_linear` and `kappa_quadratic`; `per_class` {name: {precision, recall, f1, support}} and
-        `confusion_matrix` (num_labels x num_labels rows of counts; rows true, columns predicted).
+        `kappa_linear` and `kappa_quadratic`; `per_class` {name: {precision, recall, f1, support}}
+        and `confusion_matrix` (num_labels x num_labels rows of counts; rows true, columns
+        predicted).
     """
     codes = np.arange(len(names))
     matrix = confusion_matrix(labels, predictions, labels=codes)

@@ -36,7 +36,7 @@ def test_errors_are_listed_most_confident_first_with_their_row_and_without_their
     assert "rahasia" not in json.dumps(found, allow_nan=False)
 
 
-def test_errors_are_split_by_how_many_severities_they_are_off():
+def test_errors_are_split_by_the_steps_between_label_and_prediction():
     found = analyse_errors(_predictions(), NAMES, NOT_MEASURED, is_ordered=True)
     assert (found["rows"], found["errors"], found["error_rate"]) == (4, 3, 0.75)
     by_distance = found["by_distance"]
@@ -49,7 +49,12 @@ def test_errors_are_split_by_how_many_severities_they_are_off():
     assert [tuple(row[key] for key in keys) for row in by_distance["distribution"]] == [
         *((0, 1, 0, 0), (1, 2, 2, 0), (2, 0, 0, 0), (3, 1, 0, 1))
     ]
-    assert found["findings"][0].startswith("2 of 3 errors (66.7 %) are one severity off")
+    assert [pair["errors"] for pair in by_distance["most_frequent"]] == [1, 1, 1]
+    assert sorted(pair["steps"] for pair in by_distance["most_frequent"]) == [1, 1, 3]
+    assert found["findings"][0].startswith(
+        "In 2 of 3 errors (66.7 %) label and prediction are one step apart; the mean over all rows"
+        " is 1.25 steps. The most frequent error: 'none' taken for 'mild', one step apart, once."
+    )
 
 
 def test_quarters_hold_every_row_once_and_equal_values_together():
@@ -132,6 +137,7 @@ BY_DISTANCE = {
     "neighbouring": {"errors": 30, "share_of_errors": 0.75},
     "distant": {"errors": 10, "share_of_errors": 0.25},
     "mean_absolute_distance": 0.2,
+    "most_frequent": [{"label": "mild", "prediction": "severe", "steps": 3, "errors": 12}],
 }
 NOTHING = dict.fromkeys(
     ("by_similarity", "by_label_confidence", "by_characters", "by_max_length", "by_unknown_share")
@@ -193,12 +199,13 @@ def test_texts_that_fill_the_maximum_length_are_compared_with_shorter_ones():
 
 def test_parts_that_are_null_have_no_sentence():
     assert findings(RATE, BY_DISTANCE, NOTHING) == [
-        "30 of 40 errors (75.0 %) are one severity off; the mean distance over all rows is 0.20."
+        "In 30 of 40 errors (75.0 %) label and prediction are one step apart; the mean over all"
+        " rows is 0.20 steps. The most frequent error: 'mild' taken for 'severe', 3 steps apart,"
+        " 12 times."
     ]
 
 
-def test_labels_that_are_not_a_scale_have_no_distances():
+def test_labels_that_are_not_a_scale_have_no_steps():
     found = analyse_errors(_predictions(), NAMES, NOT_MEASURED, is_ordered=False)
-    assert found["by_distance"] is None
-    assert found["not_analysed"]["by_distance"] == "the labels are not a scale"
-    assert not any("severity" in sentence for sentence in found["findings"])
+    assert "distance" not in json.dumps(found)
+    assert "step" not in json.dumps(found)

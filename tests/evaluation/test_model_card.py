@@ -57,7 +57,6 @@ def test_the_card_has_the_scores_their_intervals_and_the_counts(winner, report):
             data["sha256"],
             winner.record["command"],
             "evaluations on the test set: 1\n",
-            plain(report["summary"]),
         ),
         *(f"{data['rows']:,} rows, {data['kept']:,} kept", "agreement with the labeller"),
         f"{report['calibration']['expected_calibration_error']:.4f}",
@@ -93,12 +92,13 @@ def test_the_three_scores_are_in_one_table_and_the_deviation_is_next_to_the_inte
 def test_a_search_score_of_a_shorter_training_is_called_not_comparable(winner, report):
     report["search"] |= {"search_score": 0.4321, "search_epochs": 1.5, "epochs": 3}
     card = model_card(winner, report)
-    assert "| search, after 1.5 of 3 epochs | 0.4321 | a shorter training, the best of many" in card
-    assert "The first was taken after 1.5 of 3 epochs, so that it is not comparable" in card
+    assert "| search, after 1.5 of 3 epochs | 0.4321 | the best of many trials" in card
+    assert "The search score was taken after 1.5 of 3 epochs, so that it is not comparable" in card
     older = {key: value for key, value in report["search"].items() if "epochs" not in key}
     card = model_card(winner, report | {"search": older})
     assert "| search | 0.4321 |" in card
-    assert "The first two scores were used to select the winner, so they are optimistic" in card
+    assert "A score that was used for a selection tends to be too high." in card
+    assert "so that it is not comparable" not in card
 
 
 def test_the_seed_is_that_of_the_retrain_and_rejected_retrains_are_listed(winner, report):
