@@ -116,9 +116,6 @@ def evaluate_winner(
     report["search"] = _search_scores(winner)
     report["retrain"] = _describe_retrain(winner, retrained)
     report["summary"] = describe_fall(report) + report["summary"]
-    report["verdict"] = recommend(
-        winner.run, winner.record, report, directory=directory
-    ).as_record()
     lock.mark("seen")  # from here on scores are written, so the access counts
     _write_all(winner, predictions, retrained, report, directory)
     write_report(winner.run, winner.record, with_texts=with_texts)
@@ -157,8 +154,16 @@ def _write_all(
     report: dict[str, Any],
     directory: Path,
 ) -> None:
-    """Write the reports, add the result of the stage gates, and write the model card."""
+    """Write baseline and reports, add the verdict and the stage gates, and write the model card."""
     reports = directory / "reports"
+    ship_baseline(
+        predictions.baseline,
+        report,
+        directory / BASELINE,
+        run_name=winner.run.directory.name,
+    )
+    verdict = recommend(winner.run, winner.record, report, directory=directory)
+    report["verdict"] = verdict.as_record()
     write_reports(
         reports,
         predictions,
@@ -171,12 +176,6 @@ def _write_all(
     report["stages"] = _check_stages(winner, predictions, retrained, report, directory)
     write_json(reports / TEST_REPORT, report)
     write_text(directory / "model" / "README.md", model_card(winner, report))
-    ship_baseline(
-        predictions.baseline,
-        report,
-        directory / BASELINE,
-        run_name=winner.run.directory.name,
-    )
 
 
 def _check_stages(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.run import Run
+from results.run import BASELINE, Run
 from results.status_text import (
     final_command,
     next_step,
@@ -157,7 +157,7 @@ def _is_behind_baseline(record: Mapping[str, Any]) -> bool:
 
 
 def _baseline(found: _Situation) -> Iterator[NextStep]:
-    directory = found.directory and found.directory / "baseline"
+    directory = found.directory and found.directory / BASELINE
     if directory and directory.is_dir():
         command = predict_command(str(directory))
         yield NextStep(text="Classify texts with TF-IDF", command=command)
