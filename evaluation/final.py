@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_result(run: Run, evaluation: Evaluation) -> int:
-    print_verdict(run, run.read_whole_record(), evaluation.report)
+    print_verdict(run, evaluation.record, evaluation.report)
     return ExitCode.GATE_NOT_MET if evaluation.gates_missed else ExitCode.DONE
 
 
