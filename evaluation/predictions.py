@@ -137,9 +137,9 @@ def predict_test_rows(
     baseline = fit(
         learnt,
         np.concatenate([data.train.labels, data.validation.labels]),
-        names=configuration.data.labels,
+        names=configuration.data.label_names,
         seed=configuration.training.seed,
-        text_column=configuration.data.text_column,
+        text_column=configuration.data.text_column or "text",
     )
     of_baseline = baseline.predict(texts)
     num_test = len(test.labels)
