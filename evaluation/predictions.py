@@ -17,6 +17,7 @@ from evaluation.winner import Winner
 from results.errors import RunError
 from results.score_names import F1_MACRO_PRESENT, LOW_CONFIDENCE
 from training.baseline import Baseline, fit
+from training.config import TEXT_COLUMN
 from training.data import read_test_rows
 from training.folding import fold
 from training.inference import log_probabilities
@@ -139,7 +140,7 @@ def predict_test_rows(
         np.concatenate([data.train.labels, data.validation.labels]),
         names=configuration.data.label_names,
         seed=configuration.training.seed,
-        text_column=configuration.data.text_column or "text",
+        text_column=configuration.data.text_column or TEXT_COLUMN,
     )
     of_baseline = baseline.predict(texts)
     num_test = len(test.labels)

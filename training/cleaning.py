@@ -20,19 +20,22 @@ from training.columns import Columns
 from training.config import DataConfig
 from training.errors import InputError
 from training.folding import fold_and_identity
-from training.labels import Labels
+from training.labels import Labels, name_of_code
 from training.splits import SPLITS, Mask
 from training.texts import Row
 
 NO_TEXT_OR_LABEL = "no text or label"
 ERROR = "error"
 LOW_CONFIDENCE = "low confidence"
+DROPPED_LABEL = "dropped label"
 DUPLICATE = "duplicate"
 CONFLICTING_LABELS = "conflicting labels"
 DUPLICATE_OF_ANOTHER_SPLIT = "duplicate of another split"
 GROUP_OF_ANOTHER_SPLIT = "in a group of another split"
 REASONS = (NO_TEXT_OR_LABEL, ERROR, LOW_CONFIDENCE, DUPLICATE, CONFLICTING_LABELS)
 """In the order in which rows are dropped."""
+REASONS_OF_DROPPED_LABELS = (DROPPED_LABEL,)
+"""A further reason where `drop_labels` names some."""
 REASONS_OF_FIXED_SPLITS = (DUPLICATE_OF_ANOTHER_SPLIT, GROUP_OF_ANOTHER_SPLIT)
 """Further reasons where the file fixes the split."""
 
@@ -64,8 +67,8 @@ def clean(table: Columns, config: DataConfig, problems: Sequence[str] = ()) -> C
     """Drop unusable rows, each for the first reason that applies to it.
 
     The reasons, in order: no text or label (blank counts as none); a filled error cell; a
-    confidence that is empty or below `min_confidence`, compared in float64; a repeated text (equal
-    drop keys), see `without_duplicates`.
+    confidence that is empty or below `min_confidence`, compared in float64; a label among
+    `drop_labels`; a repeated text (equal drop keys), see `without_duplicates`.
 
     Args:
         table: the columns.
@@ -76,9 +79,9 @@ def clean(table: Columns, config: DataConfig, problems: Sequence[str] = ()) -> C
         InputError: with every problem found: a column is missing, a confidence is no number from
             0 to 1, a label or a split is unknown; or no row is left.
     """
-    problems = [*problems, *_missing_columns(table, config)]
+    problems = [*problems, *_missing_columns(table, config), *_absent_labels(table, config)]
     texts = _cells(table, config.text_column)
-    labels = _cells(table, config.label_column)
+    labels = _label_cells(table, config)
     reasons, confidences, found = _drop_unusable(table, config)
     problems += found
     used = reasons == ""
@@ -131,7 +134,7 @@ def clean(table: Columns, config: DataConfig, problems: Sequence[str] = ()) -> C
 def usable_labels(table: Columns, config: DataConfig) -> list[str]:
     """Return the label cells of the rows that are not dropped for another cell."""
     reasons, _, _ = _drop_unusable(table, config)
-    labels = _cells(table, config.label_column)
+    labels = _label_cells(table, config)
     return [labels[row] for row in np.flatnonzero(reasons == "").tolist()]
 
 
@@ -145,12 +148,17 @@ def _drop_unusable(
         reasons[(reasons == "") & mask] = reason
 
     # A column that is missing as a whole drops no rows, so that the other checks still see them.
-    for column in (config.text_column, config.label_column):
-        if column in table.cells:
-            drop(NO_TEXT_OR_LABEL, _blank(_cells(table, column)))
+    labels = _label_cells(table, config)
+    for column, cells in (
+        (config.text_column, _cells(table, config.text_column)),
+        (config.label_column, labels),
+    ):
+        drop(NO_TEXT_OR_LABEL, _blank(cells) & (column in table.cells))
     drop(ERROR, ~_blank(_cells(table, config.error_column)))
     confidences, problems = _confidences(table, config, reasons == "")
     drop(LOW_CONFIDENCE, ~(confidences >= config.min_confidence))
+    unwanted = Labels(config.drop_labels)
+    drop(DROPPED_LABEL, np.array([unwanted.is_label(label) for label in labels], dtype=np.bool_))
     return reasons, confidences, problems
 
 
@@ -246,9 +254,30 @@ def _missing_columns(table: Columns, config: DataConfig) -> list[str]:
     ]
 
 
+def _absent_labels(table: Columns, config: DataConfig) -> Iterator[str]:
+    """Yield a line for each label of `drop_labels` that no row has."""
+    found = sorted({cell.strip() for cell in _label_cells(table, config)})
+    for label in config.drop_labels:
+        if not any(map(Labels([label]).is_label, found)):
+            hint = nearest(label, found, otherwise="leave it out")
+            yield f"data.drop_labels names '{label}', but no row has this label; {hint}"
+
+
 def _cells(table: Columns, column: str | None) -> Sequence[str]:
     """Return the cells as text, empty where missing; all are empty if the column is missing."""
     return table.cells.get(column or "", [""] * table.num_rows)
+
+
+def _label_cells(table: Columns, config: DataConfig) -> Sequence[str]:
+    """Return the cells of the label column, codes as the names of their classes.
+
+    Labels that the configuration gives and that are no names of classes are the codes themselves.
+    """
+    cells = _cells(table, config.label_column)
+    names = table.class_names.get(config.label_column or "", ())
+    if not names or not set(config.labels or ()) <= set(names):
+        return cells
+    return [name_of_code(cell, names) for cell in cells]
 
 
 def _blank(cells: Sequence[str]) -> Mask:
@@ -296,7 +325,8 @@ def _unknown_labels(
     listed = ", ".join(f"'{label}'" for label in config.label_names)
 
     def rule(value: str) -> str:
-        hint = nearest(value, config.label_names, otherwise="correct it, or add it to the list")
+        others = "correct it, add it to the list, or put it into data.drop_labels"
+        hint = nearest(value, config.label_names, otherwise=others)
         return f"must be one of data.labels ({listed}); {hint}"
 
     return _wrong_values(config.label_column or "", labels, wrong, rule)

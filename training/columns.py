@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Columns:
     """The format in words, such as `CSV separated by ';'`."""
     is_csv: bool = False
     """Whether a quote that is not closed can swallow rows."""
+    class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """{requested name: names of the classes whose codes the column holds}, where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,11 @@ def _read_all(table: Table, wanted: Mapping[str, str]) -> Columns:
         num_rows=num_rows,
         format=table.describe(),
         is_csv=table.format == "csv",
+        class_names={
+            name: found
+            for name, option in wanted.items()
+            if (column := table.column(name, option)) and (found := table.class_names(column))
+        },
     )
 
 

@@ -78,6 +78,8 @@ class DataConfig(Section):
     labels: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
     """All labels, at least two; their order gives their codes 0, 1, 2, ...; null: those found in
     the table, at most 50, in sorted order, whole numbers by value."""
+    drop_labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Labels whose rows are dropped, such as those of too few rows."""
     ordered: bool | None = None
     """Whether the labels are a scale in this order; null: only the study's labels are."""
     confidence_column: ColumnName | None = "confidence_score"
@@ -126,6 +128,8 @@ class DataConfig(Section):
             raise ValueError(f"labels is {list(self.labels)}, but must have at least two entries")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels is {list(self.labels)}, but must not repeat an entry")
+        if both := [label for label in self.labels if label in self.drop_labels]:
+            raise ValueError(f"drop_labels is {both}, but must hold no entry of labels")
         return self
 
 

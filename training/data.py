@@ -15,6 +15,7 @@ import pandas as pd
 from training.cleaning import (
     GROUP_OF_ANOTHER_SPLIT,
     REASONS,
+    REASONS_OF_DROPPED_LABELS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
     clean,
@@ -24,7 +25,7 @@ from training.columns import sha256_of
 from training.config import SAMPLE, DataConfig
 from training.errors import InputError
 from training.folding import identity
-from training.labels import check_every_class, class_counts
+from training.labels import as_option, check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
 from training.recognition import read_table
 from training.splits import SPLITS, choose_held_out, choose_low_confidence, in_last_split
@@ -116,10 +117,12 @@ class PreparedData:
         held = _choose_validation(rest, identities, self.validation_share, split_seed)
         train, validation = rest.select(~held), rest.select(held)
         for name, part in (("train", train), ("validation", validation)):
-            if set(part.labels.tolist()) != set(rest.labels.tolist()):
+            if absent := set(rest.labels.tolist()) - set(part.labels.tolist()):
+                labels = [self.config.label_names[code] for code in sorted(absent)]
                 raise InputError(
                     f"{self.summary.path}: split again with seed {split_seed}, {name} has no row of"
-                    " some class, but needs one of each; label more rows of the rarest class"
+                    f" class {', '.join(map(repr, labels))}, but needs one of each; label more rows"
+                    f" of it, or drop its rows by --data.drop_labels {as_option(labels)}"
                 )
         return train, validation
 
@@ -171,7 +174,11 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     config, texts, splits = table.config, table.texts, table.splits
     assigned = np.full(len(table.reasons), "dropped", dtype=object)
     assigned[texts.rows] = splits
-    named = REASONS + REASONS_OF_FIXED_SPLITS * (config.split_column is not None)
+    named = (
+        *REASONS,
+        *REASONS_OF_DROPPED_LABELS * bool(config.drop_labels),
+        *REASONS_OF_FIXED_SPLITS * (config.split_column is not None),
+    )
     test = splits == "test"
     return PreparedData(
         config=config,

@@ -29,28 +29,45 @@ class Guess:
     label: str | None
 
 
-def guess_columns(preview: Preview, *, text: str | None = None, label: str | None = None) -> Guess:
+def guess_columns(
+    preview: Preview,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    no_label: str | None = None,
+) -> Guess:
     """Guess the columns that are not given.
 
     The text is the column of the longest cells among those that seldom repeat one. The label is
     the column of the fewest values, at least two, each in several rows; a column with the name of
     a label is preferred.
+
+    Args:
+        preview: the first rows.
+        text: the column of the text, where it is given.
+        label: the column of the label, where it is given.
+        no_label: a column that is known not to hold the label.
     """
     facts = [_facts_of(name.strip(), preview.cells(name)) for name in preview.names]
     if text is None:
         texts = [fact for fact in facts if fact.name != label and fact.is_text]
         text = max(texts, key=lambda fact: fact.length).name if texts else None
     if label is None:
-        classes = [fact for fact in facts if fact.name != text and fact.is_label]
+        classes = [fact for fact in facts if fact.name not in (text, no_label) and fact.is_label]
         label = min(classes, key=_preference).name if classes else None
     return Guess(text=text, label=label)
+
+
+def describe_column(preview: Preview, name: str) -> str:
+    """Describe what a column holds."""
+    return _facts_of(name, preview.cells(name)).describe()
 
 
 def describe_columns(preview: Preview, *, first: Sequence[str | None] = ()) -> str:
     """List the columns of a table with what each holds, those in `first` before the others."""
     names = list(dict.fromkeys(name.strip() for name in preview.names))
     ordered = sorted(names, key=lambda name: name not in first)
-    listed = [_facts_of(name, preview.cells(name)).describe() for name in ordered]
+    listed = [describe_column(preview, name) for name in ordered]
     more = len(listed) - _MOST_DESCRIBED
     return ", ".join(listed[:_MOST_DESCRIBED]) + (f" and {more} more" if more > 0 else "")
 

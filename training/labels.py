@@ -1,8 +1,11 @@
 """Labels: the one class of each row (multi-label would start here), and the rows of each class."""
 
+import json
 import re
+import shlex
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 
@@ -16,8 +19,12 @@ from training.texts import Indices
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
+_PLAIN = re.compile(r"(?!(?i:null)$)[\w.+](?:[\w .+-]*[\w.+-])?")
+"""Text that is the same in a list of YAML without quotes."""
 _LONGEST_NUMBER = 15
 """Digits of a number that is written without an exponent."""
+_FEWEST = 2
+"""Classes that a classifier has at least."""
 
 
 class Labels:
@@ -92,6 +99,39 @@ def _name_of(value: Decimal | None, spellings: Mapping[str, int]) -> str:
     return f"{value.normalize() + 0:f}" if is_short else str(value.normalize())
 
 
+def name_of_code(cell: str, names: Sequence[str]) -> str:
+    """Return the name of a class by the text of its code; -1 stands for no label, as in `datasets`.
+
+    Other text is returned as it is.
+    """
+    try:
+        code = int(cell)
+    except ValueError:
+        return cell
+    if code == -1:
+        return ""
+    return names[code] if 0 <= code < len(names) else cell
+
+
+def lookalikes(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of labels that differ only in case, white space or Unicode normal form."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        alike.setdefault(folded, []).append(name)
+    return [group for group in alike.values() if len(group) > 1]
+
+
+def as_option(names: Iterable[str]) -> str:
+    """Return names as a list in one argument of a command, quoted for a shell."""
+    items = [name if _PLAIN.fullmatch(name) else _quoted(name) for name in names]
+    return shlex.quote(f"[{', '.join(items)}]")
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
 def _order(name: str) -> tuple[bool, Decimal, str]:
     value = _value(name)
     return value is None, Decimal(0) if value is None else value, name
@@ -128,15 +168,21 @@ def check_every_class(labels: Indices, splits: npt.NDArray[np.str_], config: Dat
         f" '{config.label_column}' does, or remove it from data.labels"
         for label in unseen
     ]
-    for label in (name for name in config.label_names if name not in unseen):
+    rare = [
+        label
+        for label in config.label_names
+        if label not in unseen and not all(counts[split][label] for split in filled)
+    ]
+    for label in rare:
         empty = [split for split in filled if not counts[split][label]]
-        if empty:
-            had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
-            problems.append(
-                f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
-                f" {had}), but every split needs one of each class; label more rows of it"
-                f"{', or lower data.min_confidence' if config.confidence_column else ''}"
-            )
+        had = ", ".join(f"{split} {counts[split][label]}" for split in SPLITS)
+        lower = ", lower data.min_confidence" if config.confidence_column else ""
+        left = len(config.label_names) - len(rare) >= _FEWEST
+        drop = f", or drop its rows by --data.drop_labels {as_option(rare)}" if left else ""
+        problems.append(
+            f"{config.path}: class '{label}' has no row in {' and '.join(empty)} (rows kept:"
+            f" {had}), but every split needs one of each class; label more rows of it{lower}{drop}"
+        )
     if problems:
         raise InputError(*problems)
 

@@ -5,17 +5,18 @@ columns with what they hold, and guesses by their content which options to type.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.cells import matching_columns
 from training.cleaning import columns_of, usable_labels
+from training.cli import excerpt
 from training.columns import Columns, Preview, read_columns, read_preview
 from training.config import STUDY_LABELS, TEXT_COLUMN, DataConfig
-from training.guessing import describe_columns, guess_columns
-from training.labels import Labels, find_labels
+from training.guessing import MOST_LABELS, describe_column, describe_columns, guess_columns
+from training.labels import Labels, find_labels, lookalikes
 
 _LABEL_COLUMN = "label"
 _STUDY_LABEL_COLUMN = "final_label"
@@ -53,7 +54,7 @@ def read_table(path: Path, config: DataConfig) -> RecognisedTable:
     config, found = _without_absent_confidence(columns, config)
     notes += found
     if config.labels is None:
-        config, found, wrong = _with_labels(columns, config)
+        config, found, wrong = _with_labels(path, columns, config)
         notes += found
         problems += wrong
         if columns.is_csv:  # again, since known labels reveal rows that a quote swallowed
@@ -150,16 +151,64 @@ def _without_absent_confidence(
     return _with(config, confidence_column=None), [note]
 
 
-def _with_labels(columns: Columns, config: DataConfig) -> _Found:
+def _with_labels(path: Path, columns: Columns, config: DataConfig) -> _Found:
     """Find the labels of the table."""
-    if config.label_column not in columns.cells:
+    column = config.label_column or ""
+    if column not in columns.cells:
         return _with(config, labels=()), [], []  # the column is reported
     cells = usable_labels(columns, config)
-    is_study = config.label_column == _STUDY_LABEL_COLUMN
+    is_study = column == _STUDY_LABEL_COLUMN
     if is_study and _share_of(Labels(STUDY_LABELS), cells) > _MOST_OF:
         note = "labels: those of the study, which are a scale"
         return _with(config, labels=STUDY_LABELS), [note], []
-    counts = find_labels(cells)
+    counts, named = find_labels(cells), columns.class_names.get(column, ())
+    if named:
+        # In the order of the codes; a code without a name is an unknown label.
+        counts = {name: counts[name] for name in named if name in counts} or dict.fromkeys(named, 0)
+    if wrong := _wrong_labels(path, config, counts, are_named=bool(named)):
+        return _with(config, labels=()), [], [wrong]
+    return _with(config, labels=tuple(counts)), list(_describe_labels(column, counts, named)), []
+
+
+def _describe_labels(column: str, counts: Mapping[str, int], named: Sequence[str]) -> Iterator[str]:
     listed = ", ".join(f"{name!r} {count:,}" for name, count in counts.items())
-    note = f"labels: {len(counts)} found in {config.label_column!r} (rows): {listed}"
-    return _with(config, labels=tuple(counts)), [note], []
+    where = "named in the file for" if named else "found in"
+    yield f"labels: {len(counts)} {where} column {column!r}, with their rows: {listed}"
+    for alike in lookalikes(counts):
+        yield (
+            f"labels: {' and '.join(map(repr, alike))} count as {len(alike)} labels, although they"
+            " differ only in upper and lower case, blanks or Unicode form; if this is a mistake,"
+            " correct the table"
+        )
+
+
+def _wrong_labels(
+    path: Path, config: DataConfig, counts: Mapping[str, int], *, are_named: bool
+) -> str:
+    """Explain why the values of a column cannot be classes; empty: they can."""
+    column = config.label_column
+    if len(counts) == 1:
+        ((name, count),) = counts.items()
+        return (
+            f"column {column!r} holds one label only ({name!r} in {count:,} rows),"
+            f" but a classifier needs at least two; {_other_column(path, config)}"
+        )
+    if len(counts) > MOST_LABELS and not are_named:
+        some = ", ".join(excerpt(name, 30) for name in list(counts)[:3])
+        return (
+            f"column {column!r} holds {len(counts):,} different values ({some},"
+            f" ...), but {MOST_LABELS} labels at most are found by themselves: it is probably not"
+            f" the column of the labels; {_other_column(path, config)}, or list its values in"
+            " data.labels"
+        )
+    return ""
+
+
+def _other_column(path: Path, config: DataConfig) -> str:
+    """Return which column is more likely to hold the labels, as a next step."""
+    preview = read_preview(path, list(columns_of(config)), separator=config.separator)
+    best = guess_columns(preview, text=config.text_column, no_label=config.label_column).label
+    if best is None:
+        return "give another column by --data.label_column NAME"
+    found = describe_column(preview, best)
+    return f"more likely is {found}: --data.label_column {shlex.quote(best)}"

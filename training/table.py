@@ -19,6 +19,7 @@ from training.table_bytes import Format, Source, encoding_problem, open_source
 from training.typed_rows import (
     JsonRow,
     cells_of_array,
+    class_names,
     json_of_array,
     kind_without_text,
     open_parquet,
@@ -195,6 +196,10 @@ class Table:
         if self.schema is None:
             return None
         return kind_without_text(self.schema.field(column).type)
+
+    def class_names(self, column: str) -> Sequence[str]:
+        """Return the names of the classes whose codes a Parquet column holds; else nothing."""
+        return () if self.schema is None else class_names(self.schema).get(column, ())
 
     def watch_labels(self, column: str, is_label: Callable[[str], bool]) -> None:
         """Treat a known label inside a quoted cell as a sign that the cell swallowed rows."""

@@ -141,6 +141,38 @@ def open_parquet(source: Source) -> Any:
         raise _damaged(source, error) from error
 
 
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the names of the classes of columns that hold their codes 0, 1, ...: {column: names}.
+
+    The library `datasets` writes them into the schema, as features of the type `ClassLabel`.
+    https://huggingface.co/docs/datasets/about_dataset_features
+
+    Args:
+        schema: a `pyarrow.Schema`.
+    """
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        found = {name: feature.get("names") for name, feature in features.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}  # it is no such file, or its description is damaged
+    return {
+        name: names
+        for name, names in found.items()
+        if _are_names(names) and schema.names.count(name) == 1 and _holds_codes(schema, name)
+    }
+
+
+def _are_names(names: object) -> bool:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    stripped = {name.strip() for name in names}
+    return len(stripped) == len(names) and "" not in stripped
+
+
+def _holds_codes(schema: Any, name: str) -> bool:
+    return bool(pa.types.is_integer(schema.field(name).type))
+
+
 def read_batches(
     source: Source, file: Any, columns: Sequence[int] | None, num_rows: int
 ) -> Iterator[Any]:
