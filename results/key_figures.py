@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
 
@@ -21,7 +21,7 @@ class KeyFigure:
     """A score with its interval."""
 
     name: str
-    """Whose score it is: `this model`, `TF-IDF` or `default configuration`."""
+    """Whose score it is: `this model`, `TF-IDF`, `winner` or `default configuration`."""
     score: float
     interval: tuple[float, float] | None
     """Both ends of the 95 % interval; None: unknown, or a point."""
@@ -38,26 +38,29 @@ class KeyFigure:
 def key_figures(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> list[KeyFigure]:
     """Return the scores of model and baseline on the test rows, and that of the default.
 
+    Before the evaluation on the test set they are those of winner, default and baseline on the
+    validation rows.
+
     Args:
         record: content of `search.json`, of any version.
         test: content of `evaluation_report.json`, of any version; None: not evaluated.
     """
     record = with_objective(record)
-    tested = [] if test is None else list(_of_test(with_tested_score(test)))
-    default = confirmed_figure(record, "default")
-    return [*tested, *([default] if default else [])]
+    if test is None:
+        return [*_of_winner(record), *_of_default(record), *_of_baseline(record)]
+    return [*_of_test(with_tested_score(test)), *_of_default(record, is_tested=True)]
 
 
 def _of_test(test: Mapping[str, Any]) -> Iterator[KeyFigure]:
-    for name, part in (("this model", test), ("TF-IDF", test.get("baseline") or {})):
+    num_rows = (test.get("method") or {}).get("rows")
+    rows = f"{num_rows:,} test rows" if num_rows else "the test rows"
+    for name, part, origin in (
+        ("this model", test, f"on {rows}, which no decision was based on"),
+        ("TF-IDF", test.get("baseline") or {}, "no neural network; on the same test rows"),
+    ):
         if "score" in part:
             ends = part.get("confidence_intervals", {}).get("score")
-            yield KeyFigure(
-                name=name,
-                score=part["score"],
-                interval=_interval(ends),
-                origin="on the test rows",
-            )
+            yield KeyFigure(name=name, score=part["score"], interval=_interval(ends), origin=origin)
 
 
 def confirmed_figure(record: Mapping[str, Any], role: str) -> KeyFigure | None:
@@ -85,6 +88,40 @@ def confirmed_figure(record: Mapping[str, Any], role: str) -> KeyFigure | None:
     )
 
 
+def _of_winner(record: Mapping[str, Any]) -> Iterator[KeyFigure]:
+    """Yield the winner's mean over the replicates; without a confirmation its search score."""
+    best = record["best"]
+    if best is None or has_default_won(record):
+        return
+    if confirmed := confirmed_figure(record, "best"):
+        yield confirmed
+    elif best["search_score"] is not None:
+        yield KeyFigure(
+            name="best trial",
+            score=best["search_score"],
+            interval=None,
+            origin="on validation rows; too high, since it was selected among many",
+        )
+
+
+def _of_default(record: Mapping[str, Any], *, is_tested: bool = False) -> Iterator[KeyFigure]:
+    """Yield the default's mean; beside a test score also the winner's, measured like it."""
+    found, of_winner = confirmed_figure(record, "default"), confirmed_score(record, "best")
+    if found is None:
+        return
+    if is_tested and of_winner is not None and not has_default_won(record):
+        found = replace(found, origin=f"{found.origin}, where this model has {of_winner:.3f}")
+    yield found
+
+
+def _of_baseline(record: Mapping[str, Any]) -> Iterator[KeyFigure]:
+    found = record.get("baseline") or {}
+    if found.get("score") is not None:
+        yield KeyFigure(
+            name="TF-IDF", score=found["score"], interval=None, origin="on the validation rows"
+        )
+
+
 def _on_replicates(record: Mapping[str, Any], role: str) -> list[float]:
     for candidate in record["confirmation"]["candidates"]:
         if candidate["parameters"] == record[role]["parameters"]:
@@ -93,8 +130,11 @@ def _on_replicates(record: Mapping[str, Any], role: str) -> list[float]:
 
 
 def _interval_of_mean(scores: list[float], *, lowest: float) -> tuple[float, float] | None:
-    """Return Student's interval of a mean over replicates, within the values of a score."""
-    if len(scores) < 2:
+    """Return Student's interval of a mean over replicates, within the values of a score.
+
+    That of two replicates reaches from one end of the scale to the other.
+    """
+    if len(scores) < 3:
         return None
     mean, num = sum(scores) / len(scores), len(scores)
     half = float(student_t.ppf((1 + CONFIDENCE) / 2, num - 1)) * stdev(scores) / math.sqrt(num)

@@ -28,12 +28,13 @@ class LoadedPage:
     dialogs: list[str] = field(default_factory=list)
 
     def scroll_through(self) -> None:
-        """Scroll to the end in steps until all charts have come into view and are plotted.
+        """Unfold everything and scroll in steps to the end until all charts are plotted.
 
         On a busy machine a step may render nothing, so that several rounds are necessary.
         """
         self.page.evaluate(
             """async () => {
+                document.querySelectorAll("details").forEach((part) => (part.open = true));
                 const svgs = ".plot .main-svg:first-child";
                 const plotted = () => document.querySelectorAll(svgs).length;
                 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
@@ -57,6 +58,17 @@ class LoadedPage:
     def fits_its_window(self) -> bool:
         """Return whether the page does not scroll sideways."""
         return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+    def scrolling_parts(self) -> list[str]:
+        """Return the class or name of each part that scrolls sideways, charts excepted."""
+        found: list[str] = self.page.evaluate(
+            """() => [...document.querySelectorAll("body, body *")]
+                .filter((part) => !part.closest(".plot, .narrow, .wide, thead"))
+                .filter((part) => part.scrollWidth > part.clientWidth + 1 && part.clientWidth > 0)
+                .filter((part) => getComputedStyle(part).display !== "inline")
+                .map((part) => part.className || part.tagName)"""
+        )
+        return found
 
     def check_is_passive(self) -> None:
         """Check that the page has loaded nothing, written nothing and opened no dialog."""
@@ -83,10 +95,21 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def load_page(
-    browser: Browser, path: Path, *, width: int = 1280, scheme: Scheme = "light"
+    browser: Browser,
+    path: Path,
+    *,
+    width: int = 1280,
+    height: int = 900,
+    scheme: Scheme = "light",
+    has_touch: bool = False,
 ) -> Iterator[LoadedPage]:
     """Load a file in a window of its own; check at the end that the page was passive."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = browser.new_page(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        has_touch=has_touch,
+        is_mobile=has_touch,
+    )
     found = LoadedPage(page=page, address=path.absolute().as_uri())
     page.on("console", lambda message: found.messages.append(message.text))
     page.on("pageerror", lambda error: found.messages.append(str(error)))

@@ -32,19 +32,10 @@ def plot_learning_curves(data: RunData) -> str:
     scale = data.schedule.get("rows_per_epoch") or 1
     unit = "epochs" if data.schedule else "training rows seen"
     rungs = [rung / scale for rung in data.schedule.get("rungs", ())]
-    ends = "the score of a completed trial is its last evaluation."
-    if data.ends_at_last_rung:
-        ends = (
-            "trials end at the last rung. The confirmations train the finalists afresh to the full"
-            " budget."
-        )
     return paragraphs(_count_stopped(data)) + chart(
         f"{capitalise(data.score_label)} on the validation rows against {unit}",
-        "Each line is a trial; a cross marks the evaluation at which the scheduler stopped it;"
-        " dashed lines are the rungs at which trials are compared. Only scores at equal budgets are"
-        f" compared, and {ends} Click a name in the"
-        " legend to hide or display its lines. Confirmations, hidden at first, have other seeds and"
-        " splits.",
+        "Each line is a trial; a cross marks where the scheduler stopped it; dashed lines are the"
+        " rungs at which trials are compared. Click a name in the legend to hide or display it.",
         [trace for trace in _curve_traces(data, evaluated, scale) if trace["x"]],
         {
             "xaxis": axis(unit, rangemode="tozero"),
@@ -194,9 +185,8 @@ def plot_replicates(
     layout = {"xaxis": axis("", type="category"), "yaxis": axis(f"{score_label} (validation)")}
     return chart(
         "Candidates on the replicates",
-        "A dotted line joins the scores of one replicate, which has the same seed, split and order"
-        " of rows for all candidates. Where all dotted lines rise from one candidate to the next,"
-        " the second is better.",
+        "A dotted line joins the scores of one replicate: the same seed and split for all"
+        " candidates.",
         traces,
         layout,
         height=340,
@@ -220,11 +210,24 @@ def plot_class_f1(test: Mapping[str, Any]) -> str:
     ]
     layout = {
         **{"scattermode": "group", "scattergap": 0.75},
-        "yaxis": axis("F1", range=[0, 1]),
-        "xaxis": axis("", type="category"),
+        "xaxis": axis("F1", range=[0, 1.02]),
+        "yaxis": axis("", type="category", autorange="reversed"),
+        "meta": {"narrow": {"yaxis": _short_ticks(labels)}},
     }
-    described = "Lines are 95 % intervals; the fewer rows a class has, the wider its interval."
-    return chart("F1 of each class", described, [t for t in traces if t["x"]], layout, height=380)
+    height = 120 + 44 * len(labels)
+    described = "Lines are 95 % intervals."
+    return chart(
+        "F1 of each class", described, [t for t in traces if t["x"]], layout, height=height
+    )
+
+
+def _short_ticks(labels: Sequence[str]) -> Layout:
+    """Return ticks for narrow screens: beginning and end of each name, where names may differ."""
+    short = [label if len(label) <= 16 else f"{label[:6]}\u2026{label[-8:]}" for label in labels]
+    return {
+        "tickvals": [plotly_text(label) for label in labels],
+        "ticktext": [plotly_text(label) for label in short],
+    }
 
 
 def _f1_markers(
@@ -237,16 +240,16 @@ def _f1_markers(
     ends = [intervals.get(f"f1 of {label}") or [of_class[label]["f1"]] * 2 for label in scored]
     pairs = list(zip(ends, values, strict=True))
     return {
-        **{"type": "scatter", "mode": "markers", "name": name},
-        "x": [plotly_text(label) for label in scored],
-        "y": values,
+        **{"type": "scatter", "mode": "markers", "name": name, "orientation": "h"},
+        "y": [plotly_text(label) for label in scored],
+        "x": values,
         "marker": {"color": colour, "symbol": symbol, "size": 10},
-        "error_y": {
+        "error_x": {
             **{"type": "data", "symmetric": False, "color": colour},
             "array": [max(high - value, 0.0) for (_, high), value in pairs],
             "arrayminus": [max(value - low, 0.0) for (low, _), value in pairs],
         },
-        "hovertemplate": "%{x}: %{y:.3f}<extra></extra>",
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
     }
 
 
@@ -280,7 +283,6 @@ def plot_calibration(calibration: Mapping[str, Any]) -> str:
         "yaxis": axis("accuracy", range=[0, 1.02]),
     }
     described = (
-        "The rows are sorted by their highest probability and divided into bins of equal count."
-        " Below the dashed line the model is overconfident."
+        "Test rows in bins of equal count. Below the dashed line the model is overconfident."
     )
     return chart("Accuracy against confidence", described, traces, layout, height=380)

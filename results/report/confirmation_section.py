@@ -4,10 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from results.report.charts import plot_replicates
-from results.report.markup import number, paragraphs, table
+from results.report.markup import fold, number, paragraphs, table
 from results.report.run_data import RunData
 from results.rung_scores import mean
-from results.verdict import describe_sensitivity, format_parameters
+from results.trial_states import SearchStatus
+from results.verdict import (
+    confirmed_score,
+    describe_sensitivity,
+    describe_significance,
+    format_parameters,
+    when_taken,
+)
 
 _RULE_1 = (
     "A replicate trains every candidate again with a fresh seed and a fresh split. The default"
@@ -25,21 +32,66 @@ _DEFAULT_ALONE = (
 
 
 def describe_confirmation(data: RunData) -> str:
-    """Write how the confirmation decides, and the scores of each candidate on the replicates."""
-    found = data.record.get("confirmation")
+    """Write whether the winner is better than the default, and the scores on the replicates."""
+    found, record = data.record.get("confirmation"), data.record
     if not found:
-        return paragraphs(
-            ["Not confirmed: a search score is the best of many trials and therefore too high."]
-        )
+        return paragraphs([_describe_missing(record)])
     candidates, label = found["candidates"], data.score_label
     header = ["candidate", "configuration", f"{label} on each replicate", "mean", "standard error"]
     header += ["lead over the default", "dropped"]
     names = [_candidate_name(candidate, data) for candidate in candidates]
     rows = [_row(name, one, candidates[0]) for name, one in zip(names, candidates, strict=True)]
     return (
-        paragraphs([*_describe_rule(data.record), *describe_sensitivity(found)])
+        paragraphs([*_describe_outcome(record), *_compare_scores(record)])
         + plot_replicates(names, candidates, label)
-        + table(header, rows, caption="Candidates on the replicates")
+        + fold("Scores on each replicate", table(header, rows))
+        + fold(
+            "How the confirmation decides",
+            paragraphs([*_describe_rule(record), *describe_sensitivity(found)]),
+        )
+    )
+
+
+def _describe_missing(record: Mapping[str, Any]) -> str:
+    if record["status"] == SearchStatus.RUNNING:
+        return "The best trials are trained on replicates when the search has ended."
+    return "Not confirmed: a search score is the best of many trials and therefore too high."
+
+
+def _describe_outcome(record: Mapping[str, Any]) -> Iterator[str]:
+    found, best = record["confirmation"], record.get("best")
+    lead = found.get("winner_beats_default")
+    if best and lead and lead.get("replaces_default"):
+        yield (
+            f"The winner, {best['trial_id']} ({format_parameters(best['parameters'])}), replaces"
+            f" the default: {_describe_lead(lead)} on {lead['draws']} shared replicates,"
+            f" {describe_significance(lead)}."
+        )
+    elif verdict := found.get("verdict"):
+        yield f"{verdict}."
+
+
+def _describe_lead(lead: Mapping[str, Any]) -> str:
+    interval = lead.get("interval")  # older records have none
+    points = f"{lead['difference'] * 100:+.1f} points"
+    if not interval or interval[0] == interval[1]:
+        return points
+    low, high = (end * 100 for end in interval)
+    return f"{points} (95 % interval {low:+.1f} to {high:+.1f})"
+
+
+def _compare_scores(record: Mapping[str, Any]) -> Iterator[str]:
+    """Explain why the winner's score in the search, its mean and its test score differ."""
+    confirmed = confirmed_score(record, "best") if record.get("best") else None
+    if confirmed is None:
+        return
+    taken = when_taken(record, "best")
+    num_replicates = len(record["confirmation"]["replicates"])
+    yield (
+        f"The winner has three scores: {number(record['best']['search_score']) or 'none'} in the"
+        f" search ({f'{taken}, ' if taken else ''}one training), {number(confirmed)} on"
+        f" {num_replicates} replicates (full trainings with other seeds and splits), and that on"
+        " the test set; the first two were used to select it, so quote the test score alone."
     )
 
 
@@ -60,22 +112,6 @@ def _describe_rule(record: Mapping[str, Any]) -> Iterator[str]:
         " difference on shared replicates; its standard error accounts for rows that the splits"
         " share."
     )
-    yield from _describe_lead(found["winner_beats_default"])
-
-
-def _describe_lead(lead: Mapping[str, Any] | None) -> Iterator[str]:
-    if lead is None:
-        return
-    num_replicates, points = lead["draws"], lead["difference"] * 100
-    ahead = "leads the default by" if points >= 0 else "is behind the default by"
-    yield (
-        f"On {num_replicates} shared replicates the best finalist {ahead} {abs(points):.2f} points;"
-        f" the probability that this sign is right is {_percent(lead['probability_of_lead'])}."
-    )
-
-
-def _percent(probability: float) -> str:
-    return "above 99.9%" if probability > 0.9995 else f"{probability:.1%}"
 
 
 def _row(name: str, candidate: Mapping[str, Any], default: Mapping[str, Any]) -> list[str]:
@@ -99,7 +135,7 @@ def _lead(scores: Sequence[float | None], of_default: Sequence[float | None]) ->
         for score, other in zip(scores, of_default, strict=False)
         if score is not None and other is not None
     ]
-    return f"{mean(differences) * 100:+.2f} points" if differences else ""
+    return f"{mean(differences) * 100:+.1f} points" if differences else ""
 
 
 def _candidate_name(candidate: Mapping[str, Any], data: RunData) -> str:

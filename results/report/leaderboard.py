@@ -1,7 +1,8 @@
 """The leaderboard of `report.html`: the trials of the search, the best first."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,38 +19,36 @@ def list_trials(data: RunData) -> str:
     trials = sorted(data.searched, key=lambda trial: compared[trial.trial_id].rank)
     if not trials:
         return paragraphs(["No trial has started yet."])
-    roles = {data.id_of("default"): " (default)"}
-    roles |= {data.id_of("best"): " (winner)"}
-    results = _result_columns(data, compared)
-    order = _ORDER_AT_LAST_RUNG if data.ends_at_last_rung else _ORDER
-    return paragraphs([order]) + sortable_table(
-        ["trial", "status", *data.parameters, *results],
-        [
-            [
-                f"{trial.trial_id}{roles.get(trial.trial_id, '')}",
-                trial.ending,
-                *(_short(value) for value in trial.parameters.values()),
-                *(cell(trial) for cell in results.values()),
-            ]
-            for trial in trials
-        ],
+    columns = _columns(data, compared)
+    return paragraphs([_count(data), *_describe_order(data)]) + sortable_table(
+        ["trial", *columns],
+        [[_name(trial, data), *(cell(trial) for cell in columns.values())] for trial in trials],
         caption="Trials of the search; the button of a column sorts by it",
+        marked={_name(t, data): "winner" for t in trials if t.trial_id == data.id_of("best")},
     )
 
 
-_ORDER = (
-    "Completed trials come first, sorted by their score. The others follow by the rung that they"
-    " reached; scores of shorter trainings are not comparable. The score is the mean of the last"
-    " two evaluations at the rung, of completed trials the last evaluation. The peak is displayed"
-    " but never compared."
-)
+def _name(trial: ReportTrial, data: RunData) -> str:
+    roles = {data.id_of("default"): " (default)"}
+    roles |= {data.id_of("best"): " (winner)"}
+    return f"{trial.trial_id}{roles.get(trial.trial_id, '')}"
 
-_ORDER_AT_LAST_RUNG = (
-    "Trials that reached the last rung come first, sorted by their score there; the finalists are"
-    " the best of them. The others follow by the rung that they reached; scores at different rungs"
-    " are not comparable. The score is the mean of the last two evaluations at the rung. The peak"
-    " is displayed but never compared."
-)
+
+def _count(data: RunData) -> str:
+    """Return how many trials there are, and how they ended."""
+    endings = Counter(trial.ending for trial in data.searched)
+    counts = ", ".join(f"{num} {ending}" for ending, num in endings.most_common())
+    num = sum(endings.values())
+    return f"{num} trial{'s' * (num != 1)} in {data.record['seconds']:,.0f} s: {counts}."
+
+
+def _describe_order(data: RunData) -> Iterator[str]:
+    levels = [rung.short_name for rung in data.rung_trials()]
+    if len(levels) > 1:
+        yield (
+            "Trials that trained longest come first, then the best; scores at different rungs are"
+            " not comparable."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +97,33 @@ def _without_rung(trial: ReportTrial) -> _Compared:
     return _Compared(is_out=is_out, level=int(is_complete), score=score, name="")
 
 
-def _result_columns(
+def _columns(
     data: RunData, compared: Mapping[str, _Compared]
-) -> dict[str, Callable[[ReportTrial], str]]:
-    """Return the columns after the parameters: title, and what formats a trial's cell."""
+) -> dict[str, Callable[[ReportTrial], Any]]:
+    """Return the columns after the trial: title, and what formats a trial's cell.
+
+    A column with the same value for every trial is left out, except the score.
+    """
     beside = [key for key in BESIDE_THE_SCORE if key != data.record["objective"]["name"]]
-    return {
-        data.score_label: lambda trial: _number(compared[trial.trial_id].score, ".4f"),
+    columns: dict[str, Callable[[ReportTrial], Any]] = {
+        **{name: partial(_parameter, name=name) for name in data.parameters},
+        **{OVERALL[key]: partial(_figure, key=key, form=".3f") for key in beside},
         "compared at": lambda trial: compared[trial.trial_id].name,
-        "peak": _peak,
-        **{OVERALL[key]: partial(_figure, key=key, form=".4f") for key in beside},
-        "epochs": partial(_figure, key="epochs", form=".2f"),
+        "status": lambda trial: trial.ending,
         "seconds": partial(_figure, key="seconds", form=",.0f"),
         "error": lambda trial: trial.row.get("error", ""),
     }
+    varying = {
+        name: cell
+        for name, cell in columns.items()
+        if name in data.parameters or len({str(cell(trial)) for trial in data.searched}) > 1
+    }
+    score = {data.score_label: lambda trial: _number(compared[trial.trial_id].score, ".3f")}
+    return {**score, **varying}
+
+
+def _parameter(trial: ReportTrial, *, name: str) -> Any:
+    return _short(trial.parameters[name])
 
 
 def _figure(trial: ReportTrial, *, key: str, form: str) -> str:
@@ -121,10 +133,6 @@ def _figure(trial: ReportTrial, *, key: str, form: str) -> str:
 
 def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else ""
-
-
-def _peak(trial: ReportTrial) -> str:
-    return f"{max(score for _, score in trial.curve):.4f}" if trial.curve else ""
 
 
 def _short(value: float) -> Any:

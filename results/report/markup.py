@@ -1,4 +1,4 @@
-"""HTML that the report's sections are made of: headings, tables, cards and Plotly figures.
+"""HTML that the report's sections are made of: headings, tables, folds and Plotly figures.
 
 Figures are plain data, which the page's script plots when they scroll into view. Colours in them
 are names such as `@blue`; the style sheet defines them for light, dark and print.
@@ -115,9 +115,9 @@ def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
     return merged
 
 
-_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?(e[+-][0-9]+)?")
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\\.[0-9]+)?(e[+-][0-9]+)?( points)?")
 _LONG = 30
-"""Characters above which a cell's text may be broken anywhere."""
+"""Characters above which a cell has a line of its own on narrow screens."""
 
 
 def section(title: str, content: str) -> str:
@@ -139,9 +139,25 @@ def heading(title: str) -> str:
     return f"<h3>{escape(title)}</h3>\n"
 
 
+def fold(summary: str, content: str, *, is_open: bool = False) -> str:
+    """Return content below a line that opens and closes it; empty without content."""
+    state = " open" if is_open else ""
+    return (
+        f"<details{state}><summary>{escape(summary)}</summary>\n{content}</details>\n"
+        if content
+        else ""
+    )
+
+
 def paragraphs(lines: Iterable[str]) -> str:
     """Return a paragraph for each line, with a capital first letter."""
     return "".join(f"<p>{escape(capitalise(line))}</p>\n" for line in lines)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list; empty without lines."""
+    items = "".join(f"<li>{escape(capitalise(line))}</li>\n" for line in lines)
+    return f"<ul>{items}</ul>\n" if items else ""
 
 
 def code(text: str) -> str:
@@ -150,26 +166,89 @@ def code(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str = "") -> str:
-    """Return a table; numbers are aligned right, texts left."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    return _table(head, rows, caption, "")
+    """Return a table; narrow screens display each row as a card headed by its first cell.
+
+    Columns whose cells are all empty are left out; without rows the result is empty. Numbers are
+    aligned right, texts left.
+    """
+    columns, kept = _without_empty_columns(header, list(rows))
+    head = "".join(f'<th scope="col" role="columnheader">{escape(name)}</th>' for name in columns)
+    return _table(head, columns, kept, caption, "stack") if kept else ""
 
 
-def sortable_table(header: Sequence[str], rows: Iterable[Sequence[Any]], *, caption: str) -> str:
-    """Return a table with buttons in its header that sort it; empty cells stay last."""
+def sortable_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: str,
+    marked: Mapping[str, str] | None = None,
+) -> str:
+    """Return a table with buttons in its header that sort it; empty cells stay last.
+
+    The page's script displays its first rows and a button for the others.
+
+    Args:
+        header: names of the columns.
+        rows: the cells of each row; columns whose cells are all empty are left out.
+        caption: of the table.
+        marked: class of the style sheet for rows, by their first cell.
+    """
+    columns, kept = _without_empty_columns(header, list(rows))
     head = "".join(
-        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in header
+        f'<th scope="col" role="columnheader"><button type="button">{escape(name)}</button></th>'
+        for name in columns
     )
-    return _table(head, rows, caption, ' class="sortable"')
+    return _scrolling(_table(head, columns, kept, caption, "stack sortable", marked or {}), caption)
 
 
-def _table(head: str, rows: Iterable[Sequence[Any]], caption: str, attributes: str) -> str:
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
+def _without_empty_columns(
+    header: Sequence[str], rows: list[Sequence[Any]]
+) -> tuple[list[str], list[list[Any]]]:
+    kept = [n for n in range(len(header)) if any(str(row[n]) for row in rows)]
+    return [header[n] for n in kept], [[row[n] for n in kept] for row in rows]
+
+
+def _table(
+    head: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    caption: str,
+    kind: str,
+    marked: Mapping[str, str] | None = None,
+) -> str:
+    body = "".join(_row(row, columns, (marked or {}).get(str(row[0]), "")) for row in rows)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    # The table scrolls in its own box, so that a wide one does not make the page scroll sideways.
+    # Cards on narrow screens are no table for browsers, so that its roles are written out.
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption or "table")}">'
-        f"<table{attributes}>{title}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+        f'<table class="{kind}" role="table">{title}<thead role="rowgroup"><tr role="row">{head}'
+        f'</tr></thead>\n<tbody role="rowgroup">{body}</tbody></table>\n'
+    )
+
+
+def _row(row: Sequence[Any], columns: Sequence[str], kind: str) -> str:
+    first, *others = row
+    cells = "".join(map(_cell, others, columns[1:]))
+    attributes = f' class="{kind}"' if kind else ""
+    return (
+        f'<tr role="row"{attributes}><th scope="row" role="rowheader">{escape(str(first))}</th>'
+        f"{cells}</tr>\n"
+    )
+
+
+def _cell(value: Any, column: str) -> str:
+    text = str(value)
+    kind = ""
+    if isinstance(value, int | float) or _NUMBER.fullmatch(text):
+        kind = ' class="number"'
+    elif len(text) > _LONG:
+        kind = ' class="long"'
+    return f'<td role="cell" data-label="{escape(column)}"{kind}>{escape(text)}</td>'
+
+
+def _scrolling(content: str, label: str) -> str:
+    """Return content that scrolls in its own box if it is wider than the page."""
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{content}'
         "</div>\n"
     )
 
@@ -177,15 +256,6 @@ def _table(head: str, rows: Iterable[Sequence[Any]], caption: str, attributes: s
 def grid(parts: Iterable[str]) -> str:
     """Return parts side by side, as many as fit the width."""
     return f'<div class="grid">{"".join(parts)}</div>\n'
-
-
-def cards(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Return the key figures at the top of the page, each (name, value, explanation)."""
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd><b>{escape(value)}</b>{escape(explanation)}</dd></div>"
-        for name, value, explanation in figures
-    )
-    return f'<dl class="cards">{items}</dl>\n'
 
 
 def choice(label: str, options: Mapping[str, str], *, selected: str) -> str:
@@ -198,47 +268,47 @@ def choice(label: str, options: Mapping[str, str], *, selected: str) -> str:
     return f'<p><label>{escape(label)} <select class="budget">{items}</select></label></p>\n'
 
 
-def shaded_table(
-    header: Sequence[str],
-    rows: Iterable[tuple[str, Sequence[tuple[str, float]]]],
-    *,
-    caption: str,
-) -> str:
-    """Return a table with cells (text, share from 0 to 1): the larger the share, the darker."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        + "".join(
-            f'<td class="number shaded" style="--share:{share:.3f}">{escape(text)}</td>'
-            for text, share in cells
-        )
-        + "</tr>\n"
-        for name, cells in rows
+def matrix(labels: Sequence[str], cells: Sequence[Sequence[tuple[int, float]]]) -> str:
+    """Return a confusion matrix: the larger a cell's share of its row, the darker.
+
+    Narrow screens display the numbers of the columns instead of their names.
+
+    Args:
+        labels: [num_labels], name of each row and column.
+        cells: [num_labels, num_labels], number of rows and their share of the true class.
+    """
+    caption = "Test rows by true class (row) and predicted class (column)"
+    head = "".join(
+        f'<th scope="col"><span class="wide">{escape(name)}</span>'
+        f'<span class="narrow" aria-hidden="true">{number}</span></th>'
+        for number, name in enumerate(labels, 1)
     )
+    body = "".join(
+        f'<tr><th scope="row"><span class="narrow" aria-hidden="true">{number} </span>'
+        f"{escape(name)}</th>{''.join(_shaded(*cell) for cell in row)}</tr>\n"
+        for number, (name, row) in enumerate(zip(labels, cells, strict=False), 1)
+    )
+    content = (
+        f'<table class="matrix"><caption>{caption}</caption><thead><tr>'
+        f"<td></td>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
+    )
+    return _scrolling(content, caption)
+
+
+def _shaded(count: int, share: float) -> str:
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n"
-        f"<tbody>{body}</tbody></table></div>\n"
+        f'<td class="number" style="--share:{share:.3f}">{count:,}'
+        f'<span class="share"> {share:.0%}</span></td>'
     )
 
 
 def number(value: Any) -> str:
-    """Format a score with four decimals; None becomes empty, a text stays as it is."""
+    """Format a score with three decimals; None becomes empty, a text stays as it is."""
     if value is None:
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def interval(bounds: Sequence[float] | None) -> str:
     """Format the two ends of an interval; None becomes empty."""
-    return f"{bounds[0]:.4f} to {bounds[1]:.4f}" if bounds else ""
-
-
-def _cell(value: Any) -> str:
-    text = str(value)
-    kind = ""
-    if isinstance(value, int | float) or _NUMBER.fullmatch(text):
-        kind = ' class="number"'
-    elif len(text) > _LONG:
-        kind = ' class="long"'
-    return f"<td{kind}>{escape(text)}</td>"
+    return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else ""

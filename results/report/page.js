@@ -4,7 +4,15 @@
 (() => {
   const root = document.documentElement;
   const plots = [...document.querySelectorAll(".plot")];
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  // The toolbar appears under a mouse alone: on a touch screen it would cover the legend, and
+  // dragging a finger scrolls the page.
+  const hovers = matchMedia("(hover: hover) and (pointer: fine)").matches;
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: hovers ? "hover" : false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+  };
   const narrow = () => window.innerWidth < 480;
 
   // Figures name their colours "@name"; the style sheet's variable of that name is the colour now.
@@ -27,9 +35,17 @@
     const figure = painted(plot.figure, getComputedStyle(root));
     const budget = budgetOf(plot);
     for (const trace of figure.data) {
-      if (trace.meta && "budget" in trace.meta) trace.visible = trace.meta.budget === budget;
+      const isOfBudget = trace.meta && "budget" in trace.meta;
+      if (isOfBudget && budget !== null) trace.visible = trace.meta.budget === budget;
     }
-    if (narrow()) figure.layout.margin = { ...figure.layout.margin, l: 44, r: 6 };
+    figure.layout.modebar = { orientation: "v", bgcolor: "rgba(0,0,0,0)" };
+    if (!hovers) figure.layout.dragmode = false;
+    if (narrow()) {
+      figure.layout.margin = { ...figure.layout.margin, l: 44, r: 6 };
+      for (const [name, axis] of Object.entries(figure.layout.meta?.narrow ?? {})) {
+        Object.assign(figure.layout[name], axis);
+      }
+    }
     if (!plot.target) {
       plot.target = plot.appendChild(document.createElement("div"));
       plot.target.style.height = figure.layout.height + "px";
@@ -48,12 +64,17 @@
   plots.forEach((plot) => seen.observe(plot));
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renderAgain);
+  // On paper everything is unfolded.
+  let folded = [];
   window.addEventListener("beforeprint", () => {
     root.classList.add("printing");
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((part) => (part.open = true));
     plots.forEach(render);
   });
   window.addEventListener("afterprint", () => {
     root.classList.remove("printing");
+    folded.forEach((part) => (part.open = false));
     renderAgain();
   });
   document.querySelectorAll("select.budget").forEach((list) =>
@@ -80,6 +101,30 @@
     });
     table.tBodies[0].append(...rows);
   };
-  document.querySelectorAll("table.sortable th button").forEach((button) =>
-    button.addEventListener("click", () => sort(button.closest("th"))));
+  // Long tables display their first rows, in whatever order, and the others on request.
+  const MOST_ROWS = 10;
+  const shorten = (table) => {
+    const isShort = !table.classList.contains("whole");
+    [...table.tBodies[0].rows].forEach((row, number) => (row.hidden = isShort && number >= MOST_ROWS));
+  };
+  document.querySelectorAll("table.sortable").forEach((table) => {
+    table.querySelectorAll("th button").forEach((button) =>
+      button.addEventListener("click", () => {
+        sort(button.closest("th"));
+        shorten(table);
+      }));
+    const number = table.tBodies[0].rows.length;
+    if (number <= MOST_ROWS) return;
+    shorten(table);
+    const more = document.createElement("button");
+    more.type = "button";
+    more.className = "show-all";
+    more.textContent = `Display all ${number} rows`;
+    more.addEventListener("click", () => {
+      table.classList.add("whole");
+      shorten(table);
+      more.remove();
+    });
+    (table.closest(".scroll") ?? table).after(more);
+  });
 })();

@@ -14,17 +14,15 @@ from results.errors import RunError
 from results.files import write_text
 from results.report.charts import plot_learning_curves
 from results.report.confirmation_section import describe_confirmation
-from results.report.evaluation_sections import describe_evaluation
+from results.report.evaluation_sections import describe_other_scores
+from results.report.gates_section import describe_gates
 from results.report.leaderboard import list_trials
-from results.report.markup import anchor_of, paragraphs, section
+from results.report.markup import anchor_of, heading, section
+from results.report.mistakes_section import describe_mistakes
 from results.report.parameter_charts import plot_parameters
 from results.report.run_data import RunData, read_run_data
-from results.report.search_sections import (
-    NOT_TESTED,
-    describe_data,
-    describe_repetition,
-    describe_verdict,
-)
+from results.report.search_sections import describe_data, describe_repetition
+from results.report.verdict_section import describe_verdict
 from results.run import Run
 
 logger = logging.getLogger(__name__)
@@ -73,31 +71,28 @@ def build_report(run: Run, record: Mapping[str, Any], *, with_texts: bool) -> st
 
 def _build_page(data: RunData, *, with_texts: bool) -> str:
     """Return the page with all sections that have content."""
-    record = data.record
+    record, test = data.record, data.test
+    curves = heading("Learning curves") + plot_learning_curves(data)
     sections = {
-        "Verdict": describe_verdict(data),
-        **(
-            describe_evaluation(data, with_texts=with_texts)
-            if data.test
-            else {"Test": paragraphs([NOT_TESTED])}
-        ),
-        "Leaderboard": list_trials(data),
-        "Confirmation": describe_confirmation(data),
-        "Learning curves": plot_learning_curves(data),
-        "Parameters": plot_parameters(data),
+        "Gates": describe_gates(test) if test else "",
+        "Mistakes": describe_mistakes(data, with_texts=with_texts) if test else "",
+        "Winner against default": describe_confirmation(data),
+        "Configurations tried": list_trials(data) + plot_parameters(data) + curves,
         "Data": describe_data(record["data"]),
-        "How to repeat it": describe_repetition(record),
+        "Calibration and other scores": describe_other_scores(test) if test else "",
+        "Method and environment": describe_repetition(data),
     }
     written = {title: content for title, content in sections.items() if content}
     links = [f'<li><a href="#{anchor_of(title)}">{escape(title)}</a></li>' for title in written]
+    contents = f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>\n'
+    parts = [section(title, content) for title, content in written.items()]
     return _fill_frame(
         title=f"Search {data.run.directory.name}",
-        content="".join(section(title, content) for title, content in written.items()),
-        contents="".join(links),
+        content="".join([describe_verdict(data), contents, *parts]),
     )
 
 
-def _fill_frame(*, title: str, content: str, contents: str) -> str:
+def _fill_frame(*, title: str, content: str) -> str:
     library, script = _plotly_script(), _resource("page.js")
     # Even if a text from the data became markup, the browser would run and load nothing of it.
     policy = (
@@ -110,9 +105,9 @@ def _fill_frame(*, title: str, content: str, contents: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_resource('page.css')}</style></head>\n"
         f'<body><a class="skip" href="#main">Skip to the report</a><header><h1>{escape(title)}</h1>'
-        f'<nav aria-label="Sections"><ul>{contents}</ul></nav></header>\n'
-        f'<main id="main"><noscript><p>Charts and sorting require JavaScript; the tables contain'
-        f" the same figures.</p></noscript>\n{content}</main>\n"
+        "</header>\n"
+        f'<main id="main">\n{content}<noscript><p>Charts and sorting require JavaScript; the tables'
+        f" contain the same figures.</p></noscript></main>\n"
         f"<script>{library}</script>\n<script>{script}</script></body></html>\n"
     )
 

@@ -17,6 +17,7 @@ from results.report.markup import (
     axis,
     chart,
     choice,
+    fold,
     grid,
     heading,
     log_axis,
@@ -36,10 +37,8 @@ MIN_TO_COMPARE = 10
 """Trials that the budget displayed first has, where any budget has so many."""
 
 _RULE = (
-    "Only trials at the same rung are compared, that is, after the same number of training rows:"
-    " choose the rung. The score at a rung is the mean of the last two evaluations, at the full"
-    " budget the last evaluation. From the second rung on only promoted trials are left, so that"
-    " the effect of a parameter appears smaller than it is."
+    "Only trials at the same rung are compared. From the second rung on only promoted trials are"
+    " left, so that the effect of a parameter appears smaller than it is."
 )
 
 
@@ -65,22 +64,26 @@ def plot_parameters(data: RunData) -> str:
     plotted = _Plotted(data=data, rungs=rungs, selected=select_rung(rungs), space=space)
     names = list(space)
     labels = {str(rung.examples): f"{rung.name} ({len(rung.trials)} trials)" for rung in rungs}
-    parts = [
-        paragraphs([_RULE]),
-        choice("Compare trials at", labels, selected=str(plotted.selected.examples)),
-        heading("Score against each parameter"),
-        grid(_plot_score_against(name, plotted) for name in names),
-    ]
-    if len(names) > 1:
-        parts += [
-            heading("Pairs of parameters"),
-            grid(_plot_pair(pair, plotted) for pair in combinations(names, 2)),
-            heading("Parallel coordinates"),
-            _plot_parallel_coordinates(names, plotted),
-            heading("Importance"),
-            _report_importance(plotted),
+    return "".join(
+        [
+            paragraphs([_RULE] if len(rungs) > 1 else []),
+            choice("Compare trials at", labels, selected=str(plotted.selected.examples))
+            if len(rungs) > 1
+            else "",
+            heading("Which parameters matter") + _report_importance(plotted)
+            if len(names) > 1
+            else "",
+            grid(_plot_score_against(name, plotted) for name in names),
+            fold("Pairs of parameters and parallel coordinates", _plot_together(names, plotted))
+            if len(names) > 1
+            else "",
         ]
-    return "".join(parts)
+    )
+
+
+def _plot_together(names: Sequence[str], plotted: _Plotted) -> str:
+    pairs = grid(_plot_pair(pair, plotted) for pair in combinations(names, 2))
+    return pairs + _plot_parallel_coordinates(names, plotted)
 
 
 def select_rung(rungs: Sequence[RungTrials]) -> RungTrials:
@@ -99,7 +102,7 @@ def _plot_score_against(name: str, plotted: _Plotted) -> str:
     }
     return chart(
         f"{capitalise(label)} against {name}",
-        "Each point is a trial; the winner and the default are marked.",
+        "Each point is a trial.",
         [trace for rung in plotted.rungs for trace in _score_traces(name, rung, plotted)],
         layout,
         height=340,
@@ -206,9 +209,8 @@ def _plot_parallel_coordinates(names: Sequence[str], plotted: _Plotted) -> str:
     titles = [plotly_text(name) for name in (*names, label)]
     return chart(
         "Parallel coordinates",
-        "Each line is a trial, coloured by its score: the best fifth stands out. Each axis runs"
-        " from the lowest to the highest value, on a logarithmic scale where the parameter was"
-        " searched on one. Click a fifth in the legend to hide or display it.",
+        "Each line is a trial, coloured by its score. Click a fifth in the legend to hide or"
+        " display it.",
         traces,
         {
             "xaxis": {
@@ -315,17 +317,18 @@ def _report_importance(plotted: _Plotted) -> str:
             ]
         )
     rows = [
-        [item.parameter, number(item.share), f"{item.low:.4f} to {item.high:.4f}"] for item in found
+        [item.parameter, number(item.share), f"{item.low:.3f} to {item.high:.3f}"] for item in found
     ]
     explained = (
         "The importance of a parameter is the share of the variance of"
-        f" {plotted.data.score_label} among {len(rung.trials)} trials ({rung.name}) that the"
-        " parameter explains by itself (fANOVA, Hutter et al. 2014, by Optuna's evaluator). The"
-        f" {CONFIDENCE:.0%} interval is computed on resampled trials. The order of parameters with"
-        " overlapping intervals is uncertain."
+        f" {plotted.data.score_label} among {len(rung.trials)} trials ({rung.name}) that it"
+        " explains by itself (fANOVA, Hutter et al. 2014, by Optuna's evaluator); its"
+        f" {CONFIDENCE:.0%} interval is of resampled trials."
     )
     header = ["parameter", "share of variance", f"{CONFIDENCE:.0%} interval"]
-    return paragraphs([explained]) + _plot_importance(found) + table(header, rows)
+    return _plot_importance(found) + fold(
+        "Importance in numbers", paragraphs([explained]) + table(header, rows)
+    )
 
 
 def _plot_importance(found: Sequence[Importance]) -> str:
@@ -349,7 +352,8 @@ def _plot_importance(found: Sequence[Importance]) -> str:
     layout["margin"] = {"t": 16}
     return chart(
         "Importance of the parameters",
-        "Bars are shares of the variance, lines their intervals.",
+        "Share of the variance of the score that each explains by itself, with its interval;"
+        " parameters with overlapping intervals may matter alike.",
         [bars],
         layout,
         height=120 + 40 * len(found),

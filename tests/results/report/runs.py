@@ -88,13 +88,16 @@ def record(**changes: Any) -> dict[str, Any]:
 def evaluation_report(**changes: Any) -> dict[str, Any]:
     """Return the content of `evaluation_report.json`."""
     scores = {"score": 0.7, "accuracy": 0.75, "f1_macro": 0.7}
-    classes = {EVIL: {"precision": 0.5, "recall": 0.6, "f1": 0.55, "support": 3}}
+    classes = {
+        EVIL: {"precision": 0.5, "recall": 0.6, "f1": 0.55, "support": 3},
+        "b": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2},
+    }
     return {
         "summary": f"found {EVIL}",
         "objective": OBJECTIVE,
         **scores,
         "per_class": classes,
-        "confusion_matrix": [[3]],
+        "confusion_matrix": [[2, 1], [1, 1]],
         "confidence_intervals": {
             **{"score": [0.65, 0.75], "accuracy": [0.7, 0.8], "f1_macro": [0.65, 0.75]},
             f"f1 of {EVIL}": [0.0, 0.0],

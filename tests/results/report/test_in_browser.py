@@ -5,6 +5,7 @@ Each page is loaded once for several tests: plotting its charts is what takes th
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,6 +15,7 @@ from benchmarks.simulated_run import write_simulated_run
 from results.report.page import write_report
 from results.run import Run
 from tests.browser import LoadedPage, Scheme, chromium, load_page
+from tests.results.report.last_rung import last_rung_run
 from tests.results.report.runs import (
     EVIL,
     evaluation_report,
@@ -44,8 +46,11 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def plotted(browser: Browser, run: Run, scheme: Scheme) -> Iterator[LoadedPage]:
-    """Load a report, in light at the width of a desktop and in dark at that of a phone."""
-    with load_page(browser, run.report, width=WIDTHS[scheme], scheme=scheme) as found:
+    """Load a report, in light at the width of a desktop and in dark as on a phone."""
+    is_phone = scheme == "dark"
+    with load_page(
+        browser, run.report, width=WIDTHS[scheme], scheme=scheme, has_touch=is_phone
+    ) as found:
         found.scroll_through()
         yield found
 
@@ -71,6 +76,7 @@ def test_all_charts_are_plotted_and_no_part_is_wider_than_the_window(
 ) -> None:
     found = pages[scheme]
     assert found.fits_its_window()
+    assert found.scrolling_parts() == []
     plots = found.page.locator(".plot").all()
     assert len(plots) >= 8
     for plot in plots:
@@ -130,7 +136,7 @@ def test_the_charts_follow_a_reader_who_changes_to_dark_mode(
 def test_the_leaderboard_sorts_by_mouse_and_keyboard(simulated: LoadedPage) -> None:
     button = simulated.page.get_by_role("button", name="learning_rate")
     header = simulated.page.get_by_role("columnheader", name="learning_rate")
-    rates = simulated.page.locator("#leaderboard tbody tr td:nth-child(3)")
+    rates = simulated.page.locator("table.sortable tbody tr td:nth-child(3)")
     button.click()
     values = [float(text) for text in rates.all_text_contents()]
     assert header.get_attribute("aria-sort") == "ascending"
@@ -159,6 +165,59 @@ def test_the_charts_of_parameters_display_the_trials_at_the_chosen_rung(
         assert f"({count} trials)" in text
 
 
+def test_a_window_of_320_pixels_does_not_scroll_sideways(
+    browser: Browser, run: Run, simulated: LoadedPage
+) -> None:
+    for path in (run.report, _path_of(simulated)):
+        with load_page(browser, path, width=320, has_touch=True) as found:
+            found.page.evaluate(_UNFOLD)
+            assert found.fits_its_window()
+            assert found.scrolling_parts() == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (400, 800)])
+@pytest.mark.parametrize("is_tested", [True, False])
+def test_verdict_numbers_and_next_steps_are_on_the_first_screen(
+    browser: Browser, tmp_path: Path, width: int, height: int, is_tested: bool
+) -> None:
+    run = last_rung_run(tmp_path / "run")
+    if is_tested:
+        write_reports(run, evaluation_report())
+    write_report(run, run.read_whole_record())
+    with load_page(browser, run.report, width=width, height=height) as found:
+        top = found.page.locator("#verdict")
+        assert top.get_by_role("heading", level=2).count() == 1
+        assert top.locator(".figures div").count() == (3 if is_tested else 2)
+        box = top.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= height
+        assert top.locator("li").first.is_visible()
+
+
+def test_the_toolbar_of_a_chart_appears_under_a_mouse_alone(
+    pages: dict[Scheme, LoadedPage],
+) -> None:
+    desktop, phone = (pages[scheme].page for scheme in SCHEMES)
+    assert phone.locator(".modebar-btn").count() == 0
+    toolbar = desktop.locator("#mistakes .modebar-group").first
+    desktop.mouse.move(0, 0)
+    assert toolbar.evaluate(_OPACITY) == "0"
+    desktop.locator("#mistakes .plot").first.hover()
+    desktop.wait_for_function(f"part => ({_OPACITY})(part) === '1'", arg=toolbar.element_handle())
+
+
+def test_a_long_table_displays_its_first_rows_and_the_others_on_request(
+    browser: Browser, simulated: LoadedPage
+) -> None:
+    with load_page(browser, _path_of(simulated), width=400) as found:
+        rows = found.page.locator("table.sortable tbody tr:visible")
+        assert rows.count() == 10
+        found.page.get_by_role("button", name="seconds").click()
+        assert rows.count() == 10
+        found.page.get_by_role("button", name=f"Display all {NUM_TRIALS} rows").click()
+        assert rows.count() == NUM_TRIALS
+
+
 def test_on_paper_all_charts_are_plotted_dark_on_white(browser: Browser, run: Run) -> None:
     with load_page(browser, run.report, scheme="dark") as found:
         found.page.emulate_media(media="print")
@@ -172,6 +231,12 @@ def test_on_paper_all_charts_are_plotted_dark_on_white(browser: Browser, run: Ru
         assert len(found.page.pdf()) > 50_000
 
 
+def _path_of(found: LoadedPage) -> Path:
+    return Path(found.page.evaluate("decodeURIComponent(location.pathname)"))
+
+
+_UNFOLD = "document.querySelectorAll('details').forEach((part) => (part.open = true))"
+_OPACITY = "part => getComputedStyle(part).opacity"
 _LETTERS = ".plot .xtick text"
 _LETTERS_ARE_LIGHT = f"""() => {{
     const colour = getComputedStyle(document.querySelector("{_LETTERS}")).fill;

@@ -11,7 +11,6 @@ import pytest
 
 from results.errors import RunError
 from results.report.page import build_report, write_report
-from results.report.search_sections import NOT_TESTED
 from results.run import Run
 from tests.results.report.runs import (
     EVIL,
@@ -22,15 +21,15 @@ from tests.results.report.runs import (
     write_reports,
 )
 
-SEARCH_SECTIONS = [
-    *("Leaderboard", "Confirmation", "Learning curves", "Parameters", "Data", "How to repeat it"),
+BEFORE = ["Winner against default", "Configurations tried", "Data", "Method and environment"]
+AFTER = [
+    *("Gates", "Mistakes", *BEFORE[:3], "Calibration and other scores", "Method and environment"),
 ]
-BEFORE = ["Verdict", "Test", *SEARCH_SECTIONS]
-AFTER = ["Verdict", "Test", "Gates", *SEARCH_SECTIONS]
 OF_TEST = [
-    *("Scores", "Confusion matrix", "Classes", "Calibration", "Hardest mistakes"),
-    *("Error analysis", "Rows of low confidence", "Retrain"),
+    *("Confusion matrix", "Classes", "Hardest mistakes", "Error analysis"),
+    *("Calibration", "Other metrics", "Rows of low confidence"),
 ]
+NOT_TESTED = "Not evaluated yet"
 
 
 @pytest.fixture
@@ -89,11 +88,11 @@ def headings(text: str, level: int) -> list[str]:
 
 def test_all_sections_are_there_before_the_test_and_after(run: Run) -> None:
     text, page = page_of(run)
-    assert headings(text, 2) == BEFORE
+    assert headings(text, 2)[1:] == BEFORE
     assert NOT_TESTED in page.text
     write_reports(run, evaluation_report())
     text, page = page_of(run)
-    assert headings(text, 2) == AFTER
+    assert headings(text, 2)[1:] == AFTER
     assert [title for title in headings(text, 3) if title in OF_TEST] == OF_TEST
     assert NOT_TESTED not in page.text
 
@@ -103,9 +102,10 @@ def test_text_of_the_data_is_never_markup_and_is_displayed_unchanged(tested: Run
     assert "<img" not in text
     assert page.tags == {
         *("html", "head", "meta", "title", "style", "body", "main", "header", "nav", "section"),
-        *("h1", "h2", "h3", "h4", "ul", "li", "a", "p", "dl", "dt", "dd", "div", "b", "strong"),
+        *("h1", "h2", "h3", "h4", "ul", "ol", "li", "a", "p", "dl", "dt", "dd", "div", "b", "q"),
         *("table", "caption", "thead", "tbody", "tr", "th", "td", "button", "code", "noscript"),
-        *("figure", "figcaption", "script", "label", "select", "option"),
+        *("figure", "figcaption", "script", "label", "select", "option", "strong", "small", "span"),
+        *("details", "summary"),
     }
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     assert page.text.count(EVIL) >= 18
@@ -152,16 +152,16 @@ def test_texts_of_rows_are_left_out_on_request(tested: Run) -> None:
 
 def test_the_report_is_on_the_last_evaluation_on_the_test_set(tested: Run) -> None:
     for number in (2, 10):
-        again = evaluation_report(summary=f"found at access {number}")
+        low = number / 100
+        again = evaluation_report(score=low, confidence_intervals={"score": [0.0, low]})
         write_reports(tested, again, directory=f"final-{number}")
     _, page = page_of(tested)
-    assert "Found at access 10" in page.text
-    assert "access 2" not in page.text
+    assert "0.000 to 0.100" in page.text
+    assert "0.000 to 0.020" not in page.text
 
 
 def test_a_run_without_scores_or_confirmation_has_its_page(run: Run) -> None:
     _, page = page_of(run, status="interrupted", best=None, default=None, confirmation=None)
-    assert "The search is interrupted; no trial has a score yet." in page.text
     assert "a search score is the best of many trials" in page.text
 
 
@@ -169,45 +169,32 @@ def test_a_run_that_has_just_started_has_its_page(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.write_trials((), [])
     text, page = page_of(run, status="running", best=None, default=None, confirmation=None)
-    assert headings(text, 2) == BEFORE
+    assert headings(text, 2)[1:] == BEFORE
     assert "No trial has started yet." in page.text
+    assert "trained on replicates when the search has ended" in page.text
 
 
-def test_the_report_of_a_running_search_warns_that_its_result_is_not_final(run: Run) -> None:
-    _, page = page_of(run, status="running")
-    assert "The search is running: this is not its final result." in page.text
-
-
-def test_the_three_scores_are_side_by_side_and_their_gap_is_named(tested: Run) -> None:
-    _, page = page_of(tested)
-    assert re.search(r"search\s+0\.7100[^|]*confirmation\s+0\.6950[^|]*test\s+0\.7000", page.text)
-    assert "The search score is 1.00 points above the test score: optimism." in page.text
-    assert "The confirmation score is 0.50 points below the test score: no optimism." in page.text
-
-
-def test_before_the_test_there_are_two_scores_and_no_gap(run: Run) -> None:
-    two = r"search\s+0\.7100[^|]*confirmation\s+0\.7050[^|]*test\s+not evaluated"
+def test_the_scores_on_validation_rows_are_compared_with_the_test_score_once(run: Run) -> None:
     _, page = page_of(run)
-    assert re.search(two, page.text)
-    assert "optimism" not in page.text
-    _, page = page_of(run, confirmation=None)
-    assert re.search(r"confirmation\s+none", page.text)
+    sentence = "The winner has three scores: 0.710 in the search (one training), 0.705 on 2"
+    assert page.text.count(sentence) == 1
+    assert "three scores" not in page_of(run, confirmation=None)[1].text
 
 
-def test_the_key_figures_report_the_lead_and_whether_it_is_significant(run: Run) -> None:
-    _, page = page_of(run)
-    significance = "significant difference (one-sided p = 0.001) on 2 replicates"
-    assert f"+10.00 points\n{significance}, standard error 2.00" in page.text
-    _, page = page_of(run, confirmation=None)
-    assert "not known\nnot confirmed on replicates" in page.text
-    default = record()["default"]
-    _, page = page_of(run, best={**default, "at_edge": []})
-    assert "none\nthe default stays" in page.text
+def test_the_lead_of_the_winner_has_its_interval_and_significance(run: Run) -> None:
+    sentence = "replaces the default: +10.0 points{} on 2 shared replicates, significant difference"
+    found = record()["confirmation"]
+    lead = found["winner_beats_default"] | {"replaces_default": True}
+    _, page = page_of(run, confirmation=found | {"winner_beats_default": lead})
+    assert sentence.format("") in page.text
+    lead["interval"] = [0.06, 0.14]
+    _, page = page_of(run, confirmation=found | {"winner_beats_default": lead})
+    assert sentence.format(" (95 % interval +6.0 to +14.0)") in page.text
 
 
 def test_the_detectable_difference_is_in_the_section_of_the_confirmation_alone(run: Run) -> None:
     _, page = page_of(run)
-    before, _, after = page.text.partition("A replicate trains every candidate again")
+    before, _, after = page.text.partition("How the confirmation decides")
     sentence = "With these replicates a difference of 1.2 points would be detected in 80 %"
     assert sentence in after
     assert "would be detected" not in before
@@ -225,18 +212,18 @@ def test_the_variation_between_seeds_is_next_to_the_interval(tested: Run) -> Non
 def test_stages_calibration_low_confidence_and_errors_are_reported(tested: Run) -> None:
     _, page = page_of(tested)
     for text in (
-        *("loss fallen", "it falls", "0.0777", "17 rows. apart", "0.3333", "0.2000 to 0.4000"),
+        *("loss fallen", "it falls", "0.078", "on the 17 rows", "Apart", "0.333", "0.200 to 0.400"),
         *("25 of 100 test rows are wrong.", "Long texts fail more", "Errors by similarity"),
-        *("40.0%", "0.3300", "80.0%", "Errors by label confidence are left out: not measured."),
-        *("1 of 3", "3 groups of similar texts", "9.2% have labels that disagree"),
+        *("40.0%", "0.330", "80.0%", "Errors by label confidence are left out: not measured."),
+        *("2 of 3 gates missed", "3 groups of similar texts", "9.2% have labels that disagree"),
     ):
         assert text in page.text, text
 
 
 def test_the_seed_of_the_model_and_the_rejected_attempts_are_reported(tested: Run) -> None:
     _, page = page_of(tested)
-    assert "The winner was retrained on 1,234 rows in 12 s with seed 44." in page.text
-    assert "Attempts rejected before the evaluation on the test set: 1." in page.text
+    assert "The winner was retrained on 1,234 rows in 12 s with seed 44. Att" in page.text
+    assert "Attempts rejected before the test: 1." in page.text
     assert f"Rejected attempt: seed 43: {EVIL}." in page.text
 
 
@@ -244,15 +231,38 @@ def test_a_class_of_few_rows_is_marked_and_gates_have_their_p_value(run: Run) ->
     gate = {"threshold": 0.0, "value": 0.02, "met": False, "p_value": 0.4321}
     write_reports(run, evaluation_report(gates={"beats the baseline": gate}))
     _, page = page_of(run)
-    assert "0.0000 to 0.0000 (too few rows for a reliable interval)" in page.text
-    assert re.search(r"beats the baseline\s+0.0000\s+0.0200\s+0.4321\s+no\n", page.text)
+    assert "0.000 to 0.000 (too few rows for a reliable interval)" in page.text
+    gate_of_page = r"beats the baseline\s+0.020, p = 0.432\s+above 0, p below 0.05\n"
+    assert re.search(gate_of_page, page.text)
+
+
+def test_missed_gates_come_first_and_met_ones_are_folded_away(run: Run) -> None:
+    gates = {
+        name: {"threshold": 0.5, "value": 0.4 + 0.2 * is_met, "met": is_met}
+        for name, is_met in (("accuracy", True), ("f1 of b", False))
+    }
+    write_reports(run, evaluation_report(gates=gates, stages={}))
+    text, _ = page_of(run)
+    visible, _, folded = (
+        text.partition('id="gates"')[2]
+        .partition("</section>")[0]
+        .partition("<details><summary>The other 1 gates are met</summary>")
+    )
+    assert "f1 of b" in visible
+    assert "accuracy" not in visible
+    assert "accuracy" in folded
+    met = {name: gate | {"met": True} for name, gate in gates.items()}
+    write_reports(run, evaluation_report(gates=met, stages={}), directory="final-2")
+    text, page = page_of(run)
+    assert "<summary>All 2 gates are met</summary>" in text
+    assert "missed" not in page.text
 
 
 def test_the_macro_f1_of_low_confidence_has_another_name_than_the_tests(tested: Run) -> None:
     _, page = page_of(tested)
     _, _, apart = page.text.partition("Rows of low confidence")
-    assert re.search(r"macro-F1 of the classes that have rows here\s+0.3333", apart)
-    assert not re.search(r"macro-F1\s+0", apart.partition("Retrain")[0])
+    assert re.search(r"macro-F1 of the classes that have rows here\s+0.333", apart)
+    assert not re.search(r"macro-F1\s+0", apart.partition("Method and")[0])
 
 
 def test_an_older_run_without_the_later_keys_has_its_page(run: Run) -> None:
@@ -265,12 +275,12 @@ def test_an_older_run_without_the_later_keys_has_its_page(run: Run) -> None:
     del old["search"]
     write_report(run, old)
     page = Page(run.report.read_text("utf-8").partition("<script>")[0] + "</body></html>")
-    assert re.search(r"search\s+0\.7100[^|]*confirmation\s+0\.7050[^|]*test\s+0\.7000", page.text)
+    assert "three scores: 0.710 in the search" in page.text
     assert "training rows seen" in page.text
     write_reports(
         run, evaluation_report(low_confidence=None, gates={}, stages={}), directory="final-2"
     )
-    assert "no quality gate was requested" in page_of(run)[1].text
+    assert "No quality gate was requested" in page_of(run)[1].text
 
 
 def test_damaged_files_are_logged_and_the_previous_report_stays(
@@ -294,7 +304,7 @@ def test_an_unreadable_report_of_the_test_counts_as_none(run: Run) -> None:
 def test_the_leaderboard_ranks_completed_trials_first_and_has_no_confirmations(run: Run) -> None:
     _, page = page_of(run)
     _, _, leaderboard = page.text.partition("the button of a column sorts by it")
-    ids = re.findall(r"^t000\d", leaderboard.partition("Confirmation")[0], flags=re.MULTILINE)
+    ids = re.findall(r"^t000\d", leaderboard.partition("Learning")[0], flags=re.MULTILINE)
     assert ids == ["t0001", "t0000", "t0003", "t0002"]
 
 

@@ -1,0 +1,94 @@
+"""The top of `report.html`: the verdict, three numbers and what to do next, on the first screen."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from results.key_figures import KeyFigure, key_figures
+from results.next_steps import NextStep
+from results.recommendation import Recommendation, recommend
+from results.report.markup import fold, heading
+from results.report.run_data import RunData
+from results.score_names import capitalise
+
+VERDICT = "verdict"
+"""Anchor of the section."""
+
+_MOST_STEPS = 3
+"""Most steps that are not folded away."""
+
+
+def describe_verdict(data: RunData) -> str:
+    """Write the section that fills the first screen."""
+    found = recommend(data.run, data.record, data.test)
+    figures = key_figures(data.record, data.test)
+    return (
+        f'<section id="{VERDICT}" aria-labelledby="{VERDICT}-title">'
+        f"{_banner(found)}{_figures(figures, data.score_label)}{_steps(found.next_steps)}"
+        "</section>\n"
+    )
+
+
+def _banner(found: Recommendation) -> str:
+    """Return sign and sentence in large type; several reasons are listed below its words."""
+    words, sentence = found.words, found.sentence.removeprefix(found.words)
+    reasons = ""
+    if len(found.reasons) > 1:
+        sentence = ", because"
+        items = [f"<li>{escape(reason)}</li>" for reason in found.reasons]
+        others = fold(f"{len(items) - 2} more", _reasons(items[2:]))
+        reasons = _reasons(items[:2]) + others
+    return (
+        f'<div class="banner {escape(found.colour)}">'
+        f'<span class="sign" aria-hidden="true">{escape(found.sign)}</span>'
+        f'<div><h2 id="{VERDICT}-title"><strong>{escape(words)}</strong>{escape(sentence)}</h2>'
+        f"{reasons}</div></div>\n"
+    )
+
+
+def _reasons(items: Sequence[str]) -> str:
+    return f'<ul class="reasons">{"".join(items)}</ul>\n' if items else ""
+
+
+def _figures(figures: Iterable[KeyFigure], label: str) -> str:
+    items = "".join(
+        f"<div><dt>{escape(capitalise(figure.name))}: {escape(label)}</dt>"
+        f"<dd><b>{figure.score:.3f}</b>{_interval(figure)}"
+        f'<span class="origin">{escape(capitalise(figure.origin))}.</span></dd></div>\n'
+        for figure in figures
+    )
+    return f'<dl class="figures">{items}</dl>\n' if items else ""
+
+
+def _interval(figure: KeyFigure) -> str:
+    if figure.interval is None:
+        return ""
+    low, high = figure.interval
+    ends = f"{low:.3f} to {high:.3f}"
+    return f'<span class="interval"><span>95 % interval</span> {ends}</span> '
+
+
+def _steps(steps: Sequence[NextStep]) -> str:
+    """Return the first steps as a list; the others, and all commands but the first, are folded."""
+    if not steps:
+        return ""
+    first = next((step for step in steps if step.command), None)
+    items = [_step(step, is_open=step is first) for step in steps]
+    others = len(items) - _MOST_STEPS
+    more = _list(items[_MOST_STEPS:], start=_MOST_STEPS + 1)
+    return (
+        heading("What to do next")
+        + _list(items[:_MOST_STEPS])
+        + fold(f"{others} more step{'s' * (others > 1)}", more)
+    )
+
+
+def _list(items: Sequence[str], *, start: int = 1) -> str:
+    return f'<ol start="{start}">{"".join(items)}</ol>\n' if items else ""
+
+
+def _step(step: NextStep, *, is_open: bool) -> str:
+    text = escape(step.text)
+    if step.command is None:
+        return f"<li>{text}.</li>\n"
+    command = f'<code class="command">{escape(step.command)}</code>'
+    return f"<li>{text}: {command if is_open else fold('command', command).strip()}</li>\n"
