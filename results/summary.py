@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from results.key_figures import KeyFigure, confirmed_figure, key_figures
+from results.key_figures import key_figures
 from results.older_runs import with_objective
 from results.recommendation import recommend
 from results.run import Run
@@ -76,10 +76,7 @@ def _scores(
 ) -> Iterator[tuple[str, str]]:
     """Yield the score of each configuration, the one to quote first."""
     label = record["objective"]["label"]
-    figures: list[KeyFigure] = key_figures(record, test)
-    if test is None and (winner := confirmed_figure(record, "best")):
-        figures = [winner, *(one for one in figures if one != winner)]
-    for number, figure in enumerate(figures):
+    for number, figure in enumerate(key_figures(record, test)):
         is_quoted = test is not None and number == 0 and is_trusted
         yield label, f"{figure}{': the score to quote' if is_quoted else ''}"
 

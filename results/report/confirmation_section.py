@@ -62,9 +62,10 @@ def _describe_outcome(record: Mapping[str, Any]) -> Iterator[str]:
     found, best = record["confirmation"], record.get("best")
     lead = found.get("winner_beats_default")
     if best and lead and lead.get("replaces_default"):
+        num_replicates = lead["draws"]
         yield (
             f"The winner, {best['trial_id']} ({format_parameters(best['parameters'])}), replaces"
-            f" the default: {_describe_lead(lead)} on {lead['draws']} shared replicates,"
+            f" the default: {_describe_lead(lead)} on {num_replicates} shared replicates,"
             f" {describe_significance(lead)}."
         )
     elif verdict := found.get("verdict"):
