@@ -117,22 +117,22 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 def _location(run: object) -> str:
     """Return the directory or URI of a run."""
     where = getattr(run, "directory", run)
-    if isinstance(where, str | os.PathLike) and (location := os.fspath(where)):
-        return str(location)
+    if isinstance(where, str | os.PathLike):
+        return str(os.fspath(where) or ".")
     raise InputError(
-        f"run is {shorten(run)}, but must be the result of a search, the directory of a run or its"
-        " URI; give what tuning.api.search returned"
+        f"run has the type {type(run).__name__}, but must be the result of a search, the directory"
+        " of a run or its URI; give what tuning.api.search returned"
     )
 
 
 def _model_directory(model: object) -> Path:
     where = getattr(model, "model", model)
-    if isinstance(where, str | os.PathLike) and os.fspath(where):
+    if isinstance(where, str | os.PathLike):
         return Path(where)
     hint = "; evaluate(...) of a search has one" if hasattr(model, "directory") else ""
     raise InputError(
-        f"model is {shorten(model)}, but must be the result of evaluate or the directory of"
-        f" a model{hint}; give final/model"
+        f"model has the type {type(model).__name__}, but must be the result of evaluate or the"
+        f" directory of a model{hint}; give final/model"
     )
 
 
