@@ -51,11 +51,11 @@ def problem_of_uri() -> str | None:
     from mlflow.tracking import get_tracking_uri
 
     uri = get_tracking_uri()
-    shown, scheme = hide_secrets(uri), uri.partition(":")[0] if ":" in uri else ""
+    uri_text, scheme = hide_secrets(uri), uri.partition(":")[0] if ":" in uri else ""
     allows_files = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
     if scheme in _LOCAL_FILES and not allows_files:
         return (
-            f"output.tracker is 'mlflow', but MLflow refuses its store of plain files ({shown});"
+            f"output.tracker is 'mlflow', but MLflow refuses its store of plain files ({uri_text});"
             " set MLFLOW_TRACKING_URI to a database, such as sqlite:///mlflow.db, or to a server,"
             " such as http://localhost:5000"
         )
@@ -64,7 +64,7 @@ def problem_of_uri() -> str | None:
             importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
         except ImportError as error:
             return (
-                f"output.tracker is 'mlflow', but its store in a database ({shown}) cannot be"
+                f"output.tracker is 'mlflow', but its store in a database ({uri_text}) cannot be"
                 f" imported ({error}); install it by pip install 'severity-search[mlflow]'"
             )
     return None

@@ -53,7 +53,7 @@ class TrackerThread:
         self._thread.start()
 
     def submit(self, trial: TrackedTrial) -> None:
-        """Send a trial as it is now, in place of an older state that still waits; never blocks."""
+        """Send a trial as it is now; it replaces an older state that still waits; never blocks."""
         with self._changed:
             self._waiting[trial.trial_id] = trial
             (self._running.discard if trial.ending else self._running.add)(trial.trial_id)

@@ -197,6 +197,7 @@ def _settings() -> "wandb.Settings":
         x_disable_meta=True,
         x_disable_stats=True,
         x_disable_machine_info=True,
+        host="",
         x_save_requirements=False,
         init_timeout=_TIMEOUT_S,
         login_timeout=_TIMEOUT_S,
