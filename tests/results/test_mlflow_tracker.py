@@ -1,7 +1,6 @@
 """Searches in a real MLflow with SQLite, read back by its own client."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +183,11 @@ def test_a_parent_that_was_deleted_is_made_again(run: Run) -> None:
 
 
 @pytest.fixture
-def given_uri(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+def given_uri(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     monkeypatch.chdir(tmp_path)
-    yield monkeypatch
+    return monkeypatch
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///data/mlruns", "/data/mlruns"])

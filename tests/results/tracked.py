@@ -100,7 +100,9 @@ def read_records(path: Path) -> Iterator[Any]:
             continue
         _, length, kind = _HEADER.unpack_from(content, at)
         at += _HEADER.size
-        parts = content[at : at + length] if kind in (_WHOLE, _FIRST) else parts + content[at:][:length]
+        parts = (
+            content[at : at + length] if kind in (_WHOLE, _FIRST) else parts + content[at:][:length]
+        )
         at += length
         if kind in (_WHOLE, _LAST):
             record = Record()
