@@ -56,6 +56,11 @@ class Evaluation:
         """Directory of the model, for `predict`."""
         return self.directory / "model"
 
+    @property
+    def baseline(self) -> Path:
+        """Directory of the TF-IDF baseline, for `predict` as well."""
+        return self.directory / "baseline"
+
     def __repr__(self) -> str:
         """Return a summary in lines."""
         return self._summary().as_text()

@@ -11,7 +11,7 @@ from typing import Any
 
 from results.errors import RunError
 from results.key_figures import KeyFigure, confirmed_figure
-from results.log import PACKAGES, log_to_terminal, preserve_logging
+from results.log import PACKAGES, log_to_terminal, preserve_logging, quieted_transformers
 from results.run import Run
 from results.summary import Summary, summarize
 from training.cli import shorten
@@ -128,7 +128,7 @@ def search(
             checked = resolve_resumed(known, given)
         else:
             checked = with_name(build(given), _label(configuration))
-        with preserve_logging(PACKAGES, "ray"), kept_handlers():
+        with preserve_logging(PACKAGES, "ray"), kept_handlers(), quieted_transformers():
             log_to_terminal(quiet=quiet)
             run = run_search(
                 checked,
