@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from results.key_figures import key_figures
 from results.load import load_run, load_runs
 from results.recommendation import recommend
 from results.run import Run
@@ -47,12 +48,14 @@ def test_a_loaded_run_displays_the_test_score_to_quote_and_escapes_texts(tmp_pat
     verdict = recommend(run, loaded.record, loaded.test)
     assert ["verdict", f"{verdict.sign} {verdict.sentence}"] in displayed(html)
     assert EVIL in repr(loaded)
-    assert "this model 0.700 (95 % interval 0.650 to 0.750), on the test rows" in repr(loaded)
+    figure = str(key_figures(loaded.record, loaded.test)[0])
+    assert "0.700 (95 % interval 0.650 to 0.750)" in figure
+    assert figure in repr(loaded)
     assert "to quote" not in repr(loaded)  # a result that is not to be trusted
     few = {**report["method"], "few_rows": {}}
     enough = {EVIL: {**report["per_class"][EVIL], "support": 300}}
     trusted = summarize("Run", run, record(), {**report, "method": few, "per_class": enough})
-    assert "0.650 to 0.750), on the test rows: the score to quote" in trusted.as_text()
+    assert f"{figure}: the score to quote" in trusted.as_text()
 
 
 @pytest.mark.parametrize("directory", OLD)
