@@ -117,7 +117,7 @@ def _save_report(browser: Browser, report: Path, output: Path) -> None:
     light.screenshot(path=output / "report.png")
     dark = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme="dark")
     dark.goto(report.as_uri())
-    _scroll_to(dark, "learning-curves")
+    _scroll_to(dark, "configurations-tried")
     dark.screenshot(path=output / "report-dark.png")
 
 

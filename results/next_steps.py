@@ -29,7 +29,7 @@ _BASES_OF_TINY = ("sample", "ci")
 _NOT_REPEATED = ("--name", "--output.name", "--model", "--model.name", "--model.weights")
 """Options of a search that the command for another encoder leaves out, with their values."""
 
-_LEAST_NOISE = 0.02
+LEAST_NOISE = 0.02
 """Share of repeated texts with conflicting labels below which it costs under a point."""
 
 
@@ -263,7 +263,7 @@ def _after_search(found: _Situation) -> Iterator[NextStep]:
             command=f"{search_again_command(found.run)} --search.space {shlex.quote(wider)}",
         )
     noise = record["data"].get("label_noise") or 0.0
-    if noise >= _LEAST_NOISE:
+    if noise >= LEAST_NOISE:
         yield NextStep(
             text=f"Check the labels: {noise:.1%} of the repeated texts have labels that disagree;"
             f" if all rows are like them, no model exceeds an accuracy of about {1 - noise / 2:.0%}"

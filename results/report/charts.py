@@ -223,7 +223,7 @@ def plot_class_f1(test: Mapping[str, Any]) -> str:
 
 def _short_ticks(labels: Sequence[str]) -> Layout:
     """Return ticks for narrow screens: beginning and end of each name, where names may differ."""
-    short = [label if len(label) <= 16 else f"{label[:6]}\u2026{label[-8:]}" for label in labels]
+    short = [label if len(label) <= 22 else f"{label[:10]}\u2026{label[-11:]}" for label in labels]
     return {
         "tickvals": [plotly_text(label) for label in labels],
         "ticktext": [plotly_text(label) for label in short],

@@ -86,13 +86,13 @@ def _compare_scores(record: Mapping[str, Any]) -> Iterator[str]:
     confirmed = confirmed_score(record, "best") if record.get("best") else None
     if confirmed is None:
         return
-    taken = when_taken(record, "best")
-    num_replicates = len(record["confirmation"]["replicates"])
+    taken, count = when_taken(record, "best"), len(record["confirmation"]["replicates"])
+    searched = number(record["best"]["search_score"]) or "none"
     yield (
-        f"The winner has three scores: {number(record['best']['search_score']) or 'none'} in the"
-        f" search ({f'{taken}, ' if taken else ''}one training), {number(confirmed)} on"
-        f" {num_replicates} replicates (full trainings with other seeds and splits), and that on"
-        " the test set; the first two were used to select it, so quote the test score alone."
+        f"The winner's search score, {searched} ({f'{taken}, ' if taken else ''}one training), its"
+        f" mean on {count} replicate{'s' * (count != 1)} (full trainings with other seeds and"
+        " splits) and its test score differ because each is of other trainings and rows; the first"
+        " two were used to select it, so quote the test score alone."
     )
 
 

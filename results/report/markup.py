@@ -115,7 +115,7 @@ def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
     return merged
 
 
-_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\\.[0-9]+)?(e[+-][0-9]+)?( points)?")
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?(e[+-][0-9]+)?( points)?")
 _LONG = 30
 """Characters above which a cell has a line of its own on narrow screens."""
 

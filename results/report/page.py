@@ -78,7 +78,7 @@ def _build_page(data: RunData, *, with_texts: bool) -> str:
         "Mistakes": describe_mistakes(data, with_texts=with_texts) if test else "",
         "Winner against default": describe_confirmation(data),
         "Configurations tried": list_trials(data) + plot_parameters(data) + curves,
-        "Data": describe_data(record["data"]),
+        "Data": describe_data(record),
         "Calibration and other scores": describe_other_scores(test) if test else "",
         "Method and environment": describe_repetition(data),
     }

@@ -4,20 +4,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from results.environment import recorded_version
+from results.next_steps import LEAST_NOISE
 from results.report.evaluation_sections import describe_method
 from results.report.markup import bullets, code, fold, paragraphs, table
 from results.report.run_data import RunData
+from results.trial_states import SearchStatus
 
 _MOST_CLASSES = 12
 """Most classes whose counts are displayed at once."""
 
 
-def describe_data(found: Mapping[str, Any]) -> str:
+def describe_data(record: Mapping[str, Any]) -> str:
     """Write the rows kept and dropped, the classes of each split, groups and label noise.
 
     Args:
-        found: `data` of `search.json`.
+        record: content of `search.json`.
     """
+    found = record["data"]
     counts = found.get("class_counts", {})
     labels = list(next(iter(counts.values()), {}))
     rows = [[label, *(_count_rows(of, label) for of in counts.values())] for label in labels]
@@ -27,7 +30,7 @@ def describe_data(found: Mapping[str, Any]) -> str:
     rows_read = f"{found.get('rows', 0):,} rows"
     return (
         paragraphs([f"Data {found.get('path')}: {rows_read}, {_describe_dropped(found)}."])
-        + bullets([*_describe_groups(found), *_describe_label_noise(found)])
+        + bullets([*_describe_groups(found), *_describe_label_noise(record)])
         + classes
     )
 
@@ -60,14 +63,11 @@ def _describe_groups(found: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _describe_label_noise(found: Mapping[str, Any]) -> Iterator[str]:
-    """Report how often repeated texts have labels that disagree."""
-    noise = found.get("label_noise")
-    if noise:
-        yield (
-            f"Of the texts that occur more than once, {noise:.1%} have labels that disagree: no"
-            " model can be expected to predict all of these labels."
-        )
+def _describe_label_noise(record: Mapping[str, Any]) -> Iterator[str]:
+    """Report how often labels of repeated texts disagree, unless the next steps report it."""
+    noise = record["data"].get("label_noise")
+    if noise and (noise < LEAST_NOISE or record["status"] != SearchStatus.COMPLETED):
+        yield f"Of the texts that occur more than once, {noise:.1%} have labels that disagree."
 
 
 def describe_repetition(data: RunData) -> str:

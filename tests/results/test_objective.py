@@ -104,7 +104,7 @@ def test_the_report_names_and_plots_the_score(tested: Run) -> None:
     found = page(tested)
     for text in (
         *("This model: accuracy\n0.790", "0.770 to 0.810", "TF-IDF: accuracy\n0.660"),
-        *("accuracy on each replicate", "0.810, 0.810", "three scores: 0.800 in the search"),
+        *("accuracy on each replicate", "0.810, 0.810", "search score, 0.800 (one"),
         *("Accuracy on the validation rows against", "Accuracy against learning_rate"),
         "Another seed and training split change accuracy as well",
         "The test interval is about +/- 2.00 points",

@@ -93,7 +93,7 @@ def test_trials_are_counted_by_how_they_ended_and_search_scores_have_their_epoch
 ) -> None:
     text = words(page_of(run))
     assert "4 trials in 12 s: 3 ended at the last rung, 1 stopped early at a rung." in text
-    assert "0.600 in the search (after 1.5 of 3 epochs, one training), 0.680 on 3" in text
+    assert "search score, 0.600 (after 1.5 of 3 epochs, one training), its mean on 3" in text
 
 
 def test_the_confirmation_explains_how_it_decides(run: Run) -> None:
@@ -131,4 +131,4 @@ def test_a_confirmation_that_has_just_started_has_its_page(run: Run) -> None:
     started = {**found, "winner_beats_default": None, "smallest_detectable_difference": None}
     page = changed(run, status="running", confirmation=started)
     assert "None" not in page.text
-    assert "three scores" not in page.text
+    assert "search score, " not in page.text
