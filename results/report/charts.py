@@ -162,7 +162,7 @@ def plot_replicates(
     traces: list[Trace] = [
         {
             **{"type": "scatter", "mode": "lines+markers", "name": f"replicate {index + 1}"},
-            "x": list(names),
+            "x": list(map(plotly_text, names)),
             "y": [_score_at(candidate["score"], index) for candidate in candidates],
             "line": {"width": 1, "dash": "dot", "color": "@muted"},
             "marker": {"color": "@blue", "size": 8},
@@ -173,7 +173,8 @@ def plot_replicates(
     ]
     traces.append(
         {
-            **{"type": "scatter", "mode": "markers", "name": "mean", "x": list(names)},
+            **{"type": "scatter", "mode": "markers", "name": "mean"},
+            "x": list(map(plotly_text, names)),
             "y": [candidate["mean"] for candidate in candidates],
             "marker": {
                 **{"symbol": "line-ew", "size": 34},
@@ -182,7 +183,11 @@ def plot_replicates(
             "hovertemplate": "mean of %{x}: %{y:.4f}<extra></extra>",
         }
     )
-    layout = {"xaxis": axis("", type="category"), "yaxis": axis(f"{score_label} (validation)")}
+    layout = {
+        "xaxis": axis("", type="category"),
+        "yaxis": axis(f"{score_label} (validation)"),
+        "meta": {"narrow": {"xaxis": _short_ticks(names, 9)}},
+    }
     return chart(
         "Candidates on the replicates",
         "A dotted line joins the scores of one replicate: the same seed and split for all"
@@ -212,7 +217,7 @@ def plot_class_f1(test: Mapping[str, Any]) -> str:
         **{"scattermode": "group", "scattergap": 0.75},
         "xaxis": axis("F1", range=[0, 1.02]),
         "yaxis": axis("", type="category", autorange="reversed"),
-        "meta": {"narrow": {"yaxis": _short_ticks(labels)}},
+        "meta": {"narrow": {"yaxis": _short_ticks(labels, 22)}},
     }
     height = 120 + 44 * len(labels)
     described = "Lines are 95 % intervals."
@@ -221,9 +226,13 @@ def plot_class_f1(test: Mapping[str, Any]) -> str:
     )
 
 
-def _short_ticks(labels: Sequence[str]) -> Layout:
-    """Return ticks for narrow screens: beginning and end of each name, where names may differ."""
-    short = [label if len(label) <= 22 else f"{label[:10]}\u2026{label[-11:]}" for label in labels]
+def _short_ticks(labels: Sequence[str], longest: int) -> Layout:
+    """Return ticks for narrow screens: of a long name its beginning and its end."""
+    kept = (longest - 1) // 2
+    short = [
+        label if len(label) <= longest else f"{label[:kept]}\u2026{label[-kept:]}"
+        for label in labels
+    ]
     return {
         "tickvals": [plotly_text(label) for label in labels],
         "ticktext": [plotly_text(label) for label in short],

@@ -168,11 +168,14 @@ def test_the_charts_of_parameters_display_the_trials_at_the_chosen_rung(
 def test_a_window_of_320_pixels_does_not_scroll_sideways(
     browser: Browser, run: Run, simulated: LoadedPage
 ) -> None:
-    for path in (run.report, _path_of(simulated)):
-        with load_page(browser, path, width=320, has_touch=True) as found:
-            found.page.evaluate(_UNFOLD)
-            assert found.fits_its_window()
-            assert found.scrolling_parts() == []
+    with load_page(browser, run.report, width=320, has_touch=True) as found:
+        found.scroll_through()
+        assert found.fits_its_window()
+        assert found.scrolling_parts() == []
+    with load_page(browser, _path_of(simulated), width=320) as found:
+        found.page.evaluate("document.querySelectorAll('details').forEach((p) => (p.open = true))")
+        assert found.fits_its_window()
+        assert found.scrolling_parts() == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (400, 800)])
@@ -235,7 +238,6 @@ def _path_of(found: LoadedPage) -> Path:
     return Path(found.page.evaluate("decodeURIComponent(location.pathname)"))
 
 
-_UNFOLD = "document.querySelectorAll('details').forEach((part) => (part.open = true))"
 _OPACITY = "part => getComputedStyle(part).opacity"
 _LETTERS = ".plot .xtick text"
 _LETTERS_ARE_LIGHT = f"""() => {{
