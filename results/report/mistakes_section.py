@@ -24,6 +24,8 @@ _LONGEST_TEXT = 200
 _MOST_CLASSES = 8
 """Most classes whose matrix is displayed at once; with more, the most frequent confusions are."""
 _MOST_CONFUSIONS = 10
+_MOST_IN_CHART, _NUM_LOWEST = 20, 5
+"""Most classes whose F1 is plotted at once; with more, the lowest ones are listed."""
 
 
 def describe_mistakes(data: RunData, *, with_texts: bool) -> str:
@@ -86,8 +88,14 @@ def _classes(test: Mapping[str, Any]) -> str:
         ]
         for name, row in test["per_class"].items()
     ]
-    return plot_class_f1(test) + fold(
-        "Precision, recall and F1 of each class", table([*header, "test rows"], rows)
+    header += ["test rows"]
+    whole = table(header, rows)
+    if len(rows) <= _MOST_IN_CHART:
+        return plot_class_f1(test) + fold("Precision, recall and F1 of each class", whole)
+    of_class = test["per_class"]
+    lowest = sorted(rows, key=lambda row: of_class[row[0]]["f1"])[:_NUM_LOWEST]
+    return table(header, lowest, caption=f"The {_NUM_LOWEST} classes with the lowest F1") + fold(
+        f"F1 of each of the {len(rows)} classes", plot_class_f1(test) + whole
     )
 
 

@@ -221,6 +221,34 @@ def test_stages_calibration_low_confidence_and_errors_are_reported(tested: Run) 
     assert page.text.count("9.2%") == 1
 
 
+def test_of_many_classes_the_confused_and_the_weakest_are_listed_and_all_are_folded(
+    run: Run,
+) -> None:
+    names = [f"{number} {EVIL}" for number in range(30)]
+    scores = {"precision": 0.5, "recall": 0.5, "support": 12}
+    matrix = [[12 * (i == j) + (i == 7 and j == 9) for j in range(30)] for i in range(30)]
+    write_reports(
+        run,
+        evaluation_report(
+            per_class={name: scores | {"f1": k / 30} for k, name in enumerate(names)},
+            confusion_matrix=matrix,
+        ),
+    )
+    text, page = page_of(run)
+    assert re.search(rf"{re.escape(f'{names[7]} predicted as {names[9]}')}\s+1\s+8%", page.text)
+    lowest = page.text.partition("The 5 classes with the lowest F1")[2].partition("F1 of each")[0]
+    assert [name for name in names if name in lowest] == names[:5]
+    assert "<summary>The whole matrix of 30 classes</summary>" in text
+    assert "<summary>F1 of each of the 30 classes</summary>" in text
+
+
+def test_a_single_class_has_no_matrix(run: Run) -> None:
+    report = evaluation_report(confusion_matrix=[[3]])
+    del report["per_class"]["b"]
+    write_reports(run, report)
+    assert "Confusion matrix" not in page_of(run)[1].text
+
+
 def test_the_seed_of_the_model_and_the_rejected_attempts_are_reported(tested: Run) -> None:
     _, page = page_of(tested)
     assert "The winner was retrained on 1,234 rows in 12 s with seed 44. Att" in page.text
