@@ -16,7 +16,7 @@ from results.report.markup import (
     table,
 )
 from results.report.run_data import RunData
-from results.score_names import TOO_FEW_ROWS
+from results.score_names import STEPS_APART, TOO_FEW_ROWS
 
 _MOST_CONFIDENT = 20
 _NUM_VISIBLE = 5
@@ -156,6 +156,7 @@ def _findings(analysis: Mapping[str, Any]) -> str:
     not_analysed = [
         f"Errors by {_words(key)} are left out: {reason}."
         for key, reason in analysis.get("not_analysed", {}).items()
+        if key != "by_distance"  # labels that are no scale have no distances
     ]
     return bullets(analysis.get("findings", [])) + fold(
         "Rates of errors in numbers", tables + paragraphs(not_analysed)
@@ -190,4 +191,6 @@ def _figure(key: str, value: Any) -> Any:
 
 
 def _words(key: str) -> str:
-    return key.removeprefix("by_").replace("_", " ")
+    """Return the name of a key for people."""
+    name = key.removeprefix("by_")
+    return STEPS_APART.get(name, name.replace("_", " "))

@@ -153,7 +153,7 @@ ANALYSIS = {
         {"low": 0.34, "high": 1.0, "rows": 50, "errors": 5, "error_rate": 0.1},
     ],
     "by_label_confidence": None,
-    "not_analysed": {"by_label_confidence": "not measured"},
+    "not_analysed": {"by_label_confidence": "not measured", "by_distance": "no scale"},
 }
 
 SECRET = "a text that no one else may read"

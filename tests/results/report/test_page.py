@@ -219,6 +219,8 @@ def test_stages_calibration_low_confidence_and_errors_are_reported(tested: Run) 
     ):
         assert text in page.text, text
     assert page.text.count("9.2%") == 1
+    assert "Errors by steps apart" in page.text
+    assert "no scale" not in page.text
 
 
 def test_of_many_classes_the_confused_and_the_weakest_are_listed_and_all_are_folded(
