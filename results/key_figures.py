@@ -90,24 +90,30 @@ def confirmed_figure(record: Mapping[str, Any], role: str) -> KeyFigure | None:
 
 def _of_winner(record: Mapping[str, Any]) -> Iterator[KeyFigure]:
     """Yield the winner's mean over the replicates; without a confirmation its search score."""
-    best = record["best"]
-    if best is None or has_default_won(record):
+    if record["best"] is None or has_default_won(record):
         return
     if confirmed := confirmed_figure(record, "best"):
         yield confirmed
-    elif best["search_score"] is not None:
-        yield KeyFigure(
-            name="best trial",
-            score=best["search_score"],
-            interval=None,
-            origin="on validation rows; too high, since it was selected among many",
-        )
+    else:
+        note = "too high, since it was selected among many"
+        yield from _search_score(record, "best", "best trial", note)
+
+
+def _search_score(
+    record: Mapping[str, Any], role: str, name: str, note: str
+) -> Iterator[KeyFigure]:
+    score = (record[role] or {}).get("search_score")
+    if score is not None:
+        origin = f"on validation rows; {note}"
+        yield KeyFigure(name=name, score=score, interval=None, origin=origin)
 
 
 def _of_default(record: Mapping[str, Any], *, is_tested: bool = False) -> Iterator[KeyFigure]:
     """Yield the default's mean; beside a test score also the winner's, measured like it."""
     found, of_winner = confirmed_figure(record, "default"), confirmed_score(record, "best")
     if found is None:
+        if not is_tested and not record["confirmation"]:
+            yield from _search_score(record, "default", "default configuration", "one training")
         return
     if is_tested and of_winner is not None and not has_default_won(record):
         found = replace(found, origin=f"{found.origin}, where this model has {of_winner:.3f}")

@@ -51,9 +51,10 @@ def describe_search(record: Mapping[str, Any]) -> str:
     if lead is None or lead["leader"] != best["parameters"]:
         return f"{best['trial_id']} replaces the default configuration, which does not learn"
     num_replicates, label = lead["draws"], record["objective"]["label"]
+    gap = _points(lead["difference"], digits=1)
     return (
-        f"{best['trial_id']} replaces the default configuration, which is"
-        f" {_points(lead['difference'])} of {label} behind it on {num_replicates} replicates"
+        f"{best['trial_id']} replaces the default configuration, which is {gap} of {label} behind"
+        f" it on {num_replicates} replicates"
     )
 
 

@@ -42,7 +42,9 @@ def describe_confirmation(data: RunData) -> str:
     names = [_candidate_name(candidate, data) for candidate in candidates]
     rows = [_row(name, one, candidates[0]) for name, one in zip(names, candidates, strict=True)]
     return (
-        paragraphs([*_describe_outcome(record), *_compare_scores(record)])
+        paragraphs(
+            [*_describe_outcome(record), *_compare_scores(record, is_tested=data.test is not None)]
+        )
         + plot_replicates(names, candidates, label)
         + fold("Scores on each replicate", table(header, rows))
         + fold(
@@ -81,18 +83,23 @@ def _describe_lead(lead: Mapping[str, Any]) -> str:
     return f"{points} (95 % interval {low:+.1f} to {high:+.1f})"
 
 
-def _compare_scores(record: Mapping[str, Any]) -> Iterator[str]:
+def _compare_scores(record: Mapping[str, Any], *, is_tested: bool) -> Iterator[str]:
     """Explain why the winner's score in the search, its mean and its test score differ."""
     confirmed = confirmed_score(record, "best") if record.get("best") else None
     if confirmed is None:
         return
     taken, count = when_taken(record, "best"), len(record["confirmation"]["replicates"])
     searched = number(record["best"]["search_score"]) or "none"
+    link, test, first = ",", " and its test score", "the first two"
+    quoted = "quote the test score alone"
+    if not is_tested:
+        link, test, first = " and", "", "both"
+        quoted = "only a score on the test set will be free of that selection"
     yield (
-        f"The winner's search score, {searched} ({f'{taken}, ' if taken else ''}one training), its"
-        f" mean on {count} replicate{'s' * (count != 1)} (full trainings with other seeds and"
-        " splits) and its test score differ because each is of other trainings and rows; the first"
-        " two were used to select it, so quote the test score alone."
+        f"The winner's search score, {searched} ({f'{taken}, ' if taken else ''}one training){link}"
+        f" its mean on {count} replicate{'s' * (count != 1)} (full trainings with other seeds and"
+        f" splits){test} differ because each is of other trainings and rows; {first} were used to"
+        f" select it: {quoted}."
     )
 
 

@@ -18,7 +18,7 @@ from tests.results.verdicts import EDGE, against, record, report, texts, verdict
 @pytest.mark.parametrize(
     ("changes", "clause", "step"),
     [
-        ({}, "t0004 replaces the default configuration, which is 10.00 points", "evaluation.final"),
+        ({}, "t0004 replaces the default configuration, which is 10.0 points", "evaluation.final"),
         ({"status": SearchStatus.INTERRUPTED}, "the search is interrupted", "--resume"),
         ({"status": SearchStatus.RUNNING}, "the search is running", "--resume"),
         ({"status": SearchStatus.ABORTED}, "the search is aborted", "Fix the errors in"),

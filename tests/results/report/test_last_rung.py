@@ -93,7 +93,7 @@ def test_trials_are_counted_by_how_they_ended_and_search_scores_have_their_epoch
 ) -> None:
     text = words(page_of(run))
     assert "4 trials in 12 s: 3 ended at the last rung, 1 stopped early at a rung." in text
-    assert "search score, 0.600 (after 1.5 of 3 epochs, one training), its mean on 3" in text
+    assert "search score, 0.600 (after 1.5 of 3 epochs, one training) and its mean on 3" in text
 
 
 def test_the_confirmation_explains_how_it_decides(run: Run) -> None:

@@ -174,11 +174,16 @@ def test_a_run_that_has_just_started_has_its_page(tmp_path: Path) -> None:
     assert "trained on replicates when the search has ended" in page.text
 
 
-def test_the_scores_on_validation_rows_are_compared_with_the_test_score_once(run: Run) -> None:
+def test_why_the_scores_of_the_winner_differ_is_explained_once(run: Run) -> None:
+    sentence = "The winner's search score, 0.710 (one training){} its mean on 2 replicates ("
     _, page = page_of(run)
-    sentence = "The winner's search score, 0.710 (one training), its mean on 2 replicates ("
-    assert page.text.count(sentence) == 1
+    assert page.text.count(sentence.format(" and")) == 1
+    assert "both were used to select it" in page.text
     assert "search score, " not in page_of(run, confirmation=None)[1].text
+    write_reports(run, evaluation_report())
+    _, page = page_of(run)
+    assert page.text.count(sentence.format(",")) == 1
+    assert "splits) and its test score differ" in page.text
 
 
 def test_the_lead_of_the_winner_has_its_interval_and_significance(run: Run) -> None:
