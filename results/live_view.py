@@ -149,6 +149,8 @@ def lines_when_due(read: ReadOverview, *, wait: Callable[[], bool]) -> Iterator[
 def is_due(last: Overview | None, overview: Overview, seconds: float) -> bool:
     """Return whether a line is due: another best trial, another phase, or enough time.
 
+    The first one is due when a worker has started a trial, seconds before its first step ends.
+
     Args:
         last: overview of the last line; None before the first.
         overview: current overview.
@@ -157,7 +159,7 @@ def is_due(last: Overview | None, overview: Overview, seconds: float) -> bool:
     if seconds >= max(_MIN_SECONDS_BETWEEN_LINES, _SHARE_OF_ELAPSED * overview.seconds):
         return True
     if last is None:
-        return overview.best is not None
+        return overview.best is not None or any(trial.worker for trial in overview.running)
     return _best_trial(overview) != _best_trial(last) or overview.phase != last.phase
 
 

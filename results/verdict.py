@@ -150,6 +150,7 @@ def confirmation_verdict(
     default_broken: int,
     leader_broken: int,
     is_decided: bool = True,
+    ended_by_time: bool = False,
     out_of_reach_of: int | None = None,
 ) -> str:
     """Return the outcome of the confirmation in one sentence.
@@ -162,6 +163,7 @@ def confirmation_verdict(
         default_broken: number of replicates on which the default collapsed or diverged.
         leader_broken: number of replicates on which the best challenger did.
         is_decided: whether the confirmation has ended.
+        ended_by_time: whether the time budget ended it.
         out_of_reach_of: the most replicates, if there were fewer since no challenger was likely to
             win with more; else None.
     """
@@ -184,6 +186,8 @@ def confirmation_verdict(
             f"the default stays: the best challenger collapsed or diverged on {leader_broken} of"
             f" the replicates; {_describe_shared(comparison)}"
         )
+    if ended_by_time and default_stays and (comparison is None or comparison["needed"] is None):
+        return _describe_end_of_time(comparison)
     if comparison is None:
         return "not confirmed: too few replicates completed for a comparison with the default"
     return _describe_lead(comparison, out_of_reach_of)
@@ -248,6 +252,19 @@ def _describe_progress(comparison: Mapping[str, Any] | None) -> str:
         return "not decided yet: no challenger shares two replicates with the default"
     num_replicates, gap = comparison["draws"], _describe_gap(comparison["difference"])
     return f"not decided yet: after {num_replicates} replicates the best challenger's mean is {gap}"
+
+
+def _describe_end_of_time(comparison: Mapping[str, Any] | None) -> str:
+    if comparison is None:
+        return (
+            "the default stays: the time budget ended the confirmation before a challenger shared"
+            " two replicates with it"
+        )
+    num_replicates, gap = comparison["draws"], _describe_gap(comparison["difference"])
+    return (
+        f"the default stays: the time budget ended the confirmation after {num_replicates}"
+        f" replicates, too few for a win; the best challenger's mean is {gap}"
+    )
 
 
 def _describe_shared(comparison: Mapping[str, Any] | None) -> str:

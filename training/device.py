@@ -1,6 +1,8 @@
 """The device to train on: GPU or CPU, its share of GPU memory, and bfloat16."""
 
 import os
+import resource
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -84,6 +86,14 @@ def _used_by_this_process() -> int | None:
 def most_reserved_memory() -> int | None:
     """Return the most GPU memory that torch reserved so far, in bytes; None without a GPU."""
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_available() else None
+
+
+def peak_memory() -> int:
+    """Return the peak memory of this process in bytes: on the GPU, without one main memory."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_reserved()) + context_memory()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def training_device() -> torch.device:

@@ -12,9 +12,11 @@ from tuning.forecast import Progress
 from tuning.initial_state import InitialState
 from tuning.log_lines import LogLines
 from tuning.observers import Observer
+from tuning.planned import START_UP_S, Plan, PlannedAndTaken, plan_search
 from tuning.policy import make_policy
 from tuning.ray_metrics import RayMetrics
 from tuning.record import describe_facts
+from tuning.rehearsal import Rehearsal
 from tuning.run_files import RunFiles
 from tuning.tensorboard import TensorBoard
 from tuning.tracking import trackers
@@ -27,6 +29,8 @@ class Search:
 
     files: RunFiles
     driver: Driver
+    plan: Plan | None
+    """What it will take; None: nothing was timed."""
 
     def close(self, status: SearchStatus) -> None:
         """Notify all observers that the search has ended.
@@ -45,6 +49,7 @@ def assemble(
     run: Run,
     pool: WorkerPool,
     checkpoints: Checkpoints,
+    rehearsal: Rehearsal | None,
     command: str,
     outer_error: Callable[[], Exception | None],
     clock: Callable[[], float],
@@ -57,6 +62,7 @@ def assemble(
         run: the run whose files are written.
         pool: the pool of workers.
         checkpoints: the checkpoints of running trials.
+        rehearsal: what a trial took on this machine; None: that is not known.
         command: the command that repeats the run; that of an earlier start takes precedence.
         outer_error: return an error outside the driver that ends the search; None: there is none.
         clock: return the seconds since this start.
@@ -81,7 +87,15 @@ def assemble(
         has_gpu=pool.resources.gpus > 0,
     )
     memory_limits = dict(earlier.get("rows_at_once", {}))
-    progress = Progress(policy=policy, clock=clock)
+    progress = Progress(
+        policy=policy,
+        clock=clock,
+        rehearsal=rehearsal.sharing(pool.resources.gpus) if rehearsal else None,
+        slots=pool.capacity(),
+        starts_at=clock() + START_UP_S,
+    )
+    plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
+    planned = PlannedAndTaken(plan=plan, store=policy.store, clock=clock, started_at=clock())
     files = RunFiles(
         run,
         configuration=configuration,
@@ -89,11 +103,13 @@ def assemble(
         facts=facts,
         memory_limits=memory_limits,
         progress=progress,
+        planned=planned,
         started_at=earlier.get("started_at"),
         seconds_before=earlier.get("seconds", 0.0),
     )
     observers = [
         progress,  # before the files, which contain it
+        planned,
         files,
         TensorBoard(directory=run.tensorboard, configuration=configuration),
         LogLines(
@@ -116,4 +132,4 @@ def assemble(
         memory_limits=memory_limits,
         clock=clock,
     )
-    return Search(files=files, driver=driver)
+    return Search(files=files, driver=driver, plan=plan)

@@ -185,6 +185,12 @@ class Confirmation:
         return not has_scores or (is_cut and self.standing().compare() is None)
 
     @property
+    def ended_by_time(self) -> bool:
+        """Whether the time budget ended it before the decision."""
+        was_stopped = any(t.stopped_by == StoppedBy.END_OF_SEARCH for t in self._current)
+        return self.is_complete and was_stopped and not self._was_cut
+
+    @property
     def _current(self) -> Sequence[Trial]:
         """The trials of the replicate that was entered last."""
         return self._rounds[-1] if self._rounds else ()
@@ -233,7 +239,8 @@ class Confirmation:
 def winner_of(ranked: Sequence[Trial], confirmation: Confirmation | None) -> Parameters | None:
     """Return the configuration that wins; None if no trial has a score, or all collapsed.
 
-    Before the confirmation is decided, that is the leader if it is ahead of the default.
+    Before the confirmation is decided, that is the leader if it is ahead of the default. If the
+    time budget ended it before the first comparison, the default stays.
 
     Args:
         ranked: the trials of the search, best first.
@@ -242,7 +249,10 @@ def winner_of(ranked: Sequence[Trial], confirmation: Confirmation | None) -> Par
     if not ranked:
         return None
     if confirmation is None or confirmation.is_undecided():
-        return None if ranked[0].has_collapsed else ranked[0].parameters
+        leader = ranked[0]
+        if confirmation is not None and confirmation.rule.drops and confirmation.ended_by_time:
+            leader = next((one for one in ranked if one.source == Source.DEFAULT), leader)
+        return None if leader.has_collapsed else leader.parameters
     standing = confirmation.standing()
     if not confirmation.is_complete and (found := standing.compare()) is not None:
         return (found.leader if found.paired.difference > 0 else found.default).parameters

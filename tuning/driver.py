@@ -153,9 +153,11 @@ class Driver:
             return True
         return False
 
-    def measured_memory(self, trial_id: str, num_bytes: int) -> None:
-        """Record the peak device memory that the process of a trial has reserved."""
-        self._trial(trial_id).reserve(num_bytes)
+    def measured_memory(self, trial_id: str, *, process: int, device: int | None) -> None:
+        """Record the peak memory of a trial's process, and what it has reserved on its device."""
+        self._trial(trial_id).occupy(process)
+        if device:
+            self._trial(trial_id).reserve(device)
 
     def limited_memory(self, trial_id: str, device: str, micro_batch_size: int) -> None:
         """Record that a batch did not fit in the memory of a kind of device."""

@@ -1,32 +1,27 @@
-"""Rehearse a search for `--dry-run`: check everything, measure two steps, describe the plan."""
+"""Rehearse a search for `--dry-run`: check everything, measure a trial, describe the plan."""
 
-import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from training.finetune import finetune
+from training.errors import InputError
 from training.shipping import check_shipping
 from tuning.checks import JoinedCluster, check_new, check_storage, num_slots_here, try_cluster
 from tuning.config import Configuration
 from tuning.confirmation_rule import most_trainings
+from tuning.forecast import Progress
 from tuning.log_lines import describe_special_rows
+from tuning.planned import START_UP_S, Plan, describe_plan, plan_search
+from tuning.policy import make_policy
 from tuning.preparation import Preparation, prepare_search
+from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
 from tuning.rungs import LEAST_STEPS, expected_rows_of_search
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
-from tuning.space import largest_batch_size
 from tuning.tracking import check_tracker
 
-_NUM_STEPS = 2
 _BYTES_A_TRIAL = 20_000
 """Bytes of event files, rows and Ray's state per trial; measured on the sample, rounded up."""
 _BYTES_AN_EVALUATION = 1_000
@@ -51,16 +46,19 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
     check_storage(configuration)
     check_tracker(configuration)
     check_new(configuration)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, rehearsal_process() as rehearsing:
         preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
         configuration = preparation.configuration
-        rehearsal = _rehearse(configuration, preparation)
+        slots = num_slots_here(configuration)
+        rehearsal = _rehearse(rehearsing, configuration, preparation, max(slots, 1))
         cluster = try_cluster(configuration, preparation)
+        slots = slots if cluster is None else cluster.slots
+        plan = _plan(configuration, preparation, rehearsal, max(slots, 1))
         started = time.monotonic()
         shipment = shipment_of(configuration, preparation)
         warning = check_shipping(shipment, _existing_parent(configuration))
         seconds = time.monotonic() - started
-    yield from _describe_plan(configuration, preparation, rehearsal, cluster)
+    yield from _describe_search(configuration, preparation, plan, cluster)
     yield (
         f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
         f" of it was saved, loaded and run in {seconds:.1f} s"
@@ -69,63 +67,59 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         yield f"            {warning}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """Time and memory of two steps with the largest batch and the longest rows."""
+def _rehearse(
+    process: RehearsalProcess, configuration: Configuration, preparation: Preparation, slots: int
+) -> Rehearsal:
+    try:
+        return process.run(configuration, preparation.search_data, slots)
+    except RuntimeError as error:
+        raise InputError(
+            f"a trial could not be rehearsed ({error}); correct this, or start the search without"
+            " --dry-run to see where it fails"
+        ) from error
 
-    batch_size: int
-    longest_row: int
-    """Tokens."""
-    seconds_a_step: float
-    peak_memory: int
-    """Bytes on the GPU where there is one, else of this whole process."""
-    num_parameters: int
 
-
-def _rehearse(configuration: Configuration, preparation: Preparation) -> Rehearsal:
-    """Train two steps with the largest batch of the search space, on the longest training rows."""
-    largest = largest_batch_size(configuration.search.space, configuration.training)
-    task = preparation.search_data.task(0)
-    longest = np.argsort(-task.train.tokens.lengths, kind="stable")[: largest * _NUM_STEPS]
-    rows = task.train.take(longest)
-    # The longest rows may lack a class, so that no class weights can be computed.
-    changes = {"batch_size": largest, "epochs": 1, "warmup_steps": 0, "class_weights": "none"}
-    torch.set_num_threads(preparation.search_data.num_threads)
-    with _as_memory_error():
-        tuned = finetune(
-            replace(task, train=rows, validation=None),
-            configuration.training.model_copy(update=changes),
-            evaluate_at=(),
-        )
-    return Rehearsal(
-        batch_size=largest,
-        longest_row=int(rows.tokens.lengths.max()),
-        seconds_a_step=tuned.seconds / -(-len(rows) // largest),
-        peak_memory=_peak_memory(),
-        num_parameters=sum(parameter.numel() for parameter in tuned.model.parameters()),
+def _plan(
+    configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal, slots: int
+) -> Plan:
+    policy = make_policy(
+        configuration,
+        preparation.plan,
+        num_rows=preparation.num_rows,
+        validation_labels=preparation.data.validation.labels,
     )
+    progress = Progress(
+        policy=policy,
+        clock=lambda: 0.0,
+        rehearsal=rehearsal.sharing(configuration.cluster.gpus_per_trial or 0),
+        slots=slots,
+        starts_at=START_UP_S,
+    )
+    plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
+    assert plan is not None, "there is a rehearsal"
+    return plan
 
 
-def _describe_plan(
+def _describe_search(
     configuration: Configuration,
     preparation: Preparation,
-    rehearsal: Rehearsal,
+    planned: Plan,
     cluster: JoinedCluster | None,
 ) -> Iterator[str]:
-    """Describe data, tokens, steps, trials, rungs, rows and disk space, a line each."""
+    """Describe data, tokens, steps, trials, rungs, rows, time, memory and disk space by line."""
+    rehearsal, slots = planned.rehearsal, planned.slots
     yield from _describe_data(configuration, preparation)
     yield (
         f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
         f" {rehearsal.batch_size} x {rehearsal.longest_row} tokens:"
-        f" {rehearsal.seconds_a_step:.2f} s per step, peak memory"
-        f" {rehearsal.peak_memory / 2**30:.2f} GiB"
+        f" {rehearsal.seconds_of_largest:.2f} s per step; typical rows: "
+        + ", ".join(f"{s:.3g} s at batch size {size}" for size, s in rehearsal.steps.items())
     )
     if note := preparation.search_data.encoder.note:
         yield f"            {note}"
     search, plan = configuration.search, preparation.plan
     requested = num_requested(search, configuration.training)
     confirmed = most_trainings(search, up_to=search.confirm_max_replicates)
-    slots = num_slots_here(configuration) if cluster is None else cluster.slots
     where = "on this machine" if cluster is None else f"on {cluster.description}"
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
@@ -138,6 +132,7 @@ def _describe_plan(
         f" (about {expected:,.0f} if scores were random),"
         f" at most {confirmed * plan.budget:,} by the confirmation"
     )
+    yield from describe_plan(planned)
     a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
     checkpoints = _COPIES_A_TRAINING * rehearsal.num_parameters * _BYTES_A_PARAMETER
     at_once = min(max(slots, 1), max(requested, confirmed))
@@ -182,21 +177,3 @@ def _existing_parent(configuration: Configuration) -> Path:
     """Return the output directory, or the nearest parent that exists."""
     directory = Path(configuration.output.directory).absolute()
     return next(path for path in (directory, *directory.parents) if path.is_dir())
-
-
-@contextmanager
-def _as_memory_error() -> Iterator[None]:
-    """Raise MemoryError for torch's RuntimeErrors, which on the CPU have no class of their own."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise MemoryError from error
-        raise
-
-
-def _peak_memory() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,8 +1,9 @@
-"""Forecast how long a search will still take, from what its trials have cost so far.
+"""Forecast how long a search will take, before it starts and while it runs.
 
-The forecast is the expected number of seconds until the report is written. There is no forecast
-before a few evaluations have been measured. Replicates after the first at which a challenger can
-win count once they have started.
+Before the first evaluation all costs are those that a rehearsal measured (`tuning.rehearsal`); as
+trials run, their own take over. The forecast is the expected number of seconds until the report is
+written. Replicates after the first at which a challenger can win count once they have started: in
+simulated searches (`benchmarks.many_searches`) half of the confirmations end there or before.
 """
 
 import heapq
@@ -16,20 +17,34 @@ from statistics import fmean, median
 from typing import Any
 
 from results.trial_states import Source
+from training.checkpoint import CHECKPOINT_SHARE
+from training.config import TINY, TrainingConfig
+from training.objective import CLEARLY_ABOVE
+from training.schedule import schedule_of
 from tuning.config import SearchConfig
 from tuning.confirmation_rule import most_trainings
 from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.ranking import Ranking
-from tuning.rungs import EvaluationPlan, expected_rows
+from tuning.rehearsal import Rehearsal
+from tuning.rungs import EvaluationPlan, expected_rows, is_judged_at
+from tuning.searchers import FixedSearcher
+from tuning.space import with_parameters
 from tuning.trials import Phase, Trial
 
 _MIN_EVALUATIONS = 3
-"""Evaluations before which nothing is forecast: a pace needs some."""
+"""Evaluations before which nothing is forecast without a rehearsal: a pace needs some."""
 _CLOSING_S = 4.0
 """Seconds for Ray to end and the report to be written."""
+_TURNAROUND_S = 0.2
+"""Seconds in which Ray gives a worker its next trial."""
 _WINDOW_S = 60.0
 """The rows per second are those of the last minute, or since the last evaluation before it."""
+_MOST_COMING = 100
+"""Coming trials whose configurations are known to the forecast; the others cost the mean."""
+_STEPS_TO_LEARN = 150
+"""Steps after which half of the trials of a model from scratch have left the constant predictor, in
+the recorded grids of `benchmarks/data`. At rungs before, all are promoted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +67,14 @@ class RemainingWork:
     """Seconds that each finished trial took up a slot, including the start of its process."""
     limit: float | None = None
     """Seconds left of the time budget."""
+    coming: Sequence[TrainingConfig] = ()
+    """What trials of the search that have not started are likely to train with."""
+    rehearsal: Rehearsal | None = None
+    """None: nothing was timed before the search."""
+    passes_early_rungs: bool = False
+    """Whether all are promoted at rungs before `_STEPS_TO_LEARN` steps."""
+    start_up: float = 0.0
+    """Seconds until the first training starts."""
 
     @cached_property
     def paces(self) -> Mapping[str, float]:
@@ -70,6 +93,8 @@ class RemainingWork:
             for trial in self.trials
             if trial.trial_id in self.occupied and trial.seconds is not None
         ]
+        if self.rehearsal is not None:  # which outweighs the first trials, whose workers start
+            idle += [self.rehearsal.between + _TURNAROUND_S] * (self.slots + 1)
         return max(median(idle), 0.0) if idle else 0.0
 
     @property
@@ -77,25 +102,92 @@ class RemainingWork:
         """Trials of the search that have not started."""
         return max(self.requested - sum(not trial.is_confirmation for trial in self.trials), 0)
 
+    @cached_property
+    def correction(self) -> float:
+        """Seconds that the trials have trained, over those that the rehearsal let expect."""
+        measured = expected = 0.0
+        for trial in self.trials:
+            if trial.trial_id in self.paces:
+                measured += trial.evaluations[-1].seconds
+                expected += trial.examples * self.rehearsed_pace(trial.training)
+        return measured / expected if expected else 1.0
+
+    def rehearsed_pace(self, training: TrainingConfig) -> float:
+        """Return the seconds per training row, evaluations included; 0 without a rehearsal."""
+        found = self.rehearsal
+        if found is None:
+            return 0.0
+        num_rows = self.ranking.rung_scores.num_rows
+        steps = schedule_of(training, num_rows).total_steps * found.seconds_a_step(
+            training.batch_size
+        )
+        evaluations = len(self.plan.points) * found.evaluation
+        most = CHECKPOINT_SHARE * (steps + evaluations)
+        checkpoints = min(len(self.plan.points) * found.checkpoint, most + found.checkpoint)
+        return (steps + evaluations + checkpoints) / self.plan.budget
+
+    def expected_rows(self, training: TrainingConfig, *, seen: int = 0) -> float:
+        """Return the training rows that a trial will still see on average."""
+        schedule = schedule_of(training, self.ranking.rung_scores.num_rows)
+        least = _STEPS_TO_LEARN * training.batch_size if self.passes_early_rungs else 0
+        passed = [
+            rung
+            for rung in self.plan.rungs
+            if rung < least or not is_judged_at(rung, training, schedule)
+        ]
+        return expected_rows(self.plan, self.search, seen=seen, passed=passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Expected seconds of each phase that is still to come."""
+
+    search: float
+    confirmation: float
+    """With the end of the search and its report."""
+
+    @property
+    def seconds(self) -> float:
+        """Of both."""
+        return self.search + self.confirmation
+
+    def within(self, limit: float | None) -> "Forecast":
+        """Return the same with at most the seconds that are left of a time budget."""
+        if limit is None or self.seconds <= limit + _CLOSING_S:
+            return self
+        limit = max(limit, 0.0)
+        confirmation = min(self.confirmation, limit / 2 + _CLOSING_S)
+        return Forecast(search=limit + _CLOSING_S - confirmation, confirmation=confirmation)
+
+
+def forecast(work: RemainingWork) -> Forecast | None:
+    """Return the expected seconds until the search ends; None before a pace is known."""
+    num_evaluations = sum(len(trial.evaluations) for trial in work.trials)
+    if work.rehearsal is None and (num_evaluations < _MIN_EVALUATIONS or not work.paces):
+        return None
+    running = [_cost_of_running(trial, work) for trial in work.trials if trial.is_running]
+    replicates = _costs_of_replicates(work)
+    if work.num_finalists is not None:
+        confirmation = _makespan([*running, *replicates], work.slots)
+        found = Forecast(search=0.0, confirmation=work.start_up + confirmation + _CLOSING_S)
+    else:
+        search = _makespan([*running, *_costs_of_pending(work)], work.slots)
+        found = Forecast(
+            search=work.start_up + search,
+            confirmation=_makespan(replicates, work.slots) + _CLOSING_S,
+        )
+    return found.within(work.limit)
+
 
 def seconds_left(work: RemainingWork) -> float | None:
     """Return the expected seconds until the search ends; None before a pace is known."""
-    num_evaluations = sum(len(trial.evaluations) for trial in work.trials)
-    if num_evaluations < _MIN_EVALUATIONS or not work.paces:
-        return None
-    running = [_cost_of_running(trial, work) for trial in work.trials if trial.is_running]
-    if work.num_finalists is not None:
-        seconds = _makespan([*running, *_costs_of_replicates(work)], work)
-    else:
-        pending = [_cost_of_pending(work)] * work.num_pending
-        confirmation = _makespan(_costs_of_replicates(work), work)
-        seconds = _makespan([*running, *pending], work) + confirmation
-    return _CLOSING_S + (seconds if work.limit is None else min(seconds, max(work.limit, 0.0)))
+    found = forecast(work)
+    return None if found is None else found.seconds
 
 
-def _makespan(costs: Iterable[float], work: RemainingWork) -> float:
+def _makespan(costs: Iterable[float], num_slots: int) -> float:
     """Return the seconds until all trials have finished, each started in the first free slot."""
-    slots = [0.0] * max(work.slots, 1)
+    slots = [0.0] * max(num_slots, 1)
     for cost in costs:
         heapq.heapreplace(slots, slots[0] + cost)
     return max(slots)
@@ -106,25 +198,27 @@ def _cost_of_running(trial: Trial, work: RemainingWork) -> float:
     ends_at = work.plan.budget if trial.is_confirmation else work.plan.end
     rows: float = max(ends_at - trial.examples, 0)
     if not trial.is_never_stopped:
-        rows = expected_rows(work.plan, work.search, seen=trial.examples)
+        rows = work.expected_rows(trial.training, seen=trial.examples)
     start = 0.0 if trial.evaluations else work.turnaround
     return start + rows * _pace(work, trial)
 
 
-def _cost_of_pending(work: RemainingWork) -> float:
-    """Return the expected seconds of a trial that has not started: the mean of finished ones.
+def _costs_of_pending(work: RemainingWork) -> list[float]:
+    """Return the expected seconds of each trial of the search that has not started.
 
-    The default is left out, since it is never stopped early. Before many trials have finished, the
-    cost that the rungs let expect counts as one more.
+    The rows of those that have ended are averaged, that of the default left out, since it is never
+    stopped early. Before many have ended, the rows that the rungs let expect count as one more.
     """
-    finished = [t for t in work.trials if not t.is_running and not t.is_never_stopped]
-    costs = [_cost_of_finished(trial, work) for trial in finished]
-    rows = expected_rows(work.plan, work.search)
-    return fmean([*costs, work.turnaround + rows * fmean(work.paces.values())])
-
-
-def _cost_of_finished(trial: Trial, work: RemainingWork) -> float:
-    return work.occupied.get(trial.trial_id, (trial.seconds or 0.0) + work.turnaround)
+    finished = [t.examples for t in work.trials if not t.is_running and not t.is_never_stopped]
+    costs = []
+    for number in range(work.num_pending):
+        training = work.coming[number] if number < len(work.coming) else None
+        rows = expected_rows(work.plan, work.search)
+        if training is not None:
+            is_default = work.requested - work.num_pending + number == 0
+            rows = work.plan.end if is_default else work.expected_rows(training)
+        costs.append(work.turnaround + fmean([*finished, rows]) * _pace_of(work, training))
+    return costs
 
 
 def _costs_of_replicates(work: RemainingWork) -> list[float]:
@@ -139,7 +233,9 @@ def _costs_of_replicates(work: RemainingWork) -> list[float]:
     num_trainings = most_trainings(
         work.search, num_finalists=num_finalists, up_to=work.search.confirm_replicates
     )
-    training = work.turnaround + work.plan.budget * fmean(work.paces.values())
+    known = [_pace(work, trial) for trial in work.trials if not trial.is_confirmation]
+    paces = [*known, *(_pace_of(work, training) for training in work.coming)]
+    training = work.turnaround + work.plan.budget * fmean(paces or work.paces.values())
     return [training] * max(num_trainings - num_started, 0)
 
 
@@ -151,12 +247,19 @@ def _expected_finalists(work: RemainingWork) -> int:
 
 
 def _pace(work: RemainingWork, trial: Trial) -> float:
-    """Return a trial's own pace, else that of its configuration, else the mean of all."""
+    """Return a trial's own pace, else that of its configuration, else one that is expected."""
     if own := work.paces.get(trial.trial_id):
         return own
     same = [t.trial_id for t in work.trials if t.parameters == trial.parameters]
     known = [work.paces[trial_id] for trial_id in same if trial_id in work.paces]
-    return fmean(known or work.paces.values())
+    return fmean(known) if known else _pace_of(work, trial.training)
+
+
+def _pace_of(work: RemainingWork, training: TrainingConfig | None) -> float:
+    """Return the expected pace of a configuration: rehearsed, else the mean of all."""
+    if training is not None and work.rehearsal is not None:
+        return work.rehearsed_pace(training) * work.correction
+    return fmean(work.paces.values())
 
 
 @dataclass(kw_only=True)
@@ -166,11 +269,19 @@ class Progress(Observer):
     policy: Policy
     clock: Callable[[], float] = time.monotonic
     """Seconds; the time budget is counted from 0."""
+    rehearsal: Rehearsal | None = None
+    """None: nothing was timed before the search."""
+    slots: int = 0
+    """Trials that will run at once, until it is seen how many do."""
+    starts_at: float = 0.0
+    """When the first training is expected to start, on the clock."""
     _started_at: dict[str, float] = field(default_factory=dict, init=False)
     _occupied: dict[str, float] = field(default_factory=dict, init=False)
     _at_once: int = field(default=0, init=False)
     _rows: int = field(default=0, init=False)
     """Training rows seen up to the last evaluation."""
+    _trainings: list[TrainingConfig] = field(default_factory=list, init=False)
+    """Of the trials by number, as far as they were asked for."""
     _seen: deque[tuple[float, int]] = field(default_factory=deque, init=False)
     """Evaluations of the last minute and one before: (time, training rows seen by then)."""
 
@@ -194,7 +305,7 @@ class Progress(Observer):
 
     def record(self) -> dict[str, Any]:
         """Return `progress` of the record of a running search."""
-        left = seconds_left(self._remaining_work())
+        left = seconds_left(self.remaining_work())
         phase = Phase.CONFIRMATION if self.policy.confirmation else Phase.SEARCH
         return {
             "phase": phase.value,
@@ -220,17 +331,51 @@ class Progress(Observer):
             return None
         return 0 if confirmation.is_complete else len(confirmation.chosen) - 1
 
-    def _remaining_work(self) -> RemainingWork:
-        policy = self.policy
-        budget = policy.configuration.search.time_budget_s
+    def remaining_work(self) -> RemainingWork:
+        """Return what the search still has to do, and what its trials have cost."""
+        policy, now = self.policy, self.clock()
+        configuration = policy.configuration
+        budget = configuration.search.time_budget_s
         return RemainingWork(
             plan=policy.plan,
-            search=policy.configuration.search,
+            search=configuration.search,
             ranking=policy.ranking,
             requested=policy.requested,
             trials=list(policy.store),
-            slots=self._at_once,
+            slots=self._at_once or self.slots,
             num_finalists=self._num_finalists(),
             occupied=self._occupied,
-            limit=None if budget is None else budget - self.clock(),
+            limit=None if budget is None else budget - now,
+            coming=self._coming(),
+            rehearsal=self.rehearsal,
+            passes_early_rungs=self._passes_early_rungs(),
+            start_up=0.0 if self._seen else max(self.starts_at - now, 0.0),
         )
+
+    def _passes_early_rungs(self) -> bool:
+        """Return whether the model starts with random weights and is not seen to learn faster."""
+        policy, model = self.policy, self.policy.configuration.model
+        starts_random = model.name == TINY or model.weights == "random"
+        if not starts_random or policy.configuration.search.decision_rule == 1:
+            return False
+        threshold = policy.constant_score + CLEARLY_ABOVE
+        scores = [
+            score
+            for rung in policy.plan.rungs[:1]
+            for score in policy.ranking.rung_scores.at(rung, policy.store.searched)
+        ]
+        return not scores or 2 * sum(score > threshold for score in scores) <= len(scores)
+
+    def _coming(self) -> list[TrainingConfig]:
+        """Return what coming trials train with; under `tpe` others of the same space."""
+        search, training = self.policy.configuration.search, self.policy.configuration.training
+        first = len(self.policy.store.searched)
+        last = min(self.policy.requested, first + _MOST_COMING)
+        if not self._trainings:
+            self._trainings.append(training)
+        if last > len(self._trainings):
+            searcher = FixedSearcher(search, training)
+            for number in range(len(self._trainings), last):
+                parameters = searcher.suggest("", number)
+                self._trainings.append(with_parameters(training, parameters))
+        return self._trainings[first:last]

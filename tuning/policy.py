@@ -17,7 +17,7 @@ from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
-from tuning.space import default_point, with_parameters
+from tuning.space import Parameters, default_point, with_parameters
 from tuning.time_budget import TimeBudget
 from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
 
@@ -85,9 +85,7 @@ class Policy:
         self.ranking = Ranking(rung_scores=scores)
         self._rungs = Judge(rung_scores=scores, search=search, constant_score=self.constant_score)
         self.rule = rule_of(search)
-        self._time = TimeBudget(
-            seconds=search.time_budget_s, rows_before=sum(trial.examples for trial in searched)
-        )
+        self._time = TimeBudget(search=search, rows_of_training=self.plan.budget)
         self._plan = ConfirmationPlan(
             configuration=self.configuration,
             store=self.store,
@@ -206,7 +204,7 @@ class Policy:
         trial.add(evaluation)
         if not trial.is_confirmation:
             self.searcher.evaluated(trial)
-            self._measure_time()
+            self._time.measure(sum(one.examples for one in self.store.searched))
         self._judge(trial)
         self._advance()
         return Decision.CONTINUE if trial.is_running else Decision.STOP
@@ -295,8 +293,12 @@ class Policy:
     # Confirming
 
     def _next_of_default(self) -> Trial | None:
-        """Return trial 0's next replicate, which is needed as soon as there is a challenger."""
-        trials = self._plan.default_trials() if self._has_challenger else ()
+        """Return trial 0's next replicate, which is needed as soon as there is a challenger.
+
+        If time is limited, every finalist gets its first one before trial 0 gets a second.
+        """
+        trials = list(self._plan.default_trials() if self._has_challenger else ())
+        trials = trials[: 1 if self.configuration.search.time_budget_s else None]
         return next((t for t in trials if t.is_running and t.trial_id not in self._live), None)
 
     def _next_confirmation(self) -> Trial | None:
@@ -347,11 +349,20 @@ class Policy:
             store=self.store,
             plan=self._plan,
             rule=self.rule,
-            chosen=self.ranking.candidates(self.store.searched, search.confirm_top),
+            chosen=self._candidates(),
             validation_share=self.validation_share,
             confirms_default_alone=self.plan.ends_at_last_rung,
         )
         self._abort_if_all_fail_alike()
+
+    def _candidates(self) -> list[Parameters]:
+        """Return what is confirmed: the default, and as many finalists as there is time for."""
+        search = self.configuration.search
+        chosen = self.ranking.candidates(self.store.searched, search.confirm_top)
+        started = [one for one in chosen[1:] if self.store.confirmation(one, 1)]
+        if search.time_budget_s is not None and started:
+            return [chosen[0], *started]  # an earlier start has chosen them
+        return chosen[: 1 + self._time.num_finalists()]
 
     def _abort_if_all_fail_alike(self) -> None:
         """End the search, or its confirmation, if its first trials failed with the same error.
@@ -378,16 +389,6 @@ class Policy:
         if isinstance(what, Trial):
             of_search = not what.is_confirmation
         return self._time.is_late(of_search=of_search, by=by)
-
-    def _measure_time(self) -> None:
-        search = self.configuration.search
-        if search.time_budget_s is None:
-            return
-        trainings = most_trainings(search, up_to=search.confirm_replicates)
-        self._time.measure(
-            rows_seen=sum(trial.examples for trial in self.store.searched),
-            rows_to_confirm=trainings * self.plan.budget,
-        )
 
     # Ends of trials
 

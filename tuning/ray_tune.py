@@ -32,6 +32,7 @@ from tuning.trainable import (
     DEVICE_MEMORY,
     ENDING,
     EVALUATION,
+    MEMORY,
     MICRO_BATCH_SIZE,
     TRIAL_ID,
     WORKER,
@@ -109,8 +110,8 @@ class DrivenScheduler(_NotSaved, FIFOScheduler):
         """Forward what a trial reports; return STOP or CONTINUE."""
         trial_id, driver = trial.config[TRIAL_ID], self._driver
         continues = True
-        if reserved := result.get(DEVICE_MEMORY):
-            driver.measured_memory(trial_id, reserved)
+        if peak := result.get(MEMORY):
+            driver.measured_memory(trial_id, process=peak, device=result.get(DEVICE_MEMORY))
         if ending := result.get(ENDING):
             driver.ended(trial_id, Ending.from_json(ending))
             # At once, not when its function has returned: the next trial, which may start from now

@@ -122,6 +122,7 @@ def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:
             comparison,
             **_describe_standing(standing),
             is_decided=confirmation.is_complete,
+            ended_by_time=confirmation.ended_by_time and confirmation.rule.drops,
             out_of_reach_of=_out_of_reach_of(found, confirmation),
         ),
     }

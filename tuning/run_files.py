@@ -15,6 +15,7 @@ from tuning.config import Configuration, objective_of
 from tuning.edge import at_edge
 from tuning.forecast import Progress
 from tuning.observers import Observer
+from tuning.planned import PlannedAndTaken
 from tuning.policy import Policy
 from tuning.record import (
     choose,
@@ -47,6 +48,7 @@ class RunFiles(Observer):
         facts: dict[str, Any],
         memory_limits: dict[str, int],
         progress: Progress | None = None,
+        planned: PlannedAndTaken | None = None,
         started_at: str | None = None,
         seconds_before: float = 0.0,
     ) -> None:
@@ -59,6 +61,7 @@ class RunFiles(Observer):
             facts: the part of the record that is known from the start, as `describe_facts`.
             memory_limits: micro-batch size in rows by kind of device, where memory ran out.
             progress: measurements of this start; None where no trial runs.
+            planned: what this start was planned to take, and took; None where no trial runs.
             started_at: start of the search, ISO 8601; None: now.
             seconds_before: seconds spent by earlier starts of the search.
         """
@@ -68,6 +71,7 @@ class RunFiles(Observer):
         self._facts = facts
         self._memory_limits = memory_limits
         self._progress = progress
+        self._planned = planned
         self._started_at = started_at or now()
         self._seconds_before = seconds_before
         self._status = SearchStatus.RUNNING
@@ -136,6 +140,7 @@ class RunFiles(Observer):
             "objective": objective_of(self._configuration).as_record(),
             "rows_at_once": self._memory_limits,
             "progress": progress,
+            "planned": self._planned and self._planned.record(),
             "trials": count_trials(policy.store, policy.requested),
             "examples_trained": count_examples(policy.store),
             "best": self._best(),

@@ -14,13 +14,15 @@ from results.trial_states import SearchStatus
 from training.errors import InputError
 from tuning.assembly import Search, assemble
 from tuning.checkpoints import Checkpoints
-from tuning.checks import storage_of
+from tuning.checks import num_slots_here, storage_of
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.initial_state import InitialState, check_resources, prepare_new, prepare_resumed
 from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
+from tuning.planned import log_plan
 from tuning.ray_tune import Experiment, check_has_score
+from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
 from tuning.shipping_check import shipment_of, shipping_check
 from tuning.signals import StopSignal, stop_signals
 from tuning.worker_pool import connected, make_pool
@@ -62,8 +64,10 @@ def run_search(
     started = time.monotonic()
     check_resources(configuration)
     with ExitStack() as stack:
+        rehearsing = stack.enter_context(rehearsal_process())  # it loads libraries meanwhile
         initial = _prepare(stack, configuration, resume, label, owns_data=owns_data)
         configuration = initial.configuration
+        rehearsal = _rehearse(rehearsing, initial)
         shipping = stack.enter_context(shipping_check())  # its process loads libraries meanwhile
         # The run is made last, so that a refused search leaves no directory behind.
         until_disconnected = stack.enter_context(ExitStack())
@@ -90,6 +94,7 @@ def run_search(
             run=run,
             pool=pool,
             checkpoints=checkpoints,
+            rehearsal=rehearsal,
             command=command,
             outer_error=lambda: mirror_errors[0] if mirror_errors else shipping.error(),
             clock=lambda: time.monotonic() - started,
@@ -100,6 +105,7 @@ def run_search(
         if storage is not None:
             stack.enter_context(Mirror(run, storage, on_error=mirror_errors.append))
         log_start(run, initial.preparation, connection)
+        log_plan(search.plan)
         experiment = Experiment(
             driver=search.driver, pool=pool, configuration=configuration, run=run, signal=stop
         )
@@ -127,6 +133,18 @@ def _prepare(
         return prepare_resumed(resume, configuration)
     tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
     return prepare_new(configuration, label, tokenizer, owns_data=owns_data)
+
+
+def _rehearse(process: RehearsalProcess, initial: InitialState) -> Rehearsal | None:
+    """Return what a trial takes on this machine; None, with a warning, if that is not known."""
+    configuration, data = initial.configuration, initial.preparation.search_data
+    try:
+        return process.run(configuration, data, max(num_slots_here(configuration), 1))
+    except MemoryError:
+        logger.warning("a rehearsal of the largest batch ran out of memory: trials may do so, too")
+    except RuntimeError as error:
+        logger.warning("nothing could be timed before the search: %s", error)
+    return None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ on the scores of one rung.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from results.rung_scores import last_two, mean, positions_at
@@ -157,7 +157,9 @@ def _geometric(first: int, factor: int, budget: int) -> Iterable[int]:
             yield rung
 
 
-def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) -> float:
+def expected_rows(
+    plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0, passed: Collection[int] = ()
+) -> float:
     """Return the training rows that a trial will still see on average, if its scores are random.
 
     At each rung one trial in `reduction_factor` is promoted under `asha`; under `median` half of
@@ -167,6 +169,7 @@ def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) 
         plan: of the search.
         search: with the scheduler.
         seen: training rows that the trial has seen.
+        passed: rungs at which it will be promoted whatever its scores are.
     """
     promoted = 1 / search.reduction_factor
     if search.scheduler == "median":
@@ -175,7 +178,7 @@ def expected_rows(plan: EvaluationPlan, search: SearchConfig, *, seen: int = 0) 
     for point in sorted({*plan.rungs, plan.end}):
         if point > seen:
             rows += share * (point - before)
-            share, before = share * promoted, point
+            share, before = share * (1 if point in passed else promoted), point
     return rows
 
 

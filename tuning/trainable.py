@@ -15,7 +15,7 @@ from ray import tune
 from results.errors import StorageError
 from results.trial_states import Status
 from training.config import ModelConfig, TrainingConfig
-from training.device import cap_memory, kind_of_device, most_reserved_memory
+from training.device import cap_memory, kind_of_device, most_reserved_memory, peak_memory
 from training.encoder import Encoder
 from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
@@ -44,6 +44,7 @@ ENDING = "ending"
 MICRO_BATCH_SIZE = "micro_batch_size"
 WORKER = "worker"
 DEVICE_MEMORY = "device_memory"
+MEMORY = "memory"
 TRIAL_ID = "trial_id"
 
 
@@ -203,7 +204,8 @@ def _report(label: str, evaluation: Evaluation) -> None:
     )
     # As text: Tune flattens dicts.
     text = json.dumps(asdict(evaluation))
-    tune.report({EVALUATION: text, DEVICE_MEMORY: most_reserved_memory()})
+    memory = {DEVICE_MEMORY: most_reserved_memory(), MEMORY: peak_memory()}
+    tune.report({EVALUATION: text, **memory})
 
 
 def _report_micro_batch_size(device: str, rows: int) -> None:

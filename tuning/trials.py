@@ -70,6 +70,8 @@ class Trial:
     """Of the whole trial, or up to its last evaluation if it was stopped; None while it runs."""
     device_memory: int = 0
     """Peak device memory that its process has reserved, bytes."""
+    memory: int = 0
+    """Peak memory of its process, bytes: on the GPU where there is one, else main memory."""
 
     @property
     def number(self) -> int:
@@ -128,6 +130,10 @@ class Trial:
     def reserve(self, num_bytes: int) -> None:
         """Set the peak device memory of its process."""
         self.device_memory = num_bytes
+
+    def occupy(self, num_bytes: int) -> None:
+        """Set the peak memory of its process."""
+        self.memory = num_bytes
 
     def end(self, ending: Ending) -> None:
         """End it as its worker reports."""

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from results.live_view import LiveView, display, is_due, is_live, lines_when_due
-from results.overview import Best, Event, Overview
+from results.overview import Best, Event, Overview, RunningTrial
 from tests.results.overviews import overview, record, row
 
 LONG = "t0002 lost its process or node (" + "a reason " * 20 + ")"
@@ -146,6 +146,15 @@ def test_a_line_is_due_for_another_best_another_phase_or_enough_time(
 ):
     last = overview()
     assert is_due(last, replace(last, seconds=float(elapsed), **changes), seconds) is expected
+
+
+def test_the_first_line_is_due_when_a_worker_has_started_a_trial():
+    waiting = replace(overview(), best=None, running=())
+    assert not is_due(None, waiting, 5)
+    trial = RunningTrial(trial_id="t0000", epochs=0, score=None, worker=None, is_confirmation=False)
+    assert not is_due(None, replace(waiting, running=(trial,)), 5)
+    placed = replace(trial, worker={"node": "here", "process": "1"})
+    assert is_due(None, replace(waiting, running=(placed,)), 5)
 
 
 def test_eight_hours_without_a_change_are_fewer_than_forty_lines():

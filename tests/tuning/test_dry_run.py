@@ -41,7 +41,13 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: D
     assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
     assert f"at most {6 * 4 * num_train:,} by the confirmation" in rows
     assert "% unknown, " in line(out, "tokens")
-    assert "s per step, peak memory" in line(out, "model")
+    assert "s per step; typical rows: " in line(out, "model")
+    assert "s at batch size 16, " in line(out, "model")
+    assert " s here with " in line(out, "time")
+    assert ", confirmation " in line(out, "time")
+    assert "on 4 such machines, " in out
+    assert "on 8 such machines, " in out
+    assert "GiB for each of " in line(out, "memory")
     assert "MiB at the peak" in line(out, "disk")
     assert "a small copy of it was saved, loaded and run in" in line(out, "checks")
     last = out.splitlines()[-1]

@@ -1,5 +1,7 @@
 """How a policy ends: the time is up, a signal, a full disk, trials that fail alike."""
 
+import itertools
+
 from results.trial_states import Status
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
@@ -129,16 +131,20 @@ def test_trials_that_do_not_even_halt_after_the_deadline_are_closed_soon() -> No
 
 
 def test_the_end_of_the_search_s_time_ends_its_trials_and_starts_the_confirmation() -> None:
-    policy = policy_of(time_budget_s=1000, trials=4, confirm_top=1)
+    policy = policy_of(time_budget_s=2000, trials=4, confirm_top=1)
     default, challenger, late = (start(policy) for _ in range(3))
-    for number, one in enumerate((default, challenger)):
-        policy.pass_time(100.0 * (number + 1))
-        complete(policy, one, 0.4 + number / 10)
-    # 6,000 rows took 200 s; six trainings of 3,000 rows take 600: half of the time at most.
-    reach(policy, late, 0.6, until=250)
-    policy.pass_time(480.0)
+    points = [250, 500, 750, 1000, 1250, 1500]
+    for number, (one, point) in enumerate(itertools.product((default, challenger), points)):
+        policy.pass_time(100.0 + 10 * number)
+        report(policy, one, evaluation(point, 0.4))
+    # 250 rows take 10 s; the six trainings of 3,000 rows that a verdict needs take 720.
+    policy.pass_time(1900.0 - 721)
+    assert isinstance(policy.next(), Trial)
+    policy.pass_time(1900.0 - 719)
+    assert not isinstance(policy.next(), Trial)
     assert policy.phase == Phase.SEARCH
     assert not report(policy, late, evaluation(500, 0.9))
+    policy.pass_time(1900.0 - 719 + 100 + HALT_S)  # the other one did not reach its next step
     assert late.stopped_by == "end of search"
     assert policy.phase == Phase.CONFIRMATION
     assert start(policy).source == "confirm"

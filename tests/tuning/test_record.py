@@ -19,7 +19,7 @@ from tests.tuning.builders import (
     policy,
     trial,
 )
-from tests.tuning.deciding import cut_short, run_to_end, starting
+from tests.tuning.deciding import confirmation_of, cut_short, run_to_end, starting
 from training.data import RULES
 from tuning.record import (
     choose,
@@ -84,17 +84,17 @@ def test_without_a_confirmation_the_best_at_the_full_budget_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"),
+    "scores",
     [
-        ({}, A),
-        ({("default", 1): 0.5}, A),
-        ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.6}, A),
+        {},
+        {("default", 1): 0.5},
+        {("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.6},
         # Both have two replicates, which decide.
-        ({("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.4, ("A", 2): 0.4}, None),
+        {("default", 1): 0.5, ("default", 2): 0.5, ("A", 1): 0.4, ("A", 2): 0.4},
     ],
 )
-def test_a_confirmation_that_ends_undecided_keeps_the_best_of_the_search(
-    scores: dict[tuple[str, int], float], expected: dict[str, float] | None
+def test_the_default_stays_if_the_time_budget_ends_the_confirmation_too_early(
+    scores: dict[tuple[str, int], float],
 ) -> None:
     default = trial(0).parameters
     trials = [at_last_rung(0, 0.5), at_last_rung(1, 0.7, parameters=A)]
@@ -106,7 +106,10 @@ def test_a_confirmation_that_ends_undecided_keeps_the_best_of_the_search(
     search |= {"trials": 2, "time_budget_s": 100}
     cut = policy(trials, config=configuration(search=search))
     assert len(cut_short(cut, score)) == 4
-    assert choose(cut) == (expected or default)
+    assert choose(cut) == default
+    verdict = describe_confirmation(confirmation_of(cut))["verdict"]
+    if len(scores) < 4:
+        assert verdict.startswith("the default stays: the time budget ended the confirmation")
 
 
 def test_a_confirmation_cut_before_the_fewest_replicates_keeps_the_default() -> None:
@@ -123,6 +126,8 @@ def test_a_confirmation_cut_before_the_fewest_replicates_keeps_the_default() -> 
     assert cut.confirmation is not None
     found = describe_confirmation(cut.confirmation)["winner_beats_default"]
     assert (found["draws"], found["needed"], found["replaces_default"]) == (2, None, False)
+    verdict = describe_confirmation(cut.confirmation)["verdict"]
+    assert "the time budget ended the confirmation after 2 replicates, too few for a win" in verdict
 
 
 def collapsed_at_last_rung() -> Trial:

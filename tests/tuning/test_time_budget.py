@@ -1,17 +1,31 @@
 """The deadlines of a search with a time budget."""
 
+from typing import Any
+
 import pytest
 
+from tests.tuning.builders import configuration
 from tuning.time_budget import TimeBudget
 
 
-def measured(seconds: float, *, rows_to_confirm: int, rows_before: int = 0) -> TimeBudget:
-    """A budget after 1,000 rows in 100 s, from the first trial's start on, which came at 100 s."""
-    budget = TimeBudget(seconds=seconds, rows_before=rows_before)
-    budget.pass_to(100.0)
+TRAINING = 100
+"""Training rows of a confirming training; 100 rows take ten seconds."""
+
+
+def budget_of(seconds: float | None, *, training: int = TRAINING, **search: Any) -> TimeBudget:
+    config = configuration(search={"time_budget_s": seconds, **search})
+    return TimeBudget(search=config.search, rows_of_training=training)
+
+
+def measured(seconds: float, *, training: int = TRAINING, **search: Any) -> TimeBudget:
+    """A budget after 1,000 rows in 100 s; the first trial started at 90 s."""
+    budget = budget_of(seconds, training=training, **search)
+    budget.pass_to(90.0)
     budget.start()
+    budget.pass_to(100.0)
+    budget.measure(5_000)
     budget.pass_to(200.0)
-    budget.measure(rows_seen=rows_before + 1000, rows_to_confirm=rows_to_confirm)
+    budget.measure(6_000)
     return budget
 
 
@@ -27,39 +41,62 @@ def end_of(budget: TimeBudget, *, of_search: bool) -> int:
 
 def test_a_twentieth_is_kept_for_trials_to_come_to_an_evaluation() -> None:
     for of_search in (True, False):
-        assert end_of(TimeBudget(seconds=1000, rows_before=0), of_search=of_search) == 950
+        assert end_of(budget_of(1000), of_search=of_search) == 950
 
 
 def test_without_a_budget_nothing_ever_ends() -> None:
-    budget = TimeBudget(seconds=None, rows_before=0)
+    budget = budget_of(None)
     budget.start()
     budget.pass_to(1e9)
-    budget.measure(rows_seen=1, rows_to_confirm=1)
+    budget.measure(1)
     assert not budget.is_late(of_search=True)
     assert not budget.is_late(of_search=False)
+    assert budget.num_finalists() == 3
 
 
 def test_the_confirmation_is_left_the_time_it_takes() -> None:
-    assert end_of(measured(1000, rows_to_confirm=600), of_search=True) == 950 - 60
-    assert end_of(measured(1000, rows_to_confirm=600), of_search=False) == 950
-    assert end_of(measured(1000, rows_to_confirm=0), of_search=True) == 950
+    nine = measured(1000)  # default and three, two, one finalists: nine trainings
+    assert end_of(nine, of_search=True) == 950 - 90
+    assert end_of(measured(1000), of_search=False) == 950
+    assert end_of(measured(1000, confirm_replicates=0), of_search=True) == 950
 
 
-def test_a_confirmation_that_does_not_fit_is_left_half_of_the_time() -> None:
-    assert end_of(measured(1000, rows_to_confirm=10**9), of_search=True) == (100 + 950) / 2
+def test_a_confirmation_of_all_finalists_gets_at_most_half_of_the_time() -> None:
+    assert end_of(measured(1000, training=500), of_search=True) == 950 - 430  # not 450
+    assert end_of(measured(1000, training=600), of_search=True) == 950 - 430
 
 
-def test_the_pace_is_that_of_this_start_from_its_first_trial_on() -> None:
-    budget = measured(1000, rows_to_confirm=600, rows_before=5_000)
-    budget.pass_to(300.0)
-    budget.start()  # a later trial
-    budget.measure(rows_seen=6_000, rows_to_confirm=600)
-    assert end_of(budget, of_search=True) == 950 - 120  # 1,000 rows in 200 s
+def test_what_one_finalist_needs_for_a_verdict_comes_first_up_to_four_fifths() -> None:
+    assert end_of(measured(1000, training=1_000), of_search=True) == 950 - 600
+    assert end_of(measured(1000, training=10**6), of_search=True) == 950 - 688
+
+
+def test_as_many_finalists_are_confirmed_as_there_is_time_for() -> None:
+    budget = measured(1000)
+    found = {}
+    for left in (1000, 91, 89, 79, 61, 59, 0):
+        budget.pass_to(950.0 - left)
+        found[left] = budget.num_finalists()
+    assert found == {1000: 3, 91: 3, 89: 2, 79: 1, 61: 1, 59: 1, 0: 1}
+
+
+def test_the_start_of_the_workers_does_not_count_as_training() -> None:
+    budget = budget_of(1000)
+    budget.start()
+    budget.pass_to(400.0)
+    budget.measure(1)  # the first evaluation, from which on time counts
+    assert end_of(budget, of_search=True) == 475
+    budget = budget_of(1000)
+    budget.start()
+    for now, rows_seen in ((400.0, 1), (410.0, 101)):
+        budget.pass_to(now)
+        budget.measure(rows_seen)
+    assert end_of(budget, of_search=True) == 950 - 90
 
 
 def test_before_a_trial_has_started_nothing_is_set_aside() -> None:
-    budget = TimeBudget(seconds=1000, rows_before=0)
-    budget.measure(rows_seen=0, rows_to_confirm=600)
+    budget = budget_of(1000)
+    budget.measure(0)
     assert end_of(budget, of_search=True) == 950
 
 
@@ -67,7 +104,7 @@ def test_before_a_trial_has_started_nothing_is_set_aside() -> None:
 def test_a_search_whose_trials_were_halted_stays_over_whatever_is_measured_later(
     seconds: float,
 ) -> None:
-    budget = measured(1000, rows_to_confirm=1_000)  # it ends at 850
+    budget = measured(1000, training=200)
     budget.pass_to(seconds)
-    budget.measure(rows_seen=10**9, rows_to_confirm=1)
+    budget.measure(10**9)
     assert budget.is_late(of_search=True)
