@@ -12,7 +12,7 @@ from tuning.forecast import Progress
 from tuning.initial_state import InitialState
 from tuning.log_lines import LogLines
 from tuning.observers import Observer
-from tuning.planned import START_UP_S, Plan, PlannedAndTaken, plan_search
+from tuning.planned import START_UP_S, PlannedAndTaken, plan_search
 from tuning.policy import make_policy
 from tuning.ray_metrics import RayMetrics
 from tuning.record import describe_facts
@@ -29,8 +29,6 @@ class Search:
 
     files: RunFiles
     driver: Driver
-    plan: Plan | None
-    """What it will take; None: nothing was timed."""
 
     def close(self, status: SearchStatus) -> None:
         """Notify all observers that the search has ended.
@@ -132,4 +130,4 @@ def assemble(
         memory_limits=memory_limits,
         clock=clock,
     )
-    return Search(files=files, driver=driver, plan=plan)
+    return Search(files=files, driver=driver)

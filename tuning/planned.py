@@ -208,16 +208,6 @@ def _gib(num_bytes: float) -> str:
     return f"{num_bytes / 2**30:.2f} GiB"
 
 
-def log_plan(plan: Plan | None) -> None:
-    """Write how long the search will take and how much memory its workers need."""
-    if plan is None:
-        return
-    logger.info("planned: %s (timed in %.1f s)", describe_times(plan), plan.rehearsal.seconds)
-    logger.info("memory: %s", describe_memory(plan))
-    for warning in filter(None, (memory_warning(plan), budget_warning(plan))):
-        logger.warning("%s", warning)
-
-
 @dataclass(kw_only=True)
 class PlannedAndTaken(Observer):
     """Measures the phases of one start of a search, and compares them with the plan."""
@@ -227,11 +217,15 @@ class PlannedAndTaken(Observer):
     clock: Callable[[], float]
     started_at: float
     """When the plan was made, on the clock."""
+    _is_logged: bool = field(default=False, init=False)
     _confirmed_from: float | None = field(default=None, init=False)
     _ended_at: float | None = field(default=None, init=False)
 
     def phase_changed(self, phase: Phase) -> None:
-        """Note when the search has ended."""
+        """Write the plan to the log at the first phase; note when the search has ended."""
+        if self.plan is not None and not self._is_logged:
+            self._is_logged = True
+            _log(self.plan)
         if phase != Phase.SEARCH and self._confirmed_from is None:
             self._confirmed_from = self.clock()
 
@@ -262,3 +256,11 @@ class PlannedAndTaken(Observer):
             },
             "memory_of_a_worker": max((t.memory for t in self.store), default=0) or None,
         }
+
+
+def _log(plan: Plan) -> None:
+    """Write how long the search will take and how much memory its workers need."""
+    logger.info("planned: %s (timed in %.1f s)", describe_times(plan), plan.rehearsal.seconds)
+    logger.info("memory: %s", describe_memory(plan))
+    for warning in filter(None, (memory_warning(plan), budget_warning(plan))):
+        logger.warning("%s", warning)

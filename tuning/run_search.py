@@ -20,7 +20,6 @@ from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.initial_state import InitialState, check_resources, prepare_new, prepare_resumed
 from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
-from tuning.planned import log_plan
 from tuning.ray_tune import Experiment, check_has_score
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
 from tuning.shipping_check import shipment_of, shipping_check
@@ -105,7 +104,6 @@ def run_search(
         if storage is not None:
             stack.enter_context(Mirror(run, storage, on_error=mirror_errors.append))
         log_start(run, initial.preparation, connection)
-        log_plan(search.plan)
         experiment = Experiment(
             driver=search.driver, pool=pool, configuration=configuration, run=run, signal=stop
         )

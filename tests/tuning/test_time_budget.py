@@ -7,7 +7,6 @@ import pytest
 from tests.tuning.builders import configuration
 from tuning.time_budget import TimeBudget
 
-
 TRAINING = 100
 """Training rows of a confirming training; 100 rows take ten seconds."""
 
