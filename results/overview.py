@@ -69,7 +69,10 @@ class Best:
     is_default: bool
     """Whether it is trial 0."""
     lead: float | None
-    """Difference to the score of trial 0; None if that has none, or is the best itself."""
+    """Difference to the score of trial 0; None if that has none, or is the best itself.
+
+    In the search it is one of search scores, later one of means over replicates.
+    """
     default: float | None
     """Trial 0's score at the same budget and, of means over replicates, on the same ones."""
 
@@ -321,9 +324,13 @@ def _best(record: Mapping[str, Any]) -> Best | None:
 def _same_budget(record: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """Return comparable scores of the best and of trial 0; None: there are none.
 
-    Means are those of the replicates that both have; scores of the search count only if both were
-    taken after about as many epochs.
+    Means are those that the confirmation compared, of the replicates on which both learnt, so that
+    the lead is that of the verdict; scores of the search count only if both were taken after about
+    as many epochs.
     """
+    compared = (record.get("confirmation") or {}).get("winner_beats_default")
+    if compared is not None and compared.get("leader") == record["best"]["parameters"]:
+        return compared["leader_mean"], compared["default_mean"]
     best, default = record["best"], record["default"] or {}
     if confirmed_score(record, "best") is None:
         is_same = when_taken(record, "best") == when_taken(record, "default")

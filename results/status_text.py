@@ -75,7 +75,8 @@ def progress_line(overview: Overview, now: datetime, *, with_parameters: bool = 
         parts.append(f"confirmation {describe_confirmations(overview)}")
     if best := overview.best:
         values = f" {describe_parameters(best)}," if with_parameters else ""
-        lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points)"
+        on = "on replicates" if best.is_confirmed else "in the search"
+        lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points to the default {on})"
         score = f"{best.score:.4f}" + (f" {best.taken}" if best.taken else "")
         parts.append(f"best {best.trial_id}{values} {score}{lead}")
     return "; ".join((*parts, *_describe_times(overview, now)))

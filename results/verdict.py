@@ -215,12 +215,12 @@ def describe_sensitivity(confirmation: Mapping[str, Any]) -> Iterator[str]:
     """Describe which differences the replicates could detect, and how far scores correlate."""
     smallest = confirmation.get("smallest_detectable_difference")
     correlation = confirmation.get("score_correlation")
-    if smallest is not None and smallest < 1:
+    if smallest is not None and _ROUNDS_TO_ZERO <= smallest < 1:
         yield (
             f"With these replicates a difference of {_points(smallest, digits=1)} would be detected"
             " in 80 % of the cases."
         )
-    elif smallest is not None:
+    elif smallest is not None and smallest >= 1:
         yield "These replicates are too few to detect any difference."
     if correlation is not None:
         yield f"Across replicates the scores of the configurations correlate by {correlation:.2f}."
@@ -237,13 +237,19 @@ def describe_seed_variation(test: Mapping[str, Any]) -> str:
     deviation = test.get("search", {}).get("confirmed_deviation")
     if deviation is None:
         return f"The variation of {label} between seeds and training splits was not measured."
+    if deviation < _ROUNDS_TO_ZERO:
+        return f"The winner's {label} is the same on each replicate: it does not vary by seed."
     low, high = test["confidence_intervals"]["score"]
+    interval = (
+        f" The test interval is about +/- {50 * (high - low):.2f} points (half its width)."
+        if high > low
+        else ""
+    )
     return (
         f"Another seed and training split change {label} as well: the winner's scores on the"
         " replicates, each with its own seed, training split and validation rows, vary by about +/-"
         f" {200 * deviation:.2f} points (two standard deviations, which include the sampling of the"
-        f" validation rows). The test interval is about +/- {50 * (high - low):.2f} points (half"
-        " its width)."
+        f" validation rows).{interval}"
     )
 
 
@@ -286,9 +292,11 @@ def _describe_lead(comparison: Mapping[str, Any], out_of_reach_of: int | None) -
     if not comparison["replaces_default"]:
         reason = _describe_shortfall(comparison, out_of_reach_of)
         return f"the default stays: the best challenger's mean over the replicates is {gap}{reason}"
+    needed = comparison["needed"] or 0.0
+    required = f", more than the required {_points(needed)}" if needed >= _ROUNDS_TO_ZERO else ""
     return (
-        f"the winner replaces the default: its mean over the replicates is {gap}, more than the"
-        f" required {_points(comparison['needed'])}; {describe_significance(comparison)}"
+        f"the winner replaces the default: its mean over the replicates is {gap}{required};"
+        f" {describe_significance(comparison)}"
     )
 
 
@@ -322,11 +330,18 @@ def _describe_confirmation(record: Mapping[str, Any]) -> Iterator[str]:
             f"confirmed on {num_replicates} replicates, which were also used for the selection:"
             f" default {_score(lead['default_mean'])}, best challenger"
             f" {_score(lead['leader_mean'])}, difference {lead['difference'] * 100:+.2f} points"
-            f" (standard error {lead['standard_error'] * 100:.2f})"
+            f"{_describe_error(lead['standard_error'])}"
         )
     elif mean is not None:
         yield f"{record['objective']['label']} of the winner on replicates: {_score(mean)}"
     yield confirmation["verdict"]
+
+
+def _describe_error(standard_error: float) -> str:
+    """Return the standard error in brackets; empty where the replicates do not differ."""
+    if standard_error < _ROUNDS_TO_ZERO:
+        return ""
+    return f" (standard error {standard_error * 100:.2f})"
 
 
 def _describe_edge(edge: Mapping[str, Any]) -> str:

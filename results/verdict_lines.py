@@ -11,6 +11,7 @@ from results.live_view import terminal_console
 from results.next_steps import NextStep
 from results.recommendation import Recommendation, recommend
 from results.run import Run
+from results.verdict import describe_result
 from training.cli import printable
 
 _STYLES = {"green": "bold green", "red": "bold red", "amber": "bold yellow", "grey": "bold"}
@@ -42,6 +43,13 @@ def print_verdict(run: Run, record: Mapping[str, Any], test: Mapping[str, Any]) 
         f"Report: {run.report}",
     ):
         console.print(printable(line), soft_wrap=True)
+
+
+def describe_search_result(run: Run, record: Mapping[str, Any]) -> Iterator[str]:
+    """Describe what a completed search found, its outcome in one sentence first."""
+    found = recommend(run, record, None)
+    yield f"{found.sign} {found.sentence}"
+    yield from describe_result(record)
 
 
 def describe_figures(figures: Sequence[KeyFigure], label: str) -> Iterator[str]:

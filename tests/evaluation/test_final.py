@@ -146,9 +146,18 @@ def test_a_model_trained_further_names_the_texts_of_the_one_it_started_from(
 
 def test_it_prints_the_result_and_the_next_step_and_nothing_else(finished_final, report):
     lines = finished_final.ended.stdout.splitlines()
-    assert report["summary"] in lines
-    assert any("selected on" in line and f"test {report['f1_macro']:.4f}" in line for line in lines)
-    assert lines[-1].startswith("Next: python -m evaluation.predict --model ")
+    start = lines.index(f"\u2717 {report['verdict']['sentence']}")
+    model, baseline, note, heading, first = lines[start + 1 : start + 6]
+    assert model.split()[:4] == ["this", "model", "macro-F1", f"{report['f1_macro']:.3f}"]
+    assert baseline.split()[:3] == ["TF-IDF", "macro-F1", f"{report['baseline']['f1_macro']:.3f}"]
+    assert (note.strip(), heading) == ("(in brackets: 95 % intervals)", "Next:")
+    assert first.startswith(
+        "  1. Classify texts with TF-IDF: python -m evaluation.predict --model "
+    )
+    assert lines[-2].startswith("Gates: all ")
+    assert lines[-1] == f"Report: {finished_final.directory / 'report.html'}"
+    assert report["verdict"]["kind"] == "use_baseline"
+    assert report["verdict"]["next_steps"][0]["command"] in first
     assert finished_final.ended.stderr == ""
 
 
@@ -191,7 +200,7 @@ def test_the_report_has_every_key_that_scripts_read(report, labels):
     assert report["gates"] == {}
     assert {"resamples", "bins", "seed"} <= report["method"].keys()
     (access,) = report["test_openings"]
-    assert list(access) == ["at", "reason"]
+    assert list(access) == ["at", "reason", "has_scores"]
     assert set(report["per_class"]) == set(labels)
 
 
@@ -298,10 +307,11 @@ def test_unmet_gates_then_a_refused_second_evaluation_then_one_with_a_reason(
     assert run_final(["--run", run_directory]) == 3
     out = capsys.readouterr().out
     assert (
-        "Other runs were evaluated on these test rows before, once (last evaluated-before at 20"
-        in out
+        "! Do not trust this result, because other runs were evaluated on these test rows before"
+        " (evaluated-before)" in out
     )
-    assert "Gates not met: accuracy; f1_macro; " in out
+    assert " gates and checks not met: accuracy; f1_macro; " in out
+    assert "split_seed" not in out
     final = run_directory / "final"
     other = finished_final.directory / "final"
     names = {path.name for path in (other / "reports").iterdir()}

@@ -14,8 +14,8 @@ def edges(field: str, domain: dict[str, Any], value: Value) -> list[dict[str, An
     return at_edge(space, TRAINING, {field: value}, num_rows=10_000)
 
 
-RATES, GRID = {"log_uniform": [1e-5, 5e-5]}, {"choice": [1e-5, 2e-5, 3e-5]}
-SIZES = {"choice": [8, 16, 32]}
+RATES = {"log_uniform": [1e-5, 5e-5]}
+SIZES = {"integer": [8, 32]}
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,6 @@ SIZES = {"choice": [8, 16, 32]}
         ("learning_rate", RATES, 1.1e-5, "low", {"log_uniform": [4.5e-6, 2.2e-5]}),
         ("weight_decay", {"uniform": [0.1, 0.3]}, 0.29, "high", {"uniform": [0.2, 0.4]}),
         ("batch_size", {"integer": [10, 30]}, 29, "high", {"integer": [20, 40]}),
-        # A choice is continued by the ratio of its last two values.
-        ("batch_size", SIZES, 32, "high", {"choice": [8, 16, 32, 64]}),
-        ("batch_size", SIZES, 8, "low", {"choice": [4, 8, 16, 32]}),
-        ("learning_rate", GRID, 3e-5, "high", {"choice": [1e-5, 2e-5, 3e-5, 4.5e-5]}),
     ],
 )
 def test_a_winner_at_an_end_is_reported_with_a_range_beyond_it(
@@ -45,8 +41,6 @@ def test_a_winner_at_an_end_is_reported_with_a_range_beyond_it(
     ("field", "domain", "value"),
     [
         ("learning_rate", {"log_uniform": [1e-5, 5e-5]}, 2e-5),
-        ("batch_size", {"choice": [8, 16, 32]}, 16),
-        ("batch_size", {"choice": [16]}, 16),
         ("weight_decay", {"uniform": [0.1, 0.3]}, 0.2),
     ],
 )
@@ -61,14 +55,19 @@ def test_a_winner_well_inside_is_at_no_edge(
     [
         ("warmup_steps", {"uniform": [0.0, 0.3]}, 0.01),
         ("weight_decay", {"uniform": [0.5, 1.0]}, 0.99),
-        ("batch_size", {"choice": [1, 2]}, 1),
-        ("weight_decay", {"choice": [0.0, 0.1]}, 0.0),
+        ("batch_size", {"integer": [1, 20]}, 1),
     ],
 )
 def test_an_end_beyond_which_the_field_allows_nothing_is_no_edge(
     field: str, domain: dict[str, Any], value: Value
 ) -> None:
     assert edges(field, domain, value) == []
+
+
+@pytest.mark.parametrize("value", [8, 16, 32, 64])
+def test_a_choice_offers_all_that_was_wanted_and_has_no_edge(value: Value) -> None:
+    assert edges("batch_size", {"choice": [8, 16, 32]}, value) == []
+    assert edges("batch_size", {"choice": [8, 32]}, value) == []
 
 
 def test_a_range_is_moved_by_less_where_the_field_ends() -> None:
@@ -97,8 +96,6 @@ def test_a_default_outside_the_space_is_reported_with_a_range_around_it(
 @pytest.mark.parametrize(
     ("domain", "value"),
     [
-        ({"choice": [0.25, 0.5]}, 0.5),  # 1.0 would be one step
-        ({"choice": [0.1, 100]}, 100),
         ({"uniform": [0.0, 0.1]}, 500),  # a default in steps, a space in shares
         ({"log_uniform": [0.05, 0.2]}, 0.0),
     ],
@@ -111,7 +108,7 @@ def test_no_range_is_suggested_whose_warm_up_would_not_end() -> None:
     domain = {"integer": [100, 1000]}
     (edge,) = edges("warmup_steps", domain, 980)  # 1,875 steps at batch size 16
     assert edge["try_next"] == {"integer": [550, 1450]}
-    space = {"warmup_steps": Domain.model_validate(domain), "batch_size": Domain(choice=(16, 32))}
+    space = {"warmup_steps": Domain.model_validate(domain), "batch_size": Domain(integer=(16, 32))}
     best = {"warmup_steps": 980, "batch_size": 16}
     found = at_edge(space, TRAINING, best, num_rows=13_000)  # 1,221 steps at batch size 32
     assert [edge["parameter"] for edge in found] == ["batch_size"]
