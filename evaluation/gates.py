@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.markdown import one_line
 from evaluation.scores import SCORE
-from results.intervals import CONFIDENCE, SIGNIFICANCE
+from results.intervals import SIGNIFICANCE
 from results.recommendation import missed_gates
 from results.trust import MAX_STANDARD_ERRORS, fall_below_confirmed
 from training.config import DataConfig, TrainingConfig
@@ -333,9 +333,7 @@ def check_against_confirmation(report: Mapping[str, Any]) -> Stage:
             f" {fall.joint_standard_error:.4f}",
             f"{one_line(report['objective']['label'])} on the test set is at most"
             f" {MAX_STANDARD_ERRORS} joint standard errors below the mean of the winner's"
-            " replicates; the joint standard error is the root of the sum of the squares of the"
-            f" standard error of the test score (from its {CONFIDENCE:.0%} interval) and that of"
-            " the mean (with only one replicate, that of the test score twice)",
+            " replicates",
         )
     }
 

@@ -85,7 +85,7 @@ def list_next_steps(
         run: the run.
         record: content of `search.json`.
         test: content of `evaluation_report.json`; None: not evaluated.
-        causes: why the result cannot be trusted; empty for other verdicts.
+        causes: why the result cannot be trusted, or what to be cautious about.
         directory: the results of the evaluation; None: the newest ones of the run.
     """
     if directory is None and (reports := run.newest_reports()) is not None:
@@ -106,6 +106,8 @@ def _to_use_model(found: _Situation) -> Iterator[NextStep]:
 def _to_use_baseline(found: _Situation) -> Iterator[NextStep]:
     yield from _baseline(found)
     yield from _better_encoder(found)
+    if found.causes:
+        yield from _other_test_rows(found)
 
 
 def _to_choose_the_simpler(found: _Situation) -> Iterator[NextStep]:
@@ -120,8 +122,9 @@ def _to_choose_the_simpler(found: _Situation) -> Iterator[NextStep]:
 
 
 def _to_trust(found: _Situation) -> Iterator[NextStep]:
-    for cause in found.causes:
-        yield from _REMEDIES[cause](found)
+    remedies = dict.fromkeys(_REMEDIES[cause] for cause in found.causes)  # each of them once
+    for remedy in remedies:
+        yield from remedy(found)
 
 
 def _to_evaluate(found: _Situation) -> Iterator[NextStep]:
@@ -281,6 +284,7 @@ _REMEDIES: Mapping[Cause, Callable[[_Situation], Iterator[NextStep]]] = {
     Cause.BELOW_CONFIRMED: _find_cause_of_fall,
     Cause.ROWS_SEEN: _other_start,
     Cause.SECOND_ACCESS: _other_test_rows,
+    Cause.OTHER_RUNS: _other_test_rows,
     Cause.COLLAPSED: _learn_more_than_one_class,
     Cause.FEW_ROWS: _label_rare_classes,
 }

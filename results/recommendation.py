@@ -15,7 +15,7 @@ from results.next_steps import NextStep, list_next_steps
 from results.older_runs import with_objective, with_tested_score
 from results.run import Run
 from results.trial_states import VerdictKind
-from results.trust import Reason, find_reasons
+from results.trust import Cause, Reason, find_reasons
 from results.verdict import describe_p_value, describe_search
 
 SIMPLER = "TF-IDF"
@@ -53,7 +53,7 @@ class Recommendation:
     sentence: str
     """The verdict and its figures in one sentence, without a sign; it starts with `words`."""
     reasons: tuple[str, ...] = ()
-    """Of `do_not_trust`: clauses that complete "do not trust this result, because"."""
+    """Clauses that complete "do not trust this result, because"; of `use_baseline`: cautions."""
     next_steps: tuple[NextStep, ...] = ()
     """What to do next, the most useful first."""
     missed_gates: tuple[str, ...] = ()
@@ -160,7 +160,9 @@ def _compare(test: Mapping[str, Any]) -> _Comparison | None:
 
 
 def _decide(reasons: list[Reason], comparison: _Comparison | None) -> VerdictKind:
-    if reasons:
+    """Return the verdict; a loss to the baseline is true even where other runs chose before."""
+    has_lost = comparison is not None and comparison.is_significant and comparison.lead < 0
+    if any(reason.cause != Cause.OTHER_RUNS or not has_lost for reason in reasons):
         return VerdictKind.DO_NOT_TRUST
     if comparison is None:
         return VerdictKind.NOT_EVALUATED
@@ -182,7 +184,9 @@ def _sentence(
     if kind == VerdictKind.USE_MODEL:
         return f"{words}: on the test rows its {label} is {gap} above {SIMPLER}'s ({probability})."
     if kind == VerdictKind.USE_BASELINE:
-        return f"{words}: on the test rows its {label} is {gap} above the model's ({probability})."
+        caution = "".join(f" Caution: {reason.text}." for reason in reasons)
+        won = f"on the test rows its {label} is {gap} above the model's ({probability})"
+        return f"{words}: {won}.{caution}"
     if comparison.lead == 0:
         return f"{words}. On the test rows both have the same {label}."
     side = "above" if comparison.lead > 0 else "below"

@@ -25,6 +25,8 @@ class Cause(StrEnum):
     BELOW_CONFIRMED = "below_confirmed"
     ROWS_SEEN = "rows_seen"
     SECOND_ACCESS = "second_access"
+    OTHER_RUNS = "other_runs"
+    """Other runs were evaluated on the same test rows, which can only flatter a model."""
     COLLAPSED = "collapsed"
     FEW_ROWS = "few_rows"
 
@@ -89,6 +91,7 @@ def find_reasons(record: Mapping[str, Any], test: Mapping[str, Any]) -> list[Rea
         Cause.COLLAPSED: _collapsed(test),
         Cause.BELOW_CONFIRMED: _below_confirmed(test),
         Cause.SECOND_ACCESS: _second_access(test),
+        Cause.OTHER_RUNS: _other_runs(test),
         Cause.FEW_ROWS: _few_rows(test),
     }
     return [Reason(cause=cause, text=text) for cause, found in clauses.items() for text in found]
@@ -135,6 +138,9 @@ def _second_access(test: Mapping[str, Any]) -> Iterator[str]:
     num_own = num_evaluations(test)
     if num_own > 1:
         yield f"this run was evaluated on its test set {num_own} times"
+
+
+def _other_runs(test: Mapping[str, Any]) -> Iterator[str]:
     others = {str(access["run"]) for access in test.get("earlier_openings", ())}
     if others:
         names = sorted(others)

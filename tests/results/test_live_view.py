@@ -171,7 +171,8 @@ def test_lines_contain_the_parameters_only_of_a_new_best_trial():
         lines_when_due(lambda: next(overviews), wait=iter([True, True, True, False]).__next__)
     )
     assert len(lines) == 2
-    assert "best t0001 learning_rate 0.001, batch_size 16, 0.6000 (+10.00 points to the default in the search)" in lines[0]
+    best = "best t0001 learning_rate 0.001, batch_size 16, 0.6000"
+    assert f"{best} (+10.00 points to the default in the search)" in lines[0]
     assert "best t0001 0.6000 (+10.00 points to the default in the search)" in lines[1]
 
 

@@ -150,6 +150,48 @@ def test_an_evaluation_of_another_run_on_the_same_rows_is_a_reason_and_no_seed_i
     assert "seed" not in texts(found)
 
 
+@pytest.mark.parametrize(
+    ("difference", "p_value", "kind"),
+    [
+        (0.1, 0.001, VerdictKind.DO_NOT_TRUST),
+        (0.01, 0.5, VerdictKind.DO_NOT_TRUST),
+        (-0.01, 0.5, VerdictKind.DO_NOT_TRUST),
+        (-0.1, 0.05, VerdictKind.DO_NOT_TRUST),
+        (-0.1, 0.001, VerdictKind.USE_BASELINE),
+    ],
+)
+def test_evaluations_of_other_runs_flatter_a_model_so_that_only_its_loss_stands(
+    difference: float, p_value: float, kind: VerdictKind
+) -> None:
+    earlier = {"earlier_openings": [{"run": "r1", "at": "2026", "reason": "", "rows": 9}]}
+    found = verdict(against(difference, p_value) | earlier)
+    assert found.kind == kind
+    assert "(r1)" in found.reasons[0]
+    assert "(r1)" in found.sentence
+    assert texts(found).count("Label new rows") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test_openings": [{"at": "2026", "reason": "first"}] * 2},
+        {"confusion_matrix": [[0, 20], [0, 20]]},
+    ],
+)
+def test_a_loss_is_not_trusted_either_after_a_second_access_of_its_own_run_or_a_collapse(
+    changes: dict[str, Any],
+) -> None:
+    earlier = [{"run": "r1", "at": "2026", "reason": "", "rows": 9}]
+    found = verdict(against(-0.1, 0.001) | changes | {"earlier_openings": earlier})
+    assert found.kind == VerdictKind.DO_NOT_TRUST
+    assert len(found.reasons) == 2
+
+
+def test_a_loss_is_not_trusted_where_the_starting_model_had_seen_rows() -> None:
+    data = record()["data"] | {"rows_seen": {"train": 0, "validation": 0, "test": 5}}
+    assert verdict(against(-0.1, 0.001), data=data).kind == VerdictKind.DO_NOT_TRUST
+
+
 def test_rows_that_the_starting_model_had_seen_are_a_reason() -> None:
     data = record()["data"] | {"rows_seen": {"train": 4, "validation": 0, "test": 1200}}
     found = verdict(report(), data=data)

@@ -85,7 +85,8 @@ def verdict(test: dict[str, Any] | None, run: Run | None = None, **changes: Any)
     assert found.sentence.startswith(found.words)
     assert found.sentence.endswith(".")
     assert "\n" not in found.sentence
-    assert bool(found.reasons) == (found.kind == VerdictKind.DO_NOT_TRUST)
+    has_reasons = found.kind == VerdictKind.DO_NOT_TRUST or "Caution" in found.sentence
+    assert bool(found.reasons) is has_reasons
     assert set(found.as_record()) == {"kind", "sentence", "reasons", "next_steps"}
     return found
 
