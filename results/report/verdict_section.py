@@ -14,7 +14,7 @@ VERDICT = "verdict"
 """Anchor of the section."""
 
 _MOST_STEPS = 3
-"""Most steps that are not folded away."""
+"""Most steps that are not folded away; one fewer below several reasons."""
 
 
 def describe_verdict(data: RunData) -> str:
@@ -23,7 +23,7 @@ def describe_verdict(data: RunData) -> str:
     figures = key_figures(data.record, data.test)
     return (
         f'<section id="{VERDICT}" aria-labelledby="{VERDICT}-title">'
-        f"{_banner(found)}{_figures(figures, data.score_label)}{_steps(found.next_steps)}"
+        f"{_banner(found)}{_figures(figures, data.score_label)}{_steps(found)}"
         "</section>\n"
     )
 
@@ -67,18 +67,18 @@ def _interval(figure: KeyFigure) -> str:
     return f'<span class="interval"><span>95 % interval</span> {ends}</span> '
 
 
-def _steps(steps: Sequence[NextStep]) -> str:
+def _steps(found: Recommendation) -> str:
     """Return the first steps as a list; the others, and all commands but the first, are folded."""
+    steps, most = found.next_steps, _MOST_STEPS - (len(found.reasons) > 1)
     if not steps:
         return ""
     first = next((step for step in steps if step.command), None)
     items = [_step(step, is_open=step is first) for step in steps]
-    others = len(items) - _MOST_STEPS
-    more = _list(items[_MOST_STEPS:], start=_MOST_STEPS + 1)
+    others = len(items) - most
     return (
         heading("What to do next")
-        + _list(items[:_MOST_STEPS])
-        + fold(f"{others} more step{'s' * (others > 1)}", more)
+        + _list(items[:most])
+        + fold(f"{others} more step{'s' * (others > 1)}", _list(items[most:], start=most + 1))
     )
 
 
