@@ -9,6 +9,7 @@ from results.recommendation import Recommendation, recommend
 from results.report.markup import fold, heading
 from results.report.run_data import RunData
 from results.score_names import capitalise
+from results.trial_states import VerdictKind
 
 VERDICT = "verdict"
 """Anchor of the section."""
@@ -29,29 +30,33 @@ def describe_verdict(data: RunData) -> str:
 
 
 def _banner(found: Recommendation) -> str:
-    """Return sign and sentence in large type; several reasons are listed below its words."""
-    words, sentence = found.words, found.sentence.removeprefix(found.words)
-    reasons = ""
-    if len(found.reasons) > 1:
+    """Return sign and sentence in large type; cautions and several reasons stand below it."""
+    sentence, caution, below = found.sentence.removeprefix(found.words).partition(" Caution: ")
+    if caution:
+        below = f'<p class="below">{escape(caution.strip())} {escape(below)}</p>'
+    if _has_several_reasons(found):
         sentence = ", because"
         items = [f"<li>{escape(reason)}</li>" for reason in found.reasons]
-        others = fold(f"{len(items) - 2} more", _reasons(items[2:]))
-        reasons = _reasons(items[:2]) + others
+        below = _reasons(items[:2]) + fold(f"{len(items) - 2} more", _reasons(items[2:]))
     return (
         f'<div class="banner {escape(found.colour)}">'
         f'<span class="sign" aria-hidden="true">{escape(found.sign)}</span>'
-        f'<div><h2 id="{VERDICT}-title"><strong>{escape(words)}</strong>{escape(sentence)}</h2>'
-        f"{reasons}</div></div>\n"
+        f'<div><h2 id="{VERDICT}-title"><strong>{escape(found.words)}</strong>{escape(sentence)}'
+        f"</h2>{below}</div></div>\n"
     )
 
 
+def _has_several_reasons(found: Recommendation) -> bool:
+    return found.kind == VerdictKind.DO_NOT_TRUST and len(found.reasons) > 1
+
+
 def _reasons(items: Sequence[str]) -> str:
-    return f'<ul class="reasons">{"".join(items)}</ul>\n' if items else ""
+    return f'<ul class="below">{"".join(items)}</ul>\n' if items else ""
 
 
 def _figures(figures: Iterable[KeyFigure], label: str) -> str:
     items = "".join(
-        f"<div><dt>{escape(capitalise(figure.name))}: {escape(label)}</dt>"
+        f"<div><dt>{escape(capitalise(figure.name))}: <span>{escape(label)}</span></dt>"
         f"<dd><b>{figure.score:.3f}</b>{_interval(figure)}"
         f'<span class="origin">{escape(capitalise(figure.origin))}.</span></dd></div>\n'
         for figure in figures
@@ -69,7 +74,7 @@ def _interval(figure: KeyFigure) -> str:
 
 def _steps(found: Recommendation) -> str:
     """Return the first steps as a list; the others, and all commands but the first, are folded."""
-    steps, most = found.next_steps, _MOST_STEPS - (len(found.reasons) > 1)
+    steps, most = found.next_steps, _MOST_STEPS - _has_several_reasons(found)
     if not steps:
         return ""
     first = next((step for step in steps if step.command), None)

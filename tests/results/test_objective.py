@@ -103,7 +103,7 @@ def test_the_leaderboard_ranks_by_the_score_and_lists_macro_f1_beside_it(run: Ru
 def test_the_report_names_and_plots_the_score(tested: Run) -> None:
     found = page(tested)
     for text in (
-        *("This model: accuracy\n0.790", "0.770 to 0.810", "TF-IDF: accuracy\n0.660"),
+        *("This model: \naccuracy\n0.790", "0.770 to 0.810", "TF-IDF: \naccuracy\n0.660"),
         *("accuracy on each replicate", "0.810, 0.810", "search score, 0.800 (one"),
         *("Accuracy on the validation rows against", "Accuracy against learning_rate"),
         "Another seed and training split change accuracy as well",
@@ -133,7 +133,7 @@ def test_the_name_of_a_class_in_a_label_is_text_in_the_report(tmp_path: Path) ->
     write_reports(run, evaluation_report(OF_A_CLASS))
     found = page(run)
     assert "img" not in found.tags
-    assert f"This model: F1 of {EVIL}" in found.text
+    assert f"This model: \nF1 of {EVIL}" in found.text
     assert list(blocks_with(found, "F1 of \\u0026lt;img"))
     assert not list(blocks_with(found, "F1 of \\u003cimg"))
 
@@ -227,4 +227,4 @@ def test_a_test_of_an_older_version_has_macro_f1_as_its_objective(tmp_path: Path
     assert loaded.test is not None
     assert loaded.test["baseline"]["difference"]["score"] == 0.01
     assert list_facts(loaded)["macro-F1, test"] == "0.4300 [0.4100, 0.4500]"
-    assert "This model: macro-F1\n0.430" in page(run).text
+    assert "This model: \nmacro-F1\n0.430" in page(run).text
