@@ -32,6 +32,8 @@ def plot_learning_curves(data: RunData) -> str:
     scale = data.schedule.get("rows_per_epoch") or 1
     unit = "epochs" if data.schedule else "training rows seen"
     rungs = [rung / scale for rung in data.schedule.get("rungs", ())]
+    baseline = data.record.get("baseline") or {}
+    to_beat = [score for score in [baseline.get("score")] if score is not None]
     return paragraphs(_count_stopped(data)) + chart(
         f"{capitalise(data.score_label)} on the validation rows against {unit}",
         "Each line is a trial; a cross marks where the scheduler stopped it; dashed lines are the"
@@ -40,8 +42,11 @@ def plot_learning_curves(data: RunData) -> str:
         {
             "xaxis": axis(unit, rangemode="tozero"),
             "yaxis": axis(f"{data.score_label} (validation)"),
-            "shapes": [_rung_line(rung) for rung in rungs],
-            "annotations": [_rung_name(rung, number) for number, rung in enumerate(rungs, 1)],
+            "shapes": [*map(_rung_line, rungs), *map(_line_to_beat, to_beat)],
+            "annotations": [
+                *(_rung_name(rung, number) for number, rung in enumerate(rungs, 1)),
+                *map(_name_to_beat, to_beat),
+            ],
         },
         height=_CURVES_HEIGHT,
     )
@@ -145,6 +150,21 @@ def _rung_name(rung: float, number: int) -> Layout:
         **{"x": rung, "y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "left"},
         "showarrow": False,
         **{"text": f"rung {number}", "font": {"color": "@muted", "size": 12}},
+    }
+
+
+def _line_to_beat(score: float) -> Layout:
+    return {
+        **{"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": score, "y1": score},
+        "line": {"color": "@orange", "width": 2, "dash": "dot"},
+    }
+
+
+def _name_to_beat(score: float) -> Layout:
+    return {
+        **{"x": 0, "xref": "paper", "y": score, "xanchor": "left", "yanchor": "bottom"},
+        "showarrow": False,
+        **{"text": "TF-IDF", "font": {"color": "@orange", "size": 12}},
     }
 
 

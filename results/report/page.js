@@ -101,11 +101,14 @@
     });
     table.tBodies[0].append(...rows);
   };
-  // Long tables display their first rows, in whatever order, and the others on request.
+  // Long tables display their first rows, in whatever order, and the others on request; the rows
+  // that the others are compared with are always there.
   const MOST_ROWS = 10;
   const shorten = (table) => {
     const isShort = !table.classList.contains("whole");
-    [...table.tBodies[0].rows].forEach((row, number) => (row.hidden = isShort && number >= MOST_ROWS));
+    [...table.tBodies[0].rows].forEach((row, number) => {
+      row.hidden = isShort && number >= MOST_ROWS && !row.className;
+    });
   };
   document.querySelectorAll("table.sortable").forEach((table) => {
     table.querySelectorAll("th button").forEach((button) =>
