@@ -206,6 +206,16 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     )
 
 
+def check_table(config: DataConfig) -> None:
+    """Read and clean the table without splitting it, to find its problems.
+
+    Raises:
+        InputError: as `prepare`, apart from what only the split finds.
+    """
+    table = read_table(file_of(config.path), config)
+    clean(table.columns, table.config, table.problems)
+
+
 def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> HeldOutTexts:
     """Return the texts and labels of the test rows; only `evaluation` may call this.
 

@@ -25,7 +25,8 @@ from transformers import (
 
 from training.config import TINY, ModelConfig
 from training.errors import InputError
-from training.model import TokenizerFacts, check_fits, check_size, loading, source_of
+from training.model import TokenizerFacts, check_fits, check_size, loading
+from training.model_source import source_of
 
 _OF_OTHER_USES: dict[str, Any] = {
     "return_dict": True,

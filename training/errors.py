@@ -2,9 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 class InputError(ValueError):
@@ -17,6 +21,44 @@ class InputError(ValueError):
         # Names of files, columns and keys come from the user and may hold line breaks.
         self.problems: Sequence[str] = tuple(" ".join(line.splitlines()) for line in problems)
         super().__init__("\n".join(self.problems))
+
+
+class Problems:
+    """Collects what independent checks raise, so that a user sees every problem in one answer."""
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        """Collect each `InputError`, and these exceptions, whose message is one line."""
+        self._kinds: tuple[type[Exception], ...] = (InputError, *kinds)
+        self._errors: list[Exception] = []
+
+    def attempt(self, check: Callable[[], Result]) -> Result | None:
+        """Return the result of a check; None: it raised, which is kept."""
+        try:
+            return check()
+        except self._kinds as error:
+            self._errors.append(error)
+            return None
+
+    def add(self, *lines: str) -> None:
+        """Keep further problems, one line each."""
+        self._errors += [InputError(*lines)] if lines else []
+
+    @property
+    def lines(self) -> list[str]:
+        """The line of each problem, none twice."""
+        lines = (getattr(error, "problems", [str(error)]) for error in self._errors)
+        return list(dict.fromkeys(chain.from_iterable(lines)))
+
+    def raise_any(self) -> None:
+        """Raise what was collected: one exception as it is, several as one.
+
+        Raises:
+            InputError: with the lines of all.
+        """
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise InputError(*self.lines)
 
 
 class CheckpointError(OSError):

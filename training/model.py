@@ -24,6 +24,7 @@ from transformers import (
 from training.batches import Padding
 from training.config import TINY, ModelConfig
 from training.errors import InputError, panics_are_errors, silenced_panics
+from training.model_source import source_of
 from training.tokenizer import TOKENIZER_FILE, learn_vocabulary, missing_library, save_tokenizer
 from training.tokens import describe_tokens, encode
 
@@ -132,23 +133,6 @@ def _check_encoding(tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> N
         tokens = encode(tokenizer, texts, max_length=max_length)
     if tokens.lengths.max() > max_length or tokens.ids.min(initial=0) < 0:
         raise ValueError("it does not truncate texts to the required length")
-
-
-def source_of(model: ModelConfig) -> tuple[str, dict[str, Any]]:
-    """Return where to read `model`, and the options of `from_pretrained` for it.
-
-    Raises:
-        InputError: `model.name` has the form of a path, but there is no such directory.
-    """
-    path = Path(model.name)
-    if path.is_dir():
-        return str(path), {"local_files_only": True, "trust_remote_code": False}
-    if path.is_absolute() or model.name.startswith((".", "~")) or model.name.count("/") > 1:
-        raise InputError(
-            f"model.name is {model.name!r}, but there is no such directory; give a directory,"
-            " a hub id such as indobenchmark/indobert-base-p1, or tiny"
-        )
-    return model.name, {"revision": model.revision, "trust_remote_code": False}
 
 
 @contextmanager

@@ -158,6 +158,25 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
         raise InputError(*(_line(model, problem, where) for problem in error.errors())) from error
 
 
+def usable(model: type[Model], values: object) -> Model | None:
+    """Build a section without its wrong fields, which then have their defaults.
+
+    Returns:
+        The section; None: a field that must be given is missing or wrong.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        wrong = {problem["loc"][:1] for problem in error.errors()}
+    if not isinstance(values, Mapping) or () in wrong:
+        return None
+    rest = {name: value for name, value in values.items() if (name,) not in wrong}
+    try:
+        return model.model_validate(rest)
+    except ValidationError:
+        return None
+
+
 def to_yaml(values: Mapping[str, Any]) -> str:
     """Return sections of fields as YAML, which `read_yaml` reads back to the same values."""
     return yaml.dump(

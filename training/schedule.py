@@ -51,9 +51,13 @@ def schedule_of(training: TrainingConfig, num_rows: int) -> Schedule:
 
 
 def num_warmup_steps(training: TrainingConfig, schedule: Schedule) -> int:
-    """Return the warm-up in steps; a `warmup_steps` below 1 is a share of all steps, rounded up."""
+    """Return the warm-up in steps; a `warmup_steps` below 1 is a share of all steps, rounded up.
+
+    A share ends before the last step, however few steps there are.
+    """
     if training.warmup_steps < 1:
-        return math.ceil(training.warmup_steps * schedule.total_steps)
+        steps = math.ceil(training.warmup_steps * schedule.total_steps)
+        return min(steps, schedule.total_steps - 1)
     return int(training.warmup_steps)
 
 

@@ -22,14 +22,7 @@ from tuning.config import Configuration
 from tuning.log_lines import TerminalView
 from tuning.run_search import run_search
 from tuning.signals import kept_handlers
-from tuning.start import (
-    build,
-    find_run,
-    read_chosen,
-    resolve_resumed,
-    shipped_names,
-    with_name,
-)
+from tuning.start import find_run, read_chosen, resolve, shipped_names, with_name
 
 FileOrName = str | os.PathLike[str]
 
@@ -124,10 +117,9 @@ def search(
     with _file_of(None if known else table) as path:
         if path is not None:
             given = merge(given, {"data": {"path": os.fspath(path)}})
-        if known is not None:
-            checked = resolve_resumed(known, given)
-        else:
-            checked = with_name(build(given), _label(configuration))
+        checked = resolve(given, known)
+        if known is None:
+            checked = with_name(checked, _label(configuration))
         with preserve_logging(PACKAGES, "ray"), kept_handlers(), quieted_transformers():
             log_to_terminal(quiet=quiet)
             run = run_search(

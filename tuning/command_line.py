@@ -22,7 +22,7 @@ from tuning.start import (
     build,
     find_run,
     read_chosen,
-    resolve_resumed,
+    resolve,
     shipped_file,
     shipped_names,
     to_plain,
@@ -215,7 +215,8 @@ def read_command(
     """Return the options, the run to resume if there is one, and the configuration.
 
     Raises:
-        InputError: one line for each unknown option and each problem of the configuration.
+        InputError: one line for each unknown option and each problem of the configuration, and
+            then also for those of the table and the model that it names.
         RunError: there is no run to resume.
     """
     parser = make_parser()
@@ -228,12 +229,9 @@ def read_command(
     try:
         given = merge(read_chosen(options.config), _given(options))
         run = find_run(given, options.resume) if options.resume is not None else None
-        configuration = resolve_resumed(run, given) if run else build(given)
     except InputError as error:
         raise InputError(*problems, *error.problems) from error
-    if problems:
-        raise InputError(*problems)
-    return options, run, configuration
+    return options, run, resolve(given, run, problems=problems)
 
 
 def _given(options: argparse.Namespace) -> Values:

@@ -1,6 +1,7 @@
 """The configuration of a search: its fields with their documentation, ranges and cross-checks."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -194,32 +195,27 @@ MAY_CHANGE = {
 """Fields that a resume may change."""
 
 
-def check(configuration: Configuration) -> None:
-    """Check what depends on several sections.
+def check(
+    *,
+    data: DataConfig | None,
+    training: TrainingConfig | None,
+    search: SearchConfig | None,
+    cluster: ClusterConfig | None,
+) -> Iterator[str]:
+    """Yield one line for each problem of what depends on several sections, or the environment.
 
-    Raises:
-        InputError: one line for each problem of the space or the rungs.
+    A section is None if it has problems itself, and is not checked. The metric is checked only if
+    the labels are known.
     """
-    problems = list(
-        check_space(
-            configuration.search.space, configuration.training, configuration.search.algorithm
-        )
-    )
-    if problem := problem_of_address(configuration.cluster.address):
-        problems.append(f"cluster: {problem}")
-    search, training = configuration.search, configuration.training
-    if configuration.data.labels is not None:
+    if search is not None and training is not None:
+        yield from check_space(search.space, training, search.algorithm)
+    if cluster is not None and (problem := problem_of_address(cluster.address)):
+        yield f"cluster: {problem}"
+    if search is not None and data is not None and data.labels is not None:
         try:
-            objective_of(configuration)
+            objective(search.metric, data.labels, ordered=data.is_ordered)
         except InputError as error:
-            problems += error.problems
-    if search.scheduler != "none" and search.grace_epochs >= training.epochs:
-        problems.append(
-            f"search.grace_epochs is {search.grace_epochs}, but must be less than training.epochs"
-            f" ({training.epochs}); lower it, or set search.scheduler to none"
-        )
-    if problems:
-        raise InputError(*problems)
+            yield from error.problems
 
 
 def with_data(configuration: Configuration, data: DataConfig) -> Configuration:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.shipping import check_shipping
-from tuning.checks import JoinedCluster, check_new, check_storage, num_slots_here, try_cluster
+from tuning.checks import JoinedCluster, check_new, num_slots_here, try_cluster
 from tuning.config import Configuration
 from tuning.confirmation_rule import most_trainings
 from tuning.forecast import Progress
+from tuning.initial_state import check_resources
 from tuning.log_lines import describe_special_rows
 from tuning.planned import START_UP_S, Plan, describe_plan, plan_search
 from tuning.policy import make_policy
 from tuning.preparation import Preparation, prepare_search
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
-from tuning.rungs import LEAST_STEPS, expected_rows_of_search
+from tuning.rungs import describe_absent_rungs, expected_rows_of_search
 from tuning.searchers import num_requested
 from tuning.shipping_check import shipment_of
-from tuning.tracking import check_tracker
 
 _BYTES_A_TRIAL = 20_000
 """Bytes of event files, rows and Ray's state per trial; measured on the sample, rounded up."""
@@ -42,12 +42,12 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         ClusterError: the cluster cannot be reached.
         MemoryError: the largest batch does not fit in memory.
     """
-    num_slots_here(configuration)
-    check_storage(configuration)
-    check_tracker(configuration)
-    check_new(configuration)
+    problems = check_resources(configuration, is_new=True)
     with tempfile.TemporaryDirectory() as scratch, rehearsal_process() as rehearsing:
-        preparation = prepare_search(configuration, tokenizer_directory=Path(scratch) / "tokenizer")
+        tokenizer = Path(scratch) / "tokenizer"
+        preparation = prepare_search(
+            configuration, tokenizer_directory=tokenizer, problems=problems
+        )
         configuration = preparation.configuration
         slots = num_slots_here(configuration)
         rehearsal = _rehearse(rehearsing, configuration, preparation, max(slots, 1))
@@ -124,8 +124,8 @@ def _describe_search(
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
     rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
     yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
-    if search.scheduler != "none" and not plan.rungs:
-        yield f"            no trial is stopped: no rung is at {LEAST_STEPS} steps or more"
+    if absent := describe_absent_rungs(configuration, plan):
+        yield f"            {absent}"
     expected = expected_rows_of_search(plan, search, requested)
     yield (
         f"rows        at most {requested * plan.budget:,} trained by the search"

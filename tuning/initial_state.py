@@ -3,13 +3,15 @@
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.session import check_not_connected
+from results.errors import RunError
 from results.files import write_bytes, write_text
 from results.run import Run
 from training.config import TINY
+from training.errors import Problems
 from tuning.checks import (
     check_enough_trials,
     check_new,
@@ -78,24 +80,22 @@ class InitialState:
         write_text(run.splits, assignment.to_csv(index=False, lineterminator="\n"))
 
 
-def check_resources(configuration: Configuration) -> None:
-    """Check what needs no data: the connection to Ray, cores for a trial, a writable storage.
+def check_resources(configuration: Configuration) -> Problems:
+    """Check what needs no data: cores or GPUs of a trial, a writable storage, the tracker.
 
-    Raises:
-        ClusterError: this process is connected to Ray already.
-        InputError: no machine has the cores or GPUs of a trial, the storage cannot be written, or
-            the tracker is not installed.
+    Returns:
+        The problems, to be raised with those of the data and the model.
     """
-    check_not_connected()
-    num_slots_here(configuration)
-    check_storage(configuration)
-    check_tracker(configuration)
+    problems = Problems(RunError)
+    for check in (num_slots_here, check_storage, check_tracker):
+        problems.attempt(partial(check, configuration))
+    return problems
 
 
 def prepare_new(
     configuration: Configuration, label: str, tokenizer: Path, *, owns_data: bool = False
 ) -> InitialState:
-    """Check that a new run can be made, and prepare its data.
+    """Check resources and name of a new run, and prepare its data.
 
     Args:
         configuration: the configuration of the search.
@@ -104,14 +104,16 @@ def prepare_new(
         owns_data: whether the run gets the file of `data.path`, a Parquet, as its `data.parquet`.
 
     Raises:
-        InputError: the data, the model or a warm-up is not usable.
-        RunError: the name is taken, or the directory cannot be written.
+        InputError: resources, data, model or a warm-up are not usable, a line each, and one for a
+            name that is taken beside them.
+        RunError: only the name is taken, or the directory cannot be written.
         StorageError: the storage cannot be reached.
     """
     configuration = with_name(configuration, label)
-    check_new(configuration)
+    problems = check_resources(configuration)
+    problems.attempt(lambda: check_new(configuration))
     state = InitialState(
-        preparation=prepare_search(configuration, tokenizer_directory=tokenizer),
+        preparation=prepare_search(configuration, tokenizer_directory=tokenizer, problems=problems),
         resumed=None,
         store=TrialStore(),
         last_evaluated=None,
@@ -139,12 +141,15 @@ def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
         RunError: a file cannot be read, the data or their rules have changed, or the run was
             evaluated on the test set.
     """
+    problems = check_resources(configuration)
     check_not_tested(run)
     check_same_rules(run)  # before any file is changed
     run.remove_leftovers()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
-    preparation = prepare_search(configuration, tokenizer_directory=run.tokenizer)
+    preparation = prepare_search(
+        configuration, tokenizer_directory=run.tokenizer, problems=problems
+    )
     check_same_data(run, preparation)
     # The run is changed only after all checks, so that a refused run stays as it is.
     run.keep_curves_of({trial.trial_id for trial in store})

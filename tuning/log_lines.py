@@ -18,7 +18,12 @@ from training.schedule import schedule_of
 from tuning.errors import SearchInterruptedError
 from tuning.observers import Observer
 from tuning.preparation import Preparation
-from tuning.rungs import EvaluationPlan, RungScores, is_judged_at
+from tuning.rungs import (
+    EvaluationPlan,
+    RungScores,
+    describe_absent_rungs,
+    is_judged_at,
+)
 from tuning.signals import StopSignal
 from tuning.trials import Phase, Trial
 from tuning.worker_pool import Connection
@@ -33,6 +38,8 @@ def log_start(run: Run, preparation: Preparation, connection: Connection) -> Non
     logger.info("run %s", run.directory)
     for line in describe_data(preparation):
         logger.info("%s", line)
+    if absent := describe_absent_rungs(preparation.configuration, preparation.plan):
+        logger.info("rungs: %s", absent)
     if connection.dashboard:
         logger.info("Ray dashboard: http://%s", connection.dashboard)
     slots = num_slots(connection.resources)

@@ -8,16 +8,23 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from training.config import TINY
+from training.config import TINY, ModelConfig
 from training.data import PreparedData, prepare
-from training.encoder import read_encoder
+from training.encoder import Encoder, read_encoder
 from training.encoder_checks import check_encoder
-from training.errors import InputError
+from training.errors import InputError, Problems
 from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
 from training.texts import LabelledTexts
 from training.tokenizer import check_tokenizer
-from training.tokens import Integers, LabelledTokens, TokenStatistics, describe_tokens, encode
+from training.tokens import (
+    Integers,
+    LabelledTokens,
+    TokenStatistics,
+    TokenTable,
+    describe_tokens,
+    encode,
+)
 from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration, objective_of, with_data
 from tuning.confirmation import split_seed
@@ -30,6 +37,7 @@ _SHARES = {
     "search.space": "shares such as {uniform: [0.0, 0.3]}",
 }
 
+_ANY_LABELS = ("0", "1")
 _NUM_TRIED = 200
 """Training rows on which the shipped tokenizer is compared with the one of the search."""
 
@@ -68,7 +76,11 @@ class Preparation:
 
 
 def prepare_search(
-    configuration: Configuration, *, tokenizer_directory: Path, num_threads: int | None = None
+    configuration: Configuration,
+    *,
+    tokenizer_directory: Path,
+    num_threads: int | None = None,
+    problems: Problems | None = None,
 ) -> Preparation:
     """Read, split and tokenise the data and plan the evaluations.
 
@@ -76,51 +88,36 @@ def prepare_search(
         configuration: the configuration of the search.
         tokenizer_directory: directory of the tokenizer of `tiny`, which is learnt if it is missing.
         num_threads: threads of each trial; None: as many as it has cores.
+        problems: of earlier checks, which are raised together with those of data and model.
 
     Raises:
         InputError: the data, the model or a warm-up is not usable, one line each; or the model was
             trained on held-out rows.
     """
-    data = prepare(configuration.data, seen=known_to(configuration.model))
+    problems = Problems() if problems is None else problems
+    data = problems.attempt(lambda: prepare(configuration.data, seen=known_to(configuration.model)))
+    if data is None:
+        problems.attempt(lambda: _check_model(configuration.model))
+        problems.raise_any()
+    assert data is not None
     configuration = with_data(configuration, data.config)
-    objective_of(configuration)
-    check_not_seen(
-        data.summary.rows_seen,
-        data.summary.num_rows,
-        model=configuration.model.name,
-        path=configuration.data.path,
-        is_resplit=configuration.search.confirm_replicates > 0,
+    _check_data(configuration, data, problems)
+    model = problems.attempt(
+        lambda: _read_model(configuration, data, tokenizer_directory, problems)
     )
+    problems.raise_any()
+    assert model is not None
     plan = plan_of(configuration, len(data.train.labels))
-    problems = list(check_warmups(configuration, len(data.train.labels)))
-    if problems:
-        raise InputError(*problems)
-    model = configuration.model
-    if model.name == TINY and not tokenizer_directory.is_dir():
-        learn_tiny_tokenizer(model, data.train.texts, tokenizer_directory)
-    tokenizer = load_tokenizer(model, tiny=tokenizer_directory)
-    statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
-    _check_unknown(statistics, model.name)
-    labels = configuration.data.label_names
-    # Read here and sent to the workers, which need neither the hub nor the directory.
-    encoder = read_encoder(model, labels=labels, tokenizer=facts_of(tokenizer))
-    some = data.train.texts[:_NUM_TRIED]
-    check_tokenizer(tokenizer, encoder.config, some, max_length=model.max_length)
-    texts = [*data.train.texts, *data.validation.texts]
-    tokens = encode(tokenizer, texts, max_length=model.max_length)
-    started = time.monotonic()
-    check_encoder(encoder, model=model, tokenizer=facts_of(tokenizer), tokens=tokens)
-    seconds = time.monotonic() - started
     search_data = SearchData(
         pool=LabelledTokens(
-            tokens=tokens,
+            tokens=model.tokens,
             labels=np.concatenate([data.train.labels, data.validation.labels]),
         ),
         replicates=tuple(_splits(data, configuration)),
-        model=model,
-        tokenizer=facts_of(tokenizer),
-        encoder=encoder,
-        labels=labels,
+        model=configuration.model,
+        tokenizer=facts_of(model.tokenizer),
+        encoder=model.encoder,
+        labels=configuration.data.label_names,
         metric=configuration.search.metric,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
         num_threads=num_threads or max(1, int(configuration.cluster.cpus_per_trial or 1)),
@@ -130,10 +127,75 @@ def prepare_search(
         data=data,
         search_data=search_data,
         plan=plan,
-        statistics=statistics,
+        statistics=model.statistics,
+        tokenizer=model.tokenizer,
+        seconds_of_checks=model.seconds_of_checks,
+    )
+
+
+def _check_data(configuration: Configuration, data: PreparedData, problems: Problems) -> None:
+    """Check what depends on the data and needs no model."""
+    problems.attempt(lambda: objective_of(configuration))
+    problems.attempt(
+        lambda: check_not_seen(
+            data.summary.rows_seen,
+            data.summary.num_rows,
+            model=configuration.model.name,
+            path=configuration.data.path,
+            is_resplit=configuration.search.confirm_replicates > 0,
+        )
+    )
+    problems.add(*check_warmups(configuration, len(data.train.labels)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ReadModel:
+    """The model and the tokens of its tokenizer."""
+
+    tokenizer: PreTrainedTokenizerBase
+    statistics: TokenStatistics
+    encoder: Encoder
+    tokens: TokenTable
+    """Of the training rows, then of the validation rows."""
+    seconds_of_checks: float
+
+
+def _read_model(
+    configuration: Configuration, data: PreparedData, directory: Path, problems: Problems
+) -> _ReadModel:
+    model = configuration.model
+    if model.name == TINY and not directory.is_dir():
+        learn_tiny_tokenizer(model, data.train.texts, directory)
+    tokenizer = load_tokenizer(model, tiny=directory)
+    statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
+    problems.attempt(lambda: _check_unknown(statistics, model.name))
+    # Read here and sent to the workers, which need neither the hub nor the directory.
+    encoder = read_encoder(
+        model, labels=configuration.data.label_names, tokenizer=facts_of(tokenizer)
+    )
+    some = data.train.texts[:_NUM_TRIED]
+    check_tokenizer(tokenizer, encoder.config, some, max_length=model.max_length)
+    texts = [*data.train.texts, *data.validation.texts]
+    tokens = encode(tokenizer, texts, max_length=model.max_length)
+    started = time.monotonic()
+    check_encoder(encoder, model=model, tokenizer=facts_of(tokenizer), tokens=tokens)
+    seconds = time.monotonic() - started
+    return _ReadModel(
         tokenizer=tokenizer,
+        statistics=statistics,
+        encoder=encoder,
+        tokens=tokens,
         seconds_of_checks=seconds,
     )
+
+
+def _check_model(model: ModelConfig) -> None:
+    """Check a model as far as that needs no data; the weights of the hub are not fetched for it."""
+    if model.name == TINY:
+        return
+    tokenizer = load_tokenizer(model, tiny=Path())
+    if Path(model.name).is_dir():
+        read_encoder(model, labels=_ANY_LABELS, tokenizer=facts_of(tokenizer))
 
 
 def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:

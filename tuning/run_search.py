@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from cluster.session import check_not_connected
 from results.log import DETAIL
 from results.mirror import Mirror
 from results.run import Run
@@ -17,7 +18,7 @@ from tuning.checkpoints import Checkpoints
 from tuning.checks import num_slots_here, storage_of
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
-from tuning.initial_state import InitialState, check_resources, prepare_new, prepare_resumed
+from tuning.initial_state import InitialState, prepare_new, prepare_resumed
 from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
 from tuning.ray_tune import Experiment, check_has_score
@@ -54,14 +55,14 @@ def run_search(
         ends_process: whether a second Ctrl-C, or a hang after the first, ends the whole process.
 
     Raises:
-        InputError: the data, the model or a warm-up is not usable.
+        InputError: resources, data, model or a warm-up are not usable.
         RunError: the run's directory cannot be made or read.
         ClusterError: Ray cannot be reached.
         SearchAbortedError: the trials fail with the same error, or none has a score.
         SearchInterruptedError: a signal ended the search; it holds the exit code.
     """
     started = time.monotonic()
-    check_resources(configuration)
+    check_not_connected()
     with ExitStack() as stack:
         rehearsing = stack.enter_context(rehearsal_process())  # it loads libraries meanwhile
         initial = _prepare(stack, configuration, resume, label, owns_data=owns_data)

@@ -108,6 +108,20 @@ def plan_of(configuration: Configuration, num_rows: int) -> EvaluationPlan:
     return plan_evaluations(num_rows, training.epochs, search, batch_size=largest)
 
 
+def describe_absent_rungs(configuration: Configuration, plan: EvaluationPlan) -> str:
+    """Return why the scheduler stops no trial; empty: it can stop some, or there is none."""
+    search, training = configuration.search, configuration.training
+    if search.scheduler == "none" or plan.rungs:
+        return ""
+    reason = f"no rung is at {LEAST_STEPS} steps or more"
+    if search.grace_epochs >= training.epochs:
+        reason = (
+            f"the first rung, search.grace_epochs {search.grace_epochs:g}, is not below the budget,"
+            f" training.epochs {training.epochs}"
+        )
+    return f"no trial is stopped early by {search.scheduler}: {reason}"
+
+
 def plan_evaluations(
     num_rows: int, epochs: int, search: SearchConfig, *, batch_size: int
 ) -> EvaluationPlan:

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -10,11 +10,22 @@ from pathlib import Path
 from results.mirror import fetch_run
 from results.run import Run, create_run, newest_unfinished, open_run
 from training.cli import hide_secrets, is_uri, nearest
-from training.config import SAMPLE, TINY
-from training.errors import InputError
-from training.options import Values, merge, read_yaml, to_yaml, validate
-from tuning.config import Configuration, OutputConfig, changed_fields, check
+from training.config import SAMPLE, TINY, DataConfig, ModelConfig, TrainingConfig
+from training.errors import InputError, Problems
+from training.model_source import source_of
+from training.options import Values, merge, read_yaml, to_yaml, usable, validate
+from tuning.config import (
+    ClusterConfig,
+    Configuration,
+    OutputConfig,
+    SearchConfig,
+    changed_fields,
+    check,
+)
 from tuning.space import to_plain_space
+
+RECOGNISED = ("text_column", "label_column", "labels", "ordered")
+"""Fields of `data` that are recognised in the table where they are null."""
 
 
 def shipped_names() -> list[str]:
@@ -23,18 +34,66 @@ def shipped_names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in folder.iterdir())
 
 
+def resolve(
+    given: Values, run: Run | None = None, *, problems: Sequence[str] = ()
+) -> Configuration:
+    """Return the configuration of a new run, or of the one to resume.
+
+    Args:
+        given: sections with the fields that the user gives.
+        run: the run to resume; None: a new one.
+        problems: of the command line, which are reported with the others.
+
+    Raises:
+        InputError: one line for each problem, as `build` and `resolve_resumed`; if there is any,
+            also for those of the table and the model, as far as the configuration names them.
+    """
+    try:
+        configuration = resolve_resumed(run, given) if run else build(given)
+    except InputError as error:
+        problems = [*problems, *error.problems]
+    else:
+        if not problems:
+            return configuration
+    raise InputError(*problems, *([] if run else _problems_of_files(given)))
+
+
+def _problems_of_files(given: Values) -> list[str]:
+    """Return the problems of the table and the model that are given, if they are files."""
+    values, problems = _merged(given), Problems()
+    data = usable(DataConfig, values.get("data")) if given.get("data") else None
+    if data is not None and not is_uri(data.path):
+        from training.data import check_table  # the library for tables takes a while to load
+
+        problems.attempt(lambda: check_table(data))
+    if (model := usable(ModelConfig, values.get("model") or {})) and model.name != TINY:
+        problems.attempt(lambda: source_of(model))
+    return problems.lines
+
+
 def resolve_resumed(run: Run, given: Values) -> Configuration:
     """Return the configuration of a run to resume: its own, with the given changes.
+
+    What was recognised when the run started counts as given, so that null stands for it.
 
     Raises:
         InputError: as `build`, or one line for each change that a resume must not make.
     """
     values = read_configuration(run)
     old = build(values)
-    new = build(merge(values, given))
+    new = build(merge(values, _without_nulls(given)))
     if problems := changed_fields(old, new):
         raise InputError(*problems)
     return new
+
+
+def _without_nulls(given: Values) -> Values:
+    """Return the values without the fields of data that null leaves to be recognised."""
+    data = given.get("data")
+    if not isinstance(data, dict):
+        return given
+    kept = {key: n for key, n in data.items() if n is not None or key not in RECOGNISED}
+    return {**given, "data": kept}
 
 
 def read_configuration(run: Run) -> Values:
@@ -56,12 +115,31 @@ def build(values: Values) -> Configuration:
     Raises:
         InputError: one line for each unknown key, wrong type, value out of range or bad space.
     """
+    merged = _merged(values)
+    try:
+        configuration = validate(Configuration, merged, where="configuration")
+    except InputError as error:
+        raise InputError(*error.problems, *_further_problems(merged)) from error
+    if problems := list(_further_problems(merged)):
+        raise InputError(*problems)
+    return _absolute(configuration)
+
+
+def _merged(values: Values) -> Values:
     model = values.get("model")
     name = model.get("name", TINY) if isinstance(model, dict) else TINY
     base = {"data": {}, **_shipped("sample" if name == TINY else "encoder")}
-    configuration = validate(Configuration, merge(base, values), where="configuration")
-    check(configuration)
-    return _absolute(configuration)
+    return merge(base, values)
+
+
+def _further_problems(merged: Values) -> Iterator[str]:
+    """Yield the problems between sections; a field that is wrong by itself has its default."""
+    yield from check(
+        data=usable(DataConfig, merged.get("data") or {}),
+        training=usable(TrainingConfig, merged.get("training") or {}),
+        search=usable(SearchConfig, merged.get("search") or {}),
+        cluster=usable(ClusterConfig, merged.get("cluster") or {}),
+    )
 
 
 def find_run(given: Values, uri: str) -> Run:
