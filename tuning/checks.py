@@ -99,9 +99,11 @@ def check_new(configuration: Configuration) -> None:
     """Check that a new run of this name can be created, here and in the storage.
 
     Raises:
+        InputError: as `check_storage`.
         RunError: the name is taken, here or in the storage, or the directory cannot be written.
         StorageError: the storage cannot be reached.
     """
+    check_storage(configuration)
     check_new_run(Path(configuration.output.directory), configuration.output.name)
     _check_new_in_storage(configuration)
 

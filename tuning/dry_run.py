@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.shipping import check_shipping
-from tuning.checks import JoinedCluster, check_new, num_slots_here, try_cluster
+from tuning.checks import JoinedCluster, num_slots_here, try_cluster
 from tuning.config import Configuration
 from tuning.confirmation_rule import most_trainings
 from tuning.forecast import Progress

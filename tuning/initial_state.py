@@ -80,14 +80,14 @@ class InitialState:
         write_text(run.splits, assignment.to_csv(index=False, lineterminator="\n"))
 
 
-def check_resources(configuration: Configuration) -> Problems:
-    """Check what needs no data: cores or GPUs of a trial, a writable storage, the tracker.
+def check_resources(configuration: Configuration, *, is_new: bool) -> Problems:
+    """Check what needs no data: cores or GPUs of a trial, storage, a new run's name, the tracker.
 
     Returns:
         The problems, to be raised with those of the data and the model.
     """
     problems = Problems(RunError)
-    for check in (num_slots_here, check_storage, check_tracker):
+    for check in (num_slots_here, check_new if is_new else check_storage, check_tracker):
         problems.attempt(partial(check, configuration))
     return problems
 
@@ -110,8 +110,7 @@ def prepare_new(
         StorageError: the storage cannot be reached.
     """
     configuration = with_name(configuration, label)
-    problems = check_resources(configuration)
-    problems.attempt(lambda: check_new(configuration))
+    problems = check_resources(configuration, is_new=True)
     state = InitialState(
         preparation=prepare_search(configuration, tokenizer_directory=tokenizer, problems=problems),
         resumed=None,
@@ -141,7 +140,7 @@ def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
         RunError: a file cannot be read, the data or their rules have changed, or the run was
             evaluated on the test set.
     """
-    problems = check_resources(configuration)
+    problems = check_resources(configuration, is_new=False)
     check_not_tested(run)
     check_same_rules(run)  # before any file is changed
     run.remove_leftovers()

@@ -116,12 +116,6 @@ def test_problems_of_several_sections_are_reported_at_once() -> None:
     assert all(any(name in line for line in lines) for name in wanted)
 
 
-def test_a_first_rung_at_the_budget_is_refused_unless_nothing_is_stopped() -> None:
-    (line,) = problems(search={"grace_epochs": "3"})
-    assert line.startswith("search.grace_epochs is 3.0, but must be less than training.epochs (3)")
-    configuration(search={"grace_epochs": "3", "scheduler": "none"})
-
-
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp/x", "x/"])
 def test_a_run_name_that_leaves_the_output_directory_is_refused(name: str) -> None:
     (line,) = problems(output={"name": name})

@@ -65,7 +65,7 @@ def test_a_dry_run_measures_the_largest_searched_batch_of_the_longest_rows(
     code, out, err = dry_run("--data", data, "--model", str(small_bert), *SMALL, *space)
     assert (code, err) == (0, "")
     assert "batch size 32 x 16 tokens" in line(out, "model")
-    assert "no trial is stopped: no rung is at 50 steps or more" in out
+    assert "no trial is stopped early by asha: no rung is at 50 steps or more" in out
     assert "of the rows truncated at 16" in line(out, "tokens")
 
 

