@@ -118,7 +118,7 @@ def make_contest(
         name = "train" if part is prepared.data.train else "validation"
         rows = pd.DataFrame({"text": part.texts, "label": part.labels})
         rows.to_json(directory / f"{name}.jsonl", orient="records", lines=True)
-    labels = configuration.data.label_names
+    labels = prepared.configuration.data.label_names
     weights = class_weights(prepared.data.train.labels, len(labels), "balanced")
     return Contest(
         directory=directory,

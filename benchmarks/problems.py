@@ -21,6 +21,7 @@ from scipy import stats
 
 from benchmarks.recorded import RecordedGrid
 from results.rung_scores import score_at
+from training.config import STUDY_LABELS
 from training.errors import InputError
 from tuning.config import Configuration
 from tuning.rungs import EvaluationPlan, plan_of
@@ -220,6 +221,7 @@ def _simulated_parameters(num: int) -> tuple[Parameters, ...]:
 def _simulated_configuration(num: int) -> Configuration:
     return build(
         {
+            "data": {"labels": STUDY_LABELS},
             "training": {
                 "epochs": _NUM_EPOCHS,
                 "learning_rate": _LEARNING_RATE_STEP,
@@ -293,6 +295,7 @@ def _typed(parameters: Mapping[str, float]) -> Parameters:
 def _recorded_configuration(num: int, epochs: int, num_points: int) -> Configuration:
     return build(
         {
+            "data": {"labels": STUDY_LABELS},
             "training": {"epochs": epochs},
             "search": {"trials": num, "evaluations_per_epoch": num_points // epochs},
         }

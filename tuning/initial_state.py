@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.session import check_not_connected
 from results.errors import RunError
 from results.files import write_bytes, write_text
 from results.run import Run
@@ -85,7 +86,11 @@ def check_resources(configuration: Configuration, *, is_new: bool) -> Problems:
 
     Returns:
         The problems, to be raised with those of the data and the model.
+
+    Raises:
+        ClusterError: this process is connected to Ray already.
     """
+    check_not_connected()
     problems = Problems(RunError)
     for check in (num_slots_here, check_new if is_new else check_storage, check_tracker):
         problems.attempt(partial(check, configuration))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from cluster.session import check_not_connected
 from results.log import DETAIL
 from results.mirror import Mirror
 from results.run import Run
@@ -62,7 +61,6 @@ def run_search(
         SearchInterruptedError: a signal ended the search; it holds the exit code.
     """
     started = time.monotonic()
-    check_not_connected()
     with ExitStack() as stack:
         rehearsing = stack.enter_context(rehearsal_process())  # it loads libraries meanwhile
         initial = _prepare(stack, configuration, resume, label, owns_data=owns_data)

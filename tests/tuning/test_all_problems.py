@@ -159,7 +159,7 @@ def test_one_epoch_is_enough_under_every_base(base: str, scheduler: str) -> None
     )
 
 
-def test_the_dry_run_says_that_no_rung_is_left(tmp_path: Path) -> None:
+def test_the_dry_run_reports_that_no_rung_is_left(tmp_path: Path) -> None:
     lines = list(
         dry_run(
             resolved(
