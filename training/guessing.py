@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from training.cli import excerpt
 from training.columns import Preview
+from training.labels import find_labels
 
 MOST_LABELS = 50
 """More distinct values than this are probably no labels."""
@@ -98,7 +99,8 @@ class _Facts:
             return f"{self.name} (empty)"
         if self.is_text:
             return f"{self.name} (texts of {self.length:.0f} characters on average)"
-        some = ", ".join(excerpt(value, 20) for value in self.values[:_MOST_VALUES])
+        values = list(find_labels(self.values)) if self.is_label else self.values
+        some = ", ".join(excerpt(value, 20) for value in values[:_MOST_VALUES])
         more = ", ..." if len(self.values) > _MOST_VALUES else ""
         number = f"{len(self.values):,} value{'s' * (len(self.values) != 1)}"
         return f"{self.name} ({number}: {some}{more})"
