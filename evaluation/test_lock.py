@@ -104,7 +104,8 @@ class TestLock:
             raise RunError(
                 f"run {self.run.directory}: a model was evaluated on its test set at {first.at},"
                 " but this may be done once, since every further evaluation makes the next result"
-                f' less honest; see {first.directory}/, or give --reopen-test "REASON"'
+                f' less honest; see {first.directory}/, or give --reopen-test "REASON", in Python'
+                " reopen_reason"
             )
         number = len(counted) + 1
         return self.run.directory / ("final" if number == 1 else f"final-{number}")

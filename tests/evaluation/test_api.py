@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_any_sequence_of_texts_is_classified(texts: Any, evaluation: Evaluation)
 def test_the_onnx_file_gives_the_same_labels(evaluation: Evaluation) -> None:
     by_onnx = predict(evaluation, TEXTS, backend="onnx")
     pd.testing.assert_frame_equal(by_onnx, predict(evaluation, TEXTS), atol=1e-4)
+
+
+def test_texts_are_classified_in_a_thread(evaluation: Evaluation) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(predict, evaluation, TEXTS).result()
+    pd.testing.assert_frame_equal(found, predict(evaluation, TEXTS))
+
+
+def test_the_baseline_classifies_like_a_model(evaluation: Evaluation) -> None:
+    found = predict(evaluation.baseline, TEXTS)
+    assert list(found.columns) == list(predict(evaluation, TEXTS).columns)
+    assert (found["error"] == "").all()
 
 
 def test_no_texts_give_a_table_without_rows(evaluation: Evaluation) -> None:
