@@ -307,8 +307,8 @@ def test_unmet_gates_then_a_refused_second_evaluation_then_one_with_a_reason(
     assert run_final(["--run", run_directory]) == 3
     out = capsys.readouterr().out
     assert (
-        "! Do not trust this result, because other runs were evaluated on these test rows before"
-        " (evaluated-before)" in out
+        "Caution: other runs were evaluated on these test rows before (evaluated-before), and a"
+        in out
     )
     assert " gates and checks not met: accuracy; f1_macro; " in out
     assert "split_seed" not in out
