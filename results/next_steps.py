@@ -3,10 +3,12 @@
 import json
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from results.run import BASELINE, Run
 from results.status_text import (
@@ -23,11 +25,8 @@ from results.verdict import confirmed_score, edges_to_search, has_default_won
 _TINY = "tiny"
 """Name of the model that is built from scratch."""
 
-_BASES_OF_TINY = ("sample", "ci")
-"""Shipped configurations whose values suit only a model from scratch."""
-
-_NOT_REPEATED = ("--name", "--output.name", "--model", "--model.name", "--model.weights")
-"""Options of a search that the command for another encoder leaves out, with their values."""
+_USUAL_COLUMNS = {"text_column": "text", "label_column": "label"}
+"""Columns that a search finds by itself."""
 
 LEAST_NOISE = 0.02
 """Share of repeated texts with conflicting labels below which it costs under a point."""
@@ -122,9 +121,24 @@ def _to_choose_the_simpler(found: _Situation) -> Iterator[NextStep]:
 
 
 def _to_trust(found: _Situation) -> Iterator[NextStep]:
-    remedies = dict.fromkeys(_REMEDIES[cause] for cause in found.causes)  # each of them once
+    remedies = dict.fromkeys(  # each of them once
+        remedy for cause in found.causes for remedy in _REMEDIES[cause]
+    )
     for remedy in remedies:
         yield from remedy(found)
+    if _is_behind_on_test(found.test or {}):
+        for step in _baseline(found):
+            yield replace(step, text="Meanwhile classify texts with TF-IDF")
+    has_learnt_little = Cause.COLLAPSED in found.causes or Cause.BELOW_CONFIRMED in found.causes
+    if has_learnt_little and found.is_from_scratch:
+        yield from _better_encoder(found)
+
+
+def _is_behind_on_test(test: Mapping[str, Any]) -> bool:
+    """Return whether the baseline has the higher score on the test rows."""
+    of_baseline = (test.get("baseline") or {}).get("score")
+    higher_is_better = test["objective"].get("higher_is_better", True)
+    return of_baseline is not None and (of_baseline > test["score"]) is higher_is_better
 
 
 def _to_evaluate(found: _Situation) -> Iterator[NextStep]:
@@ -171,55 +185,61 @@ def _better_encoder(found: _Situation) -> Iterator[NextStep]:
         yield NextStep(
             text="Fine-tune a pretrained encoder (ID: a model of the Hub in the language of the"
             " texts, or a directory), since this model was trained from scratch",
-            command=_command_with_encoder(found.record),
+            command=_command_with_encoder(found),
         )
     else:
         yield NextStep(
             text="Try an encoder that was pretrained on texts like these, or label more rows",
-            command=_command_with_encoder(found.record),
+            command=_command_with_encoder(found),
         )
 
 
-def _command_with_encoder(record: Mapping[str, Any]) -> str:
-    """Return the command of the search with another encoder and without values for `tiny`."""
-    words = shlex.split(record.get("command") or "python -m tuning.search")
-    kept: list[str] = []
-    skips = False
-    for position, word in enumerate(words):
-        if skips:
-            skips = False
-            continue
-        option, equals, value = word.partition("=")
-        following = value if equals else "".join(words[position + 1 : position + 2])
-        is_base = option == "--config" and following in _BASES_OF_TINY
-        if is_base or option in _NOT_REPEATED:
-            skips = not equals
-        elif option != "--resume":
-            kept.append(word)
-    return f"{shlex.join(kept)} --model ID"
+def _command_with_encoder(found: _Situation) -> str:
+    """Return the command of a search with another encoder on the same table."""
+    data = _data_options(found.run)
+    words = ["--data", str(data.get("path") or found.record["data"].get("path") or "FILE")]
+    for field, usual in _USUAL_COLUMNS.items():
+        if data.get(field) not in (None, usual):
+            words += [f"--data.{field}", str(data[field])]
+    if data.get("ordered") is True:
+        labels = json.dumps(data.get("labels"), ensure_ascii=False)
+        words += ["--data.labels", labels, "--data.ordered", "true"]
+    return f"{shlex.join(['python', '-m', 'tuning.search', *words])} --model ID"
+
+
+def _data_options(run: Run) -> Mapping[str, Any]:
+    """Return section `data` of the run's configuration; empty where it cannot be read."""
+    try:
+        values = yaml.safe_load(run.config.read_text("utf-8"))
+        return dict(run.with_own_data(values)["data"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return {}
 
 
 def _find_cause_of_fall(found: _Situation) -> Iterator[NextStep]:
     retrain = (found.test or {}).get("retrain") or {}
     highest = max(retrain.get("fixed_rows_loss_in_search") or [math.inf])
     if retrain.get("fixed_rows_loss", -math.inf) > highest:
-        yield from _better_encoder(found)
+        yield NextStep(
+            text="Do not quote or ship this model: its retrain learnt less than the trainings of"
+            " the search, which happens with some seeds"
+        )
         return
     yield NextStep(
-        text="Find out whether the validation rows were easier than the test rows (if rows of"
-        " train and validation have the same source, set data.group_column), or whether the"
-        " starting model had seen them"
+        text="Do not quote or ship this model: compare the test rows with the training rows"
+        " (source, time, duplicates; section Mistakes of the report); if rows of one source are in"
+        " train and validation, set data.group_column"
     )
+
+
+def _quote_the_first(_: _Situation) -> Iterator[NextStep]:
+    yield NextStep(text="Quote the report of the first evaluation, in final/, and not this one")
 
 
 def _other_test_rows(_: _Situation) -> Iterator[NextStep]:
     yield NextStep(
         text="Label new rows, mark them as test in a column, and search with"
         " --data.split_column COLUMN: a verdict needs test rows that no run was evaluated on"
-    )
-    yield NextStep(
-        text="Compare configurations and encoders by their scores on the replicates, before any of"
-        " them is evaluated on the test rows"
     )
 
 
@@ -229,12 +249,8 @@ def _other_start(_: _Situation) -> Iterator[NextStep]:
     )
 
 
-def _learn_more_than_one_class(found: _Situation) -> Iterator[NextStep]:
-    yield from _baseline(found)
-    if found.is_from_scratch:
-        yield from _better_encoder(found)
-    else:
-        yield NextStep(text="Search lower learning rates and a longer warm-up")
+def _learn_more_than_one_class(_: _Situation) -> Iterator[NextStep]:
+    yield NextStep(text="Search lower learning rates and a longer warm-up")
 
 
 def _label_rare_classes(found: _Situation) -> Iterator[NextStep]:
@@ -280,11 +296,11 @@ _STEPS: Mapping[VerdictKind, Callable[[_Situation], Iterator[NextStep]]] = {
     VerdictKind.DO_NOT_TRUST: _to_trust,
     VerdictKind.NOT_EVALUATED: _to_evaluate,
 }
-_REMEDIES: Mapping[Cause, Callable[[_Situation], Iterator[NextStep]]] = {
-    Cause.BELOW_CONFIRMED: _find_cause_of_fall,
-    Cause.ROWS_SEEN: _other_start,
-    Cause.SECOND_ACCESS: _other_test_rows,
-    Cause.OTHER_RUNS: _other_test_rows,
-    Cause.COLLAPSED: _learn_more_than_one_class,
-    Cause.FEW_ROWS: _label_rare_classes,
+_REMEDIES: Mapping[Cause, Sequence[Callable[[_Situation], Iterator[NextStep]]]] = {
+    Cause.BELOW_CONFIRMED: (_find_cause_of_fall,),
+    Cause.ROWS_SEEN: (_other_start,),
+    Cause.SECOND_ACCESS: (_quote_the_first, _other_test_rows),
+    Cause.OTHER_RUNS: (_other_test_rows,),
+    Cause.COLLAPSED: (_learn_more_than_one_class,),
+    Cause.FEW_ROWS: (_label_rare_classes,),
 }

@@ -135,6 +135,7 @@ def test_a_test_score_far_below_the_confirmation_is_reported_first_and_is_an_unm
         ],
         "winner_beats_default": None,
         "verdict": "not confirmed",
+        "required_probabilities": {},
     }
     path.write_text(json.dumps(record), encoding="utf-8")
     assert run_final(["--run", run_directory]) == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from results.next_steps import NextStep
 from results.recommendation import Recommendation
@@ -58,10 +59,36 @@ def test_a_model_from_scratch_that_does_not_win_is_followed_by_a_pretrained_enco
     test: dict[str, Any] | None,
 ) -> None:
     ahead = {"name": "TF-IDF", "score": 0.9}
-    command = "python -m tuning.search --data 'my rows.csv' --config sample --trials 4 --name=first"
-    found = verdict(test, **FROM_SCRATCH, baseline=ahead, command=f"{command} --resume")
+    data = record()["data"] | {"path": "my rows.csv"}
+    found = verdict(test, **FROM_SCRATCH, baseline=ahead, data=data)
     assert command_of(found, "pretrained encoder") == (
-        "python -m tuning.search --data 'my rows.csv' --trials 4 --model ID"
+        "python -m tuning.search --data 'my rows.csv' --model ID"
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "options"),
+    [
+        ({"path": "sample", "text_column": "text", "label_column": "label"}, "--data sample"),
+        (
+            {"path": "r.csv", "text_column": "review", "label_column": "the topic"},
+            "--data r.csv --data.text_column review --data.label_column 'the topic'",
+        ),
+        (
+            {"path": "r.csv", "labels": ["1", "2"], "ordered": True},
+            """--data r.csv --data.labels '["1", "2"]' --data.ordered true""",
+        ),
+        ({"path": "data.parquet"}, "--data data.parquet"),
+    ],
+)
+def test_the_command_for_an_encoder_reads_the_same_table(
+    section: dict[str, Any], options: str, tmp_path: Path
+) -> None:
+    run = Run(tmp_path)
+    run.write_config(yaml.safe_dump({"data": section}))
+    found = verdict(against(-0.1, 0.001), run, **FROM_SCRATCH)
+    assert command_of(found, "pretrained encoder") == (
+        f"python -m tuning.search {options} --model ID"
     )
 
 
@@ -138,8 +165,26 @@ def test_few_test_rows_are_a_reason_to_label_more() -> None:
 
 def test_a_model_that_collapsed_is_replaced_by_the_baseline_and_a_pretrained_encoder() -> None:
     collapsed = report(confusion_matrix=[[20, 0], [20, 0]])
-    assert "pretrained encoder" in texts(verdict(collapsed, **FROM_SCRATCH))
-    assert "lower learning rates" in texts(verdict(collapsed))
+    first, *_, last = verdict(collapsed, **FROM_SCRATCH).next_steps
+    assert "lower learning rates" in first.text
+    assert "pretrained encoder" in last.text
+    assert "pretrained" not in texts(verdict(collapsed))
+
+
+def test_what_a_result_without_trust_asks_for_comes_before_the_baseline(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    (final / "reports").mkdir(parents=True)
+    (final / "reports" / "evaluation_report.json").write_text("{}")
+    (final / "baseline").mkdir()
+    twice = {"test_openings": [{"at": "2026", "reason": "first"}] * 2}
+    baseline = report()["baseline"] | {"score": 0.9}
+    first, second, third = verdict(report(**twice, baseline=baseline), Run(tmp_path)).next_steps
+    assert first.text.startswith("Quote the report of the first evaluation")
+    assert second.text.startswith("Label new rows")
+    assert third.text == "Meanwhile classify texts with TF-IDF"
+    assert third.command == predict_command(str(final / "baseline"))
+    ahead = verdict(report(**twice), Run(tmp_path))
+    assert "Meanwhile" not in texts(ahead)
 
 
 def test_commands_quote_a_directory_with_blanks() -> None:
