@@ -31,6 +31,7 @@ from results.mirror import fetch_run
 from results.png_plots import escape_math, save, score_title
 from results.rung_scores import score_at
 from results.trial_states import SearchStatus, Source
+from results.trust import num_evaluations
 from results.verdict import confirmed_score, when_taken
 
 _DIFFERENCES = {
@@ -68,7 +69,7 @@ def list_facts(run: LoadedRun) -> dict[str, str]:
         "rows trained": f"{sum(trained.values()):,}" if trained else "",
         "seconds": f"{record['seconds']:,.0f}",
         "data": str(record["data"].get("sha256", ""))[:12],
-        "test evaluations": str(len(test["test_openings"])) if test else "0",
+        "test evaluations": str(num_evaluations(test)) if test else "0",
     }
 
 
@@ -109,8 +110,7 @@ def warn_of_differences(runs: Sequence[LoadedRun]) -> Iterator[str]:
                 + (" The search score is also that of a shorter training." * _is_short(run))
             )
     for run in runs:
-        if run.test is not None and len(run.test["test_openings"]) > 1:
-            count = len(run.test["test_openings"])
+        if run.test is not None and (count := num_evaluations(run.test)) > 1:
             yield f"{run.directory.name} was evaluated on the test set {count} times."
 
 
