@@ -234,6 +234,9 @@ def _facts(overview: Overview, width: int) -> Table:
         table.add_row("confirm", Text(status_text.describe_confirmations(overview)))
     for label, line in zip(("best", "", ""), _best(overview), strict=False):
         table.add_row(label, line)
+    if overview.baseline:
+        text = status_text.describe_baseline(overview.baseline, overview.score_label)
+        table.add_row("to beat", Text(text, no_wrap=True, overflow="ellipsis"))
     if overview.budget:
         for number, text in enumerate(status_text.describe_budget(overview.budget)):
             table.add_row("" if number else "rows", Text(text))

@@ -86,6 +86,11 @@ class _Best(_Candidate):
     fixed_rows_loss: list[float] = []
 
 
+class _Baseline(_Part):
+    name: str
+    score: float
+
+
 class _Trials(_Part):
     requested: int
     completed: int = 0
@@ -102,6 +107,7 @@ class _Record(_Part):
     command: str = ""
     data: dict[str, Any]
     trials: _Trials
+    baseline: _Baseline | None = None
     best: _Best | None
     default: _Candidate | None
     confirmation: dict[str, Any] | None = None

@@ -147,6 +147,8 @@ class Overview:
     running: Sequence[RunningTrial]
     rungs: Sequence[RungCounts]
     best: Best | None
+    baseline: Mapping[str, Any] | None
+    """`baseline` of the record: the line to beat; None: not measured."""
     budget: Budget | None
     rows_per_second: float | None
     seconds_left: float | None
@@ -240,6 +242,7 @@ def overview_of(
         running=_running(rows, waiting, workers) if is_alive else (),
         rungs=_count_rungs(searched, plan) if plan else (),
         best=_best(record),
+        baseline=record.get("baseline"),
         budget=_budget(record, searched, plan) if plan else None,
         rows_per_second=progress.get("rows_per_second") or _mean_rows_per_second(record),
         seconds_left=_seconds_left(progress),

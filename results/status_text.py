@@ -17,7 +17,7 @@ from results.overview import (
 )
 from results.run import BASELINE, Run
 from results.trial_states import SearchStatus, Status
-from training.cli import is_uri
+from training.cli import is_uri, printable
 
 STATE_NAMES: Mapping[str, str] = {
     Status.COMPLETED: "completed",
@@ -50,6 +50,8 @@ def describe(overview: Overview, now: datetime, *, max_running: int | None = Non
     if overview.confirmed:
         yield f"confirm   {describe_confirmations(overview)}"
     yield from _describe_best(overview.best, overview.score_label)
+    if overview.baseline:
+        yield f"to beat   {describe_baseline(overview.baseline, overview.score_label)}"
     for rung in overview.rungs:
         yield f"rung      {describe_rung(rung)}"
     if overview.budget:
@@ -127,6 +129,11 @@ def describe_lead(best: Best) -> str:
     if best.lead is None:
         return "the default has no comparable score yet"
     return f"{best.lead * 100:+.2f} points over the default ({best.default:.4f})"
+
+
+def describe_baseline(baseline: Mapping[str, Any], label: str) -> str:
+    """Describe `baseline` of a record: its score on the validation rows and its name."""
+    return f"{label} {baseline['score']:.4f} by {printable(str(baseline['name']))}"
 
 
 def _describe_best(best: Best | None, label: str) -> Iterator[str]:

@@ -139,7 +139,7 @@ def main() -> None:
 
     The input is JSON: `train_texts`, `train_labels` (codes), `validation_texts`,
     `validation_labels`, `names` and `seed`. The output is JSON: `confusion_matrix` of the
-    validation rows (rows true, columns predicted) and `seconds`.
+    validation rows (rows true, columns predicted), `name` and `seconds`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search gets it too and ends this process
     os.nice(_YIELDS)
@@ -154,7 +154,8 @@ def main() -> None:
     matrix = np.zeros((len(rows["names"]),) * 2, dtype=np.int64)
     np.add.at(matrix, (rows["validation_labels"], predictions), 1)
     seconds = time.monotonic() - started
-    print(json.dumps({"confusion_matrix": matrix.tolist(), "seconds": seconds}), flush=True)
+    found = {"name": NAME, "confusion_matrix": matrix.tolist(), "seconds": seconds}
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

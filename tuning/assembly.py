@@ -51,6 +51,7 @@ def assemble(
     command: str,
     outer_error: Callable[[], Exception | None],
     clock: Callable[[], float],
+    baseline_observer: Callable[[RunFiles, str], Observer],
     watchers: Sequence[Observer],
 ) -> Search:
     """Assemble a search.
@@ -64,6 +65,7 @@ def assemble(
         command: the command that repeats the run; that of an earlier start takes precedence.
         outer_error: return an error outside the driver that ends the search; None: there is none.
         clock: return the seconds since this start.
+        baseline_observer: takes the files and the label of the score, and adds the baseline.
         watchers: further observers.
     """
     configuration, preparation = initial.configuration, initial.preparation
@@ -100,6 +102,7 @@ def assemble(
         policy=policy,
         facts=facts,
         memory_limits=memory_limits,
+        baseline=earlier.get("baseline"),
         progress=progress,
         planned=planned,
         started_at=earlier.get("started_at"),
@@ -108,6 +111,7 @@ def assemble(
     observers = [
         progress,  # before the files, which contain it
         planned,
+        baseline_observer(files, objective_of(configuration).label),
         files,
         TensorBoard(directory=run.tensorboard, configuration=configuration),
         LogLines(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.shipping import check_shipping
+from tuning.baseline_measurement import baseline_measurement, describe_measured
 from tuning.checks import JoinedCluster, num_slots_here, try_cluster
-from tuning.config import Configuration
+from tuning.config import Configuration, objective_of
 from tuning.confirmation_rule import most_trainings
 from tuning.forecast import Progress
 from tuning.initial_state import check_resources
@@ -43,7 +44,11 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         MemoryError: the largest batch does not fit in memory.
     """
     problems = check_resources(configuration, is_new=True)
-    with tempfile.TemporaryDirectory() as scratch, rehearsal_process() as rehearsing:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        rehearsal_process() as rehearsing,
+        baseline_measurement() as measurement,
+    ):
         tokenizer = Path(scratch) / "tokenizer"
         preparation = prepare_search(
             configuration, tokenizer_directory=tokenizer, problems=problems
@@ -51,6 +56,7 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         configuration = preparation.configuration
         slots = num_slots_here(configuration)
         rehearsal = _rehearse(rehearsing, configuration, preparation, max(slots, 1))
+        measurement.start(configuration, preparation.data)  # after the steps, which are timed
         cluster = try_cluster(configuration, preparation)
         slots = slots if cluster is None else cluster.slots
         plan = _plan(configuration, preparation, rehearsal, max(slots, 1))
@@ -58,6 +64,8 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         shipment = shipment_of(configuration, preparation)
         warning = check_shipping(shipment, _existing_parent(configuration))
         seconds = time.monotonic() - started
+        measurement.wait()
+        baseline = measurement.record()
     yield from _describe_search(configuration, preparation, plan, cluster)
     yield (
         f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
@@ -65,6 +73,9 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
     )
     if warning:
         yield f"            {warning}"
+    if baseline is not None:
+        label = objective_of(configuration).label
+        yield f"to beat     {describe_measured(baseline, label)}"
 
 
 def _rehearse(

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from results.files import write_bytes, write_text
 from results.run import Run
 from training.config import TINY
 from training.errors import Problems
+from tuning.baseline_measurement import BaselineMeasurement, baseline_measurement
 from tuning.checks import (
     check_enough_trials,
     check_new,
@@ -23,7 +26,7 @@ from tuning.checks import (
     num_slots_here,
 )
 from tuning.config import Configuration
-from tuning.preparation import Preparation, prepare_search
+from tuning.preparation import OnSplit, Preparation, ignore_split, prepare_search
 from tuning.resume import last_evaluated, recall_trials
 from tuning.start import new_run, with_name, write_configuration
 from tuning.tracking import check_tracker
@@ -97,8 +100,41 @@ def check_resources(configuration: Configuration, *, is_new: bool) -> Problems:
     return problems
 
 
+def prepare_state(
+    stack: ExitStack,
+    configuration: Configuration,
+    resume: Run | None,
+    label: str,
+    *,
+    owns_data: bool,
+) -> tuple[InitialState, BaselineMeasurement]:
+    """Prepare a new run, or lock one and prepare to resume it; start to measure the baseline.
+
+    Args:
+        stack: unlocks the run, ends the measurement, and removes what is learnt for a new run.
+        configuration: the configuration of the search.
+        resume: the run to resume; None: a new run.
+        label: first part of a new run's name where the configuration gives no name.
+        owns_data: whether a new run gets the file of `data.path`.
+    """
+    baseline = stack.enter_context(baseline_measurement())
+    if resume is not None:
+        stack.enter_context(resume.lock())
+        return prepare_resumed(resume, configuration, measure_baseline=baseline.start), baseline
+    tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
+    state = prepare_new(
+        configuration, label, tokenizer, on_split=baseline.start, owns_data=owns_data
+    )
+    return state, baseline
+
+
 def prepare_new(
-    configuration: Configuration, label: str, tokenizer: Path, *, owns_data: bool = False
+    configuration: Configuration,
+    label: str,
+    tokenizer: Path,
+    *,
+    on_split: OnSplit,
+    owns_data: bool = False,
 ) -> InitialState:
     """Check resources and name of a new run, and prepare its data.
 
@@ -106,6 +142,7 @@ def prepare_new(
         configuration: the configuration of the search.
         label: first part of the run's name where the configuration gives no name.
         tokenizer: directory for the tokenizer that is learnt for `tiny`.
+        on_split: as of `prepare_search`.
         owns_data: whether the run gets the file of `data.path`, a Parquet, as its `data.parquet`.
 
     Raises:
@@ -117,7 +154,9 @@ def prepare_new(
     configuration = with_name(configuration, label)
     problems = check_resources(configuration, is_new=True)
     state = InitialState(
-        preparation=prepare_search(configuration, tokenizer_directory=tokenizer, problems=problems),
+        preparation=prepare_search(
+            configuration, tokenizer_directory=tokenizer, problems=problems, on_split=on_split
+        ),
         resumed=None,
         store=TrialStore(),
         last_evaluated=None,
@@ -137,8 +176,16 @@ def _with_own_table(state: InitialState) -> InitialState:
     )
 
 
-def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
+def prepare_resumed(
+    run: Run, configuration: Configuration, *, measure_baseline: OnSplit
+) -> InitialState:
     """Read the trials of an earlier start, and prepare the same data; the run is locked already.
+
+    Args:
+        run: the run of the earlier start.
+        configuration: its configuration, with what a resume may change.
+        measure_baseline: is called as `on_split` of `prepare_search` unless the earlier start has
+            recorded the baseline.
 
     Raises:
         InputError: fewer trials are requested than have started, or the data are not usable.
@@ -151,8 +198,12 @@ def prepare_resumed(run: Run, configuration: Configuration) -> InitialState:
     run.remove_leftovers()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
+    is_known = run.record.exists() and run.read_record().get("baseline") is not None
     preparation = prepare_search(
-        configuration, tokenizer_directory=run.tokenizer, problems=problems
+        configuration,
+        tokenizer_directory=run.tokenizer,
+        problems=problems,
+        on_split=ignore_split if is_known else measure_baseline,
     )
     check_same_data(run, preparation)
     # The run is changed only after all checks, so that a refused run stays as it is.

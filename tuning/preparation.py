@@ -1,7 +1,7 @@
 """Prepare the data of a search: rows, tokens, the split of each replicate, evaluation points."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,14 @@ from tuning.confirmation import split_seed
 from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import unfinished_warmup
 from tuning.trainable import Replicate, SearchData
+
+OnSplit = Callable[[Configuration, PreparedData], None]
+"""Takes the configuration and the split data of a search."""
+
+
+def ignore_split(_configuration: Configuration, _data: PreparedData) -> None:
+    """Do nothing with the split data."""
+
 
 _SHARES = {
     "training": "a share such as 0.1",
@@ -81,6 +89,7 @@ def prepare_search(
     tokenizer_directory: Path,
     num_threads: int | None = None,
     problems: Problems | None = None,
+    on_split: OnSplit = ignore_split,
 ) -> Preparation:
     """Read, split and tokenise the data and plan the evaluations.
 
@@ -89,6 +98,8 @@ def prepare_search(
         tokenizer_directory: directory of the tokenizer of `tiny`, which is learnt if it is missing.
         num_threads: threads of each trial; None: as many as it has cores.
         problems: of earlier checks, which are raised together with those of data and model.
+        on_split: is called with the configuration and the data once they are split and checked,
+            before the model is.
 
     Raises:
         InputError: the data, the model or a warm-up is not usable, one line each; or the model was
@@ -102,6 +113,7 @@ def prepare_search(
     assert data is not None
     configuration = with_data(configuration, data.config)
     _check_data(configuration, data, problems)
+    on_split(configuration, data)
     model = problems.attempt(
         lambda: _read_model(configuration, data, tokenizer_directory, problems)
     )

@@ -1,6 +1,6 @@
 """Compute the contents of `search.json` and `best.yaml` from the trials of a search."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from results.trial_states import Status, StoppedBy
 from results.verdict import confirmation_verdict
 from training.config import TINY, ModelConfig
 from training.data import DataSummary
+from training.objective import accuracies, f1_macro, tallies_of_matrix
 from training.trained_on import known_to
-from tuning.config import Configuration
+from tuning.config import Configuration, objective_of
 from tuning.confirmation import Confirmation, fresh_seed, split_seed, winner_of
 from tuning.paired_comparison import score_correlation
 from tuning.policy import Policy
@@ -74,6 +75,35 @@ def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]
 def choose(policy: Policy) -> Parameters | None:
     """Return the winner's parameters; None if no trial has a score, or all collapsed."""
     return winner_of(policy.ranking.ranked(policy.store.searched), policy.confirmation)
+
+
+def baseline_record(
+    configuration: Configuration,
+    *,
+    name: str,
+    confusion_matrix: Sequence[Sequence[int]],
+    num_training_rows: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Describe a baseline on the validation rows of the search: `baseline` of the record.
+
+    Args:
+        configuration: of the search; its objective gives the `score`.
+        name: of the baseline.
+        confusion_matrix: of the validation rows, rows true, columns predicted.
+        num_training_rows: rows that it was fitted on.
+        seconds: that it took to fit and predict.
+    """
+    tallies = tallies_of_matrix(np.array(confusion_matrix, dtype=np.int64))
+    return {
+        "name": name,
+        "score": float(objective_of(configuration).of_tallies(tallies)),
+        "f1_macro": float(f1_macro(tallies)),
+        "accuracy": float(accuracies(tallies)),
+        "num_training_rows": num_training_rows,
+        "num_validation_rows": int(np.sum(confusion_matrix)),
+        "seconds": round(seconds, 3),
+    }
 
 
 def describe_confirmation(confirmation: Confirmation) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from results.trial_states import SearchStatus, Source, Status, StoppedBy
 from training.data import PreparedData, prepare
 from training.metrics import Evaluation
 from training.trained_on import known_to
+from tuning.baseline_measurement import measure_baseline
 from tuning.checks import check_same_split
 from tuning.config import Configuration, with_data
 from tuning.log_lines import log_result
@@ -76,7 +77,8 @@ def rebuild(run: Run) -> SearchStatus:
 
     Trials and scores come from `trials.csv` and `curves.csv`, the decisions from these and
     `config.yaml`, the facts about the data from reading the data again. Versions and devices are
-    those of the machine that rebuilds; times are those of the files.
+    those of the machine that rebuilds; times are those of the files. The baseline is measured
+    again.
 
     Returns:
         The status that follows from the files: completed, aborted or interrupted.
@@ -197,6 +199,7 @@ def _files(
         policy=policy,
         facts={**facts, **times},
         memory_limits={},
+        baseline=measure_baseline(configuration, data),
         started_at=_utc(started_at),
     )
 

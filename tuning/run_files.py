@@ -48,6 +48,7 @@ class RunFiles(Observer):
         policy: Policy,
         facts: dict[str, Any],
         memory_limits: dict[str, int],
+        baseline: dict[str, Any] | None = None,
         progress: Progress | None = None,
         planned: PlannedAndTaken | None = None,
         started_at: str | None = None,
@@ -61,6 +62,7 @@ class RunFiles(Observer):
             policy: the policy, whose trials and confirmation are written.
             facts: the part of the record that is known from the start, as `describe_facts`.
             memory_limits: micro-batch size in rows by kind of device, where memory ran out.
+            baseline: its scores, as `baseline_record`, from an earlier start; None: not measured.
             progress: measurements of this start; None where no trial runs.
             planned: what this start was planned to take, and took; None where no trial runs.
             started_at: start of the search, ISO 8601; None: now.
@@ -71,6 +73,7 @@ class RunFiles(Observer):
         self._policy = policy
         self._facts = facts
         self._memory_limits = memory_limits
+        self._baseline = baseline
         self._progress = progress
         self._planned = planned
         self._started_at = started_at or now()
@@ -119,6 +122,12 @@ class RunFiles(Observer):
         self.write()
         write_report(self.run, self.run.read_record())
 
+    def add_baseline(self, baseline: dict[str, Any]) -> None:
+        """Add the scores of the baseline, as `baseline_record`, to the record."""
+        self._baseline = baseline
+        self._has_changes = True
+        self.idle()
+
     def write(self) -> None:
         """Rewrite `trials.csv` and `search.json`."""
         started = time.monotonic()
@@ -144,6 +153,7 @@ class RunFiles(Observer):
             "planned": self._planned and self._planned.record(),
             "trials": count_trials(policy.store, policy.requested),
             "examples_trained": count_examples(policy.store),
+            "baseline": self._baseline,
             "best": self._best(),
             "default": self._default(),
             "confirmation": policy.confirmation and describe_confirmation(policy.confirmation),

@@ -1,11 +1,9 @@
 """Run a search from its configuration to its record; the command and the Python API call this."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 from results.log import DETAIL
 from results.mirror import Mirror
@@ -17,7 +15,7 @@ from tuning.checkpoints import Checkpoints
 from tuning.checks import num_slots_here, storage_of
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
-from tuning.initial_state import InitialState, prepare_new, prepare_resumed
+from tuning.initial_state import InitialState, prepare_state
 from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
 from tuning.ray_tune import Experiment, check_has_score
@@ -63,7 +61,7 @@ def run_search(
     started = time.monotonic()
     with ExitStack() as stack:
         rehearsing = stack.enter_context(rehearsal_process())  # it loads libraries meanwhile
-        initial = _prepare(stack, configuration, resume, label, owns_data=owns_data)
+        initial, baseline = prepare_state(stack, configuration, resume, label, owns_data=owns_data)
         configuration = initial.configuration
         rehearsal = _rehearse(rehearsing, initial)
         shipping = stack.enter_context(shipping_check())  # its process loads libraries meanwhile
@@ -96,6 +94,7 @@ def run_search(
             command=command,
             outer_error=lambda: mirror_errors[0] if mirror_errors else shipping.error(),
             clock=lambda: time.monotonic() - started,
+            baseline_observer=baseline.observer,
             watchers=watchers(run),
         )
         search.files.write()
@@ -115,21 +114,6 @@ def run_search(
             checkpoints.close()
         log_result(run)
     return run
-
-
-def _prepare(
-    stack: ExitStack,
-    configuration: Configuration,
-    resume: Run | None,
-    label: str,
-    *,
-    owns_data: bool,
-) -> InitialState:
-    if resume is not None:
-        stack.enter_context(resume.lock())
-        return prepare_resumed(resume, configuration)
-    tokenizer = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tokenizer"
-    return prepare_new(configuration, label, tokenizer, owns_data=owns_data)
 
 
 def _rehearse(process: RehearsalProcess, initial: InitialState) -> Rehearsal | None:

@@ -135,24 +135,33 @@ class ShippingCheck:
                 logger.warning("%s", warning)
 
 
-@contextmanager
-def shipping_check() -> Iterator[ShippingCheck]:
-    """Run the process of a check during a `with` block; it loads its libraries at once."""
+def start_process(module: str, *, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """Run a module of ours beside the search, on one core and no GPU, with pipes for its data.
+
+    Args:
+        module: its dotted name.
+        stderr: as of `subprocess.Popen`.
+    """
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.shipping"],
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         env=environment,
         text=True,
     )
-    check = ShippingCheck(_process=process)
+
+
+@contextmanager
+def shipping_check() -> Iterator[ShippingCheck]:
+    """Run the process of a check during a `with` block; it loads its libraries at once."""
+    check = ShippingCheck(_process=start_process("training.shipping"))
     try:
         yield check
     finally:

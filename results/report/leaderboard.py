@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 from results.report.markup import paragraphs, sortable_table
 from results.report.run_data import ReportTrial, RunData, parse_number
 from results.score_names import BESIDE_THE_SCORE, OVERALL
+from results.status_text import describe_baseline
 from results.trial_states import Status
+
+_BASELINE = "TF-IDF (line to beat)"
 
 
 def list_trials(data: RunData) -> str:
@@ -18,14 +21,40 @@ def list_trials(data: RunData) -> str:
     compared = _compared(data)
     trials = sorted(data.searched, key=lambda trial: compared[trial.trial_id].rank)
     if not trials:
-        return paragraphs(["No trial has started yet."])
+        return paragraphs(["No trial has started yet.", *_describe_line(data)])
     columns = _columns(data, compared)
-    return paragraphs([_count(data), *_describe_order(data)]) + sortable_table(
-        ["trial", *columns],
-        [[_name(trial, data), *(cell(trial) for cell in columns.values())] for trial in trials],
-        caption="Trials of the search; the button of a column sorts by it",
-        marked={_name(t, data): "winner" for t in trials if t.trial_id == data.id_of("best")},
+    rows = [[_name(trial, data), *(cell(trial) for cell in columns.values())] for trial in trials]
+    if baseline := data.record.get("baseline"):
+        longest = max(one.level for one in compared.values())
+        rank = _Compared(is_out=False, level=longest, score=baseline["score"], name="").rank
+        position = sum(compared[trial.trial_id].rank < rank for trial in trials)
+        rows.insert(position, _line_to_beat(baseline, columns, data))
+    return paragraphs([_count(data), *_describe_order(data), *_describe_line(data)]) + (
+        sortable_table(
+            ["trial", *columns],
+            rows,
+            caption="Trials of the search; the button of a column sorts by it",
+            marked={
+                _BASELINE: "baseline",
+                **{_name(t, data): "winner" for t in trials if t.trial_id == data.id_of("best")},
+            },
+        )
     )
+
+
+def _describe_line(data: RunData) -> Iterator[str]:
+    if baseline := data.record.get("baseline"):
+        yield (
+            f"Line to beat: {describe_baseline(baseline, data.score_label)}, fitted on the training"
+            " rows and measured on the validation rows of the search."
+        )
+
+
+def _line_to_beat(baseline: Mapping[str, Any], columns: Iterable[str], data: RunData) -> list[Any]:
+    """Return the row of the baseline, among the trials that trained longest."""
+    keys = {OVERALL[key]: key for key in BESIDE_THE_SCORE} | {data.score_label: "score"}
+    values = (baseline.get(keys.get(title, "")) for title in columns)
+    return [_BASELINE, *("" if v is None else f"{v:.3f}" for v in values)]
 
 
 def _name(trial: ReportTrial, data: RunData) -> str:

@@ -12,12 +12,15 @@ from rich.console import Console
 from results.live_view import LiveView, display, is_due, is_live, lines_when_due
 from results.overview import Best, Event, Overview, RunningTrial
 from tests.results.overviews import overview, record, row
+from training.baseline import NAME
 
 LONG = "t0002 lost its process or node (" + "a reason " * 20 + ")"
 EVENTS = tuple(
     Event(at="10:00:00", text=text, is_warning=False)
     for text in ("trial t0002 stopped early at rung 1 of 2: macro-F1 0.4000", LONG)
 )
+
+BASELINE = {"name": NAME, "score": 0.55}
 
 
 def rendered(found: Overview, width: int, **options: object) -> list[str]:
@@ -30,20 +33,21 @@ def rendered(found: Overview, width: int, **options: object) -> list[str]:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 116, 140, 200])
 def test_no_line_is_wider_than_the_terminal_and_all_fit_on_a_screen(width):
-    lines = rendered(overview(events=EVENTS), width)
+    lines = rendered(overview(events=EVENTS, baseline=BASELINE), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= 24
 
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_view_contains_states_rungs_best_trial_pace_and_time_left(width):
-    text = "\n".join(rendered(overview(events=EVENTS), width))
+    text = "\n".join(rendered(overview(events=EVENTS, baseline=BASELINE), width))
     for part in (
         "first · running, search · ",
         "7 of 8 started: 2 completed, 2 stopped early, 1 failed, 2 running",
         "t0001 macro-F1 0.6000",
         "+10.00 points over the default (0.5000)",
         "learning_rate 0.001, batch_size 16",
+        "to beat  macro-F1 0.5500 by TF-IDF (word 1-2, char_wb 2-5)",
         "4,000 saved by early stopping (31%)",
         "90 rows a second",
         "t0005 0.75 of 3 epochs, macro-F1 0.5000",

@@ -1,9 +1,11 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from results.run import Run
-from results.status_text import next_step
+from results.status_text import describe, next_step
+from tests.results.overviews import overview
 
 
 @pytest.fixture
@@ -41,6 +43,15 @@ def test_after_a_completed_search_comes_the_evaluation_and_then_the_prediction(r
     assert step(run, "completed") == (
         f"python -m evaluation.predict --model '{model}' --input FILE --output -"
     )
+
+
+def test_the_line_to_beat_is_that_of_the_record_and_its_name_cannot_control_a_terminal() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    baseline = {"name": "TF-IDF\x1b[2J", "score": 0.55}
+    (line,) = [one for one in describe(overview(baseline=baseline), now) if "TF-IDF" in one]
+    assert line.startswith("to beat   macro-F1 0.5500 by TF-IDF")
+    assert "\x1b" not in line
+    assert not any(one.startswith("to beat") for one in describe(overview(), now))
 
 
 def test_a_run_at_a_uri_is_continued_there(run: Run) -> None:

@@ -16,7 +16,9 @@ from tests.tuning import searching
 from tests.tuning.builders import configuration, evaluation, files_of, live, trial
 from training.options import read_yaml, to_yaml
 from tuning.config import Configuration
+from tuning.initial_state import prepare_resumed
 from tuning.resume import last_evaluated, rebuild, recall_trials
+from tuning.start import build, read_configuration
 from tuning.trials import Trial
 
 CONFIG = configuration()
@@ -259,11 +261,32 @@ def test_an_old_run_is_rebuilt_with_its_winner_trials_and_means(old: Run) -> Non
         assert after["default"][name] == before["default"][name]
     assert confirmed_means(after) == confirmed_means(before)
     assert after["confirmation"]["replicates"] == before["confirmation"]["replicates"]
+    assert before.get("baseline") is None
+    validation = after["data"]["class_counts"]["validation"]
+    assert after["baseline"]["num_validation_rows"] == sum(validation.values())
+    assert after["baseline"]["score"] > 0.5
     again = read_yaml(old.best)
     for section, fields in winner.items():
         assert {name: again[section][name] for name in fields} == fields
     for path, rows in tables.items():
         pd.testing.assert_frame_equal(table(path)[rows.columns], rows)
+
+
+@pytest.mark.parametrize("known", [None, {"name": "TF-IDF", "score": 0.7}])
+def test_a_resume_measures_the_baseline_only_if_it_is_not_recorded(
+    tmp_path: Path, known: dict[str, Any] | None
+) -> None:
+    run = Run(Path(shutil.copytree(INTERRUPTED, tmp_path / "old")))
+    record = json.loads(run.record.read_text("utf-8"))
+    run.record.write_text(json.dumps({**record, "baseline": known}), "utf-8")
+    measured: list[str] = []
+    state = prepare_resumed(
+        run,
+        build(read_configuration(run)),
+        measure_baseline=lambda _, data: measured.append(data.summary.path),
+    )
+    assert measured == ([] if known else ["sample"])
+    assert state.earlier_record["baseline"] == known
 
 
 @pytest.mark.slow
@@ -281,6 +304,7 @@ def test_an_old_interrupted_run_is_resumed_and_ends_as_the_uninterrupted_one(
     recorded = json.loads((RECORDED / "search.json").read_text("utf-8"))
     assert run.record["best"]["parameters"] == recorded["best"]["parameters"]
     assert confirmed_means(run.record) == confirmed_means(recorded)
+    assert run.record["baseline"]["score"] > 0.5  # measured by the resume
 
 
 @pytest.mark.slow

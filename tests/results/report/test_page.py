@@ -345,6 +345,18 @@ def test_an_unreadable_report_of_the_test_counts_as_none(run: Run) -> None:
     assert NOT_TESTED in page_of(run)[1].text
 
 
+@pytest.mark.parametrize(("score", "ids"), [(0.99, "b10"), (0.01, "10b")])
+def test_the_leaderboard_has_the_baseline_among_the_trials_that_trained_longest(
+    run: Run, score: float, ids: str
+) -> None:
+    baseline = {"name": EVIL, "score": score, "f1_macro": score, "accuracy": 0.5}
+    _, page = page_of(run, baseline=baseline)
+    assert f"Line to beat: macro-F1 {score:.4f} by {EVIL}, fitted on" in page.text
+    _, _, leaderboard = page.text.partition("the button of a column sorts by it")
+    found = re.findall(r"^(?:t000(\d)|(TF-IDF \(line))", leaderboard, flags=re.MULTILINE)
+    assert "".join(number or "b" for number, _ in found[:3]) == ids
+
+
 def test_the_leaderboard_ranks_completed_trials_first_and_has_no_confirmations(run: Run) -> None:
     _, page = page_of(run)
     _, _, leaderboard = page.text.partition("the button of a column sorts by it")
