@@ -6,7 +6,9 @@ if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from evaluation.run_evaluation import Evaluation, evaluate_run, opened
 from results.errors import RunError, StorageError
 from results.log import log_to_terminal, quiet_libraries
 from results.run import Run
+from results.status_text import compare_with_plan
 from results.verdict_lines import print_verdict
 
 
@@ -23,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     log_to_terminal()
     quiet_libraries()
+    started = time.monotonic()
     with opened(options.run) as run, run.lock():
         try:
             evaluation = evaluate_run(
@@ -35,7 +39,14 @@ def main(arguments: Sequence[str]) -> int:
         except RetrainError as error:
             print(f"error: {error}", file=sys.stderr)
             return ExitCode.SEARCH_ABORTED
+        _print_time(evaluation.record, time.monotonic() - started)
         return _print_result(run, evaluation)
+
+
+def _print_time(record: Mapping[str, Any], taken_s: float) -> None:
+    """Compare the duration with the plan of the search, where it has one."""
+    if planned := record.get("planned"):
+        print(compare_with_plan(planned["seconds"]["final"], taken_s))
 
 
 def _print_result(run: Run, evaluation: Evaluation) -> int:

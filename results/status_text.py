@@ -207,6 +207,14 @@ def _round_forecast(seconds: float) -> float:
     return round(seconds / 3600) * 3600
 
 
+def compare_with_plan(planned_s: float, taken_s: float) -> str:
+    """Compare seconds: `planned 95 s, took 102 s (+7 %)`."""
+    return (
+        f"planned {planned_s:.0f} s, took {taken_s:.0f} s"
+        f" ({100 * (taken_s / max(planned_s, 1e-9) - 1):+.0f} %)"
+    )
+
+
 def elapsed_seconds(overview: Overview, now: datetime) -> float:
     """Return the duration of the search until `now`."""
     if overview.at is None:

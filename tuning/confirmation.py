@@ -236,6 +236,22 @@ class Confirmation:
         )
 
 
+def confirmed_in_time(
+    chosen: list[Parameters], store: TrialStore, *, most: int | None
+) -> list[Parameters]:
+    """Return which of the chosen configurations are confirmed in the time that is left.
+
+    Args:
+        chosen: the default, then the finalists, best first.
+        store: with the replicates of an earlier start, which has taken this decision.
+        most: finalists that there is time for; None: time is not limited.
+    """
+    started = [one for one in chosen[1:] if store.confirmation(one, 1)]
+    if most is not None and started:
+        return [chosen[0], *started]
+    return chosen if most is None else chosen[: 1 + most]
+
+
 def winner_of(ranked: Sequence[Trial], confirmation: Confirmation | None) -> Parameters | None:
     """Return the configuration that wins; None if no trial has a score, or all collapsed.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from results.status_text import format_duration
+from results.status_text import compare_with_plan, format_duration
 from results.trial_states import SearchStatus
 from training.config import TINY
 from tuning.forecast import Forecast, Progress, RemainingWork, forecast
@@ -233,11 +233,8 @@ class PlannedAndTaken(Observer):
         """Write planned and taken seconds to the log."""
         self._ended_at = self.clock()
         if self.plan is not None and status == SearchStatus.COMPLETED:
-            planned, taken = self.plan.forecast.seconds, self._ended_at - self.started_at
-            logger.info(
-                "planned %.0f s, took %.0f s (%+.0f %%)",
-                *(planned, taken, 100 * (taken / planned - 1)),
-            )
+            taken = self._ended_at - self.started_at
+            logger.info("%s", compare_with_plan(self.plan.forecast.seconds, taken))
 
     def record(self) -> dict[str, Any] | None:
         """Return `planned` of the record, with what was taken once the search has ended."""

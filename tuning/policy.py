@@ -12,12 +12,12 @@ from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from training.objective import Codes
 from tuning.config import Configuration, objective_of
-from tuning.confirmation import Confirmation, ConfirmationPlan, winner_of
+from tuning.confirmation import Confirmation, ConfirmationPlan, confirmed_in_time, winner_of
 from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
-from tuning.space import Parameters, default_point, with_parameters
+from tuning.space import default_point, with_parameters
 from tuning.time_budget import TimeBudget
 from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
 
@@ -204,7 +204,7 @@ class Policy:
         trial.add(evaluation)
         if not trial.is_confirmation:
             self.searcher.evaluated(trial)
-            self._time.measure(sum(one.examples for one in self.store.searched))
+            self._measure_time()
         self._judge(trial)
         self._advance()
         return Decision.CONTINUE if trial.is_running else Decision.STOP
@@ -349,20 +349,15 @@ class Policy:
             store=self.store,
             plan=self._plan,
             rule=self.rule,
-            chosen=self._candidates(),
+            chosen=confirmed_in_time(
+                self.ranking.candidates(self.store.searched, search.confirm_top),
+                self.store,
+                most=None if search.time_budget_s is None else self._time.num_finalists(),
+            ),
             validation_share=self.validation_share,
             confirms_default_alone=self.plan.ends_at_last_rung,
         )
         self._abort_if_all_fail_alike()
-
-    def _candidates(self) -> list[Parameters]:
-        """Return what is confirmed: the default, and as many finalists as there is time for."""
-        search = self.configuration.search
-        chosen = self.ranking.candidates(self.store.searched, search.confirm_top)
-        started = [one for one in chosen[1:] if self.store.confirmation(one, 1)]
-        if search.time_budget_s is not None and started:
-            return [chosen[0], *started]  # an earlier start has chosen them
-        return chosen[: 1 + self._time.num_finalists()]
 
     def _abort_if_all_fail_alike(self) -> None:
         """End the search, or its confirmation, if its first trials failed with the same error.
@@ -390,6 +385,10 @@ class Policy:
             of_search = not what.is_confirmation
         return self._time.is_late(of_search=of_search, by=by)
 
+    def _measure_time(self) -> None:
+        rows_seen = sum(trial.examples for trial in self.store.searched)
+        self._time.measure(rows_seen, has_challenger=self._has_challenger)
+
     # Ends of trials
 
     def _stop_late(self, phase: Phase) -> None:
@@ -412,6 +411,7 @@ class Policy:
         if not trial.is_confirmation:
             self.searcher.ended(trial)
             self._has_challenger |= self._is_challenger(trial)
+            self._measure_time()
         self._concluded.append(trial)
 
     def _is_challenger(self, trial: Trial) -> bool:

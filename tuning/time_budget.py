@@ -63,28 +63,31 @@ class TimeBudget:
         is_halted = of_search and self._search_is_halted and by <= self.slack
         return is_halted or self.now >= ends + by
 
-    def measure(self, rows_seen: int) -> None:
+    def measure(self, rows_seen: int, *, has_challenger: bool) -> None:
         """Set the search's deadline so that the confirmation has the time that it needs.
+
+        There is none before a challenger has ended with a score: nothing could be confirmed.
 
         For all finalists it gets at most half of the time; where that is not enough for one of
         them, it gets what one needs.
 
         Args:
             rows_seen: training rows seen by the trials of the search.
+            has_challenger: whether a trial other than trial 0 has a score.
         """
         started, ends = self._first_trial, self._ends
         if ends is None or started is None:
             return
-        of_one = 0.0
         if self._first_measured is None:
             self._first_measured = self.now, rows_seen
-            self._pace = (self.now - started) / max(rows_seen, 1)
         before, rows_before = self._first_measured
         if self.now > before:
             self._pace = (self.now - before) / max(rows_seen - rows_before, 1)
-            of_one = min(self._seconds_to_confirm(1), _SHARE_OF_ONE * (ends - started))
-        of_all = self._seconds_to_confirm(self.search.confirm_top)
-        self._search_ends = ends - max(min(of_all, _SHARE_OF_ALL * (ends - started)), of_one)
+        if has_challenger and self._pace is not None:
+            span, most = ends - started, self.search.confirm_top
+            of_all = min(self._seconds_to_confirm(most), _SHARE_OF_ALL * span)
+            of_one = min(self._seconds_to_confirm(1), _SHARE_OF_ONE * span)
+            self._search_ends = ends - max(of_all, of_one)
 
     def num_finalists(self) -> int:
         """Return how many finalists can be confirmed in the time that is left, at least one."""

@@ -214,7 +214,7 @@ def test_where_nothing_is_left_to_confirm_a_trial_that_hangs_is_not_waited_for()
     default, hung = start(policy), start(policy)
     policy.pass_time(400.0)
     complete(policy, default, 0.5)
-    policy.pass_time(475.0 + 50.0 + HALT_S)  # half of the time is left to the confirmation
+    policy.pass_time(950.0 + 50.0 + HALT_S)  # there is no challenger, which could be confirmed
     assert hung.stopped_by == "end of search"
     assert policy.phase == Phase.FINISHED
     assert policy.is_finished

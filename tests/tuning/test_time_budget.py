@@ -22,9 +22,9 @@ def measured(seconds: float, *, training: int = TRAINING, **search: Any) -> Time
     budget.pass_to(90.0)
     budget.start()
     budget.pass_to(100.0)
-    budget.measure(5_000)
+    budget.measure(5_000, has_challenger=False)
     budget.pass_to(200.0)
-    budget.measure(6_000)
+    budget.measure(6_000, has_challenger=True)
     return budget
 
 
@@ -47,7 +47,7 @@ def test_without_a_budget_nothing_ever_ends() -> None:
     budget = budget_of(None)
     budget.start()
     budget.pass_to(1e9)
-    budget.measure(1)
+    budget.measure(1, has_challenger=True)
     assert not budget.is_late(of_search=True)
     assert not budget.is_late(of_search=False)
     assert budget.num_finalists() == 3
@@ -82,20 +82,24 @@ def test_as_many_finalists_are_confirmed_as_there_is_time_for() -> None:
 def test_the_start_of_the_workers_does_not_count_as_training() -> None:
     budget = budget_of(1000)
     budget.start()
-    budget.pass_to(400.0)
-    budget.measure(1)  # the first evaluation, from which on time counts
-    assert end_of(budget, of_search=True) == 475
+    for now, rows_seen in ((400.0, 1), (410.0, 101)):
+        budget.pass_to(now)
+        budget.measure(rows_seen, has_challenger=True)
+    assert end_of(budget, of_search=True) == 950 - 90
+
+
+def test_before_a_challenger_has_a_score_the_search_has_all_the_time() -> None:
     budget = budget_of(1000)
     budget.start()
     for now, rows_seen in ((400.0, 1), (410.0, 101)):
         budget.pass_to(now)
-        budget.measure(rows_seen)
-    assert end_of(budget, of_search=True) == 950 - 90
+        budget.measure(rows_seen, has_challenger=False)
+    assert end_of(budget, of_search=True) == 950
 
 
 def test_before_a_trial_has_started_nothing_is_set_aside() -> None:
     budget = budget_of(1000)
-    budget.measure(0)
+    budget.measure(0, has_challenger=True)
     assert end_of(budget, of_search=True) == 950
 
 
@@ -105,5 +109,5 @@ def test_a_search_whose_trials_were_halted_stays_over_whatever_is_measured_later
 ) -> None:
     budget = measured(1000, training=200)
     budget.pass_to(seconds)
-    budget.measure(10**9)
+    budget.measure(10**9, has_challenger=True)
     assert budget.is_late(of_search=True)
