@@ -4,7 +4,7 @@ A plot is a function that returns HTML by `markup.chart`; `page.py` and the modu
 it. Plots of the searched parameters are in `parameter_charts.py`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from results.report.markup import Layout, Trace, axis, chart, paragraphs, plotly_text, rounded
@@ -32,8 +32,6 @@ def plot_learning_curves(data: RunData) -> str:
     scale = data.schedule.get("rows_per_epoch") or 1
     unit = "epochs" if data.schedule else "training rows seen"
     rungs = [rung / scale for rung in data.schedule.get("rungs", ())]
-    baseline = data.record.get("baseline") or {}
-    to_beat = [score for score in [baseline.get("score")] if score is not None]
     return paragraphs(_count_stopped(data)) + chart(
         f"{capitalise(data.score_label)} on the validation rows against {unit}",
         "Each line is a trial; a cross marks where the scheduler stopped it; dashed lines are the"
@@ -42,11 +40,8 @@ def plot_learning_curves(data: RunData) -> str:
         {
             "xaxis": axis(unit, rangemode="tozero"),
             "yaxis": axis(f"{data.score_label} (validation)"),
-            "shapes": [*map(_rung_line, rungs), *map(_line_to_beat, to_beat)],
-            "annotations": [
-                *(_rung_name(rung, number) for number, rung in enumerate(rungs, 1)),
-                *map(_name_to_beat, to_beat),
-            ],
+            "shapes": [_rung_line(rung) for rung in rungs],
+            "annotations": [_rung_name(rung, number) for number, rung in enumerate(rungs, 1)],
         },
         height=_CURVES_HEIGHT,
     )
@@ -81,7 +76,19 @@ def _curve_traces(data: RunData, evaluated: Sequence[ReportTrial], scale: float)
             for trial in evaluated
             if trial.trial_id in named
         ),
+        *_line_to_beat(data, max(trial.curve[-1][0] for trial in evaluated) / scale),
     ]
+
+
+def _line_to_beat(data: RunData, end: float) -> Iterator[Trace]:
+    """Yield the baseline's score on the validation rows as a level line, where it was measured."""
+    score = (data.record.get("baseline") or {}).get("score")
+    if score is not None:
+        yield {
+            **_curve_trace("TF-IDF", [0, end], [score] * 2, ["TF-IDF"] * 2),
+            "mode": "lines",
+            "line": {"color": "@orange", "width": 2, "dash": "dot"},
+        }
 
 
 def _lines(name: str, colour: str, trials: Iterable[ReportTrial], scale: float) -> Trace:
@@ -150,21 +157,6 @@ def _rung_name(rung: float, number: int) -> Layout:
         **{"x": rung, "y": 0, "yref": "paper", "yanchor": "bottom", "xanchor": "left"},
         "showarrow": False,
         **{"text": f"rung {number}", "font": {"color": "@muted", "size": 12}},
-    }
-
-
-def _line_to_beat(score: float) -> Layout:
-    return {
-        **{"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": score, "y1": score},
-        "line": {"color": "@orange", "width": 2, "dash": "dot"},
-    }
-
-
-def _name_to_beat(score: float) -> Layout:
-    return {
-        **{"x": 0, "xref": "paper", "y": score, "xanchor": "left", "yanchor": "bottom"},
-        "showarrow": False,
-        **{"text": "TF-IDF", "font": {"color": "@orange", "size": 12}},
     }
 
 

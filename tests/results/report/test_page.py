@@ -133,8 +133,8 @@ def test_the_learning_curves_have_the_baseline_as_a_line_to_beat(run: Run) -> No
     for baseline, heights in ((None, []), ({"score": 0.654}, [0.654])):
         _, page = page_of(run, baseline=baseline)
         (curves,) = (json.loads(block) for block in page.blocks if '"rung 1"' in block)
-        lines = curves["layout"]["shapes"]
-        assert [line["y0"] for line in lines if line.get("xref") == "paper"] == heights
+        lines = [trace for trace in curves["data"] if trace["name"] == "TF-IDF"]
+        assert [line["y"][0] for line in lines] == heights
 
 
 def test_charts_contain_texts_of_the_data_as_text(tested: Run) -> None:
