@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 from rich.text import Text
@@ -32,6 +33,7 @@ _COLUMNS, _LINES = 110, 34
 _MIN_ENDED = 8
 """Trials that have ended when the terminal is captured."""
 _WIDTH, _HEIGHT = 1280, 900
+_NUM_COLOURS = 128
 
 
 class PictureError(RuntimeError):
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         with _chromium() as browser:
             _save_terminal(browser, screen, output / "terminal.png")
             _save_report(browser, run / "report.html", output)
+    for name in ("terminal.png", "report.png", "report-dark.png"):
+        _compress(output / name)
     print(f"{output}/terminal.png, report.png, report-dark.png")
     return ExitCode.DONE
 
@@ -119,6 +123,12 @@ def _save_report(browser: Browser, report: Path, output: Path) -> None:
     dark.goto(report.as_uri())
     _scroll_to(dark, "configurations-tried")
     dark.screenshot(path=output / "report-dark.png")
+
+
+def _compress(path: Path) -> None:
+    """Reduce the picture to a palette, which text and flat areas do not need more than."""
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(_NUM_COLOURS).save(path, optimize=True)
 
 
 def _scroll_to(page: Page, section: str) -> None:
