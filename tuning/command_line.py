@@ -75,8 +75,8 @@ _ACTIONS: dict[str, dict[str, Any]] = {
     },
     "dry-run": {
         "action": "store_true",
-        "help": "check data, model and cluster, print the plan with its duration and the score of TF-IDF,"
-        " and start nothing",
+        "help": "check data, model and cluster, print the plan with its duration and the score of"
+        " TF-IDF, and start nothing",
     },
     "print-config": {
         "action": "store_true",
