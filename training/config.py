@@ -115,6 +115,11 @@ class DataConfig(Section):
         return self.labels == STUDY_LABELS if self.ordered is None else self.ordered
 
     @property
+    def asks_for_confidence(self) -> bool:
+        """Whether somebody gave the confidence column, which must then exist."""
+        return "confidence_column" in self.model_fields_set
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """The labels of a recognised configuration, in the order of their codes."""
         assert self.labels is not None, "the labels are not recognised yet"

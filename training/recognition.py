@@ -144,9 +144,10 @@ def _without_absent_confidence(
     columns: Columns, config: DataConfig
 ) -> tuple[DataConfig, list[str]]:
     column = config.confidence_column
-    is_asked_for = "confidence_column" in config.model_fields_set
-    if column is None or is_asked_for or column in columns.cells:
+    if column is None or config.asks_for_confidence:
         return config, []
+    if column in columns.cells:
+        return _with(config, confidence_column=column), []  # from now on it must exist
     note = f"confidence: rows are not filtered by it, since the table has no column {column!r}"
     return _with(config, confidence_column=None), [note]
 

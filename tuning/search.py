@@ -12,10 +12,9 @@ from pathlib import Path
 from cluster.addresses import ClusterError
 from results.errors import RunError, StorageError
 from results.status_text import next_step
-from training.options import to_yaml
 from tuning.command_line import command_line, read_command
 from tuning.errors import SearchAbortedError, SearchInterruptedError
-from tuning.start import to_plain
+from tuning.start import to_print
 
 # Modules that load torch and Ray are imported in the functions that use them, so that -h and
 # mistyped options are answered at once.
@@ -25,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
     options, resume, configuration = read_command(arguments)
     if options.print_config:
-        print(to_yaml(to_plain(configuration)), end="")
+        print(to_print(configuration), end="")
         return ExitCode.DONE
     from results.log import log_to_terminal, quiet_libraries
 

@@ -206,6 +206,17 @@ def write_configuration(run: Run, configuration: Configuration) -> None:
     run.write_config(to_yaml(to_plain(configuration, with_name=False)))
 
 
+def to_print(configuration: Configuration) -> str:
+    """Return the YAML that gives this configuration as `--config`.
+
+    A confidence column that nobody asked for is left out: given, it would have to exist.
+    """
+    plain = to_plain(configuration)
+    if not configuration.data.asks_for_confidence:
+        del plain["data"]["confidence_column"]
+    return to_yaml(plain)
+
+
 def to_plain(configuration: Configuration, *, with_name: bool = True) -> Values:
     """Return all sections and fields as plain values, a searched range as its one kind."""
     plain = configuration.model_dump(mode="json")

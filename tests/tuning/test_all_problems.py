@@ -18,6 +18,7 @@ from tuning.dry_run import dry_run
 from tuning.initial_state import prepare_new
 from tuning.preparation import prepare_search
 from tuning.rungs import describe_absent_rungs, plan_of
+from tuning.search import main
 from tuning.start import resolve
 
 RENAMED = ("text,final_label", "review,stars")
@@ -210,3 +211,18 @@ def test_null_stands_for_what_was_recognised_when_a_run_is_resumed(tmp_path: Pat
     assert resumed.search.trials == 20
     with pytest.raises(InputError, match=r"--resume: data\.labels is"):
         resolved("--resume", *output, "--data.labels", "[a, b]")
+
+
+def test_a_printed_configuration_asks_for_no_column_that_nobody_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = table(tmp_path, drop="confidence_score")
+    assert main(["--data", data, "--print-config"]) == 0
+    file = tmp_path / "printed.yaml"
+    file.write_text(capsys.readouterr().out)
+    configuration = resolved("--config", str(file))
+    found = prepare_search(configuration, tokenizer_directory=tmp_path / "tokenizer")
+    assert found.configuration.data.confidence_column is None
+    asked = ["--data.confidence_column", "confidence_score"]
+    assert main(["--data", table(tmp_path), *asked, "--print-config"]) == 0
+    assert "confidence_column: confidence_score" in capsys.readouterr().out
