@@ -67,7 +67,7 @@ def final(finished_final: FinalRun, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def winner(final: Path) -> Path:
-    """A model that the verdict says to use; the evaluation is changed to that end."""
+    """A model whose verdict is to use it; the evaluation is changed to that end."""
     path = final / "reports" / "evaluation_report.json"
     report = json.loads(path.read_text("utf-8"))
     report["score"] = report["f1_macro"] = 0.97
