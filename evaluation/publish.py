@@ -136,7 +136,9 @@ def _upload(hub: Hub, options: argparse.Namespace, staged: Path) -> None:
             allow_patterns=names,
             commit_message="Upload the model",
         )
-    except OSError as error:  # of the network, or an answer of the Hub
+    except InputError:
+        raise
+    except Exception as error:  # httpx's, hf_xet's or an answer of the Hub; they share no class
         lines = " ".join(printable(str(error)).split())
         raise PublishError(
             f"--repo {options.repo}: the Hub did not take the model ({lines[:300]}); check the"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import OfflineModeIsEnabled
@@ -230,9 +231,10 @@ def test_a_damaged_configuration_is_an_error(winner: Path) -> None:
     assert "sections data and model are missing" in line
 
 
-def test_a_failure_of_the_network_is_one_line(winner: Path) -> None:
-    hub = HubInMemory(error=OfflineModeIsEnabled("offline\nmode"))
-    with pytest.raises(PublishError, match=r"did not take the model \(offline mode\); check the"):
+@pytest.mark.parametrize("kind", [OfflineModeIsEnabled, httpx2.ConnectError, RuntimeError])
+def test_a_failure_of_the_network_is_one_line(winner: Path, kind: type[Exception]) -> None:
+    hub = HubInMemory(error=kind("no\nroute"))
+    with pytest.raises(PublishError, match=r"did not take the model \(no route\); check the"):
         publish(_options(winner), hub, token="hf_x")
 
 
