@@ -211,14 +211,14 @@ def _costs_of_pending(work: RemainingWork) -> list[float]:
     """
     finished = [t.examples for t in work.trials if not t.is_running and not t.is_never_stopped]
     costs = []
-    for number in range(work.num_pending):
-        training = work.coming[number] if number < len(work.coming) else None
-        rows = expected_rows(work.plan, work.search)
-        if training is not None:
-            is_default = work.requested - work.num_pending + number == 0
-            rows = work.plan.end if is_default else work.expected_rows(training)
+    for number, training in enumerate(work.coming[: work.num_pending]):
+        is_default = work.requested - work.num_pending + number == 0
+        rows = work.plan.end if is_default else work.expected_rows(training)
         costs.append(work.turnaround + fmean([*finished, rows]) * _pace_of(work, training))
-    return costs
+    if not costs and work.num_pending:
+        rows = expected_rows(work.plan, work.search)
+        costs = [work.turnaround + fmean([*finished, rows]) * fmean(work.paces.values())]
+    return costs + [fmean(costs)] * (work.num_pending - len(costs)) if costs else []
 
 
 def _costs_of_replicates(work: RemainingWork) -> list[float]:
@@ -255,9 +255,9 @@ def _pace(work: RemainingWork, trial: Trial) -> float:
     return fmean(known) if known else _pace_of(work, trial.training)
 
 
-def _pace_of(work: RemainingWork, training: TrainingConfig | None) -> float:
+def _pace_of(work: RemainingWork, training: TrainingConfig) -> float:
     """Return the expected pace of a configuration: rehearsed, else the mean of all."""
-    if training is not None and work.rehearsal is not None:
+    if work.rehearsal is not None:
         return work.rehearsed_pace(training) * work.correction
     return fmean(work.paces.values())
 

@@ -12,6 +12,9 @@ _SHARE_OF_ALL = 0.5
 _SHARE_OF_ONE = 0.8
 """Most of the time that the confirmation of one finalist may take: without it there is no
 verdict."""
+_MARGIN = 1.35
+"""The time that is left to the confirmation over the one that it is expected to take: trials of the
+search end late, and the last trainings do not fill all slots."""
 
 
 @dataclass(kw_only=True)
@@ -107,4 +110,4 @@ class TimeBudget:
         """Return the time until the first replicate at which a finalist can win."""
         replicates = self.search.confirm_replicates
         num = most_trainings(self.search, up_to=replicates, num_finalists=num_finalists)
-        return num * self.rows_of_training * (self._pace or 0.0)
+        return _MARGIN * num * self.rows_of_training * (self._pace or 0.0)
