@@ -52,6 +52,6 @@ def test_a_rehearsal_measures_what_a_worker_takes_and_leaves_no_process(tmp_path
     assert found.longest_row == max(preparation.search_data.task(0).train.tokens.lengths)
 
 
-def test_a_rehearsal_that_fails_says_why() -> None:
+def test_the_reason_for_which_a_rehearsal_fails_is_reported() -> None:
     with rehearsal_process() as rehearsing, pytest.raises(RuntimeError, match="AttributeError"):
         rehearsing.run(configuration(), "no data", 1)  # type: ignore[arg-type]
