@@ -32,6 +32,8 @@ _SECONDS_A_SIZE = 1.0
 """Seconds in which steps of one batch size are timed, if a step is short enough."""
 _NUM_WARM, _MIN_STEPS, _MOST_STEPS = 2, 2, 100
 """Steps of a batch size that are not counted; steps that are timed, at least and at most."""
+_LONG_S = 0.5
+"""Seconds of a step that is long enough to be the only one that is not counted."""
 _NUM_SHAPES = 8
 """Batches on a GPU, where the first step with each shape of a batch captures a graph."""
 _NUM_EVALUATED = 1_000
@@ -125,7 +127,8 @@ class _Bench:
         on_gpu = self.step.device.type == "cuda"
         batches = order[: _NUM_SHAPES if on_gpu else _MOST_STEPS]
         for rows in batches[: None if on_gpu else _NUM_WARM]:
-            self._take(rows)
+            if self._take(rows) > _LONG_S and not on_gpu:
+                break
         seconds: list[float] = []
         while len(seconds) < _MIN_STEPS or (
             len(seconds) < _MOST_STEPS and sum(seconds) < _SECONDS_A_SIZE

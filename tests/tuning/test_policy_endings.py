@@ -137,7 +137,8 @@ def test_the_end_of_the_search_s_time_ends_its_trials_and_starts_the_confirmatio
     for number, (one, point) in enumerate(itertools.product((default, challenger), points)):
         policy.pass_time(100.0 + 10 * number)
         report(policy, one, evaluation(point, 0.4))
-    # 250 rows take 10 s; the six trainings of 3,000 rows that a verdict needs take 720, or 35 % more.
+    # 250 rows take 10 s; the six trainings of 3,000 rows that a verdict needs take 720 s, and a
+    # margin of 35 % is added.
     policy.pass_time(1900.0 - 973)
     assert isinstance(policy.next(), Trial)
     policy.pass_time(1900.0 - 971)
