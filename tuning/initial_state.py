@@ -133,7 +133,7 @@ def prepare_new(
     label: str,
     tokenizer: Path,
     *,
-    on_split: OnSplit,
+    on_split: OnSplit = ignore_split,
     owns_data: bool = False,
 ) -> InitialState:
     """Check resources and name of a new run, and prepare its data.

@@ -291,7 +291,7 @@ def test_the_log_has_times_and_each_evaluation(finished_final):
 def test_the_report_page_has_the_test_score_and_loads_nothing(finished_final, report):
     page = (finished_final.directory / "report.html").read_text("utf-8")
     page, _, _ = page.partition("</main>")  # what follows is the chart library
-    assert f"{report['f1_macro']:.4f}" in page
+    assert f"{report['f1_macro']:.3f}" in page
     assert report["test_openings"][0]["at"] in page
     assert "Hardest mistakes" in page
     assert "Confusion matrix" in page

@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from training.config import DataConfig
+from training.config import STUDY_LABELS
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ EMOJI = _list("😂 | 😡 | 🙏 | 😅 | 👍 | 🔥 | 😭 | 🤣 | ☕ | �
 
 T = TypeVar("T")
 
-LABELS: tuple[str, ...] = DataConfig.model_fields["labels"].default
+LABELS = STUDY_LABELS
 PATH = Path(__file__).with_name("sample.csv")
 
 
