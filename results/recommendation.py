@@ -187,8 +187,8 @@ def _sentence(
         caution = "".join(f" Caution: {reason.text}." for reason in reasons)
         won = f"on the test rows its {label} is {gap} above the model's ({probability})"
         return f"{words}: {won}.{caution}"
-    if comparison.lead == 0:
-        return f"{words}. On the test rows both have the same {label}."
+    if gap == "0.0 points":
+        return f"{words}. On the test rows both have the same {label} to a tenth of a point."
     side = "above" if comparison.lead > 0 else "below"
     return (
         f"{words}. On the test rows the model's {label} is {gap} {side} {SIMPLER}'s"

@@ -133,8 +133,9 @@ def _describe_search(
     confirmed = most_trainings(search, up_to=search.confirm_max_replicates)
     where = "on this machine" if cluster is None else f"on {cluster.description}"
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"
-    rungs = ", ".join(f"{rung:,}" for rung in plan.rungs) or "none"
-    yield f"rungs       {rungs} training rows seen ({search.scheduler}); budget {plan.budget:,}"
+    rungs = ", ".join(f"{rung:,}" for rung in plan.rungs)
+    rungs = f"{rungs} training rows seen ({search.scheduler})" if rungs else "none"
+    yield f"rungs       {rungs}; budget {plan.budget:,} training rows seen"
     if absent := describe_absent_rungs(configuration, plan):
         yield f"            {absent}"
     expected = expected_rows_of_search(plan, search, requested)

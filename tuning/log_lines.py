@@ -58,10 +58,12 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
     )
     yield from summary.notes
     parts = (f"{name} {sum(n.values()):,}" for name, n in summary.class_counts.items())
-    yield (
-        f"split: {', '.join(parts)}; {summary.duplicate_groups:,} groups of similar texts, each"
-        " kept in one split"
+    similar = (
+        f"{summary.duplicate_groups:,} groups of similar texts, each kept in one split"
+        if summary.duplicate_groups
+        else "no two texts are similar"
     )
+    yield f"split: {', '.join(parts)}; {similar}"
     yield from describe_special_rows(summary)
     if summary.label_noise is not None:
         yield (

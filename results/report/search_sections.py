@@ -51,7 +51,7 @@ def _share(counts: Mapping[str, int], label: str) -> float:
 
 
 def _describe_groups(found: Mapping[str, Any]) -> Iterator[str]:
-    if "duplicate_groups" in found:
+    if found.get("duplicate_groups"):
         yield (
             f"{found['duplicate_groups']:,} groups of similar texts; all rows of a group are in the"
             " same split."

@@ -72,7 +72,7 @@ def test_without_a_significant_difference_the_simpler_one_is_named() -> None:
 def test_two_equal_scores_have_no_difference_to_print() -> None:
     found = verdict(against(0.0, 1.0))
     assert found.kind == VerdictKind.NO_DIFFERENCE
-    assert found.sentence.endswith("On the test rows both have the same macro-F1.")
+    assert found.sentence.endswith("both have the same macro-F1 to a tenth of a point.")
     assert "0.0 points" not in found.sentence
 
 

@@ -36,7 +36,8 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: D
     num_train = int(out.split("train ")[1].split(":")[0].replace(",", ""))
     assert line(out, "trials").startswith("trials      5 (random), ")
     # No rung at one epoch, which is fewer than 50 steps.
-    rungs = f"     {3 * num_train:,} training rows seen (asha); budget {4 * num_train:,}"
+    seen = "training rows seen"
+    rungs = f"     {3 * num_train:,} {seen} (asha); budget {4 * num_train:,} {seen}"
     assert line(out, "rungs").endswith(rungs)
     rows = line(out, "rows")
     assert f"at most {5 * 4 * num_train:,} trained by the search" in rows
