@@ -139,16 +139,17 @@ def test_what_ends_the_search_from_outside_is_noticed() -> None:
 def test_trials_are_halted_once_and_those_of_the_search_before_the_others() -> None:
     halted: list[str] = []
     now = 0.0
-    policy = policy_of(time_budget_s=1000, trials=2, confirm_top=1, confirm_replicates=2)
+    policy = policy_of(time_budget_s=1000, trials=3, confirm_top=1, confirm_replicates=2)
     driver = driver_of(policy, clock=lambda: now, halt=halted.append)
-    first, _ = next_id(driver), next_id(driver)
-    now = 100.0
-    complete(driver, first, 0.5)
-    # 3,000 rows took 100 s; four trainings of 3,000 rows take 400.
-    now = 599.0
+    for ends_at, trial_id in zip((100.0, 200.0), [next_id(driver) for _ in range(3)], strict=False):
+        now = ends_at
+        complete(driver, trial_id, 0.5)
+    # 3,000 rows took 100 s; four trainings of 3,000 rows take 400, with a margin 540. The search
+    # ends at 410, and 50 more are left for the next evaluations.
+    now = 459.0
     driver.idle()
     assert halted == []
-    now = 601.0
+    now = 461.0
     for _ in range(2):
         driver.idle()
     assert [flag.partition("-")[0] for flag in halted] == ["search"]
