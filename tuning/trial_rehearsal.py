@@ -18,7 +18,7 @@ from results.log import quiet_libraries
 from training.batches import order_batches, pad
 from training.checkpoint import Checkpoint, CheckpointFile
 from training.config import TrainingConfig
-from training.device import peak_memory, uses_bfloat16
+from training.device import card_memory, peak_memory, uses_bfloat16
 from training.finetune import NUM_FIXED_ROWS, Task
 from training.inference import Inference
 from training.metrics import class_weights, evaluate_probabilities
@@ -89,6 +89,7 @@ def rehearse(
         checkpoint=checkpoint,
         between=reset + fixed_rows,
         memory=peak_memory(),
+        card_memory=card_memory(),
         batch_size=sizes[-1],
         longest_row=int(task.train.tokens.lengths.max()),
         seconds_of_largest=of_largest,
