@@ -78,6 +78,7 @@ def cases(tweets: Path, few: Path, encoder: Path) -> Iterator[Case]:
         options=(
             *("--config", "sample", "--data", str(few), "--model", str(encoder), "--trials", "4"),
             *("--training.epochs", "2", "--training.batch_size", "16"),
+            *("--training.learning_rate", "5e-5"),
             *("--search.evaluations_per_epoch", "2", "--search.confirm_top", "2"),
             *("--search.space", "{learning_rate: {log_uniform: [2e-5, 2e-4]}}"),
         ),
