@@ -96,6 +96,13 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def card_memory() -> int | None:
+    """Return the bytes of memory that the GPU has; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
 def training_device() -> torch.device:
     """Return the device to train on: the process's GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

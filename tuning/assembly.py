@@ -12,7 +12,7 @@ from tuning.forecast import Progress
 from tuning.initial_state import InitialState
 from tuning.log_lines import LogLines
 from tuning.observers import Observer
-from tuning.planned import START_UP_S, PlannedAndTaken, plan_search
+from tuning.planned import PlannedAndTaken, plan_search, start_up_seconds
 from tuning.policy import make_policy
 from tuning.ray_metrics import RayMetrics
 from tuning.record import describe_facts
@@ -92,7 +92,7 @@ def assemble(
         clock=clock,
         rehearsal=rehearsal.sharing(pool.resources.gpus) if rehearsal else None,
         slots=pool.capacity(),
-        starts_at=clock() + START_UP_S,
+        starts_at=clock() + start_up_seconds(pool.capacity()),
     )
     plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
     planned = PlannedAndTaken(plan=plan, store=policy.store, clock=clock, started_at=clock())

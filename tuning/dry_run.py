@@ -15,7 +15,7 @@ from tuning.confirmation_rule import most_trainings
 from tuning.forecast import Progress
 from tuning.initial_state import check_resources
 from tuning.log_lines import describe_special_rows
-from tuning.planned import START_UP_S, Plan, describe_plan, plan_search
+from tuning.planned import Plan, describe_plan, plan_search, start_up_seconds
 from tuning.policy import make_policy
 from tuning.preparation import Preparation, prepare_search
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
@@ -104,7 +104,7 @@ def _plan(
         clock=lambda: 0.0,
         rehearsal=rehearsal.sharing(configuration.cluster.gpus_per_trial or 0),
         slots=slots,
-        starts_at=START_UP_S,
+        starts_at=start_up_seconds(slots),
     )
     plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
     assert plan is not None, "there is a rehearsal"

@@ -23,13 +23,23 @@ from tuning.trials import Phase, TrialStore
 
 logger = logging.getLogger(__name__)
 
-START_UP_S = 10.0
-"""Seconds in which Ray and its workers start and load their libraries."""
+_START_UP_S, _START_UP_OF_WORKERS_S = 3.6, 5.2
+"""Seconds until the first training starts: with a worker on every second core 6.2, on every core
+8.8. Workers load libraries, while the model to ship is checked and the baseline fitted."""
 _FINAL_S = 20.0
 """Seconds of `evaluation.final` without its training: libraries, data, export, reports."""
 _FASTER_BY_A_CORE = 0.6
 """Share of a core by which each further one makes the final training faster."""
-_NUMBERS_OF_MACHINES = (1, 4, 8)
+_NUMBERS = (1, 4, 8)
+"""Of GPUs or machines for which a search is planned."""
+_CGROUP_FILES = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (
+        Path("/sys/fs/cgroup/memory"),
+        *("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ),
+)
+"""Directory, limit, use and reclaimable cache of a container's memory, versions 2 and 1."""
 _MARGIN = 1.25
 """The recommended budget over the one that is expected to do: plans are off by a quarter."""
 
@@ -41,8 +51,8 @@ class Plan:
     forecast: Forecast
     final: float
     """Seconds of `evaluation.final`."""
-    by_machines: Mapping[int, Forecast]
-    """On this many machines like this one."""
+    by_number: Mapping[int, Forecast]
+    """On this many GPUs like this one; without a GPU, machines."""
     slots: int
     """Trials at once."""
     rehearsal: Rehearsal
@@ -64,7 +74,7 @@ class Plan:
                 "slots": self.slots,
                 "seconds_a_step": {str(size): s for size, s in measured.steps.items()},
                 "seconds_an_evaluation": measured.evaluation,
-                "start_up_s": START_UP_S,
+                "start_up_s": start_up_seconds(self.slots),
                 "rehearsal_s": round(measured.seconds, 1),
                 "confirmation": "it ends at the first replicate at which a challenger can win",
             },
@@ -82,13 +92,12 @@ def plan_search(progress: Progress, *, num_final_rows: int) -> Plan | None:
     found = forecast(work)
     if found is None or work.rehearsal is None:
         return None
+    has_gpu = work.rehearsal.card_memory is not None
+    slots = work.rehearsal.sharers if has_gpu else work.slots
     return Plan(
         forecast=found,
         final=_seconds_of_final(work, progress.policy, num_final_rows),
-        by_machines={
-            num: forecast(replace(work, slots=num * work.slots)) or found
-            for num in _NUMBERS_OF_MACHINES
-        },
+        by_number={num: forecast(replace(work, slots=num * slots)) or found for num in _NUMBERS},
         slots=work.slots,
         rehearsal=work.rehearsal,
         sufficient_budget=_sufficient_budget(work, elapsed=progress.clock()),
@@ -135,13 +144,20 @@ def _seconds_of_final(work: RemainingWork, policy: Policy, num_rows: int) -> flo
     return _FINAL_S + epochs * num_rows * pace * work.correction / faster
 
 
+def start_up_seconds(slots: int) -> float:
+    """Return the seconds until the first training starts in this many workers on this machine."""
+    return _START_UP_S + _START_UP_OF_WORKERS_S * min(slots / (os.cpu_count() or 1), 1.0)
+
+
 def describe_plan(plan: Plan) -> Iterator[str]:
     """Describe the plan for the dry run: time on 1, 4 and 8 machines, memory, budget."""
     yield f"time        {describe_times(plan)}"
-    for num, found in plan.by_machines.items():
-        if num > 1:
+    each = plan.slots if plan.rehearsal.card_memory is None else plan.rehearsal.sharers
+    unit = "machine" if plan.rehearsal.card_memory is None else "GPU"
+    for num, found in plan.by_number.items():
+        if num * each != plan.slots:
             yield (
-                f"            on {num} such machines, {num * plan.slots} trials at once:"
+                f"            on {num} such {unit}{'s' * (num > 1)}, {num * each} trials at once:"
                 f" about {format_duration(found.seconds)} for search and confirmation"
             )
     yield f"memory      {describe_memory(plan)}"
@@ -163,7 +179,10 @@ def describe_times(plan: Plan) -> str:
 
 def describe_memory(plan: Plan) -> str:
     """Describe the memory of a worker and of all of them."""
-    each = plan.rehearsal.memory
+    each, of_card = plan.rehearsal.memory, plan.rehearsal.card_memory
+    if of_card is not None:
+        share = "" if plan.rehearsal.sharers == 1 else f", which {plan.rehearsal.sharers} share"
+        return f"{_gib(each)} for each trial on a GPU of {_gib(of_card)}{share}"
     return (
         f"{_gib(each)} for each of {plan.slots} trials at once, {_gib(each * plan.slots)} together"
     )
@@ -171,8 +190,11 @@ def describe_memory(plan: Plan) -> str:
 
 def memory_warning(plan: Plan) -> str:
     """Return a warning if the trials do not fit in the memory of this machine; empty: they do."""
-    free, needed = available_memory(), plan.rehearsal.memory * plan.slots
-    if free is None or needed <= free:
+    found = plan.rehearsal
+    free, num = available_memory(), plan.slots
+    if found.card_memory is not None:
+        free, num = found.card_memory, found.sharers
+    if free is None or num * found.memory <= free:
         return ""
     return (
         f"this does not fit in the {_gib(free)} that are free: lower --search.max_concurrent,"
@@ -195,13 +217,24 @@ def available_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
-        limit, used = (
-            Path(f"/sys/fs/cgroup/memory.{name}").read_text("ascii").strip()
-            for name in ("max", "current")
-        )
-        return min(free, int(limit) - int(used)) if limit != "max" else free
     except (OSError, StopIteration, ValueError):
         return None
+    return min([free, *_free_in_container()])
+
+
+def _free_in_container() -> Iterator[int]:
+    """Yield what the memory limit of this container leaves, where there is one.
+
+    The page cache, which is given up when memory is short, does not count as used.
+    """
+    for directory, limit, used, cache in _CGROUP_FILES:
+        try:
+            most, now = (int((directory / name).read_text("ascii")) for name in (limit, used))
+            lines = (directory / "memory.stat").read_text("ascii").splitlines()
+            cached = sum(int(line.split()[1]) for line in lines if line.split()[0] == cache)
+        except (OSError, ValueError):
+            continue  # no such file, or `max`: no limit
+        yield most - max(now - cached, 0)
 
 
 def _gib(num_bytes: float) -> str:

@@ -40,6 +40,8 @@ class Rehearsal:
     """Time between two trainings in one process, without Ray's share."""
     memory: int
     """Peak of the process: bytes on the GPU where there is one, else of main memory."""
+    card_memory: int | None
+    """Bytes that the GPU has; None: there is none."""
     batch_size: int
     """The largest."""
     longest_row: int
@@ -51,6 +53,8 @@ class Rehearsal:
     """Processes that computed at the same time, this one included."""
     seconds: float
     """Time of the rehearsal itself."""
+    sharers: int = 1
+    """Trials that share a GPU."""
 
     def seconds_a_step(self, batch_size: int) -> float:
         """Return the time of a step, interpolated between the batch sizes that were timed."""
@@ -63,7 +67,7 @@ class Rehearsal:
         """Return the same for a trial that has a share of a GPU, on which trials take turns."""
         num = int(1 / gpus) if 0 < gpus < 1 else 1
         steps = {size: seconds * num for size, seconds in self.steps.items()}
-        return replace(self, steps=steps, evaluation=self.evaluation * num)
+        return replace(self, steps=steps, evaluation=self.evaluation * num, sharers=num)
 
     def to_json(self) -> str:
         """Return it as text."""

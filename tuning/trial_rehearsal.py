@@ -18,7 +18,7 @@ from results.log import quiet_libraries
 from training.batches import order_batches, pad
 from training.checkpoint import Checkpoint, CheckpointFile
 from training.config import TrainingConfig
-from training.device import peak_memory, uses_bfloat16
+from training.device import card_memory, peak_memory, uses_bfloat16
 from training.finetune import NUM_FIXED_ROWS, Task
 from training.inference import Inference
 from training.metrics import class_weights, evaluate_probabilities
@@ -30,12 +30,10 @@ from tuning.trainable import SearchData
 
 _SECONDS_A_SIZE = 1.0
 """Seconds in which steps of one batch size are timed, if a step is short enough."""
-_NUM_WARM, _MIN_STEPS, _MOST_STEPS = 2, 2, 100
+_NUM_WARM, _MIN_STEPS, _MOST_STEPS = 2, 4, 100
 """Steps of a batch size that are not counted; steps that are timed, at least and at most."""
-_LONG_S = 0.5
-"""Seconds of a step that is long enough to be the only one that is not counted."""
 _NUM_SHAPES = 8
-"""Batches on a GPU, where the first step with each shape of a batch captures a graph."""
+"""Batches that are timed on a GPU."""
 _NUM_EVALUATED = 1_000
 """Validation rows that are evaluated at most; all of them take longer in proportion."""
 _RATE = 1e-5
@@ -89,6 +87,7 @@ def rehearse(
         checkpoint=checkpoint,
         between=reset + fixed_rows,
         memory=peak_memory(),
+        card_memory=card_memory(),
         batch_size=sizes[-1],
         longest_row=int(task.train.tokens.lengths.max()),
         seconds_of_largest=of_largest,
@@ -120,21 +119,23 @@ class _Bench:
     step: OptimizerStep
 
     def time_steps(self, batch_size: int) -> float:
-        """Return the mean seconds of a step on typical batches, which hold rows of like length."""
+        """Return the mean seconds of a step on the batches of an epoch, or on some of each length.
+
+        Each is another batch, since a step with a new shape takes longer than the next one with it.
+        """
         self._start(batch_size)
         lengths = self.task.train.tokens.lengths
         order = order_batches(lengths, batch_size=batch_size, seed=self.training.seed, epoch=0)
         on_gpu = self.step.device.type == "cuda"
-        batches = order[: _NUM_SHAPES if on_gpu else _MOST_STEPS]
-        for rows in batches[: None if on_gpu else _NUM_WARM]:
-            if self._take(rows) > _LONG_S and not on_gpu:
-                break
-        seconds: list[float] = []
-        while len(seconds) < _MIN_STEPS or (
-            len(seconds) < _MOST_STEPS and sum(seconds) < _SECONDS_A_SIZE
-        ):
-            seconds.append(self._take(batches[len(seconds) % len(batches)]))
-        return sum(seconds) / len(seconds)
+        first = [self._take(rows) for rows in order[:_NUM_WARM]][-1]
+        num = _NUM_SHAPES if on_gpu else max(int(_SECONDS_A_SIZE / first), _MIN_STEPS)
+        order.sort(key=lambda rows: int(lengths[rows].max()))
+        middles = (np.arange(min(num, _MOST_STEPS)) + 0.5) * len(order) / min(num, _MOST_STEPS)
+        chosen = [order[int(position)] for position in middles]
+        if on_gpu:  # the first step with each shape of a batch captures a graph
+            for rows in chosen:
+                self._take(rows)
+        return sum(self._take(rows) for rows in chosen) / len(chosen)
 
     def time_evaluation(self) -> float:
         """Return the seconds of an evaluation on all validation rows."""

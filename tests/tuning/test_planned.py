@@ -3,6 +3,7 @@
 import logging
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tuning.forecast import Progress
 from tuning.planned import (
     Plan,
     PlannedAndTaken,
+    available_memory,
     budget_warning,
     describe_plan,
     memory_warning,
@@ -33,6 +35,7 @@ REHEARSAL = Rehearsal(
     checkpoint=0.0,
     between=0.0,
     memory=2**30,
+    card_memory=None,
     batch_size=32,
     longest_row=128,
     seconds_of_largest=0.5,
@@ -64,7 +67,7 @@ def test_a_search_without_rungs_is_planned_as_its_steps_in_its_slots() -> None:
     one, two = planned(**WITHOUT_RUNGS), planned(**WITHOUT_RUNGS, slots=2)
     assert one.forecast.search == pytest.approx(6 * full, rel=0.05)
     assert two.forecast.search == pytest.approx(3 * full, rel=0.05)
-    assert one.by_machines[4].seconds == pytest.approx(2 * full + 4, rel=0.1)
+    assert one.by_number[4].seconds == pytest.approx(2 * full + 4, rel=0.1)
     assert one.forecast.confirmation < 5
 
 
@@ -100,6 +103,33 @@ def test_the_lines_of_a_plan_have_times_machines_and_memory() -> None:
     assert "on 4 such machines, 8 trials at once: about" in lines
     assert "on 8 such machines, 16 trials at once: about" in lines
     assert "1.00 GiB for each of 2 trials at once, 2.00 GiB together" in lines
+
+
+def test_on_a_gpu_memory_and_time_are_those_of_cards() -> None:
+    rehearsal = replace(REHEARSAL, card_memory=2**31).sharing(0.5)
+    decides = policy(config=configuration(search=WITHOUT_RUNGS))
+    found = plan_of(decides, slots=2, rehearsal=rehearsal)
+    lines = "\n".join(describe_plan(found))
+    assert "on 1 such" not in lines
+    assert "on 4 such GPUs, 8 trials at once: about" in lines
+    assert "1.00 GiB for each trial on a GPU of 2.00 GiB, which 2 share" in lines
+    assert "does not fit" not in lines
+    assert memory_warning(replace(found, rehearsal=replace(rehearsal, memory=2**30 + 1)))
+
+
+def test_the_limit_of_a_container_counts_as_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {"max": str(2**30), "current": str(2**29), "stat": f"anon 5\ninactive_file {2**28}"}
+    for name, content in files.items():
+        (tmp_path / f"memory.{name}").write_text(content)
+    layout = (tmp_path, "memory.max", "memory.current", "inactive_file")
+    monkeypatch.setattr(tuning.planned, "_CGROUP_FILES", (layout,))
+    assert available_memory() == 2**30 - 2**29 + 2**28
+    (tmp_path / "memory.max").write_text("max")
+    free = available_memory()
+    assert free is not None
+    assert free > 2**30
 
 
 @pytest.mark.parametrize(("free", "fits"), [(2**31, True), (2**31 - 1, False), (None, True)])
