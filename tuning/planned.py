@@ -1,7 +1,8 @@
 """What a search is planned to take before it starts, and what it took: seconds and memory.
 
-The plan is the forecast (`tuning.forecast`) with the costs of a rehearsal. The constants below are
-of a machine with 2 cores without a GPU; `benchmarks.planned` measures how far plans are off.
+The plan is the forecast (`tuning.forecast`) with the costs of a rehearsal. The start-up below was
+measured on a machine with 2 cores without a GPU, on searches of the sample; the constants of the
+final evaluation are estimates. `benchmarks.planned` measures how far plans are off.
 """
 
 import logging
@@ -27,9 +28,9 @@ _START_UP_S, _START_UP_OF_WORKERS_S = 3.6, 5.2
 """Seconds until the first training starts: with a worker on every second core 6.2, on every core
 8.8. Workers load libraries, while the model to ship is checked and the baseline fitted."""
 _FINAL_S = 20.0
-"""Seconds of `evaluation.final` without its training: libraries, data, export, reports."""
+"""Seconds of `evaluation.final` without its training: libraries, export, reports (an estimate)."""
 _FASTER_BY_A_CORE = 0.6
-"""Share of a core by which each further one makes the final training faster."""
+"""Share of a core by which each further one makes the final training faster (estimate)."""
 _NUMBERS = (1, 4, 8)
 """Of GPUs or machines for which a search is planned."""
 _CGROUP_FILES = (
