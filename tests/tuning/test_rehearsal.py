@@ -46,7 +46,6 @@ def test_a_rehearsal_measures_what_a_worker_takes_and_leaves_no_process(tmp_path
     assert Rehearsal.from_json(found.to_json()) == found
     assert sorted(found.steps) == [8, 16, 32]
     assert all(0 < seconds < 5 for seconds in found.steps.values())
-    assert found.steps[8] < found.steps[32]
     assert 0 < found.evaluation < 5
     assert found.memory > 200 * 2**20
     assert found.longest_row == max(preparation.search_data.task(0).train.tokens.lengths)
