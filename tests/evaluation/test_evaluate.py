@@ -113,8 +113,6 @@ def test_a_winner_of_a_search_without_a_full_training_is_evaluated(
     limit = report["stages"]["training"]["loss on fixed rows within the guard's limit"]
     assert limit["met"]
     assert "the loss of a uniform guess" in limit["rule"]
-    page = (run_directory / "report.html").read_text("utf-8")
-    assert "after 1 of 3 epochs" in page
 
 
 @pytest.mark.slow
