@@ -47,6 +47,14 @@ def num_slots_here(configuration: Configuration) -> int:
     return min(slots, configuration.search.max_concurrent or slots)
 
 
+def is_like_this_machine(configuration: Configuration) -> bool:
+    """Return whether times and memory that are measured here hold for the trials.
+
+    They do on a Ray of our own. A cluster that is joined may have GPUs that this machine lacks.
+    """
+    return address_to_join(configuration.cluster.address) is None or torch.cuda.is_available()
+
+
 def resources_for(configuration: Configuration) -> Resources:
     """Return the resources of a trial on the Ray that this process is connected to.
 

@@ -12,7 +12,7 @@ from results.trial_states import SearchStatus
 from training.errors import InputError
 from tuning.assembly import Search, assemble
 from tuning.checkpoints import Checkpoints
-from tuning.checks import num_slots_here, storage_of
+from tuning.checks import is_like_this_machine, num_slots_here, storage_of
 from tuning.config import Configuration
 from tuning.errors import SearchAbortedError, SearchInterruptedError
 from tuning.initial_state import InitialState, prepare_state
@@ -119,6 +119,10 @@ def run_search(
 def _rehearse(process: RehearsalProcess, initial: InitialState) -> Rehearsal | None:
     """Return what a trial takes on this machine; None, with a warning, if that is not known."""
     configuration, data = initial.configuration, initial.preparation.search_data
+    if not is_like_this_machine(configuration):
+        process.close()
+        logger.info("no plan: the cluster may have GPUs, and this machine has none to measure with")
+        return None
     try:
         return process.run(configuration, data, max(num_slots_here(configuration), 1))
     except MemoryError:
