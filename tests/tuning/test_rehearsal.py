@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.tuning.builders import configuration
 from tests.tuning.test_planned import REHEARSAL
+from tuning.checks import is_like_this_machine
 from tuning.preparation import prepare_search
 from tuning.rehearsal import Rehearsal, batch_sizes, rehearsal_process
 from tuning.start import build
@@ -35,6 +37,13 @@ def test_trials_take_turns_on_a_gpu_that_they_share() -> None:
     assert REHEARSAL.sharing(0.5).steps == {size: 2 * s for size, s in REHEARSAL.steps.items()}
     for whole in (0.0, 1.0):
         assert REHEARSAL.sharing(whole) == REHEARSAL
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_machine_without_a_gpu_measures_for_a_ray_of_its_own_alone() -> None:
+    local, joined = (configuration(cluster={"address": a}) for a in ("local", "127.0.0.1:6379"))
+    assert is_like_this_machine(local)
+    assert not is_like_this_machine(joined)
 
 
 def test_a_rehearsal_measures_what_a_worker_takes_and_leaves_no_process(tmp_path: Path) -> None:
