@@ -79,7 +79,7 @@ class Standing:
     @property
     def leader(self) -> Confirmed | None:
         """The challenger with the largest lead; None: no challenger has a score."""
-        return next((one for one in self.by_lead() if one.sound), None)
+        return next((one for one in self._by_lead if one.sound), None)
 
     def by_lead(self) -> list[Confirmed]:
         """Return the challengers, the one furthest ahead of the default first.
@@ -90,17 +90,23 @@ class Standing:
         more, since a single score may be luck; behind these, challengers that collapsed or diverged
         on some replicate; last, those without a score.
         """
-        shared = [len(_shared(one, self.default)) for one in self.challengers if not one.broken]
-        required = min(max(shared, default=0), _MIN_SHARED)
-        return sorted(
-            self.challengers,
-            key=lambda one: (
-                not one.sound,
-                bool(one.broken),
-                len(_shared(one, self.default)) < required,
-                -_lead(one, self.default),
-            ),
+        return list(self._by_lead)
+
+    @cached_property
+    def _by_lead(self) -> Sequence[Confirmed]:
+        differences = [_differences(one, self.default) for one in self.challengers]
+        pairs = list(zip(self.challengers, differences, strict=True))
+        most_shared = max((len(found) for one, found in pairs if not one.broken), default=0)
+        required = min(most_shared, _MIN_SHARED)
+        pairs.sort(
+            key=lambda pair: (
+                not pair[0].sound,
+                bool(pair[0].broken),
+                len(pair[1]) < required,
+                -_lead(*pair, self.default),
+            )
         )
+        return [one for one, _ in pairs]
 
     def compare(self) -> Comparison | None:
         """Compare the leader with the default; None if they share fewer than two replicates."""
@@ -174,8 +180,7 @@ def _differences(candidate: Confirmed, default: Confirmed) -> list[float]:
     return [candidate.scores[k] - default.scores[k] for k in _shared(candidate, default)]
 
 
-def _lead(candidate: Confirmed, default: Confirmed) -> float:
-    differences = _differences(candidate, default)
+def _lead(candidate: Confirmed, differences: Sequence[float], default: Confirmed) -> float:
     if not candidate.scores:
         return -math.inf
     if not differences:
