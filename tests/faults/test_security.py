@@ -8,6 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +23,11 @@ from results.errors import RunError
 from results.files import append_row
 from results.run import Run, open_run
 from tests.evaluation.conftest import SEARCH
-from tests.faults.commands import Ended, run_here
+from tests.faults.commands import Ended, run_here, run_main
 from tests.faults.materials import Materials, make_materials
 from training.checkpoint import CHECKPOINT_FILE, STATE_KEY, CheckpointFile
+from tuning.command_line import read_command
+from tuning.initial_state import prepare_new
 from tuning.resume import recall_trials
 from tuning.start import build, read_yaml
 
@@ -77,9 +81,17 @@ def run(sound: Materials, tmp_path: Path) -> Run:
     return Run(sound.copy(sound.run, tmp_path))
 
 
-def rehearse(capfd: pytest.CaptureFixture[str], sound: Materials, *arguments: str) -> Ended:
-    config = ["--config", str(sound.configuration)]
-    return run_here(capfd, "tuning.search", ["--dry-run", *config, *arguments])
+def prepare(capfd: pytest.CaptureFixture[str], sound: Materials, *arguments: str) -> Ended:
+    """Do all that a new search does before its rehearsal, which reads no file of the user."""
+    given = ["--config", str(sound.configuration), *arguments]
+    return run_main(capfd, _prepare, given, module="tuning.search")
+
+
+def _prepare(arguments: Sequence[str]) -> int:
+    configuration = read_command(arguments)[2]
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare_new(configuration, "search", Path(scratch) / "tokenizer")
+    return 0
 
 
 def predict(
@@ -115,7 +127,7 @@ def test_no_pickle_in_a_model_directory_is_read(
     else:
         weights = "random" if command == "random" else "pretrained"
         given = ["--model", str(model), "--model.weights", weights]
-        ended = rehearse(capfd, sound, *given)
+        ended = prepare(capfd, sound, *given)
     assert not made.exists()
     # If other weights are read, or none, the pickles are files that are never read.
     assert is_refused(ended) or (ended.code == 0 and (has_weights or command in ("random", "onnx")))
@@ -158,7 +170,7 @@ def test_code_in_a_model_directory_is_neither_run_nor_asked_about(
     with os.fdopen(read, encoding="utf-8") as answers:
         monkeypatch.setattr(sys, "stdin", answers)
         if command == "search":
-            ended = rehearse(capfd, sound, "--model", str(model))
+            ended = prepare(capfd, sound, "--model", str(model))
         else:
             ended = predict(capfd, sound, model, command)
         assert answers.read() == "y\n" * 9
@@ -185,7 +197,7 @@ def test_a_pickled_type_in_a_parquet_file_is_not_read(
     schema = pa.schema(fields, metadata={**(table.schema.metadata or {}), b"pickled": hostile})
     path = tmp_path / "data.parquet"
     pyarrow.parquet.write_table(table.cast(schema), path)
-    assert rehearse(capfd, sound, "--data", str(path)).code in (0, 2)
+    assert prepare(capfd, sound, "--data", str(path)).code in (0, 2)
     assert not made.exists()
 
 
@@ -353,7 +365,7 @@ def test_a_run_s_name_is_refused_in_one_line_or_stays_in_its_directory(
 ) -> None:
     runs = tmp_path / "runs"
     given = [f"--output.name={name}", f"--output.directory={runs}"]
-    ended = rehearse(capfd, sound, *given, *["--resume"] * resume)
+    ended = prepare(capfd, sound, *given, *["--resume"] * resume)
     assert ended.code in (0, 2), ended
     if resume or name in (*NAMES, *LONG_NAMES):
         assert is_refused(ended), ended
