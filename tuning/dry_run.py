@@ -59,14 +59,14 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         measurement.start(configuration, preparation.data)  # after the steps, which are timed
         cluster = try_cluster(configuration, preparation)
         slots = slots if cluster is None else cluster.slots
-        plan = _plan(configuration, preparation, rehearsal, max(slots, 1))
+        plan = plan_from(configuration, preparation, rehearsal, max(slots, 1))
         started = time.monotonic()
         shipment = shipment_of(configuration, preparation)
         warning = check_shipping(shipment, _existing_parent(configuration))
         seconds = time.monotonic() - started
         measurement.wait()
         baseline = measurement.record()
-    yield from _describe_search(configuration, preparation, plan, cluster)
+    yield from describe_search(configuration, preparation, plan, cluster)
     yield (
         f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
         f" of it was saved, loaded and run in {seconds:.1f} s"
@@ -90,9 +90,10 @@ def _rehearse(
         ) from error
 
 
-def _plan(
+def plan_from(
     configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal, slots: int
 ) -> Plan:
+    """Return the plan of a search whose trials, `slots` at once, take what was rehearsed."""
     policy = make_policy(
         configuration,
         preparation.plan,
@@ -111,7 +112,7 @@ def _plan(
     return plan
 
 
-def _describe_search(
+def describe_search(
     configuration: Configuration,
     preparation: Preparation,
     planned: Plan,

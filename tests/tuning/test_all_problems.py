@@ -14,7 +14,6 @@ from training.errors import InputError, Problems
 from training.options import read_yaml
 from tuning.command_line import read_command
 from tuning.config import Configuration
-from tuning.dry_run import dry_run
 from tuning.initial_state import prepare_new
 from tuning.preparation import prepare_search
 from tuning.rungs import describe_absent_rungs, plan_of
@@ -158,19 +157,6 @@ def test_one_epoch_is_enough_under_every_base(base: str, scheduler: str) -> None
         f"no trial is stopped early by {scheduler}: the first rung, search.grace_epochs 1, is not"
         " below the budget, training.epochs 1"
     )
-
-
-def test_the_dry_run_reports_that_no_rung_is_left(tmp_path: Path) -> None:
-    lines = list(
-        dry_run(
-            resolved(
-                *("--config", "ci", "--training.epochs", "1"),
-                *("--output.directory", str(tmp_path / "runs")),
-            )
-        )
-    )
-    assert any("no trial is stopped early by asha: the first rung" in line for line in lines)
-    assert any("labels: those of the study" in line for line in lines)
 
 
 def test_shares_of_the_steps_always_end_in_time(tmp_path: Path) -> None:

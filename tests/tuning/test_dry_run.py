@@ -1,4 +1,3 @@
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +6,10 @@ import pytest
 
 from tests.tuning.searching import Ended, run_here
 from tests.tuning.tables import SMALL, table
+from tests.tuning.test_planned import REHEARSAL
+from tuning.command_line import read_command
+from tuning.dry_run import describe_search, plan_from
+from tuning.preparation import prepare_search
 
 DryRun = Callable[..., Ended]
 
@@ -63,18 +66,6 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: D
     assert "--dry-run" not in last
 
 
-def test_a_dry_run_measures_the_largest_searched_batch_of_the_longest_rows(
-    tmp_path: Path, dry_run: DryRun, small_bert: Path
-) -> None:
-    data = table(tmp_path, {"text": "pasar " * 40}, each=40)
-    space = ["--search.space", "{batch_size: {choice: [4, 32]}}"]
-    code, out, err = dry_run("--data", data, "--model", str(small_bert), *SMALL, *space)
-    assert (code, err) == (0, "")
-    assert "batch size 32 x 16 tokens" in line(out, "model")
-    assert "no trial is stopped early by asha: no rung is at 50 steps or more" in out
-    assert "of the rows truncated at 16" in line(out, "tokens")
-
-
 def test_a_trial_that_needs_more_than_this_machine_is_refused(
     dry_run: DryRun,
 ) -> None:
@@ -91,14 +82,37 @@ def test_a_dry_run_refuses_what_a_search_refuses(tmp_path: Path, dry_run: DryRun
         assert (code, out, len(err.splitlines())) == (2, "", 1)
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two trials at once need two cores")
+def described(directory: Path, *arguments: str, slots: int = 1) -> str:
+    """Return the lines of a dry run whose trials take what `REHEARSAL` says."""
+    given = read_command([*arguments, "--output.directory", str(directory / "runs")])[2]
+    preparation = prepare_search(given, tokenizer_directory=directory / f"tokenizer-{slots}")
+    configuration = preparation.configuration
+    plan = plan_from(configuration, preparation, REHEARSAL, slots)
+    return "\n".join(describe_search(configuration, preparation, plan, None))
+
+
+def test_a_dry_run_has_lines_for_the_largest_batch_absent_rungs_and_truncated_rows(
+    tmp_path: Path, small_bert: Path
+) -> None:
+    data = table(tmp_path, {"text": "pasar " * 40}, each=40)
+    out = described(tmp_path, "--data", data, "--model", str(small_bert), *SMALL)
+    assert "batch size 32 x 128 tokens: 0.50 s per step" in line(out, "model")
+    assert "no trial is stopped early by asha: no rung is at 50 steps or more" in out
+    assert "of the rows truncated at 16" in line(out, "tokens")
+
+
+def test_a_dry_run_reports_that_no_rung_is_left(tmp_path: Path) -> None:
+    out = described(tmp_path, "--config", "ci", "--training.epochs", "1")
+    assert "no trial is stopped early by asha: the first rung" in out
+    assert "labels: those of the study" in out
+
+
 def test_the_needed_disk_space_includes_the_checkpoints_of_all_concurrent_trials(
-    dry_run: DryRun,
+    tmp_path: Path,
 ) -> None:
     sizes = []
-    for at_once in ("1", "2"):
-        _, out, _ = dry_run("--config", "ci", "--search.max_concurrent", at_once)
+    for slots in (1, 2):
+        out = described(tmp_path, "--config", "ci", slots=slots)
         sizes.append(int(line(out, "disk").split("at most ")[1].split(" MiB")[0]))
-        num_parameters = float(line(out, "model").split()[1]) * 1e6
     # Weights and two moments of four bytes, the old checkpoint and the new one beside it.
-    assert sizes[1] - sizes[0] == pytest.approx(num_parameters * 24 / 2**20, abs=3)
+    assert sizes[1] - sizes[0] == pytest.approx(REHEARSAL.num_parameters * 24 / 2**20, abs=3)

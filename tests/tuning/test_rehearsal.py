@@ -1,5 +1,10 @@
 """The rehearsal of a trial in a process of its own."""
 
+import io
+import json
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +13,14 @@ import pytest
 import torch
 
 from tests.tuning.builders import configuration
+from tests.tuning.tables import SMALL, table
 from tests.tuning.test_planned import REHEARSAL
+from tuning import trial_rehearsal
 from tuning.checks import is_like_this_machine
+from tuning.command_line import read_command
 from tuning.preparation import prepare_search
-from tuning.rehearsal import Rehearsal, batch_sizes, rehearsal_process
-from tuning.start import build
+from tuning.rehearsal import Rehearsal, RehearsalProcess, batch_sizes
+from tuning.trial_rehearsal import rehearse
 
 
 @pytest.mark.parametrize(
@@ -46,20 +54,57 @@ def test_a_machine_without_a_gpu_measures_for_a_ray_of_its_own_alone() -> None:
     assert not is_like_this_machine(joined)
 
 
-def test_a_rehearsal_measures_what_a_worker_takes_and_leaves_no_process(tmp_path: Path) -> None:
-    configured = build({"data": {"path": "sample"}})
-    with rehearsal_process() as rehearsing:
-        preparation = prepare_search(configured, tokenizer_directory=tmp_path / "tokenizer")
-        found = rehearsing.run(preparation.configuration, preparation.search_data, 2)
-    assert rehearsing.process.returncode == 0
+def test_a_rehearsal_measures_the_largest_batch_of_the_longest_rows(
+    tmp_path: Path, small_bert: Path
+) -> None:
+    data = table(tmp_path, {"text": "pasar " * 40}, each=40)
+    given = read_command(["--data", data, "--model", str(small_bert), *SMALL])[2]
+    prepared = prepare_search(given, tokenizer_directory=tmp_path / "tokenizer")
+    found = rehearse(prepared.search_data, given.training, [4, 32], at_once=2)
     assert Rehearsal.from_json(found.to_json()) == found
-    assert sorted(found.steps) == [8, 16, 32]
+    assert sorted(found.steps) == [4, 32]
     assert all(0 < seconds < 5 for seconds in found.steps.values())
     assert 0 < found.evaluation < 5
     assert found.memory > 200 * 2**20
-    assert found.longest_row == max(preparation.search_data.task(0).train.tokens.lengths)
+    assert (found.batch_size, found.longest_row, found.at_once) == (32, 16, 2)
 
 
-def test_the_reason_for_which_a_rehearsal_fails_is_reported() -> None:
-    with rehearsal_process() as rehearsing, pytest.raises(RuntimeError, match="AttributeError"):
-        rehearsing.run(configuration(), "no data", 1)  # type: ignore[arg-type]
+def answering(program: str) -> RehearsalProcess:
+    """Return a process with another program, which reads no data."""
+    given = [sys.executable, "-c", program]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return RehearsalProcess(process=subprocess.Popen(given, **pipes))
+
+
+def test_the_process_answers_with_what_it_measured_in_its_last_line() -> None:
+    answer = json.dumps({"found": REHEARSAL.to_json()})
+    process = answering(f"print('a library prints'); print({answer!r})")
+    assert process.run(configuration(), "no data", 1) == REHEARSAL  # type: ignore[arg-type]
+    assert process.process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "error", "reason"),
+    [
+        ("print('{\"is_memory\": true}')", MemoryError, "does not fit"),
+        ("import os; os.kill(os.getpid(), 9)", MemoryError, "does not fit"),
+        ('print(\'{"problem": "OSError: no"}\')', RuntimeError, "^OSError: no$"),
+        ("import sys; sys.exit(3)", RuntimeError, "exit code 3"),
+    ],
+    ids=["memory", "killed", "a problem", "an exit code"],
+)
+def test_the_reason_for_which_a_rehearsal_fails_is_reported(
+    program: str, error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        answering(program).run(configuration(), "no data", 1)  # type: ignore[arg-type]
+
+
+def test_what_goes_wrong_in_the_process_is_its_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = pickle.dumps(("no data", configuration().training, [8], 1))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sent)))
+    trial_rehearsal.main()
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answer["problem"].startswith("AttributeError: ")
