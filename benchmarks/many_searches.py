@@ -15,6 +15,7 @@ from scipy import stats
 from benchmarks.problems import BIAS, LUCK_KEPT, POINTS, SEED_DEVIATION, Cell, Floats
 from tuning.config import SearchConfig
 from tuning.confirmation_rule import ConfirmationRule, rule_of
+from tuning.space import as_number
 from tuning.standing import Confirmed, Standing
 
 NUM_REPLICATES = 5
@@ -200,4 +201,4 @@ def _standing(
 
 
 def _position(candidate: Confirmed) -> int:
-    return int(candidate.parameters["position"])
+    return int(as_number(candidate.parameters["position"]))

@@ -2,7 +2,7 @@
 
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from training.schedule import schedule_of
 from tuning.config import Configuration
 from tuning.confirmation import fresh_seed
 from tuning.preparation import prepare_search
-from tuning.space import Parameters, default_point, sample, to_plain_space, with_parameters
+from tuning.space import Parameters, sample, to_plain_space, with_parameters
 from tuning.start import build
 from tuning.trainable import SearchData
 
@@ -149,13 +149,13 @@ def _parameters(configuration: Configuration, options: Options) -> list[Paramete
     sampled = [
         sample(space, seed=options.space_seed, number=n) for n in range(1, options.configurations)
     ]
-    return [default_point(space, configuration.training), *map(_rounded, sampled)]
+    return [configuration.default_point, *map(_rounded, sampled)]
 
 
-def _rounded(parameters: Mapping[str, float]) -> Parameters:
+def _rounded(parameters: Parameters) -> Parameters:
     """Round to 6 digits: the file then holds the very values that were trained with."""
     return {
-        name: value if isinstance(value, int) else float(f"{value:.6g}")
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in parameters.items()
     }
 

@@ -17,7 +17,7 @@ from tuning.config import Configuration
 from tuning.policy import Policy
 from tuning.record import choose
 from tuning.searchers import FixedSearcher
-from tuning.space import Parameters
+from tuning.space import Parameters, Value
 from tuning.trials import Ending, Phase, Trial
 
 
@@ -81,7 +81,7 @@ class _Listed(FixedSearcher):
     """Suggests the configurations of a problem in their order."""
 
     def __init__(self, configuration: Configuration, parameters: Sequence[Parameters]) -> None:
-        super().__init__(configuration.search, configuration.training)
+        super().__init__(configuration)
         self._parameters = parameters
 
     def suggest(self, trial_id: str, number: int) -> Parameters:
@@ -110,7 +110,7 @@ class _Simulation:
     _num_events: int = field(default=0, init=False)
     _jobs: list[_Job] = field(default_factory=list, init=False)
     _search_ended: int | None = field(default=None, init=False)
-    _numbers: dict[tuple[float, ...], int] = field(init=False)
+    _numbers: dict[tuple[Value, ...], int] = field(init=False)
 
     def __post_init__(self) -> None:
         parameters = self.problem.parameters

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.problems import Problem
-from tuning.space import Parameters, Space
+from tuning.space import Parameters, Space, as_number
 
 NUM_RANDOM = 8
 NUM_RATES = 4
@@ -140,9 +140,13 @@ def rates(problem: Problem) -> list[int]:
 def _distance(one: Parameters, other: Parameters, space: Space) -> float:
     """Return the squared distance of two configurations, each field in units of its range."""
     return math.fsum(
-        ((_scaled(one[name]) - _scaled(other[name])) / (_scaled(high) - _scaled(low))) ** 2
+        (
+            (_scaled(as_number(one[name])) - _scaled(as_number(other[name])))
+            / (_scaled(high) - _scaled(low))
+        )
+        ** 2
         if domain.log_uniform
-        else ((one[name] - other[name]) / (high - low)) ** 2
+        else ((as_number(one[name]) - as_number(other[name])) / (high - low)) ** 2
         for name, domain in space.items()
         for low, high in [domain.bounds]
     )

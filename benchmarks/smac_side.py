@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from benchmarks.recorded import RecordedGrid
 from training.errors import InputError
-from tuning.space import Domain, Space, Value
+from tuning.space import Domain, Space, Value, as_number, contains
 
 PACKAGE = "smac"
 
@@ -155,10 +155,10 @@ def _coordinates(values: Mapping[str, Value], space: Space) -> Floats:
 def _axes(value: Value, domain: Domain) -> Floats:
     if domain.choice is not None:  # an axis each, so that two choices are 1 apart
         return np.array([value == choice for choice in domain.choice]) / math.sqrt(2)
-    low, high = domain.bounds
+    (low, high), number = domain.bounds, as_number(value)
     if domain.log_uniform is not None:
-        value, low, high = (math.log(number) for number in (value, low, high))
-    return np.array([value / (high - low)])
+        number, low, high = (math.log(one) for one in (number, low, high))
+    return np.array([number / (high - low)])
 
 
 def _check_arguments(
@@ -170,9 +170,8 @@ def _check_arguments(
             " at least one of each; raise them"
         )
     for name, domain in space.items():
-        low, high = domain.bounds
         value = default[name]
-        if value not in domain.choice if domain.choice is not None else not low <= value <= high:
+        if not contains(domain, value):
             raise InputError(
                 f"training.{name} is {value}, but must be within search.space.{name},"
                 f" {domain.describe()}: SMAC3 starts with it; extend the space"
@@ -223,9 +222,9 @@ def _range(name: str, domain: Domain, default: Value) -> Any:
     if domain.choice is not None:
         return Categorical(name, list(domain.choice), default=default)
     if domain.integer is not None:
-        return Integer(name, domain.integer, default=int(default))
+        return Integer(name, domain.integer, default=int(as_number(default)))
     log = domain.log_uniform is not None
-    return Float(name, domain.bounds, log=log, default=float(default))
+    return Float(name, domain.bounds, log=log, default=float(as_number(default)))
 
 
 def _forest(configurations: Any, seed: int) -> Any:

@@ -147,7 +147,7 @@ def check_enough_trials(configuration: Configuration, known: TrialStore) -> None
     Raises:
         InputError: fewer are requested.
     """
-    requested = num_requested(configuration.search, configuration.training)
+    requested = num_requested(configuration)
     started = len(known.searched)
     if requested < started:
         raise InputError(

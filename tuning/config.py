@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cluster.addresses import problem_of_address
 from training.cli import has_secret, hide_secrets, shorten
 from training.config import (
+    TINY,
     Count,
     DataConfig,
     ModelConfig,
@@ -20,10 +21,24 @@ from training.config import (
 )
 from training.errors import InputError
 from training.objective import DEFAULT_METRIC, METRICS_HELP, Objective, objective
-from tuning.space import Domain, SearchedField, check_space
+from tuning.space import (
+    MODEL,
+    Domain,
+    Parameters,
+    SearchedField,
+    absolute_model,
+    check_space,
+    typed_space,
+)
 
 _LONGEST_NAME = 200
 """Bytes; file systems allow 255, and temporary files have longer names."""
+
+PRETRAINED_RATE = 5e-5
+"""Learning rate up to which pretrained encoders are tuned: the top of the study's range in
+`configurations/indobert.yaml`."""
+SCRATCH_RATE = 5e-4
+"""Learning rate that a small BERT from scratch needs: trial 0 of `configurations/sample.yaml`."""
 
 Algorithm = Literal["random", "grid", "tpe"]
 Scheduler = Literal["asha", "median", "none"]
@@ -33,9 +48,10 @@ Tracker = Literal["none", "mlflow", "wandb"]
 class SearchConfig(Section):
     """Which configurations are tried, and for how long."""
 
-    space: Annotated[dict[SearchedField, Domain], Field(min_length=1)]
+    space: Annotated[dict[SearchedField, Domain], Field(min_length=1), AfterValidator(typed_space)]
     """Training fields to search, each with a range: {learning_rate: {log_uniform: [1e-5, 5e-5]}};
-    also uniform, integer and choice."""
+    also uniform, integer, and choice of numbers or words: {schedule: {choice: [linear, cosine]}};
+    `model` is searched over names of encoders."""
     metric: Annotated[str, Field(min_length=1, description=METRICS_HELP)] = DEFAULT_METRIC
     algorithm: Algorithm = "random"
     """How configurations are chosen: `random`; `grid`, every combination of the choices; or `tpe`,
@@ -63,7 +79,8 @@ class SearchConfig(Section):
     """Seed of the sampled configurations."""
     confirm_top: Count = 3
     """Number of best configurations, the finalists, that are confirmed on replicates beside
-    trial 0; the one furthest behind is dropped after each replicate."""
+    trial 0; the one furthest behind is dropped after each replicate. Where `model` is searched, the
+    best of each encoder is one of them, and there are at least as many as encoders."""
     confirm_replicates: Annotated[int, Field(ge=0, le=100)] = 3
     """Fewest replicates, each with a fresh seed and train/validation split, on which a
     configuration can replace trial 0; 0: no confirmation, else at least 2."""
@@ -72,6 +89,17 @@ class SearchConfig(Section):
     decision_rule: Annotated[int, Field(ge=1, le=2)] = 2
     """Rules by which trials end and finalists are confirmed; 1: those of version 0.3.0, by which
     its runs are resumed."""
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The searched names of encoders; none where `model` is not searched."""
+        searched = self.space.get(MODEL)
+        return tuple(map(str, searched.choice or ())) if searched else ()
+
+    @property
+    def num_finalists(self) -> int:
+        """Most finalists: `confirm_top`, or one of each encoder if these are more."""
+        return max(self.confirm_top, len(self.encoders))
 
     @model_validator(mode="after")
     def _replicates_are_enough(self) -> "SearchConfig":
@@ -175,6 +203,27 @@ class Configuration(Section):
     output: OutputConfig = OutputConfig()
     """Where the run's files go."""
 
+    @property
+    def default_point(self) -> Parameters:
+        """The searched fields as they are configured: trial 0, inside the space or not."""
+        return {
+            name: self.model.name if name == MODEL else getattr(self.training, name)
+            for name in self.search.space
+        }
+
+    @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The encoders that trials may have: trial 0's first, then the other searched ones."""
+        names = dict.fromkeys((self.model.name, *self.search.encoders))
+        return tuple(map(self._named, names))
+
+    def model_of(self, parameters: Parameters) -> ModelConfig:
+        """Return the encoder of a trial with these parameters."""
+        return self._named(str(parameters.get(MODEL, self.model.name)))
+
+    def _named(self, name: str) -> ModelConfig:
+        return self.model.model_copy(update={"name": name})
+
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
@@ -198,6 +247,7 @@ MAY_CHANGE = {
 def check(
     *,
     data: DataConfig | None,
+    model: ModelConfig | None,
     training: TrainingConfig | None,
     search: SearchConfig | None,
     cluster: ClusterConfig | None,
@@ -209,6 +259,8 @@ def check(
     """
     if search is not None and training is not None:
         yield from check_space(search.space, training, search.algorithm)
+    if search is not None and model is not None:
+        yield from _check_encoders(search, model)
     if cluster is not None and (problem := problem_of_address(cluster.address)):
         yield f"cluster: {problem}"
     if search is not None and data is not None and data.labels is not None:
@@ -216,6 +268,34 @@ def check(
             objective(search.metric, data.labels, ordered=data.is_ordered)
         except InputError as error:
             yield from error.problems
+
+
+def _check_encoders(search: SearchConfig, model: ModelConfig) -> Iterator[str]:
+    """Yield the problems of several encoders in one search."""
+    if not search.encoders:
+        return
+    if model.revision is not None:
+        yield (
+            f"model.revision is {model.revision!r}, but must be null where model is searched: a"
+            " revision belongs to one hub id; leave one of them out"
+        )
+    names = {absolute_model(model.name), *search.encoders}
+    if TINY not in names or len(names) == 1 or model.weights == "random":
+        return
+    rates = search.space.get("learning_rate")
+    if rates is None or not _serves_both(rates):
+        yield (
+            f"search.space: {TINY} is an encoder beside pretrained ones, but then learning_rate"
+            f" must be searched from at most {PRETRAINED_RATE:g} to at least {SCRATCH_RATE:g}:"
+            f" leave {TINY} out, or write learning_rate: {{log_uniform: [1e-5, 5e-3]}}"
+        )
+
+
+def _serves_both(rates: Domain) -> bool:
+    if not rates.is_numeric:
+        return False
+    low, high = rates.bounds
+    return low <= PRETRAINED_RATE and high >= SCRATCH_RATE
 
 
 def with_data(configuration: Configuration, data: DataConfig) -> Configuration:

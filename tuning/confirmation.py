@@ -13,7 +13,7 @@ from results.trial_states import Source, Status, StoppedBy
 from training.metrics import Evaluation
 from tuning.config import Configuration
 from tuning.confirmation_rule import ConfirmationRule
-from tuning.space import Parameters, default_point, with_parameters
+from tuning.space import Parameters, with_parameters
 from tuning.standing import Confirmed, Standing
 from tuning.trials import Trial, TrialStore
 
@@ -41,9 +41,8 @@ class ConfirmationPlan:
 
     def default_trials(self) -> Iterator[Trial]:
         """Yield trial 0's trials on the first replicates, known before the search ends."""
-        search, training = self.configuration.search, self.configuration.training
-        for replicate in range(1, search.confirm_replicates + 1):
-            yield self.trial(default_point(search.space, training), replicate, position=0)
+        for replicate in range(1, self.configuration.search.confirm_replicates + 1):
+            yield self.trial(self.configuration.default_point, replicate, position=0)
 
     def trial(self, parameters: Parameters, replicate: int, *, position: int) -> Trial:
         """Return the trial of a candidate on a replicate: the known one, or a new one.
@@ -67,7 +66,7 @@ class ConfirmationPlan:
 
     def _number(self, replicate: int, position: int) -> int:
         """Return the number of a trial; numbers of candidates that are dropped stay unused."""
-        width = self.configuration.search.confirm_top + 1
+        width = self.configuration.search.num_finalists + 1
         return self.num_requested + (replicate - 1) * width + position
 
 

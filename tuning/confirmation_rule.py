@@ -89,7 +89,7 @@ class AdditionalReplicates:
 
     def num_challengers(self, replicate: int) -> int:
         """Return all up to the first comparison, then one."""
-        return self.search.confirm_top if replicate <= self.search.confirm_replicates else 1
+        return self.search.num_finalists if replicate <= self.search.confirm_replicates else 1
 
     def required(self, num_replicates: int) -> float | None:
         """Return the same probability for each comparison."""
@@ -115,7 +115,7 @@ class OneDroppedEach:
 
     def num_challengers(self, replicate: int) -> int:
         """Return one less for each replicate, at least one."""
-        return max(self.search.confirm_top + 1 - replicate, 1)
+        return max(self.search.num_finalists + 1 - replicate, 1)
 
     def required(self, num_replicates: int) -> float | None:
         """Return the threshold, which falls with the replicates."""
@@ -148,12 +148,12 @@ def most_trainings(search: SearchConfig, *, up_to: int, num_finalists: int | Non
     Args:
         search: with the rule and the number of finalists; without replicates there are none.
         up_to: number of a replicate.
-        num_finalists: challengers on the first replicate; None: `confirm_top`.
+        num_finalists: challengers on the first replicate; None: as many as are confirmed.
     """
     if not search.confirm_replicates:
         return 0
     rule = rule_of(search)
-    most = search.confirm_top if num_finalists is None else num_finalists
+    most = search.num_finalists if num_finalists is None else num_finalists
     return sum(1 + min(rule.num_challengers(number), most) for number in range(1, up_to + 1))
 
 

@@ -130,7 +130,7 @@ def describe_search(
     if note := preparation.search_data.encoder.note:
         yield f"            {note}"
     search, plan = configuration.search, preparation.plan
-    requested = num_requested(search, configuration.training)
+    requested = num_requested(configuration)
     confirmed = most_trainings(search, up_to=search.confirm_max_replicates)
     where = "on this machine" if cluster is None else f"on {cluster.description}"
     yield f"trials      {requested} ({search.algorithm}), {slots} at once {where}"

@@ -7,7 +7,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from training.config import TrainingConfig
-from tuning.space import Domain, Parameters, Space, Value, unfinished_warmup, with_parameters
+from tuning.space import (
+    Domain,
+    Parameters,
+    Space,
+    is_number,
+    unfinished_warmup,
+    with_parameters,
+)
 
 NEAR = 0.1
 """Share of a domain's width, on its own scale, that counts as its edge."""
@@ -36,9 +43,9 @@ def at_edge(
     """
     found = []
     for name, domain in space.items():
-        if domain.choice is not None:
-            continue
         value = parameters[name]
+        if domain.choice is not None or not is_number(value):
+            continue  # null, the default of a field whose numbers are searched
         bound = _nearest_end(domain, value)
         beyond = bound and _beyond(name, domain, bound, value, training)
         if not beyond or unfinished_warmup({**space, name: beyond}, training, num_rows):
@@ -57,7 +64,7 @@ def at_edge(
     return found
 
 
-def _nearest_end(domain: Domain, value: Value) -> str:
+def _nearest_end(domain: Domain, value: float) -> str:
     """Return `low` or `high`, or empty text for a value well inside."""
     low, _ = domain.bounds
     position = (_scaled(domain, value) - _scaled(domain, low)) / _width(domain)
@@ -65,7 +72,7 @@ def _nearest_end(domain: Domain, value: Value) -> str:
 
 
 def _beyond(
-    name: str, domain: Domain, bound: str, value: Value, training: TrainingConfig
+    name: str, domain: Domain, bound: str, value: float, training: TrainingConfig
 ) -> Domain | None:
     """Return a domain that extends past the end and the value; None if the field allows none.
 
@@ -83,7 +90,7 @@ def _beyond(
     return None
 
 
-def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | None:
+def _moved(domain: Domain, bound: str, past: float, share: float) -> Domain | None:
     """Return the domain moved so that it extends past a value by a share of its width."""
     width, sign = _width(domain), -1 if bound == "low" else 1
     outer = _scaled(domain, past) + sign * share * width
@@ -100,7 +107,7 @@ def _moved(domain: Domain, bound: str, past: Value, share: float) -> Domain | No
 
 
 def _is_allowed(
-    name: str, known: Iterable[Value], domain: Domain, training: TrainingConfig
+    name: str, known: Iterable[float], domain: Domain, training: TrainingConfig
 ) -> bool:
     """Return whether the field takes every value, and all have the unit of the known ones."""
     values = domain.bounds
@@ -114,7 +121,7 @@ def _is_allowed(
     return True
 
 
-def _scaled(domain: Domain, value: Value) -> float:
+def _scaled(domain: Domain, value: float) -> float:
     if domain.log_uniform is None:
         return float(value)
     return math.log(value) if value > 0 else -math.inf  # a default need not lie in the space

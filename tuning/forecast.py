@@ -245,7 +245,7 @@ def _expected_finalists(work: RemainingWork) -> int:
     scored = [t for t in work.ranking.ranked(work.trials) if t.source == Source.SEARCH]
     num_challengers = len({tuple(trial.parameters.items()) for trial in scored})
     num_challengers += sum(t.is_running for t in work.trials if not t.is_confirmation)
-    return min(num_challengers + work.num_pending, work.search.confirm_top)
+    return min(num_challengers + work.num_pending, work.search.num_finalists)
 
 
 def _pace(work: RemainingWork, trial: Trial) -> float:
@@ -370,13 +370,13 @@ class Progress(Observer):
 
     def _coming(self) -> list[TrainingConfig]:
         """Return what coming trials train with; under `tpe` others of the same space."""
-        search, training = self.policy.configuration.search, self.policy.configuration.training
+        training = self.policy.configuration.training
         first = len(self.policy.store.searched)
         last = min(self.policy.requested, first + _MOST_COMING)
         if not self._trainings:
             self._trainings.append(training)
         if last > len(self._trainings):
-            searcher = FixedSearcher(search, training)
+            searcher = FixedSearcher(self.policy.configuration)
             for number in range(len(self._trainings), last):
                 parameters = searcher.suggest("", number)
                 self._trainings.append(with_parameters(training, parameters))

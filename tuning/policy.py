@@ -17,7 +17,7 @@ from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
-from tuning.space import default_point, with_parameters
+from tuning.space import with_parameters
 from tuning.time_budget import TimeBudget
 from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
 
@@ -79,7 +79,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Take over the trials of an earlier start."""
         search, searched = self.configuration.search, self.store.searched
-        self.requested = num_requested(search, self.configuration.training)
+        self.requested = num_requested(self.configuration)
         self._num_searched = len(searched)
         scores = RungScores(plan=self.plan, num_rows=self.num_rows)
         self.ranking = Ranking(rung_scores=scores)
@@ -97,7 +97,7 @@ class Policy:
         self._was_cut = not self._waiting and any(
             trial.stopped_by == StoppedBy.END_OF_SEARCH for trial in searched
         )
-        self._default = default_point(search.space, self.configuration.training)
+        self._default = self.configuration.default_point
         self._has_challenger = any(map(self._is_challenger, searched))
         self._decide_again()
         self._advance()
@@ -443,7 +443,7 @@ def make_policy(
         num_rows=num_rows,
         validation_share=len(validation_labels) / num_rows,
         constant_score=objective_of(configuration).constant_score(validation_labels),
-        searcher=make_searcher(configuration.search, configuration.training),
+        searcher=make_searcher(configuration),
         store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
     )

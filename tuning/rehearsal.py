@@ -144,7 +144,8 @@ def batch_sizes(configuration: "Configuration") -> list[int]:
     """Return the batch sizes to time, ascending: those of the space and of trial 0, at most 3."""
     domain = configuration.search.space.get("batch_size")
     searched = () if domain is None else domain.choice or domain.bounds
-    sizes = sorted({configuration.training.batch_size, *map(int, searched)})
+    numbers = (int(size) for size in searched if isinstance(size, int | float))
+    sizes = sorted({configuration.training.batch_size, *numbers})
     if len(sizes) <= _MOST_SIZES:
         return sizes
     return [sizes[0], sizes[len(sizes) // 2], sizes[-1]]

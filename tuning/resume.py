@@ -26,7 +26,7 @@ from tuning.policy import Policy, make_policy
 from tuning.record import describe_facts
 from tuning.run_files import RunFiles, now
 from tuning.rungs import EvaluationPlan, plan_of
-from tuning.space import Parameters, with_parameters
+from tuning.space import Parameters, read_value, with_parameters
 from tuning.start import build, read_configuration
 from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
 
@@ -126,7 +126,9 @@ def _trial(
     resumes: bool,
 ) -> Trial:
     _check_names(row, configuration)
-    parameters: Parameters = {name: _number(row[name]) for name in configuration.search.space}
+    parameters: Parameters = {
+        name: read_value(name, row[name]) for name in configuration.search.space
+    }
     training = with_parameters(configuration.training, {**parameters, "seed": int(row["seed"])})
     runs_again = resumes and row["stopped_by"] == StoppedBy.END_OF_SEARCH
     status = Status.RUNNING if runs_again else Status(row["status"])
@@ -162,13 +164,6 @@ def _check_names(row: Mapping[str, str], configuration: Configuration) -> None:
     last = configuration.search.confirm_max_replicates
     if not 0 <= int(row["replicate"]) <= last:
         raise ValueError(f"replicate is {row['replicate']}, but must be 0 to {last}")
-
-
-def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
 
 
 def _files(

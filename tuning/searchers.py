@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from training.config import TrainingConfig
-from tuning.config import SearchConfig
-from tuning.space import Parameters, default_point, grid_points, sample
+from tuning.config import Configuration
+from tuning.space import Parameters, grid_points, sample
 from tuning.trials import Trial
 
 
@@ -32,11 +31,11 @@ class Searcher(Protocol):
 class FixedSearcher:
     """Suggests random configurations or the points of a grid, whatever the results are."""
 
-    def __init__(self, search: SearchConfig, training: TrainingConfig) -> None:
+    def __init__(self, configuration: Configuration) -> None:
         """Take the space and the seed; the grid leaves out the point of trial 0."""
-        self._search = search
-        default = default_point(search.space, training)
-        self._points = [point for point in grid_points(search.space) if point != default]
+        self._search, default = configuration.search, configuration.default_point
+        points = grid_points(configuration.search.space)
+        self._points = [point for point in points if point != default]
 
     def suggest(self, trial_id: str, number: int) -> Parameters:
         """Return the parameters of trial `number`, a function of seed and number alone."""
@@ -54,18 +53,19 @@ class FixedSearcher:
         """Do nothing: suggestions do not depend on results."""
 
 
-def make_searcher(search: SearchConfig, training: TrainingConfig) -> Searcher:
+def make_searcher(configuration: Configuration) -> Searcher:
     """Make the searcher of `search.algorithm`."""
-    if search.algorithm == "tpe":
+    if configuration.search.algorithm == "tpe":
         from tuning.tpe import TpeSearcher  # which loads pandas and Ray
 
-        return TpeSearcher(search)
-    return FixedSearcher(search, training)
+        return TpeSearcher(configuration.search)
+    return FixedSearcher(configuration)
 
 
-def num_requested(search: SearchConfig, training: TrainingConfig) -> int:
+def num_requested(configuration: Configuration) -> int:
     """Return the number of trials, trial 0 included: every point of a grid, else `trials`."""
+    search = configuration.search
     if search.algorithm != "grid":
         return search.trials
     points = grid_points(search.space)
-    return len(points) + (default_point(search.space, training) not in points)
+    return len(points) + (configuration.default_point not in points)

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tuning.config import (
     changed_fields,
     check,
 )
-from tuning.space import to_plain_space
+from tuning.space import MODEL, absolute_model, to_plain_space
 
 RECOGNISED = ("text_column", "label_column", "labels", "ordered")
 """Fields of `data` that are recognised in the table where they are null."""
@@ -66,8 +67,10 @@ def _problems_of_files(given: Values) -> list[str]:
         from training.data import check_table  # the library for tables takes a while to load
 
         problems.attempt(lambda: check_table(data))
-    if (model := usable(ModelConfig, values.get("model") or {})) and model.name != TINY:
-        problems.attempt(lambda: source_of(model))
+    if model := usable(ModelConfig, values.get("model") or {}):
+        for name in dict.fromkeys([model.name, *searched_models(values)]):
+            if name != TINY:
+                problems.attempt(partial(source_of, model.model_copy(update={"name": name})))
     return problems.lines
 
 
@@ -110,7 +113,9 @@ def build(values: Values) -> Configuration:
     """Merge `values` into the shipped base of their model, and check the whole.
 
     The base is `sample` when the model is `tiny` (the default), else `encoder`: any encoder on any
-    table. Columns and labels that are null are recognised when the data are read.
+    table. Where `model` is searched, trial 0 has the given model, or else the first of the choice,
+    and the base is `sample` only if all of them are `tiny`. Columns and labels that are null are
+    recognised when the data are read.
 
     Raises:
         InputError: one line for each unknown key, wrong type, value out of range or bad space.
@@ -126,16 +131,28 @@ def build(values: Values) -> Configuration:
 
 
 def _merged(values: Values) -> Values:
-    model = values.get("model")
-    name = model.get("name", TINY) if isinstance(model, dict) else TINY
-    base = {"data": {}, **_shipped("sample" if name == TINY else "encoder")}
+    model, searched = values.get("model"), searched_models(values)
+    first = searched[0] if searched else TINY
+    name = model.get("name", first) if isinstance(model, dict) else first
+    is_tiny = all(one == TINY for one in (name, *searched))
+    base = {"data": {}, **_shipped("sample" if is_tiny else "encoder"), "model": {"name": name}}
     return merge(base, values)
+
+
+def searched_models(values: Values) -> list[str]:
+    """Return the names of encoders in the space of values as they are given, unchecked."""
+    found: object = values
+    for key in ("search", "space", MODEL, "choice"):
+        found = found.get(key) if isinstance(found, dict) else None
+    names = found if isinstance(found, list | tuple) else ()
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def _further_problems(merged: Values) -> Iterator[str]:
     """Yield the problems between sections; a field that is wrong by itself has its default."""
     yield from check(
         data=usable(DataConfig, merged.get("data") or {}),
+        model=usable(ModelConfig, merged.get("model") or {}),
         training=usable(TrainingConfig, merged.get("training") or {}),
         search=usable(SearchConfig, merged.get("search") or {}),
         cluster=usable(ClusterConfig, merged.get("cluster") or {}),
@@ -258,8 +275,7 @@ def _absolute(configuration: Configuration) -> Configuration:
     data, model = configuration.data, configuration.model
     if data.path != SAMPLE and not is_uri(data.path):
         data = data.model_copy(update={"path": _absolute_path(data.path)})
-    if model.name != TINY and Path(os.path.expanduser(model.name)).is_dir():  # noqa: PTH111
-        model = model.model_copy(update={"name": _absolute_path(model.name)})
+    model = model.model_copy(update={"name": absolute_model(model.name)})
     cluster = configuration.cluster
     if cluster.storage_path is not None and "://" not in cluster.storage_path:
         storage = _absolute_path(cluster.storage_path)

@@ -1,7 +1,7 @@
 """Write TensorBoard's event files: curves of each trial, and the HParams page of the search."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from results.tensorboard import (
 from results.trial_states import SearchStatus, Source
 from tuning.config import Configuration, objective_of
 from tuning.observers import Observer
-from tuning.space import Value, default_point
+from tuning.space import Domain, Value, as_number, is_number, to_text
 from tuning.trials import Trial
 
 _CURVES = (
@@ -67,30 +67,37 @@ class TensorBoard(Observer):
         if trial.trial_id not in self._writers:
             writer = CurveWriter(self.directory / trial.trial_id)
             writer.describe(describe_space(self.configuration))
-            writer.describe(describe_start(describe_trial(trial)))
+            writer.describe(describe_start(describe_trial(self.configuration, trial)))
             self._writers[trial.trial_id] = writer
         return self._writers[trial.trial_id]
 
 
-def describe_trial(trial: Trial) -> Mapping[str, Value | str]:
+def describe_trial(configuration: Configuration, trial: Trial) -> Mapping[str, float | str]:
     """Return the searched values, the source of the trial and its replicate."""
-    return {**trial.parameters, "source": trial.source.value, "replicate": trial.replicate}
+    space = configuration.search.space
+    values = {name: _as_cell(space[name], value) for name, value in trial.parameters.items()}
+    return {**values, "source": trial.source.value, "replicate": trial.replicate}
+
+
+def _as_cell(domain: Domain, value: Value) -> float | str:
+    """Return a number, or the text of a value whose field has words, true and false, or null."""
+    return value if is_number(value) and domain.is_numeric else to_text(value)
 
 
 def describe_space(configuration: Configuration) -> Summary:
     """Describe all values that a trial can have; those of trial 0 may lie outside the space."""
     search = configuration.search
-    default = default_point(search.space, configuration.training)
-    intervals = {
-        name: (min(*domain.bounds, default[name]), max(*domain.bounds, default[name]))
-        for name, domain in search.space.items()
-        if domain.choice is None
-    }
-    choices = {
-        name: sorted({*domain.choice, default[name]})
-        for name, domain in search.space.items()
-        if domain.choice is not None
-    }
+    default = configuration.default_point
+    intervals: dict[str, tuple[float, float]] = {}
+    choices: dict[str, Sequence[float | str]] = {}
+    for name, domain in search.space.items():
+        if domain.choice is None:
+            values = [*domain.bounds, *filter(is_number, [default[name]])]
+            intervals[name] = min(values), max(values)
+        elif domain.is_numeric and is_number(default[name]):
+            choices[name] = sorted(map(as_number, {*domain.choice, default[name]}))
+        else:
+            choices[name] = [to_text(one) for one in dict.fromkeys([default[name], *domain.choice])]
     last = search.confirm_max_replicates if search.confirm_replicates else 0
     sources = [source.value for source in Source]
     return describe_experiment(

@@ -87,14 +87,14 @@ class TimeBudget:
         if self.now > before:
             self._pace = (self.now - before) / max(rows_seen - rows_before, 1)
         if has_challenger and self._pace is not None:
-            span, most = ends - started, self.search.confirm_top
+            span, most = ends - started, self.search.num_finalists
             of_all = min(self._seconds_to_confirm(most), _SHARE_OF_ALL * span)
             of_one = min(self._seconds_to_confirm(1), _SHARE_OF_ONE * span)
             self._search_ends = ends - max(of_all, of_one)
 
     def num_finalists(self) -> int:
         """Return how many finalists can be confirmed in the time that is left, at least one."""
-        most, ends = self.search.confirm_top, self._ends
+        most, ends = self.search.num_finalists, self._ends
         if ends is None or self._pace is None:
             return most
         left = ends - self.now

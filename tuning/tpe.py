@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
 from tuning.config import SearchConfig
-from tuning.space import Domain, Parameters, Space
+from tuning.space import Domain, Parameters, Space, contains
 from tuning.trials import Trial
 
 SCORE = "score"
@@ -81,7 +81,7 @@ class TpeSearcher:
             if trial.has_failed or not trial.curve:
                 continue
             if not all(
-                _contains(self._space, name, value) for name, value in trial.parameters.items()
+                contains(self._space[name], value) for name, value in trial.parameters.items()
             ):
                 continue
             score = trial.final_score
@@ -122,14 +122,6 @@ class _NumberedTpe(optuna.samplers.BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
-
-
-def _contains(space: Space, name: str, value: float) -> bool:
-    domain = space[name]
-    if domain.choice is not None:
-        return value in domain.choice
-    low, high = domain.bounds
-    return low <= value <= high
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:

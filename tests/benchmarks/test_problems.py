@@ -12,7 +12,6 @@ from benchmarks.problems import (
 )
 from benchmarks.recorded import DATA, RecordedGrid, read_grid
 from training.errors import InputError
-from tuning.space import default_point
 
 WIDE = Cell(spread=1.6, quantile=0.7, deviation=0.0, validation_share=1 / 4)
 
@@ -79,8 +78,7 @@ def test_a_recorded_problem_holds_the_default_others_once_and_scores_of_the_file
     grid: RecordedGrid,
 ) -> None:
     problem = recorded_problem(grid, 12, repeat=5)
-    training = problem.configuration.training
-    assert problem.parameters[0] == default_point(problem.configuration.search.space, training)
+    assert problem.parameters[0] == problem.configuration.default_point
     assert len({tuple(one.values()) for one in problem.parameters}) == 12
     recorded = {one.tobytes() for one in grid.scores.reshape(-1, len(grid.points))}
     assert {one.tobytes() for one in problem.scores.reshape(-1, len(grid.points))} <= recorded

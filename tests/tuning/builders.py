@@ -14,7 +14,7 @@ from tuning.config import Configuration
 from tuning.policy import Policy, make_policy
 from tuning.run_files import RunFiles
 from tuning.rungs import plan_evaluations
-from tuning.space import Parameters, default_point, with_parameters
+from tuning.space import Parameters, with_parameters
 from tuning.start import build
 from tuning.trials import Trial, TrialStore, trial_name
 
@@ -69,7 +69,7 @@ def trial(
 ) -> Trial:
     """Return a trial with its evaluations; number 0 is the default. States may be text."""
     config = config or configuration()
-    parameters = parameters or default_point(config.search.space, config.training)
+    parameters = parameters or config.default_point
     fields: dict[str, Any] = {
         "trial_id": trial_name(number),
         "source": Source(source or ("search" if number else "default")),

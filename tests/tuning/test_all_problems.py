@@ -65,7 +65,7 @@ def test_the_space_is_checked_although_a_field_is_wrong(tmp_path: Path) -> None:
     )
     assert len(lines) == 3
     assert "data.test_size is '2'" in lines[0]
-    assert "search.space.learning_rate is choice [3, 0.001]" in lines[1]
+    assert "search.space.learning_rate.choice has 3, but" in lines[1]
     assert "none.csv: no such file" in lines[2]
 
 

@@ -2,13 +2,12 @@
 
 from tests.tuning.builders import configuration
 from tuning.searchers import FixedSearcher, make_searcher
-from tuning.space import default_point
 from tuning.tpe import TpeSearcher
 
 
 def test_a_random_suggestion_depends_on_seed_and_number_alone() -> None:
     config = configuration()
-    first, second = (FixedSearcher(config.search, config.training) for _ in range(2))
+    first, second = (FixedSearcher(config) for _ in range(2))
     first.suggest("t0009", 9)
     assert first.suggest("t0001", 1) == second.suggest("t0001", 1)
     assert first.suggest("t0001", 1) != first.suggest("t0002", 2)
@@ -18,13 +17,13 @@ def test_a_grid_suggests_every_point_but_the_one_that_trial_0_is() -> None:
     config = configuration(
         search={"algorithm": "grid", "space": {"batch_size": {"choice": ["8", "16", "32"]}}}
     )
-    searcher = make_searcher(config.search, config.training)
+    searcher = make_searcher(config)
     suggested = [searcher.suggest(f"t000{n}", n)["batch_size"] for n in (1, 2)]
     assert suggested == [8, 32]
-    assert default_point(config.search.space, config.training) == {"batch_size": 16}
+    assert config.default_point == {"batch_size": 16}
 
 
 def test_the_algorithm_names_the_searcher() -> None:
     for algorithm, kind in (("random", FixedSearcher), ("tpe", TpeSearcher)):
         config = configuration(search={"algorithm": algorithm})
-        assert isinstance(make_searcher(config.search, config.training), kind)
+        assert isinstance(make_searcher(config), kind)

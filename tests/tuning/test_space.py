@@ -13,7 +13,6 @@ from tuning.searchers import num_requested
 from tuning.space import (
     SEARCHABLE,
     Domain,
-    default_point,
     extreme_points,
     grid_points,
     sample,
@@ -37,7 +36,7 @@ def problems(space: Any, **search: Any) -> list[str]:
         ({"cuda_graphs": {"choice": ["0", "1"]}}, "it changes how steps run, not the score"),
         ({"eval_batch_size": {"choice": ["8", "16"]}}, "it changes no score"),
         ({"learning_rat": {"uniform": ["1e-4", "1e-3"]}}, "did you mean learning_rate?"),
-        ({"dropout": {"uniform": ["0", "0.5"]}}, "choose from batch_size"),
+        ({"momentum": {"uniform": ["0", "0.5"]}}, "choose from model, batch_size"),
         (
             {"batch_size": {"choice": ["8"], "integer": ["8", "9"]}},
             "integer and choice, but must be one of",
@@ -72,7 +71,7 @@ def test_every_field_of_training_is_marked_as_searchable_or_not() -> None:
     for name, field in TrainingConfig.model_fields.items():
         assert [type(mark) for mark in field.metadata].count(Searched) == 1, name
     assert set(SEARCHABLE) == {
-        *("batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
+        *("model", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
     }
 
 
@@ -175,7 +174,7 @@ def test_the_default_is_one_more_trial_of_a_grid_only_if_it_is_no_point_of_it(
             },
         },
     )
-    assert num_requested(config.search, config.training) == expected
+    assert num_requested(config) == expected
 
 
 def test_the_extreme_points_are_all_corners() -> None:
@@ -187,6 +186,5 @@ def test_the_extreme_points_are_all_corners() -> None:
 def test_parameters_replace_fields_and_are_checked_again() -> None:
     training = configuration().training
     assert with_parameters(training, {"batch_size": 8}).batch_size == 8
-    assert default_point({"batch_size": Domain(choice=(1,))}, training) == {"batch_size": 16}
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         with_parameters(training, {"batch_size": 0})
