@@ -103,7 +103,7 @@ class Standing:
                 not pair[0].sound,
                 bool(pair[0].broken),
                 len(pair[1]) < required,
-                -_lead(*pair, self.default),
+                -_lead(pair[0], pair[1], self.default),
             )
         )
         return [one for one, _ in pairs]

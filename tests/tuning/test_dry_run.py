@@ -83,7 +83,7 @@ def test_a_dry_run_refuses_what_a_search_refuses(tmp_path: Path, dry_run: DryRun
 
 
 def described(directory: Path, *arguments: str, slots: int = 1) -> str:
-    """Return the lines of a dry run whose trials take what `REHEARSAL` says."""
+    """Return the lines of a dry run whose trials take what `REHEARSAL` has."""
     given = read_command([*arguments, "--output.directory", str(directory / "runs")])[2]
     preparation = prepare_search(given, tokenizer_directory=directory / f"tokenizer-{slots}")
     configuration = preparation.configuration
