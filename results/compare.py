@@ -28,6 +28,7 @@ from rich.text import Text
 from results.errors import RunError, StorageError
 from results.load import LoadedRun, load_runs
 from results.mirror import fetch_run
+from results.parameter_values import MODEL, format_value, name_of_model, short_names
 from results.png_plots import escape_math, save, score_title
 from results.rung_scores import score_at
 from results.trial_states import SearchStatus, Source
@@ -48,8 +49,13 @@ _DIFFERENCES = {
 """Aspects in which runs may differ; each makes the following ones irrelevant."""
 
 
-def list_facts(run: LoadedRun) -> dict[str, str]:
-    """Return the table's column of a run, {name: text}; empty texts where a fact is not known."""
+def list_facts(run: LoadedRun, models: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the table's column of a run, {name: text}; empty texts where a fact is not known.
+
+    Args:
+        run: the run.
+        models: short names of models, by their names.
+    """
     record, test = run.record, run.test
     best, trials = record["best"] or {}, record["trials"]
     label = record["objective"]["label"]
@@ -57,7 +63,12 @@ def list_facts(run: LoadedRun) -> dict[str, str]:
     return {
         "status": record["status"],
         "winner": best.get("trial_id", "none"),
-        **{name: f"{value:.4g}" for name, value in best.get("parameters", {}).items()},
+        MODEL: format_value(name_of_model(record), models) if name_of_model(record) else "",
+        **{
+            name: format_value(value, models)
+            for name, value in best.get("parameters", {}).items()
+            if name != MODEL
+        },
         f"{label}, search": _search_cell(record, "best"),
         f"{label}, confirmed": _score_cell(confirmed_score(record, "best")),
         f"{label}, test": _test_cell(test),
@@ -325,7 +336,8 @@ def _fetch(run: str, scratch: Path) -> Path:
 def _table(runs: Sequence[LoadedRun]) -> Table:
     """Return a table with a column for each run; its texts contain no markup."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    columns = [list_facts(run) for run in runs]
+    models = short_names(filter(None, (name_of_model(run.record) for run in runs)))
+    columns = [list_facts(run, models) for run in runs]
     table.add_column("", style="dim", no_wrap=True)
     for run in runs:
         table.add_column(Text(printable(run.directory.name)), justify="right")

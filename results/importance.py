@@ -1,14 +1,17 @@
 """Importance of each searched parameter: its share of the scores' variance, with an interval."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import FrozenTrial, create_trial
+import numpy.typing as npt
+from sklearn.ensemble import RandomForestRegressor
+
+from results.parameter_values import Value, in_order, is_number
+
+Floats = npt.NDArray[np.float64]
 
 MIN_TRIALS = 8
 """With fewer trials nothing is computed: an interval would suggest knowledge that is not there."""
@@ -18,7 +21,12 @@ CONFIDENCE = 0.8
 NUM_RESAMPLES = 20
 NUM_TREES = 16
 MAX_TRIALS = 120
-"""Larger searches are sampled: the evaluator's time grows with the square of the trials."""
+"""Larger searches are sampled, so that a report takes seconds."""
+
+_NUM_POINTS = 128
+"""Points of the space over which a tree's variance is computed."""
+_NUM_VALUES = 12
+"""Values of a range at which a tree's mean over the other parameters is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,7 @@ class Importance:
 
 
 def parameter_importances(
-    parameters: Sequence[Mapping[str, float]],
+    parameters: Sequence[Mapping[str, Value]],
     scores: Sequence[float],
     space: Mapping[str, Mapping[str, Any]],
     *,
@@ -41,13 +49,19 @@ def parameter_importances(
     max_trials: int = MAX_TRIALS,
     num_resamples: int = NUM_RESAMPLES,
 ) -> list[Importance]:
-    """Compute fANOVA (Hutter et al. 2014) by Optuna, with a bootstrap over the trials.
+    """Compute fANOVA (Hutter et al. 2014) with a bootstrap over the trials.
+
+    The variance of each tree of a forest is taken over points of the space, not over the trials,
+    which a searcher concentrates where scores are good. Each value of a choice has a column of its
+    own, of which exactly one is 1 at a point: words have no order, and no combination that cannot
+    occur has a weight (Optuna's evaluator takes columns for independent and so overstates choices).
 
     Args:
-        parameters: of n trials that were trained equally long.
+        parameters: of n trials that were trained equally long. A trial whose value is null although
+            the parameter is a range, as trial 0's may be, is left out.
         scores: [n], the score of each trial.
         space: the search space: {parameter: {kind of domain: values}}.
-        seed: of forests and resampling.
+        seed: of forests, points and resampling.
         max_trials: of more trials a random sample of this size is used.
         num_resamples: number of bootstrap resamples for the intervals.
 
@@ -56,62 +70,109 @@ def parameter_importances(
         all equal, and where fewer than two parameters took more than one value.
     """
     generator = np.random.default_rng(seed)
-    chosen = list(range(len(scores)))
+    chosen = [n for n, values in enumerate(parameters) if _is_inside(values, space)]
     if len(chosen) > max_trials:
-        chosen = sorted(generator.choice(len(scores), max_trials, replace=False).tolist())
-    distributions = {
-        name: distribution
+        chosen = sorted(generator.choice(chosen, max_trials, replace=False).tolist())
+    columns = {
+        name: column
         for name, domain in space.items()
-        if (distribution := _distribution(domain, [values[name] for values in parameters]))
+        if (column := _column(domain, [parameters[n].get(name) for n in chosen]))
     }
-    values = [scores[index] for index in chosen]
-    if len(values) < MIN_TRIALS or len(distributions) < 2 or max(values) == min(values):
+    targets = np.array([scores[n] for n in chosen])
+    if len(targets) < MIN_TRIALS or len(columns) < 2 or np.ptp(targets) == 0:
         return []
-    trials = [
-        create_trial(
-            params={name: parameters[index][name] for name in distributions},
-            distributions=distributions,
-            value=scores[index],
-        )
-        for index in chosen
-    ]
-    shares = _compute_shares(trials, seed)
-    resampled = [
-        _compute_shares(
-            [trials[i] for i in generator.integers(len(trials), size=len(trials))], number
-        )
-        for number in range(seed + 1, seed + 1 + num_resamples)
-    ]
+    encoded = np.hstack([column.trials for column in columns.values()])
+    points = _Points.sample(list(columns.values()), generator)
+    shares = points.shares(encoded, targets, seed)
+    resampled = []
+    for number in range(seed + 1, seed + 1 + num_resamples):
+        members = generator.integers(len(targets), size=len(targets))
+        resampled.append(points.shares(encoded[members], targets[members], number))
     found = [
-        _with_interval(name, share, [shares[name] for shares in resampled])
-        for name, share in shares.items()
+        _with_interval(name, shares[n], [one[n] for one in resampled])
+        for n, name in enumerate(columns)
     ]
     return sorted(found, key=lambda importance: -importance.share)
 
 
-def _distribution(domain: Mapping[str, Any], values: Sequence[float]) -> BaseDistribution | None:
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A parameter as columns of numbers."""
+
+    trials: Floats
+    """[trials, width]."""
+    values: Floats
+    """[values, width]: the categories, or evenly spaced values of a range."""
+
+
+def _is_inside(values: Mapping[str, Value], space: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether each range has a number, as trial 0's value may be null."""
+    ranges = (name for name, domain in space.items() if "choice" not in domain)
+    return all(is_number(values.get(name)) for name in ranges)
+
+
+def _column(domain: Mapping[str, Any], values: Sequence[Any]) -> _Column | None:
     """Span all values, because the default may lie outside the search space; None for one value."""
-    if min(values) == max(values):
-        return None
     if "choice" in domain:
-        return CategoricalDistribution(sorted(set(values)))
-    return FloatDistribution(min(values), max(values), log="log_uniform" in domain)
+        keys = [(isinstance(value, bool), value) for value in values]
+        known = [(isinstance(value, bool), value) for value in in_order(domain, values)]
+        known = [key for key in known if key in keys]
+        codes = np.array([known.index(key) for key in keys], dtype=np.int64)
+        one_hot = np.eye(len(known))
+        return _Column(trials=one_hot[codes], values=one_hot) if len(known) > 1 else None
+    numbers = np.array(values, dtype=np.float64)
+    if not len(numbers) or np.ptp(numbers) == 0:
+        return None
+    if "log_uniform" in domain and numbers.min() > 0:
+        numbers = np.log(numbers)
+    shares = (np.arange(_NUM_VALUES) + 0.5) / _NUM_VALUES
+    return _Column(
+        trials=numbers[:, None], values=(numbers.min() + shares * np.ptp(numbers))[:, None]
+    )
 
 
-def _compute_shares(trials: Sequence[FrozenTrial], seed: int) -> dict[str, float]:
-    """Return each parameter's share of the variance; 0 for all if the scores are equal."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every study it creates.
-    try:
-        study = optuna.create_study(direction="maximize")
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    study.add_trials(trials)
-    names = list(trials[0].params)
-    if len({trial.value for trial in trials}) == 1:
-        return dict.fromkeys(names, 0.0)
-    found = FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=seed).evaluate(study)
-    return {name: float(found.get(name, 0.0)) for name in names}
+@dataclass(frozen=True, kw_only=True)
+class _Points:
+    """Points of the space, and the same points with one parameter at each of its values."""
+
+    points: npt.NDArray[np.float32]
+    """[_NUM_POINTS, width of all columns]."""
+    varied: Sequence[npt.NDArray[np.float32]]
+    """For each parameter [values * _NUM_POINTS, width of all columns]."""
+
+    @classmethod
+    def sample(cls, columns: Sequence[_Column], generator: np.random.Generator) -> "_Points":
+        """Sample points; every value of a parameter is about equally frequent."""
+        parts = []
+        for column in columns:
+            codes = generator.permutation(np.arange(_NUM_POINTS) % len(column.values))
+            parts.append(column.values[codes])
+        points = np.hstack(parts).astype(np.float32)
+        ends = np.cumsum([part.shape[1] for part in parts])
+        varied = []
+        for column, end in zip(columns, ends.tolist(), strict=True):
+            num, width = column.values.shape
+            copies = np.tile(points, (num, 1))
+            copies[:, end - width : end] = np.repeat(column.values, _NUM_POINTS, axis=0)
+            varied.append(copies)
+        return cls(points=points, varied=varied)
+
+    def shares(self, encoded: Floats, targets: Floats, seed: int) -> list[float]:
+        """Return each parameter's share of the variance; 0 for all if the scores are equal."""
+        forest = RandomForestRegressor(n_estimators=NUM_TREES, random_state=seed)
+        forest.fit(encoded, targets)
+        found = []
+        for estimator in forest.estimators_:
+            predict = estimator.tree_.predict
+            total = float(predict(self.points).var())
+            if total > 0:
+                means = (
+                    predict(rows).reshape(-1, _NUM_POINTS).mean(axis=1) for rows in self.varied
+                )
+                found.append([min(float(mean.var()) / total, 1.0) for mean in means])
+        if not found:
+            return [0.0] * len(self.varied)
+        return [math.fsum(of_one) / len(found) for of_one in zip(*found, strict=True)]
 
 
 def _with_interval(name: str, share: float, resampled: Sequence[float]) -> Importance:

@@ -276,7 +276,7 @@ def _best(overview: Overview) -> Iterator[Text]:
     score = status_text.describe_score(best, overview.score_label)
     yield Text.assemble((best.trial_id, "bold"), " ", (score, "bold green"))
     yield Text(status_text.describe_lead(best))
-    yield Text(status_text.describe_parameters(best))
+    yield Text(best.parameters)
 
 
 def _running(overview: Overview) -> Iterator[tuple[str, Text]]:

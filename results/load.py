@@ -11,6 +11,7 @@ import pandas as pd
 
 from results.errors import RunError
 from results.older_runs import with_tested_score
+from results.parameter_values import is_numeric, read_value
 from results.recommendation import recommend
 from results.run import TEST_REPORT, Run, open_run
 from results.summary import Summary, summarize
@@ -28,7 +29,8 @@ class LoadedRun:
     record: dict[str, Any]
     """Content of `search.json`."""
     trials: pd.DataFrame
-    """`trials.csv`, a row per trial: numbers are parsed, an empty cell is NaN."""
+    """`trials.csv`, a row per trial: numbers are parsed, an empty cell is NaN; a parameter that
+    words were searched for has words, true, false and None."""
     curves: pd.DataFrame
     """`curves.csv`, a row per evaluation in order of time."""
     test: dict[str, Any] | None
@@ -76,11 +78,11 @@ def load_run(directory: AnyPath) -> LoadedRun:
         RunError: there is no run, or one of its files cannot be read.
     """
     run = open_run(Path(directory))
-    reports = run.newest_reports()
+    reports, record = run.newest_reports(), run.read_whole_record()
     return LoadedRun(
         directory=run.directory,
-        record=run.read_whole_record(),
-        trials=_typed(run.read_trials()),
+        record=record,
+        trials=_typed(run.read_trials(), (record.get("search") or {}).get("space") or {}),
         curves=_typed(run.read_complete_curves()),
         test=_read_test(reports / TEST_REPORT) if reports else None,
     )
@@ -106,13 +108,25 @@ def load_runs(*directories: AnyPath) -> LoadedRuns:
     )
 
 
-def _typed(rows: Iterable[Mapping[str, str]]) -> pd.DataFrame:
-    """Return a table with texts as they are, booleans, and all other columns as numbers."""
+def _typed(
+    rows: Iterable[Mapping[str, str]], space: Mapping[str, Mapping[str, Any]] | None = None
+) -> pd.DataFrame:
+    """Return a table with texts as they are, booleans, and all other columns as numbers.
+
+    Args:
+        rows: cells as text.
+        space: of the record; a parameter that is no number has a column of words, true and false.
+    """
     table = pd.DataFrame(list(rows))
+    for name, domain in (space or {}).items():
+        if name in table and not is_numeric(domain):
+            table[name] = pd.Series(
+                [read_value(cell, domain) for cell in table[name]], dtype=object
+            )
     for name in table.columns.difference(list(_TEXTS)):
         if name == "collapsed":
             table[name] = table[name] == "True"
-        else:
+        elif is_numeric((space or {}).get(name, {})):
             table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
 

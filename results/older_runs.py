@@ -74,7 +74,7 @@ class _Objective(_Part):
 
 class _Candidate(_Part):
     trial_id: str
-    parameters: dict[str, int | float]
+    parameters: dict[str, int | float | str | bool | None]
     search_score: float | None = None
     search_epochs: float | None = None
     score: float | None

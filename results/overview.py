@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import RunError
+from results.parameter_values import format_parameters, short_model_names
 from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 from results.verdict import confirmed_score, full_epochs, when_taken
@@ -60,7 +61,8 @@ class Best:
     """The configuration that would win now, and its score."""
 
     trial_id: str
-    parameters: Mapping[str, float]
+    parameters: str
+    """Its searched values in one line."""
     score: float
     is_confirmed: bool
     """Whether the score is a mean over replicates."""
@@ -314,7 +316,7 @@ def _best(record: Mapping[str, Any]) -> Best | None:
     ours, other = _same_budget(record)
     return Best(
         trial_id=best["trial_id"],
-        parameters=best["parameters"],
+        parameters=format_parameters(best["parameters"], short_model_names(record)),
         score=best["score"],
         is_confirmed=confirmed is not None,
         taken="" if confirmed is not None else when_taken(record, "best"),

@@ -76,7 +76,7 @@ def progress_line(overview: Overview, now: datetime, *, with_parameters: bool = 
     if overview.confirmed:
         parts.append(f"confirmation {describe_confirmations(overview)}")
     if best := overview.best:
-        values = f" {describe_parameters(best)}," if with_parameters else ""
+        values = f" {best.parameters}," if with_parameters else ""
         on = "on replicates" if best.is_confirmed else "in the search"
         lead = "" if best.lead is None else f" ({best.lead * 100:+.2f} points to the default {on})"
         score = f"{best.score:.4f}" + (f" {best.taken}" if best.taken else "")
@@ -111,11 +111,6 @@ def _count_states(counts: Mapping[str, int], names: Mapping[str, str]) -> str:
     return ", ".join(f"{counts[key]} {name}" for key, name in names.items() if key in counts)
 
 
-def describe_parameters(best: Best) -> str:
-    """List the searched values in one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in best.parameters.items())
-
-
 def describe_score(best: Best, label: str) -> str:
     """Describe the score, and whether it is a mean over replicates or of a shorter training."""
     origin = "on replicates" if best.is_confirmed else best.taken
@@ -140,7 +135,7 @@ def _describe_best(best: Best | None, label: str) -> Iterator[str]:
     if best is None:
         yield f"best      {NO_SCORE}"
         return
-    yield f"best      {best.trial_id} ({describe_parameters(best)}): {describe_score(best, label)}"
+    yield f"best      {best.trial_id} ({best.parameters}): {describe_score(best, label)}"
     if best.is_default:
         yield "default   nothing better has been found"
     elif best.lead is None:

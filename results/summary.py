@@ -8,10 +8,10 @@ from typing import Any
 
 from results.key_figures import key_figures
 from results.older_runs import with_objective
+from results.parameter_values import format_parameters, short_model_names
 from results.recommendation import recommend
 from results.run import Run
 from results.trial_states import VerdictKind
-from results.verdict import format_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,4 +87,5 @@ def _winner(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     is_default = default is not None and best["trial_id"] == default["trial_id"]
     name = f"{best['trial_id']}{', the default' if is_default else ''}"
-    yield "winner", f"{name}: {format_parameters(best['parameters'])}"
+    values = format_parameters(best["parameters"], short_model_names(record))
+    yield "winner", f"{name}: {values}"

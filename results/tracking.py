@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from results.errors import RunError
 from results.files import write_json
+from results.parameter_values import format_value, short_model_names
 from results.recommendation import recommend
 from results.run import Run
 from results.verdict import describe_result
@@ -200,7 +201,12 @@ def outcome_of_search(
     return Outcome(
         ending=ending,
         description="\n".join([f"search {record['status']}", *found]),
-        values={f"winner.{name}": value for name, value in best.get("parameters", {}).items()},
+        values={
+            f"winner.{name}": value
+            if isinstance(value, int | float)
+            else format_value(value, short_model_names(record))
+            for name, value in best.get("parameters", {}).items()
+        },
         metrics=_numbers({"winner.score": best.get("score")}),
         tags={"status": record["status"], "winner": best.get("trial_id", "none")},
         report=None if is_killed else _report(run, record, with_texts=with_texts),

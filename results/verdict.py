@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from results.older_runs import with_tested_score
+from results.parameter_values import format_parameters, short_model_names
 from results.score_names import describe_epochs
 from results.trial_states import SearchStatus
 
@@ -18,10 +19,11 @@ def describe_result(record: Mapping[str, Any]) -> Iterator[str]:
         record: content of `search.json` with a winner.
     """
     best, is_default = record["best"], has_default_won(record)
+    values = format_parameters(best["parameters"], short_model_names(record))
     yield f"trials: {_count_trials(record)}, in {record['seconds']:.0f} s"
     yield (
         f"winner {best['trial_id']}{', the default' if is_default else ''}"
-        f" ({format_parameters(best['parameters'])}): validation {record['objective']['label']}"
+        f" ({values}): validation {record['objective']['label']}"
         f" {_search_score(record, 'best')} in the search"
         + ("" if is_default else f"; default {_search_score(record, 'default')}")
     )
@@ -134,11 +136,6 @@ def _count_trials(record: Mapping[str, Any]) -> str:
 def _search_score(record: Mapping[str, Any], role: str) -> str:
     taken = when_taken(record, role)
     return _score(record[role]["search_score"]) + (f" {taken}" if taken else "")
-
-
-def format_parameters(values: Mapping[str, float]) -> str:
-    """Return the searched values of a configuration in one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def confirmation_verdict(

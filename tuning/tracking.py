@@ -98,8 +98,8 @@ class Tracking(Observer):
         configuration = self._configuration
         parameters = {
             **trial.training.model_dump(mode="json"),
-            "model": _plain_name(configuration.model.name),
             **trial.parameters,
+            "model": _plain_name(str(trial.parameters.get("model", configuration.model.name))),
             "split_seed": trial.split_seed,
         }
         points = self._points.setdefault(trial.trial_id, [])
@@ -164,7 +164,10 @@ def _describe_search(configuration: Configuration) -> Iterator[tuple[str, Value]
     for name in ("algorithm", "scheduler", "seed", "confirm_top", "confirm_replicates"):
         yield name, getattr(search, name)
     for name, domain in search.space.items():
-        yield f"space.{name}", str(domain.model_dump(mode="json", exclude_none=True))
+        plain = domain.model_dump(mode="json", exclude_none=True)
+        if name == "model":
+            plain = {"choice": [_plain_name(str(model)) for model in plain["choice"]]}
+        yield f"space.{name}", str(plain)
 
 
 def _plain_name(location: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from results.parameter_values import format_parameters, short_model_names
 from results.report.charts import plot_replicates
 from results.report.markup import fold, number, paragraphs, table
 from results.report.run_data import RunData
@@ -12,7 +13,6 @@ from results.verdict import (
     confirmed_score,
     describe_sensitivity,
     describe_significance,
-    format_parameters,
     when_taken,
 )
 
@@ -40,7 +40,10 @@ def describe_confirmation(data: RunData) -> str:
     header = ["candidate", "configuration", f"{label} on each replicate", "mean", "standard error"]
     header += ["lead over the default", "dropped"]
     names = [_candidate_name(candidate, data) for candidate in candidates]
-    rows = [_row(name, one, candidates[0]) for name, one in zip(names, candidates, strict=True)]
+    models = data.model_names
+    rows = [
+        _row(name, one, candidates[0], models) for name, one in zip(names, candidates, strict=True)
+    ]
     return (
         paragraphs(
             [*_describe_outcome(record), *_compare_scores(record, is_tested=data.test is not None)]
@@ -65,8 +68,9 @@ def _describe_outcome(record: Mapping[str, Any]) -> Iterator[str]:
     lead = found.get("winner_beats_default")
     if best and lead and lead.get("replaces_default"):
         num_replicates = lead["draws"]
+        values = format_parameters(best["parameters"], short_model_names(record))
         yield (
-            f"The winner, {best['trial_id']} ({format_parameters(best['parameters'])}), replaces"
+            f"The winner, {best['trial_id']} ({values}), replaces"
             f" the default: {_describe_lead(lead)} on {num_replicates} shared replicates,"
             f" {describe_significance(lead)}."
         )
@@ -122,12 +126,17 @@ def _describe_rule(record: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _row(name: str, candidate: Mapping[str, Any], default: Mapping[str, Any]) -> list[str]:
+def _row(
+    name: str,
+    candidate: Mapping[str, Any],
+    default: Mapping[str, Any],
+    models: Mapping[str, str],
+) -> list[str]:
     last = candidate.get("dropped_after")
     scores = candidate["score"][:last]
     return [
         name,
-        format_parameters(candidate["parameters"]),
+        format_parameters(candidate["parameters"], models),
         ", ".join(number(score) or "none" for score in scores),
         number(candidate["mean"]),
         number(candidate["standard_error"]),
@@ -151,4 +160,6 @@ def _candidate_name(candidate: Mapping[str, Any], data: RunData) -> str:
     if candidate["parameters"] == default.get("parameters"):
         return "default"
     same = [t for t in data.searched if t.parameters == candidate["parameters"]]
-    return same[0].trial_id if same else format_parameters(candidate["parameters"])
+    if same:
+        return same[0].trial_id
+    return format_parameters(candidate["parameters"], data.model_names)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from results.report.markup import paragraphs, sortable_table
+from results.parameter_values import format_value, is_number
+from results.report.markup import Titled, paragraphs, sortable_table
 from results.report.run_data import ReportTrial, RunData, parse_number
 from results.score_names import BESIDE_THE_SCORE, OVERALL
 from results.status_text import describe_baseline
@@ -133,9 +134,10 @@ def _columns(
 
     A column with the same value for every trial is left out, except the score.
     """
+    names = data.model_names
     beside = [key for key in BESIDE_THE_SCORE if key != data.record["objective"]["name"]]
     columns: dict[str, Callable[[ReportTrial], Any]] = {
-        **{name: partial(_parameter, name=name) for name in data.parameters},
+        **{name: partial(_parameter, name=name, names=names) for name in data.parameters},
         **{OVERALL[key]: partial(_figure, key=key, form=".3f") for key in beside},
         "compared at": lambda trial: compared[trial.trial_id].name,
         "status": lambda trial: trial.ending,
@@ -151,8 +153,13 @@ def _columns(
     return {**score, **varying}
 
 
-def _parameter(trial: ReportTrial, *, name: str) -> Any:
-    return _short(trial.parameters[name])
+def _parameter(trial: ReportTrial, *, name: str, names: Mapping[str, str]) -> Any:
+    value = trial.parameters[name]
+    text, whole = format_value(value, names), format_value(value)
+    if not is_number(value):
+        return Titled(text, whole) if text != whole else text
+    number = float(value or 0)
+    return int(number) if number.is_integer() else float(f"{number:.4g}")
 
 
 def _figure(trial: ReportTrial, *, key: str, form: str) -> str:
@@ -162,10 +169,3 @@ def _figure(trial: ReportTrial, *, key: str, form: str) -> str:
 
 def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else ""
-
-
-def _short(value: float) -> Any:
-    """Round a parameter to four significant digits; whole numbers lose their point."""
-    if not math.isfinite(value):
-        return ""
-    return int(value) if value.is_integer() else float(f"{value:.4g}")

@@ -115,6 +115,18 @@ def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
     return merged
 
 
+class Titled(str):
+    """A text whose cell displays a longer one, `title`, under the mouse."""
+
+    title: str
+
+    def __new__(cls, text: str, title: str) -> "Titled":
+        """Make the text of a cell; `title` is the whole of what it shortens."""
+        made = super().__new__(cls, text)
+        made.title = title
+        return made
+
+
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?(e[+-][0-9]+)?( points)?")
 _LONG = 30
 """Characters above which a cell has a line of its own on narrow screens."""
@@ -242,7 +254,8 @@ def _cell(value: Any, column: str) -> str:
         kind = ' class="number"'
     elif len(text) > _LONG:
         kind = ' class="long"'
-    return f'<td role="cell" data-label="{escape(column)}"{kind}>{escape(text)}</td>'
+    title = f' title="{escape(value.title)}"' if isinstance(value, Titled) else ""
+    return f'<td role="cell" data-label="{escape(column)}"{kind}{title}>{escape(text)}</td>'
 
 
 def _scrolling(content: str, label: str) -> str:

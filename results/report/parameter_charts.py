@@ -3,13 +3,18 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import unescape
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from results.importance import CONFIDENCE, MIN_TRIALS, Importance, parameter_importances
+from results.parameter_values import (
+    Value,
+    format_value,
+    in_order,
+    is_number,
+    is_numeric,
+)
 from results.report.markup import (
     Layout,
     Trace,
@@ -27,14 +32,19 @@ from results.report.markup import (
     rounded,
     table,
 )
+from results.report.parallel_coordinates import plot_parallel_coordinates
 from results.report.run_data import ReportTrial, RunData, RungTrials
 from results.score_names import capitalise
 from results.trial_states import SearchStatus
 
-Floats = NDArray[np.float64]
-
 MIN_TO_COMPARE = 10
 """Trials that the budget displayed first has, where any budget has so many."""
+
+_LONGEST_LABEL = 28
+"""Characters of a word beside its axis; of a longer one its beginning and its end."""
+
+_MOST_PAIRED = 6
+"""Parameters with a plot for each pair: of 12 there would be 66 plots."""
 
 _RULE = (
     "Only trials at the same rung are compared. From the second rung on only promoted trials are"
@@ -82,8 +92,14 @@ def plot_parameters(data: RunData) -> str:
 
 
 def _plot_together(names: Sequence[str], plotted: _Plotted) -> str:
-    pairs = grid(_plot_pair(pair, plotted) for pair in combinations(names, 2))
-    return pairs + _plot_parallel_coordinates(names, plotted)
+    few = names[:_MOST_PAIRED]
+    omitted = [f"Pairs of the first {len(few)} parameters; all {len(names)} are in the last plot."]
+    pairs = grid(_plot_pair(pair, plotted) for pair in combinations(few, 2))
+    return (
+        paragraphs(omitted if len(few) < len(names) else [])
+        + pairs
+        + plot_parallel_coordinates(names, plotted.data, plotted.rungs, plotted.selected)
+    )
 
 
 def select_rung(rungs: Sequence[RungTrials]) -> RungTrials:
@@ -123,10 +139,10 @@ def _score_traces(name: str, rung: RungTrials, plotted: _Plotted) -> Iterator[Tr
             "mode": "markers",
             "name": title,
             **plotted.at(rung),
-            "x": _parameter_values(name, plotted.space[name], trials),
+            "x": _parameter_values(name, plotted, trials),
             "y": rounded([score for _, score in chosen]),
-            "text": [trial.trial_id for trial in trials],
-            "hovertemplate": "%{text}: %{y:.4f} at %{x}<extra></extra>",
+            "text": [f"{trial.trial_id}: {name} {_whole(trial, name)}" for trial in trials],
+            "hovertemplate": "%{text}, %{y:.4f}<extra></extra>",
             "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": 0.8},
         }
 
@@ -134,40 +150,69 @@ def _score_traces(name: str, rung: RungTrials, plotted: _Plotted) -> Iterator[Tr
 def _parameter_axis(name: str, plotted: _Plotted) -> Layout:
     """Return a logarithmic, linear or categorical axis, as the parameter was searched."""
     domain = plotted.space[name]
-    trials = (trial for rung in plotted.rungs for trial in rung.trials)
-    values = {trial.parameters.get(name, math.nan) for trial in trials}
+    values = [trial.parameters.get(name) for rung in plotted.rungs for trial in rung.trials]
     if "log_uniform" in domain:
-        return log_axis(name, values)
-    if "choice" in domain:
-        ordered = sorted({*domain["choice"], *values})
-        return axis(name, type="category", categoryarray=[f"{value:g}" for value in ordered])
+        return log_axis(name, map(_as_number, values))
+    if _is_category(name, plotted):
+        labels = [_label(value, plotted) for value in in_order(domain, values)]
+        ticks = {"tickvals": labels, "ticktext": list(map(_shortened, labels))}
+        return axis(name, type="category", categoryarray=labels, **ticks)
     return axis(name)
 
 
-def _parameter_values(
-    name: str, domain: Mapping[str, Any], trials: Sequence[ReportTrial]
-) -> list[Any]:
+def _is_category(name: str, plotted: _Plotted) -> bool:
+    domain = plotted.space[name]
+    values = (trial.parameters.get(name) for rung in plotted.rungs for trial in rung.trials)
+    return "choice" in domain or not is_numeric(domain, values)
+
+
+def _parameter_values(name: str, plotted: _Plotted, trials: Sequence[ReportTrial]) -> list[Any]:
     """Return a parameter's values for that axis: texts on a categorical one, else numbers."""
-    values = [trial.parameters.get(name, math.nan) for trial in trials]
-    return [f"{v:g}" for v in values] if "choice" in domain else rounded(values)
+    values = [trial.parameters.get(name) for trial in trials]
+    if _is_category(name, plotted):
+        return [_label(value, plotted) for value in values]
+    return rounded(list(map(_as_number, values)))
+
+
+def _label(value: Value, plotted: _Plotted) -> str:
+    """Return a value of a choice as its axis has it, in Plotly's markup."""
+    text = f"{value:g}" if is_number(value) else format_value(value, plotted.data.model_names)
+    return plotly_text(text)
+
+
+def _shortened(label: str) -> str:
+    """Return the beginning and the end of a long label, whose marks are escaped."""
+    text, kept = unescape(label), (_LONGEST_LABEL - 1) // 2
+    return (
+        label if len(text) <= _LONGEST_LABEL else plotly_text(f"{text[:kept]}\u2026{text[-kept:]}")
+    )
+
+
+def _whole(trial: ReportTrial, name: str) -> str:
+    """Return a trial's value of a parameter in full, in Plotly's markup."""
+    return plotly_text(format_value(trial.parameters.get(name)))
+
+
+def _as_number(value: Value) -> float:
+    return float(value) if is_number(value) else math.nan  # type: ignore[arg-type]
 
 
 def _plot_pair(pair: tuple[str, str], plotted: _Plotted) -> str:
     first, second = pair
-    space, label = plotted.space, plotted.data.score_label
+    label = plotted.data.score_label
     traces = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": "trials",
             **plotted.at(rung),
-            "x": _parameter_values(first, space[first], rung.trials),
-            "y": _parameter_values(second, space[second], rung.trials),
+            "x": _parameter_values(first, plotted, rung.trials),
+            "y": _parameter_values(second, plotted, rung.trials),
             "text": [
-                f"{trial.trial_id}: {score:.4f}"
+                f"{trial.trial_id}: {score:.4f}<br>{_whole(trial, first)}, {_whole(trial, second)}"
                 for trial, score in zip(rung.trials, rung.scores, strict=True)
             ],
-            "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
+            "hovertemplate": "%{text}<extra></extra>",
             "marker": {
                 "color": rounded(rung.scores),
                 "colorscale": "Viridis",
@@ -191,116 +236,6 @@ def _plot_pair(pair: tuple[str, str], plotted: _Plotted) -> str:
     return chart(f"{second} against {first}", described, traces, layout, height=340)
 
 
-_FIFTHS = ("lowest fifth", "second fifth", "middle fifth", "fourth fifth", "best fifth")
-_MAX_CHOICE_TICKS = 6
-
-
-def _plot_parallel_coordinates(names: Sequence[str], plotted: _Plotted) -> str:
-    label = plotted.data.score_label
-    traces: list[Trace] = []
-    for rung in plotted.rungs:
-        columns = {
-            **{name: np.array([t.parameters[name] for t in rung.trials]) for name in names},
-            label: np.array(rung.scores),
-        }
-        scales = [_Scale(values, plotted.space.get(name, {})) for name, values in columns.items()]
-        traces.append({**_parallel_axes(scales), **plotted.at(rung)})
-        traces += [{**line, **plotted.at(rung)} for line in _parallel_lines(columns, scales, rung)]
-    titles = [plotly_text(name) for name in (*names, label)]
-    return chart(
-        "Parallel coordinates",
-        "Each line is a trial, coloured by its score. Click a fifth in the legend to hide or"
-        " display it.",
-        traces,
-        {
-            "xaxis": {
-                **{"tickvals": list(range(len(titles))), "ticktext": titles},
-                **{"range": [-0.15, len(titles) - 0.6], "showgrid": False, "zeroline": False},
-            },
-            "yaxis": {"visible": False, "range": [-0.04, 1.1]},
-        },
-        height=440,
-    )
-
-
-class _Scale:
-    """Map values to heights from 0, the lowest value, to 1, the highest."""
-
-    def __init__(self, values: Floats, domain: Mapping[str, Any]) -> None:
-        self._is_log = "log_uniform" in domain and bool((values > 0).all())
-        self._choices = np.unique(values) if "choice" in domain else None
-        transformed = self._transform(values)
-        self._low, self._width = float(transformed.min()), float(np.ptp(transformed)) or 1.0
-
-    def height(self, values: Floats) -> Floats:
-        """Return the height of each value."""
-        return (self._transform(values) - self._low) / self._width
-
-    def ticks(self) -> Floats:
-        """Return the values to print beside the axis: of a choice, or both ends and the middle."""
-        if self._choices is not None and len(self._choices) <= _MAX_CHOICE_TICKS:
-            return self._choices
-        transformed = self._low + np.array([0.0, 0.5, 1.0]) * self._width
-        return np.exp(transformed) if self._is_log else transformed
-
-    def _transform(self, values: Floats) -> Floats:
-        if self._choices is not None:
-            return np.searchsorted(self._choices, values).astype(np.float64)
-        return np.log(values) if self._is_log else values
-
-
-def _parallel_axes(scales: Sequence[_Scale]) -> Trace:
-    """Return a vertical line for each column, with its values beside it."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    text: list[str | None] = []
-    for position, scale in enumerate(scales):
-        ticks = scale.ticks()
-        x += [position] * len(ticks) + [None]
-        y += [*scale.height(ticks).tolist(), None]
-        text += [*[f" {value:.3g}" for value in ticks], None]
-    return {
-        **{"type": "scatter", "mode": "lines+text", "x": x, "y": y, "text": text},
-        "textposition": "top right",
-        "textfont": {"color": "@ink", "size": 11},
-        "line": {"color": "@muted", "width": 1},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
-def _parallel_lines(
-    columns: Mapping[str, Floats], scales: Sequence[_Scale], rung: RungTrials
-) -> list[Trace]:
-    """Return a trace for each fifth of the scores, with a line for each of its trials."""
-    heights = np.stack(
-        [scale.height(column) for scale, column in zip(scales, columns.values(), strict=True)]
-    )
-    fifths = np.searchsorted(np.quantile(rung.scores, [0.2, 0.4, 0.6, 0.8]), rung.scores)
-    traces = []
-    for fifth, name in enumerate(_FIFTHS):
-        x: list[float | None] = []
-        y: list[float | None] = []
-        text: list[str | None] = []
-        for member in np.flatnonzero(fifths == fifth).tolist():
-            trial_id = rung.trials[member].trial_id
-            x += [*range(len(columns)), None]
-            y += [*rounded(heights[:, member].tolist(), 3), None]
-            text += [
-                *(f"{trial_id}: {plotly_text(n)} {c[member]:.4g}" for n, c in columns.items()),
-                None,
-            ]
-        traces.append(
-            {
-                **{"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "text": text},
-                "line": {"color": f"@fifth-{fifth + 1}", "width": 1.8},
-                "opacity": 0.75,
-                "hovertemplate": "%{text}<extra></extra>",
-            }
-        )
-    return [trace for trace in traces if trace["x"]]
-
-
 def _report_importance(plotted: _Plotted) -> str:
     # An interrupted search has seconds to exit: it computes no importance.
     if plotted.data.record["status"] != SearchStatus.COMPLETED:
@@ -322,7 +257,7 @@ def _report_importance(plotted: _Plotted) -> str:
     explained = (
         "The importance of a parameter is the share of the variance of"
         f" {plotted.data.score_label} among {len(rung.trials)} trials ({rung.name}) that it"
-        " explains by itself (fANOVA, Hutter et al. 2014, by Optuna's evaluator); its"
+        " explains by itself (fANOVA, Hutter et al. 2014); its"
         f" {CONFIDENCE:.0%} interval is of resampled trials."
     )
     header = ["parameter", "share of variance", f"{CONFIDENCE:.0%} interval"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from results.files import read_csv
 from results.older_runs import with_tested_score
+from results.parameter_values import Value, read_value, short_model_names
 from results.run import FIXED_COLUMNS, TEST_REPORT, Run
 from results.rung_scores import Curve, score_at
 from results.trial_states import Source, Status, StoppedBy
@@ -23,7 +24,7 @@ class ReportTrial:
     source: str
     status: str
     stopped_by: str
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, Value]
     row: Mapping[str, str]
     """Its row of `trials.csv`."""
     curve: Curve
@@ -128,6 +129,11 @@ class RunData:
         """Epochs of a full training; None for runs of older versions."""
         return full_epochs(self.record)
 
+    @property
+    def model_names(self) -> Mapping[str, str]:
+        """Short names of the models that were searched; empty: none was."""
+        return short_model_names(self.record)
+
     def id_of(self, role: str) -> str | None:
         """Return the id of the `best` or `default` trial; None while there is none."""
         found = self.record.get(role)
@@ -179,11 +185,12 @@ def read_run_data(run: Run, record: Mapping[str, Any]) -> RunData:
         RunError: `trials.csv` or `curves.csv` cannot be read.
     """
     curves = _curves(run.read_complete_curves())
+    space = (record.get("search") or {}).get("space") or {}
     reports = run.newest_reports()
     return RunData(
         run=run,
         record=record,
-        trials=[_trial(row, curves.get(row["trial_id"], [])) for row in run.read_trials()],
+        trials=[_trial(row, curves.get(row["trial_id"], []), space) for row in run.read_trials()],
         test=_read_test_report(reports / TEST_REPORT) if reports else None,
         analysis=_read_json(reports / "error_analysis.json") if reports else {},
         mistakes=read_csv(reports / "misclassified.csv") if reports else [],
@@ -198,14 +205,18 @@ def parse_number(cell: str | None) -> float:
         return math.nan
 
 
-def _trial(row: Mapping[str, str], curve: Curve) -> ReportTrial:
+def _trial(
+    row: Mapping[str, str], curve: Curve, space: Mapping[str, Mapping[str, Any]]
+) -> ReportTrial:
     return ReportTrial(
         trial_id=row["trial_id"],
         source=row["source"],
         status=row["status"],
         stopped_by=row["stopped_by"],
         parameters={
-            name: parse_number(cell) for name, cell in row.items() if name not in FIXED_COLUMNS
+            name: read_value(cell, space.get(name, {}))
+            for name, cell in row.items()
+            if name not in FIXED_COLUMNS
         },
         row=row,
         curve=curve,
