@@ -9,7 +9,6 @@ from cluster.resources import describe_cluster, num_slots
 from results.live_view import display
 from results.log import DETAIL, log_to_file
 from results.overview import WatchedRun
-from results.parameter_values import format_parameters
 from results.run import Run
 from results.status_text import next_step
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
@@ -195,7 +194,7 @@ class LogLines(Observer):
 
 def describe_parameters(trial: Trial) -> str:
     """Describe the searched values of a trial in one line, with the replicate it confirms on."""
-    values = format_parameters(trial.parameters)
+    values = trial.searched_values
     if trial.source == Source.CONFIRM:
         return f"{values} (replicate {trial.replicate})"
     return values + (" (the default)" if trial.source == Source.DEFAULT else "")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any, Self
 
+from results.parameter_values import format_parameters
 from results.rung_scores import Curve
 from results.trial_states import Source, Status, StoppedBy
 from training.config import TrainingConfig
@@ -77,6 +78,11 @@ class Trial:
     def number(self) -> int:
         """3 of `t0003`."""
         return int(self.trial_id[1:])
+
+    @property
+    def searched_values(self) -> str:
+        """The values of its searched parameters in one line."""
+        return format_parameters(self.parameters)
 
     @property
     def examples(self) -> int:

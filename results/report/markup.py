@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -115,16 +116,16 @@ def _merged(under: Layout, over: Mapping[str, Any]) -> Layout:
     return merged
 
 
-class Titled(str):
-    """A text whose cell displays a longer one, `title`, under the mouse."""
+@dataclass(frozen=True)
+class Titled:
+    """A shortened text; its cell displays the whole one under the mouse."""
 
-    title: str
+    text: str
+    whole: str
 
-    def __new__(cls, text: str, title: str) -> "Titled":
-        """Make the text of a cell; `title` is the whole of what it shortens."""
-        made = super().__new__(cls, text)
-        made.title = title
-        return made
+    def __str__(self) -> str:
+        """Return the shortened text."""
+        return self.text
 
 
 _NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?(e[+-][0-9]+)?( points)?")
@@ -254,7 +255,7 @@ def _cell(value: Any, column: str) -> str:
         kind = ' class="number"'
     elif len(text) > _LONG:
         kind = ' class="long"'
-    title = f' title="{escape(value.title)}"' if isinstance(value, Titled) else ""
+    title = f' title="{escape(value.whole)}"' if isinstance(value, Titled) else ""
     return f'<td role="cell" data-label="{escape(column)}"{kind}{title}>{escape(text)}</td>'
 
 
