@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +35,7 @@ from training.classifier import load, pipeline_probabilities
 from training.config import WinningConfiguration
 from training.encoder import perturb
 from training.encoder_checks import describe_difference
-from training.errors import InputError, OnnxExportError
+from training.errors import InputError, OnnxExportError, Problems
 from training.inference import TOLERANCE, Probabilities, log_probabilities
 from training.model import facts_of
 from training.model_files import write_model
@@ -109,6 +110,26 @@ def check_shipping(shipment: Shipment, directory: Path) -> str:
                 _compare(name, "in ONNX Runtime", together, expected)
                 _compare(name, "in ONNX Runtime, in a batch of its own,", alone, expected[:1])
     return warning
+
+
+def check_all(shipments: Sequence[Shipment], directory: Path) -> list[str]:
+    """Check the model of each searched encoder, one after the other, as `check_shipping` does.
+
+    Returns:
+        The warnings, which name their encoder if there are several.
+
+    Raises:
+        InputError: with a line for each encoder that cannot be shipped.
+        OSError: the directory cannot be written.
+    """
+    problems, warned = Problems(), []
+    for shipment in shipments:
+        warning = problems.attempt(partial(check_shipping, shipment, directory))
+        if warning:
+            name = f"{shipment.configuration.model.name!r}: " if len(shipments) > 1 else ""
+            warned.append(f"{name}{warning}")
+    problems.raise_any()
+    return warned
 
 
 def _compare(name: str, way: str, found: Probabilities, expected: Probabilities) -> None:
@@ -203,7 +224,7 @@ _YIELDS = 10
 
 
 def main() -> None:
-    """Read a shipment from standard input, check it and print the result as JSON."""
+    """Read from standard input where the shipments are, check them and print the result as JSON."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search gets it too and ends this process
     os.nice(_YIELDS)
     torch.set_num_threads(1)
@@ -212,11 +233,12 @@ def main() -> None:
     if not path:
         return  # the search ended before this check
     # The search that started this process wrote the file, into a directory of its own.
-    shipment, directory = pickle.loads(Path(path).read_bytes())
+    shipments, directory = pickle.loads(Path(path).read_bytes())
+    result: dict[str, str | Sequence[str]]
     try:
-        result = {"warning": check_shipping(shipment, directory)}
+        result = {"warnings": check_all(shipments, directory)}
     except InputError as error:
-        result = {"problem": error.problems[0]}
+        result = {"problems": error.problems}
     except OSError as error:
         path = error.filename or directory
         result = {"environment": f"{error.strerror or error}: {path}"}

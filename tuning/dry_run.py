@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.errors import InputError
-from training.shipping import check_shipping
+from training.shipping import check_all
 from tuning.baseline_measurement import baseline_measurement, describe_measured
 from tuning.checks import JoinedCluster, num_slots_here, try_cluster
 from tuning.config import Configuration, objective_of
@@ -21,7 +21,7 @@ from tuning.preparation import Preparation, prepare_search
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
 from tuning.rungs import describe_absent_rungs, expected_rows_of_search
 from tuning.searchers import num_requested
-from tuning.shipping_check import shipment_of
+from tuning.shipping_check import describe_checked, shipments_of
 
 _BYTES_A_TRIAL = 20_000
 """Bytes of event files, rows and Ray's state per trial; measured on the sample, rounded up."""
@@ -61,18 +61,17 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         slots = slots if cluster is None else cluster.slots
         plan = plan_from(configuration, preparation, rehearsal, max(slots, 1))
         started = time.monotonic()
-        shipment = shipment_of(configuration, preparation)
-        warning = check_shipping(shipment, _existing_parent(configuration))
+        shipments = shipments_of(configuration, preparation)
+        warnings = check_all(shipments, _existing_parent(configuration))
         seconds = time.monotonic() - started
         measurement.wait()
         baseline = measurement.record()
     yield from describe_search(configuration, preparation, plan, cluster)
     yield (
-        f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s; a small copy"
-        f" of it was saved, loaded and run in {seconds:.1f} s"
+        f"checks      the model was checked in {preparation.seconds_of_checks:.1f} s;"
+        f" {describe_checked(len(shipments), seconds)}"
     )
-    if warning:
-        yield f"            {warning}"
+    yield from (f"            {warning}" for warning in warnings)
     if baseline is not None:
         label = objective_of(configuration).label
         yield f"to beat     {describe_measured(baseline, label)}"

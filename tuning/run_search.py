@@ -20,7 +20,7 @@ from tuning.log_lines import log_next_step, log_result, log_signals, log_start
 from tuning.observers import Observer
 from tuning.ray_tune import Experiment, check_has_score
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
-from tuning.shipping_check import shipment_of, shipping_check
+from tuning.shipping_check import shipments_of, shipping_check
 from tuning.signals import StopSignal, stop_signals
 from tuning.worker_pool import connected, make_pool
 
@@ -98,7 +98,7 @@ def run_search(
             watchers=watchers(run),
         )
         search.files.write()
-        shipping.start(shipment_of(configuration, initial.preparation), run.directory)
+        shipping.start(shipments_of(configuration, initial.preparation), run.directory)
         if storage is not None:
             stack.enter_context(Mirror(run, storage, on_error=mirror_errors.append))
         log_start(run, initial.preparation, connection)

@@ -1,8 +1,9 @@
-"""Check, in a process beside the search, that its model can be saved, exported and run.
+"""Check, in a process beside the search, that its models can be saved, exported and run.
 
-The check takes seconds, most of them for the ONNX export, and runs while Ray and its workers
-start. It needs a process of its own because the libraries that it calls change the process that
-they run in: random generators, threads, output streams.
+Each searched encoder is checked, one after the other. A check takes seconds, most of them for the
+ONNX export, and runs while Ray and its workers start. It needs a process of its own because the
+libraries that it calls change the process that they run in: random generators, threads, output
+streams.
 """
 
 import json
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,19 +34,24 @@ logger = logging.getLogger(__name__)
 _NUM_TEXTS = 4
 
 
-def shipment_of(configuration: Configuration, preparation: Preparation) -> Shipment:
-    """Return what the search will ship, with a few of its training texts of every length."""
+def shipments_of(configuration: Configuration, preparation: Preparation) -> list[Shipment]:
+    """Return what the search will ship if each of its encoders wins.
+
+    The texts are a few training texts of every length.
+    """
     texts = preparation.data.train.texts
     by_length = np.argsort([len(text) for text in texts], kind="stable")
     spread = np.linspace(0, len(texts) - 1, min(_NUM_TEXTS, len(texts))).astype(np.int64)
-    return Shipment(
-        config=preparation.search_data.encoder.config,
-        tokenizer=preparation.tokenizer,
-        configuration=WinningConfiguration(
-            data=configuration.data, model=configuration.model, training=configuration.training
-        ),
-        texts=[texts[index] for index in by_length[spread]],
-    )
+    return [
+        Shipment(
+            config=preparation.search_data.encoder.config,
+            tokenizer=preparation.tokenizer,
+            configuration=WinningConfiguration(
+                data=configuration.data, model=configuration.model, training=configuration.training
+            ),
+            texts=[texts[index] for index in by_length[spread]],
+        )
+    ]
 
 
 @dataclass(kw_only=True)
@@ -58,14 +64,15 @@ class ShippingCheck:
     _error: Exception | None = field(default=None, init=False)
     _is_finished: bool = field(default=False, init=False)
     _started_at: float = field(default=0.0, init=False)
+    _num_models: int = field(default=1, init=False)
     _outcome: str = field(default="the model to ship could not be checked", init=False)
 
-    def start(self, shipment: Shipment, directory: Path) -> None:
-        """Give the process the shipment; it has loaded its libraries meanwhile.
+    def start(self, shipments: Sequence[Shipment], directory: Path) -> None:
+        """Give the process the shipments; it has loaded its libraries meanwhile.
 
         Args:
-            shipment: what the search will ship.
-            directory: the run's directory, which holds the tried model until the check is closed.
+            shipments: of each encoder, what the search will ship if that one wins.
+            directory: the run's directory, which holds the tried models until the check is closed.
 
         Raises:
             OSError: the directory cannot be written.
@@ -73,7 +80,8 @@ class ShippingCheck:
         self._started_at = time.monotonic()
         self._scratch = Path(tempfile.mkdtemp(dir=directory, prefix=MODEL_CHECK_PREFIX))
         path = self._scratch / "shipment.pickle"
-        path.write_bytes(pickle.dumps((shipment, self._scratch)))
+        path.write_bytes(pickle.dumps((shipments, self._scratch)))
+        self._num_models = len(shipments)
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # its exit code gives the reason later
             self._process.stdin.write(f"{path}\n")
@@ -122,17 +130,22 @@ class ShippingCheck:
             )
             return
         answer = json.loads(lines[-1])
-        if problem := answer.get("problem"):
-            self._error = InputError(problem)
+        if problems := answer.get("problems"):
+            self._error = InputError(*problems)
         elif environment := answer.get("environment"):
             self._error = OSError(environment)
         else:
             seconds = time.monotonic() - self._started_at
-            self._outcome = (
-                f"a small copy of the model was saved, loaded and run in {seconds:.1f} s"
-            )
-            if warning := answer["warning"]:
+            self._outcome = describe_checked(self._num_models, seconds)
+            for warning in answer["warnings"]:
                 logger.warning("%s", warning)
+
+
+def describe_checked(num_models: int, seconds: float) -> str:
+    """Describe the check of the models to ship, which has found nothing."""
+    if num_models == 1:
+        return f"a small copy of the model was saved, loaded and run in {seconds:.1f} s"
+    return f"small copies of {num_models} encoders were saved, loaded and run in {seconds:.1f} s"
 
 
 def start_process(module: str, *, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:

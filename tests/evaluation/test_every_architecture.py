@@ -35,7 +35,7 @@ from training.model_files import ONNX_FILE, write_model
 from training.shipping import Shipment, check_shipping
 from training.tokens import encode
 from tuning.preparation import prepare_search
-from tuning.shipping_check import shipment_of
+from tuning.shipping_check import shipments_of
 from tuning.start import build
 
 WORKS, NO_ONNX = "works", "works without model.onnx"
@@ -102,7 +102,7 @@ def test_an_architecture_gives_the_same_probabilities_everywhere_or_is_refused(
     configuration = build(_values(name, tmp_path))
     try:
         preparation = prepare_search(configuration, tokenizer_directory=tmp_path, num_threads=1)
-        shipment = shipment_of(configuration, preparation)
+        (shipment,) = shipments_of(configuration, preparation)
         warning = check_shipping(shipment, tmp_path)
     except InputError as error:
         (line,) = error.problems

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from training.encoder import read_encoder
 from training.errors import InputError, OnnxExportError
 from training.model import facts_of, load_tokenizer
 from training.model_files import write_model
-from training.shipping import Shipment, check_shipping
+from training.shipping import Shipment, check_all, check_shipping
 
 TEXTS = ("bodho", "aku kowe", "pasar sawah kali gunung")
 ROOT = Path(__file__).parents[2]
@@ -206,12 +207,30 @@ def test_the_process_prints_what_was_found(bert: Path, tmp_path: Path) -> None:
     job = tmp_path / "job"
     printed = []
     for directory in (tmp_path, tmp_path / "not-there"):
-        job.write_bytes(pickle.dumps((shipment, directory)))
+        job.write_bytes(pickle.dumps(([shipment], directory)))
         done = subprocess.run(
             [sys.executable, "-m", "training.shipping"],
             **{"cwd": ROOT, "input": f"{job}\n", "capture_output": True, "text": True},
         )
         assert done.returncode == 0, done.stderr
         printed.append(json.loads(done.stdout.splitlines()[-1]))
-    assert "classifies differently in transformers' pipeline" in printed[0]["problem"]
+    (problem,) = printed[0]["problems"]
+    assert "classifies differently in transformers' pipeline" in problem
     assert "No such file or directory: " in printed[1]["environment"]
+
+
+@pytest.mark.usefixtures("no_onnx")
+def test_each_encoder_is_checked_and_all_that_cannot_be_shipped_are_named(
+    bert: Path, run: Path
+) -> None:
+    names = [f"{bert}-{number}" for number in range(3)]
+    shipments = [_shipment(Path(shutil.copytree(bert, name))) for name in names]
+    warned = check_all(shipments, run)
+    assert [line.partition(": ")[0] for line in warned] == [repr(name) for name in names]
+    for spoilt in (shipments[0], shipments[2]):
+        spoilt.config.problem_type = "multi_label_classification"
+    with pytest.raises(InputError) as caught:
+        check_all(shipments, run)
+    for line, name in zip(caught.value.problems, (names[0], names[2]), strict=True):
+        assert line.startswith(f"model.name: {name!r} classifies differently")
+    assert list(run.iterdir()) == []

@@ -54,7 +54,7 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path, dry_run: D
     assert "on 8 such machines, " in out
     assert "GiB for each of " in line(out, "memory")
     assert "MiB at the peak" in line(out, "disk")
-    assert "a small copy of it was saved, loaded and run in" in line(out, "checks")
+    assert "a small copy of the model was saved, loaded and run in" in line(out, "checks")
     assert re.search(
         rf"macro-F1 0\.\d{{4}} by TF-IDF .* fitted on {num_train:,} training rows in \d+\.\d s",
         line(out, "to beat"),

@@ -18,7 +18,7 @@ from training.model import facts_of, load_tokenizer
 from training.shipping import Shipment
 from tuning import run_search
 from tuning.search import main
-from tuning.shipping_check import shipment_of, shipping_check
+from tuning.shipping_check import shipments_of, shipping_check
 
 LABELS = ("a", "b")
 
@@ -52,14 +52,14 @@ def test_a_problem_is_reported_in_one_line_and_no_file_stays(
     run = tmp_path / "run"
     run.mkdir()
     with shipping_check() as check:
-        check.start(_spoilt(shipment), run)
+        check.start([_spoilt(shipment)], run)
         assert check.error() is None  # it has just started
         with pytest.raises(InputError, match="classifies differently in transformers' pipeline"):
             check.require()
         assert isinstance(check.error(), InputError)
     assert list(run.iterdir()) == []
     with shipping_check() as check:
-        check.start(shipment, run)
+        check.start([shipment], run)
         assert "a small copy of the model was saved, loaded and run in" in check.require()
         assert check.error() is None
     assert list(run.iterdir()) == []
@@ -74,7 +74,7 @@ def test_a_search_that_ends_before_the_check_does_not_wait_and_leaves_no_file(
     with shipping_check():
         pass
     with shipping_check() as check:
-        check.start(shipment, run)
+        check.start([shipment], run)
     assert time.monotonic() - started_at < 5
     assert list(run.iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_is_a_warning(
     shipment: Shipment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with shipping_check() as check:
-        check.start(shipment, tmp_path)
+        check.start([shipment], tmp_path)
         check._process.kill()
         assert "could not be checked" in check.require()
         assert check.error() is None
@@ -94,7 +94,7 @@ def test_a_directory_that_cannot_be_written_is_reported_at_once(
     shipment: Shipment, tmp_path: Path
 ) -> None:
     with shipping_check() as check, pytest.raises(OSError, match="No such file"):
-        check.start(shipment, tmp_path / "not-there")
+        check.start([shipment], tmp_path / "not-there")
 
 
 def test_files_that_a_killed_search_left_are_removed(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_files_that_a_killed_search_left_are_removed(tmp_path: Path) -> None:
 def test_a_search_whose_model_would_not_ship_ends_with_exit_code_2_before_it_has_a_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(*arguments: Any) -> Shipment:
-        return _spoilt(shipment_of(*arguments))
+    def spoilt(*arguments: Any) -> list[Shipment]:
+        return [_spoilt(one) for one in shipments_of(*arguments)]
 
-    monkeypatch.setattr(run_search, "shipment_of", spoilt)
+    monkeypatch.setattr(run_search, "shipments_of", spoilt)
     where = ["--output.directory", str(tmp_path / "runs"), "--name", "mine"]
     with pytest.raises(InputError, match="classifies differently in transformers' pipeline"):
         main(["--data", table(tmp_path), *SMALL, "--trials", "2", *where])
