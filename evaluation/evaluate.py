@@ -141,7 +141,7 @@ def _track(winner: Winner, report: dict[str, Any], *, with_texts: bool) -> None:
 
 def remove_checkpoints(lock: TestLock) -> None:
     """Remove the checkpoints of finished evaluations."""
-    for access in lock.accesses():
+    for access in lock.own_accesses():
         if access.state == "complete":
             directory = lock.run.directory / access.directory
             shutil.rmtree(directory / CHECKPOINT, ignore_errors=True)

@@ -115,7 +115,10 @@ def predict_test_rows(
     """
     configuration, data = winner.configuration, winner.data
     held_out = read_test_rows(
-        configuration.data, sha256=data.summary.sha256, seen=winner.known_before
+        configuration.data,
+        sha256=data.summary.sha256,
+        seen=winner.known_before,
+        held_out=winner.held_out,
     )
     test, low = held_out.test, held_out.low_confidence
     learnt = [*data.train.texts, *data.validation.texts]

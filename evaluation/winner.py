@@ -15,6 +15,7 @@ from training.data import RULES, PreparedData, prepare
 from training.errors import InputError
 from training.objective import Objective, objective
 from training.options import merge, read_yaml, validate
+from training.split_texts import SplitTexts, read_split_texts
 from training.trained_on import TRAINED_ON, Hashes, check_not_seen, hashes_of, known_to
 
 
@@ -30,6 +31,8 @@ class Winner:
     """The objective of the search."""
     known_before: Hashes | None
     """Hashes of the texts that the starting model was trained on; None if it does not list them."""
+    held_out: SplitTexts | None
+    """Hashes of the texts that the runs had that the search started from; None: it had none."""
 
     @property
     def texts_trained_on(self) -> Hashes:
@@ -86,7 +89,8 @@ def load_winner(run: Run) -> Winner:
     _check_is_the_winner(run, record, configuration)
     decided_by = _objective(run, record, configuration)
     known = _known_before(run, record, configuration.model)
-    data = prepare(configuration.data, seen=known)
+    held_out = _held_out(run)
+    data = prepare(configuration.data, seen=known, held_out=held_out)
     _check_unchanged(run, record, data)
     check_not_seen(
         data.summary.rows_seen,
@@ -102,7 +106,21 @@ def load_winner(run: Run) -> Winner:
         data=data,
         objective=decided_by,
         known_before=known,
+        held_out=held_out,
     )
+
+
+def _held_out(run: Run) -> SplitTexts | None:
+    """Return the texts of the runs that a search started from, as it kept them; None: of none."""
+    search = read_yaml(run.config).get("search") or {}
+    if not search.get("warm_start"):
+        return None
+    if (found := read_split_texts(run.split_texts)) is None:
+        raise RunError(
+            f"run {run.directory}: {run.split_texts.name} is missing, but a search with"
+            " search.warm_start is split by it; restore the file"
+        )
+    return found
 
 
 def _objective(run: Run, record: dict[str, Any], configuration: WinningConfiguration) -> Objective:

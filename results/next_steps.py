@@ -300,6 +300,7 @@ _REMEDIES: Mapping[Cause, Sequence[Callable[[_Situation], Iterator[NextStep]]]] 
     Cause.BELOW_CONFIRMED: (_find_cause_of_fall,),
     Cause.ROWS_SEEN: (_other_start,),
     Cause.SECOND_ACCESS: (_quote_the_first, _other_test_rows),
+    Cause.EARLIER_RUN: (_other_test_rows,),
     Cause.OTHER_RUNS: (_other_test_rows,),
     Cause.COLLAPSED: (_learn_more_than_one_class,),
     Cause.FEW_ROWS: (_label_rare_classes,),

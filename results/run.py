@@ -104,13 +104,26 @@ class Run:
         return self.directory / "splits.csv"
 
     @property
+    def split_texts(self) -> Path:
+        """Hashes of the texts on each side of the split, for runs that start from this one."""
+        return self.directory / "split_texts.bin"
+
+    @property
+    def warm_start(self) -> Path:
+        """The configurations of earlier runs that are tried first, JSON; missing without any."""
+        return self.directory / "warm_start.json"
+
+    @property
     def report(self) -> Path:
         """The report, one HTML file."""
         return self.directory / "report.html"
 
     @property
     def test_openings(self) -> Path:
-        """Every access to the test rows, JSON; missing before the first."""
+        """Every access to the test rows, also by runs that this one starts from; JSON.
+
+        Missing before the first.
+        """
         return self.directory / "test_openings.json"
 
     @property

@@ -25,6 +25,8 @@ class Cause(StrEnum):
     BELOW_CONFIRMED = "below_confirmed"
     ROWS_SEEN = "rows_seen"
     SECOND_ACCESS = "second_access"
+    EARLIER_RUN = "earlier_run"
+    """A run that the search started from was evaluated on the same test rows."""
     OTHER_RUNS = "other_runs"
     """Other runs were evaluated on the same test rows, which can only flatter a model."""
     COLLAPSED = "collapsed"
@@ -91,6 +93,7 @@ def find_reasons(record: Mapping[str, Any], test: Mapping[str, Any]) -> list[Rea
         Cause.COLLAPSED: _collapsed(test),
         Cause.BELOW_CONFIRMED: _below_confirmed(test),
         Cause.SECOND_ACCESS: _second_access(test),
+        Cause.EARLIER_RUN: _earlier_runs(test),
         Cause.OTHER_RUNS: _other_runs(test),
         Cause.FEW_ROWS: _few_rows(test),
     }
@@ -113,7 +116,8 @@ def has_collapsed(test: Mapping[str, Any]) -> bool:
 def num_evaluations(test: Mapping[str, Any]) -> int:
     """Count the evaluations of this run on its test set; an access without scores is none."""
     accesses = test.get("test_openings", ())
-    return sum(access.get("has_scores", True) for access in accesses)
+    own = [access for access in accesses if not access.get("run")]
+    return sum(access.get("has_scores", True) for access in own)
 
 
 def _below_confirmed(test: Mapping[str, Any]) -> Iterator[str]:
@@ -138,6 +142,17 @@ def _second_access(test: Mapping[str, Any]) -> Iterator[str]:
     num_own = num_evaluations(test)
     if num_own > 1:
         yield f"this run was evaluated on its test set {num_own} times"
+
+
+def _earlier_runs(test: Mapping[str, Any]) -> Iterator[str]:
+    found = {str(one["run"]): one for one in test.get("test_openings", ()) if one.get("run")}
+    if found:
+        listed = [f"{name} (at {one['at']})" for name, one in sorted(found.items())]
+        more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+        yield (
+            f"its search started from {', '.join(listed[:3])}{more}, of which a model was evaluated"
+            f" on up to {max(one.get('rows', 0) for one in found.values()):,} of these test rows"
+        )
 
 
 def _other_runs(test: Mapping[str, Any]) -> Iterator[str]:

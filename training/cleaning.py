@@ -32,12 +32,16 @@ DUPLICATE = "duplicate"
 CONFLICTING_LABELS = "conflicting labels"
 DUPLICATE_OF_ANOTHER_SPLIT = "duplicate of another split"
 GROUP_OF_ANOTHER_SPLIT = "in a group of another split"
+GROUP_OF_AN_EARLIER_TEST = "in a group of an earlier test"
 REASONS = (NO_TEXT_OR_LABEL, ERROR, LOW_CONFIDENCE, DUPLICATE, CONFLICTING_LABELS)
 """In the order in which rows are dropped."""
 REASONS_OF_DROPPED_LABELS = (DROPPED_LABEL,)
 """A further reason where `drop_labels` names some."""
 REASONS_OF_FIXED_SPLITS = (DUPLICATE_OF_ANOTHER_SPLIT, GROUP_OF_ANOTHER_SPLIT)
 """Further reasons where the file fixes the split."""
+
+REASONS_OF_EARLIER_TESTS = (GROUP_OF_AN_EARLIER_TEST,)
+"""A further reason where a search starts from earlier runs: these searched on the row."""
 
 _SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(
     ("val", "valid", "dev"), "validation"

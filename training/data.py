@@ -3,7 +3,7 @@
 Only this module checks facts about the data, and only this module reads test texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.cleaning import (
+    GROUP_OF_AN_EARLIER_TEST,
     GROUP_OF_ANOTHER_SPLIT,
     REASONS,
     REASONS_OF_DROPPED_LABELS,
+    REASONS_OF_EARLIER_TESTS,
     REASONS_OF_FIXED_SPLITS,
     CleanTable,
     clean,
@@ -28,7 +30,14 @@ from training.folding import identity
 from training.labels import as_option, check_every_class, class_counts
 from training.near_duplicates import check_group_sizes, group_rows
 from training.recognition import read_table
-from training.splits import SPLITS, choose_held_out, choose_low_confidence, in_last_split
+from training.split_texts import SplitTexts, against_groups, are_kept, check_fixed_split
+from training.splits import (
+    SPLITS,
+    Mask,
+    choose_held_out,
+    choose_low_confidence,
+    in_last_split,
+)
 from training.table_bytes import local_copy
 from training.texts import HeldOutTexts, Indices, LabelledTexts, Row
 from training.trained_on import Hashes, are_among
@@ -71,6 +80,9 @@ class DataSummary:
     """Records of a fixed test part that repeat a text of it; they are never dropped."""
     rows_seen: dict[str, int] | None
     """{split: records whose text the starting model was trained on}; None: unknown."""
+    earlier_texts: dict[str, int] | None = None
+    """{`test`, `searched`: kept records whose text earlier runs tested or searched on}; None: the
+    search starts from no earlier run."""
     rules: int = RULES
     """Version of the rules by which rows were dropped and grouped (`RULES`)."""
 
@@ -100,6 +112,8 @@ class PreparedData:
     """One line per input row: row, split (train, validation, test, dropped), reason."""
     summary: DataSummary
     """What a run records about the data."""
+    split_texts: SplitTexts
+    """Hashes of the texts on each side."""
     validation_share: float
     """Share of the rows outside the test that `resplit` holds out for validation."""
 
@@ -142,6 +156,7 @@ class _SplitTable:
     notes: list[str]
     config: DataConfig
     validation_share: float
+    held_out: SplitTexts | None
 
     def part(self, split: str) -> LabelledTexts:
         return self.texts.select(self.splits == split)
@@ -151,8 +166,20 @@ class _SplitTable:
         found = are_among(self.texts.texts, hashes)
         return {split: int(np.count_nonzero(found & (self.splits == split))) for split in SPLITS}
 
+    def count_earlier(self) -> dict[str, int] | None:
+        """Count the rows whose text earlier runs tested or searched on; None: no such run."""
+        if self.held_out is None:
+            return None
+        sides = self.held_out.sides(self.texts.texts)
+        return {
+            "test": int(np.count_nonzero(sides > 0)),
+            "searched": int(np.count_nonzero(sides < 0)),
+        }
 
-def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
+
+def prepare(
+    config: DataConfig, *, seen: Hashes | None = None, held_out: SplitTexts | None = None
+) -> PreparedData:
     """Read, check, clean and split the data.
 
     Texts with equal folds, near-duplicates and rows with one value of `group_column` share a split
@@ -161,16 +188,22 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
     also in a later split (train, validation, test) are dropped for reasons of their own, and if the
     file has no validation rows, they are chosen from its train rows.
 
+    Texts that earlier runs tested on stay in the test and those that they searched on outside of
+    it, groups with them; of the others as many are chosen as the test then lacks. Where the usual
+    split has every text on its side, as on the same table, it is the split.
+
     Args:
         config: the section `data`.
         seen: hashes of the drop keys that the starting model was trained on; rows among them are
             counted in every split, including the test.
+        held_out: texts of the earlier runs that the search starts from; None: it starts from none.
 
     Raises:
         InputError: the table cannot be read or has wrong values; a group is too large
-            (`training.near_duplicates.check_group_sizes`); a class would have no row in some split.
+            (`training.near_duplicates.check_group_sizes`); a class would have no row in some split;
+            or the file fixes another split than `held_out` needs.
     """
-    table = _split(config)
+    table = _split(config, held_out)
     config, texts, splits = table.config, table.texts, table.splits
     assigned = np.full(len(table.reasons), "dropped", dtype=object)
     assigned[texts.rows] = splits
@@ -178,6 +211,7 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
         *REASONS,
         *REASONS_OF_DROPPED_LABELS * bool(config.drop_labels),
         *REASONS_OF_FIXED_SPLITS * (config.split_column is not None),
+        *REASONS_OF_EARLIER_TESTS * (held_out is not None),
     )
     test = splits == "test"
     return PreparedData(
@@ -201,7 +235,9 @@ def prepare(config: DataConfig, *, seen: Hashes | None = None) -> PreparedData:
             notes=table.notes,
             repeated_test_rows=len(table.rows) - len({row.identity for row in table.rows}),
             rows_seen=None if seen is None else table.count_among(seen),
+            earlier_texts=table.count_earlier(),
         ),
+        split_texts=SplitTexts.of(texts.texts, test),
         validation_share=table.validation_share,
     )
 
@@ -216,17 +252,52 @@ def check_table(config: DataConfig) -> None:
     clean(table.columns, table.config, table.problems)
 
 
-def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = None) -> HeldOutTexts:
+def texts_of_splits(
+    config: DataConfig, assignment: Mapping[int, str], *, sha256: str
+) -> SplitTexts | None:
+    """Hash the texts of a run whose version kept no such file, from its table and its split.
+
+    Args:
+        config: the section `data` of the run, or one that names another copy of its table.
+        assignment: {record number: split}.
+        sha256: of the table when the run was made.
+
+    Returns:
+        None: there is no table, or another one.
+
+    Raises:
+        InputError: the table cannot be read.
+    """
+    try:
+        if sha256_of(file_of(config.path)) != sha256:
+            return None
+    except OSError:
+        return None
+    columns = read_table(file_of(config.path), config).columns
+    cells = columns.cells[config.text_column or ""]
+    kept = [row for row in range(len(cells)) if assignment.get(row) in SPLITS]
+    is_test = np.array([assignment[row] == "test" for row in kept], dtype=np.bool_)
+    return SplitTexts.of([cells[row] for row in kept], is_test)
+
+
+def read_test_rows(
+    config: DataConfig,
+    *,
+    sha256: str,
+    seen: Hashes | None = None,
+    held_out: SplitTexts | None = None,
+) -> HeldOutTexts:
     """Return the texts and labels of the test rows; only `evaluation` may call this.
 
     The rows that the confidence filter removed from the test part are returned beside them
     (`training.splits.choose_low_confidence`), since a test of confident labels alone is easier.
-    Those of them that the starting model was trained on (`seen`, as in `prepare`) are left out.
+    Those of them that the starting model was trained on, or that earlier runs searched on (`seen`
+    and `held_out`, as in `prepare`), are left out.
 
     Raises:
         InputError: as `prepare`, or the file's SHA-256 is not `sha256`.
     """
-    table = _split(config)
+    table = _split(config, held_out)
     found = sha256_of(file_of(config.path))
     if found != sha256:
         raise InputError(
@@ -235,7 +306,9 @@ def read_test_rows(config: DataConfig, *, sha256: str, seen: Hashes | None = Non
         )
     is_test = table.splits == "test"
     low, groups = choose_low_confidence(
-        _not_among(table.low_confidence, seen),
+        _not_among(
+            _not_among(table.low_confidence, seen), None if held_out is None else held_out.searched
+        ),
         table.rows,
         table.texts.groups,
         is_test,
@@ -272,7 +345,7 @@ def _confidences(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
     return np.where(np.isinf(values), np.nan, values)
 
 
-def _split(config: DataConfig) -> _SplitTable:
+def _split(config: DataConfig, held_out: SplitTexts | None) -> _SplitTable:
     recognised = read_table(file_of(config.path), config)
     columns, config = recognised.columns, recognised.config
     table = clean(columns, config, recognised.problems)
@@ -283,7 +356,17 @@ def _split(config: DataConfig) -> _SplitTable:
     to_split = np.array([row.split != "test" for row in rows])
     check_group_sizes([row for row in rows if row.split != "test"], groups[to_split], config)
     texts = LabelledTexts.of_rows(rows, groups)
-    splits, share = _assign(texts, rows, config)
+    is_test = _choose_test(texts, rows, config)
+    if held_out is not None:
+        sides = held_out.sides(texts.texts)
+        if config.split_column is not None:
+            check_fixed_split(texts.rows, sides, is_test, config)
+        elif not are_kept(sides, is_test):
+            stays = ~against_groups(sides, groups)
+            reasons = _with_reason(GROUP_OF_AN_EARLIER_TEST, reasons, texts.rows[~stays])
+            rows, texts = [rows[index] for index in np.flatnonzero(stays)], texts.select(stays)
+            is_test = _choose_test(texts, rows, config, sides[stays])
+    splits, share = _assign(texts, rows, is_test, config)
     check_every_class(texts.labels, splits, config)
     return _SplitTable(
         rows=rows,
@@ -296,7 +379,13 @@ def _split(config: DataConfig) -> _SplitTable:
         notes=[*recognised.notes, *table.notes],
         config=config,
         validation_share=share,
+        held_out=held_out,
     )
+
+
+def _with_reason(reason: str, reasons: Sequence[str], rows: Indices) -> list[str]:
+    dropped = set(rows.tolist())
+    return [reason if row in dropped else old for row, old in enumerate(reasons)]
 
 
 def _keep_last_split(table: CleanTable, groups: Indices) -> tuple[list[Row], Indices, list[str]]:
@@ -308,22 +397,31 @@ def _keep_last_split(table: CleanTable, groups: Indices) -> tuple[list[Row], Ind
     return [table.rows[index] for index in np.flatnonzero(stays)], groups[stays], reasons
 
 
+def _choose_test(
+    texts: LabelledTexts, rows: Sequence[Row], config: DataConfig, sides: Indices | None = None
+) -> Mask:
+    """Return which rows are in the test, bool [n]; `sides` as of `SplitTexts.sides`."""
+    if config.split_column is not None:
+        return np.array([row.split == "test" for row in rows], dtype=np.bool_)
+    return choose_held_out(
+        [row.identity for row in rows],
+        texts.groups,
+        texts.labels,
+        share=config.test_size,
+        seed=config.split_seed,
+        sides=sides,
+    )
+
+
 def _assign(
-    texts: LabelledTexts, rows: Sequence[Row], config: DataConfig
+    texts: LabelledTexts, rows: Sequence[Row], is_test: Mask, config: DataConfig
 ) -> tuple[npt.NDArray[np.str_], float]:
     """Return the split of each row, and validation's share of the rows outside the test."""
     identities = [row.identity for row in rows]
     if config.split_column is not None:
         splits = np.array([row.split for row in rows], dtype="<U10")
     else:
-        held = choose_held_out(
-            identities,
-            texts.groups,
-            texts.labels,
-            share=config.test_size,
-            seed=config.split_seed,
-        )
-        splits = np.where(held, "test", "train").astype("<U10")
+        splits = np.where(is_test, "test", "train").astype("<U10")
     outside = splits != "test"
     rest = np.flatnonzero(outside)
     fixed = np.count_nonzero(splits == "validation")

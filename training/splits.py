@@ -33,6 +33,7 @@ def choose_held_out(
     share: float,
     seed: int,
     purpose: str = "test",
+    sides: Indices | None = None,
 ) -> Mask:
     """Choose the rows to hold out: whole groups, stratified by class.
 
@@ -52,6 +53,10 @@ def choose_held_out(
         share: part of each class to hold out, between 0 and 1.
         seed: of the choice.
         purpose: choices for different purposes are independent under the same seed.
+        sides: int64 [n], what is decided before: 1, the row is held out; -1, it is not; 0, it is
+            free. Groups follow their decided rows, which are all on one side; the free ones are
+            chosen so that all rows together come as near to the shares as they can. None: all rows
+            are free.
 
     Returns:
         bool [n], True where a row is held out.
@@ -61,20 +66,26 @@ def choose_held_out(
     _, label = np.unique(labels, return_inverse=True)
     _, group = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group)
-    alone = sizes[group] == 1
+    side = np.zeros(len(sizes), dtype=np.int64)
+    if sides is not None:
+        np.add.at(side, group, sides)
+    held = side[group] > 0
+    alone = (sizes[group] == 1) & (side[group] == 0)
     target = _Target(
         share=share,
         class_counts=np.bincount(label),
         alone_counts=np.bincount(label[alone], minlength=label.max() + 1),
+        held_counts=np.bincount(label[held], minlength=label.max() + 1),
+        num_free=int(np.count_nonzero(side[group] == 0)),
     )
-    shared = np.flatnonzero(sizes > 1)
+    shared = np.flatnonzero((sizes > 1) & (side == 0))
     held_groups = _choose_groups(
         _group_names(identities, group, shared),
         _class_counts(group, label, len(sizes))[shared],
         target,
         key=f"{purpose}/{seed}",
     )
-    held = np.isin(group, shared[held_groups])
+    held |= np.isin(group, shared[held_groups])
     values = _uniform(identities, f"{purpose}/{seed}/rows")
     for number, quota in enumerate(target.quota):
         free = np.flatnonzero(alone & (label == number))
@@ -160,7 +171,11 @@ class _Target:
     share: float
     class_counts: Indices
     alone_counts: Indices
-    """Rows without a group, which can fill a quota one by one."""
+    """Free rows without a group, which can fill a quota one by one."""
+    held_counts: Indices
+    """Rows that are held out in any case."""
+    num_free: int
+    """Rows whose side is not decided before."""
 
     @cached_property
     def quota(self) -> Indices:
@@ -172,15 +187,26 @@ class _Target:
     def errors(self, held: Indices) -> Floats:
         """Return the distance of each class from its share, relative to its size: [..., classes].
 
-        `held` counts the held-out rows of groups; rows without a group then fill the quota.
+        `held` counts the held-out rows of free groups; rows without a group then fill the quota.
         """
-        reached = np.clip(self.quota, held, held + self.alone_counts)
-        return np.asarray(np.abs(reached / self.class_counts - self.share), dtype=np.float64)
+        held = held + self.held_counts
+        return self._distance(np.clip(self.quota, held, held + self.alone_counts))
 
     @cached_property
     def allowed(self) -> Floats:
         """The allowed distance: one percentage point, or the rounding error of a small class."""
-        return np.maximum(_TOLERANCE, self.errors(self.quota))
+        return np.maximum(_TOLERANCE, self._distance(self.quota))
+
+    @property
+    def share_of_free(self) -> float:
+        """The part of the free rows to hold out, so that all rows together reach the share."""
+        if not self.held_counts.any() and self.num_free == self.class_counts.sum():
+            return self.share
+        missing = self.quota.sum() - self.held_counts.sum()
+        return float(np.clip(missing / max(self.num_free, 1), 0, 1))
+
+    def _distance(self, reached: Indices) -> Floats:
+        return np.asarray(np.abs(reached / self.class_counts - self.share), dtype=np.float64)
 
 
 def _class_counts(group: Indices, label: Indices, num_groups: int) -> Indices:
@@ -208,7 +234,7 @@ def _choose_groups(names: Sequence[bytes], counts: Indices, target: _Target, *, 
     best, least = np.zeros(len(names), dtype=np.bool_), np.inf
     for attempt in range(_ATTEMPTS):
         values = _uniform(names, f"{key}/groups/{attempt}")
-        held = _balance(values, values < target.share, counts, target)
+        held = _balance(values, values < target.share_of_free, counts, target)
         excess = float((target.errors(counts[held].sum(axis=0)) - target.allowed).max())
         if excess < least:
             best, least = held, excess

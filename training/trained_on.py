@@ -28,12 +28,42 @@ _BYTES = 8
 
 def hashes_of(texts: Iterable[str]) -> Hashes:
     """Hash the drop key of each text: uint64 [distinct drop keys], sorted."""
-    return np.unique(_each(texts))
+    return np.unique(hash_each(texts))
 
 
 def are_among(texts: Iterable[str], hashes: Hashes) -> npt.NDArray[np.bool_]:
     """Return which texts have a drop key whose hash is among `hashes`, bool [texts]."""
-    return np.isin(_each(texts), hashes)
+    return np.isin(hash_each(texts), hashes)
+
+
+def hash_each(texts: Iterable[str]) -> Hashes:
+    """Hash the drop key of each text: uint64 [texts], in their order."""
+    return from_bytes(b"".join(map(fingerprint, texts)))
+
+
+def as_bytes(hashes: Hashes) -> bytes:
+    """Return hashes as a file holds them: 8 bytes each, little-endian."""
+    return hashes.astype("<u8").tobytes()
+
+
+def from_bytes(body: bytes) -> Hashes:
+    """Return the hashes that `as_bytes` wrote."""
+    return np.frombuffer(body, dtype="<u8").astype(np.uint64)
+
+
+def sealed(magic: bytes, body: bytes) -> bytes:
+    """Return the content of a file: 8 bytes of magic, 8 bytes of BLAKE2b hash of the rest, body."""
+    return magic + _checksum(body) + body
+
+
+def unsealed(magic: bytes, content: bytes) -> bytes | None:
+    """Return the body of a file; None: it is damaged, or another kind of file."""
+    found, checksum, body = content[:_BYTES], content[_BYTES : 2 * _BYTES], content[2 * _BYTES :]
+    return body if found == magic and checksum == _checksum(body) else None
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_BYTES).digest()
 
 
 def write_trained_on(directory: Path, hashes: Hashes) -> None:
@@ -46,8 +76,7 @@ def write_trained_on(directory: Path, hashes: Hashes) -> None:
     Raises:
         OSError: they cannot be written.
     """
-    body = hashes.astype("<u8").tobytes()
-    (directory / TRAINED_ON).write_bytes(_MAGIC + _checksum(body) + body)
+    (directory / TRAINED_ON).write_bytes(sealed(_MAGIC, as_bytes(hashes)))
     (directory / ".gitignore").write_text(f"{TRAINED_ON}\n", encoding="utf-8")
 
 
@@ -64,10 +93,10 @@ def read_trained_on(directory: Path) -> Hashes | None:
         return None
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {error.strerror}") from error
-    magic, checksum, body = content[:_BYTES], content[_BYTES : 2 * _BYTES], content[2 * _BYTES :]
-    if magic != _MAGIC or checksum != _checksum(body) or len(body) % _BYTES:
+    body = unsealed(_MAGIC, content)
+    if body is None or len(body) % _BYTES:
         raise _damaged(path, f"{len(content):,} bytes that are not what was written")
-    return np.frombuffer(body, dtype="<u8").astype(np.uint64)
+    return from_bytes(body)
 
 
 def known_to(model: ModelConfig) -> Hashes | None:
@@ -124,14 +153,6 @@ def check_not_seen(
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-
-
-def _each(texts: Iterable[str]) -> Hashes:
-    return np.frombuffer(b"".join(map(fingerprint, texts)), dtype="<u8").astype(np.uint64)
-
-
-def _checksum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_BYTES).digest()
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -76,7 +76,9 @@ def _low_confidence(low: Mapping[str, Any] | None) -> str:
 def describe_method(test: Mapping[str, Any]) -> str:
     """Write how the model was retrained and tested, what the intervals cover, and the accesses."""
     method = test["method"]
-    accesses = [[access["at"], access["reason"]] for access in test["test_openings"]]
+    accesses = [
+        [access["at"], access["reason"], access.get("run", "")] for access in test["test_openings"]
+    ]
     return paragraphs(
         [
             f"The baseline is {test['baseline']['name']}, fitted on the same training rows.",
@@ -85,7 +87,9 @@ def describe_method(test: Mapping[str, Any]) -> str:
             f"{method['labels']}.",
             *_describe_retrain(test.get("retrain")),
         ]
-    ) + table(["evaluated on the test set at", "reason"], accesses)
+    ) + table(
+        ["evaluated on the test set at", "reason", "run that the search started from"], accesses
+    )
 
 
 def _describe_retrain(found: Mapping[str, Any] | None) -> list[str]:

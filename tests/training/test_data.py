@@ -102,7 +102,7 @@ def test_the_result_holds_no_test_text(tmp_path: Path) -> None:
                 walk(item)
         else:
             assert isinstance(value, np.ndarray | float | int | None | DataConfig), type(value)
-            assert not isinstance(value, np.ndarray) or value.dtype == np.int64
+            assert not isinstance(value, np.ndarray) or value.dtype in (np.int64, np.uint64)
 
     prepared = prepare(config)
     test = read_test_rows(config, sha256=prepared.summary.sha256).test
