@@ -229,6 +229,22 @@ class Run:
         required = _without_added(CURVE_COLUMNS)
         return [with_score(row) for row in read_table(self.curves, required)]
 
+    def read_test_accesses(self) -> list[dict[str, Any]]:
+        """Return the content of `test_openings.json`, as `evaluation.test_lock` writes it.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        if not self.test_openings.exists():
+            return []
+        try:
+            return [dict(item) for item in json.loads(self.test_openings.read_text("utf-8"))]
+        except (OSError, RecursionError, ValueError, TypeError) as error:
+            raise RunError(
+                f"{self.test_openings}: cannot be read ({error}), so it is unknown whether a model"
+                " was evaluated on the test set; restore the file"
+            ) from error
+
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace `search.json`."""
         write_json(self.record, {"schema_version": SCHEMA_VERSION, **record})

@@ -77,6 +77,7 @@ def assemble(
         validation_labels=preparation.data.validation.labels,
         store=initial.store,
         last_evaluated=initial.last_evaluated,
+        first_points=initial.warm_start.points,
     )
     facts = describe_facts(
         configuration,
@@ -85,6 +86,7 @@ def assemble(
         summary=preparation.data.summary,
         command=earlier.get("command", command),
         has_gpu=pool.resources.gpus > 0,
+        warm_start=initial.warm_start.entries,
     )
     memory_limits = dict(earlier.get("rows_at_once", {}))
     progress = Progress(

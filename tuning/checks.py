@@ -131,10 +131,14 @@ def _check_new_in_storage(configuration: Configuration) -> None:
 def check_not_tested(run: Run) -> None:
     """Check that the run to resume has not been evaluated on the test set.
 
+    The accesses of runs that it started from are no evaluations of this one.
+
     Raises:
-        RunError: it has been.
+        RunError: it has been, or the file that lists this is damaged.
     """
-    if run.test_openings.exists():
+    accesses = run.read_test_accesses()
+    is_of_others = bool(accesses) and all(access.get("run") for access in accesses)
+    if run.test_openings.exists() and not is_of_others:
         raise RunError(
             f"--resume: run {run.directory} has been evaluated on the test set, but a search must"
             " not be resumed after that; start a new run under another --name"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from cluster.addresses import problem_of_address
 from training.cli import has_secret, hide_secrets, shorten
@@ -45,6 +45,10 @@ Scheduler = Literal["asha", "median", "none"]
 Tracker = Literal["none", "mlflow", "wandb"]
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class SearchConfig(Section):
     """Which configurations are tried, and for how long."""
 
@@ -77,6 +81,11 @@ class SearchConfig(Section):
     this number wait for resources, so that an autoscaler adds nodes."""
     seed: Seed = 42
     """Seed of the sampled configurations."""
+    warm_start: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list)
+    ] = ()
+    """Earlier runs, as directories or by their names in output.directory, of which up to 3 of the
+    best configurations each are tried first, after trial 0; of more runs than trials, fewer."""
     confirm_top: Count = 3
     """Number of best configurations, the finalists, that are confirmed on replicates beside
     trial 0; the one furthest behind is dropped after each replicate. Where `model` is searched, the

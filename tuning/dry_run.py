@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from training.errors import InputError
@@ -12,16 +12,18 @@ from tuning.baseline_measurement import baseline_measurement, describe_measured
 from tuning.checks import JoinedCluster, num_slots_here, try_cluster
 from tuning.config import Configuration, objective_of
 from tuning.confirmation_rule import most_trainings
+from tuning.earlier_runs import prepare_from_earlier
 from tuning.forecast import Progress
 from tuning.initial_state import check_resources
 from tuning.log_lines import describe_special_rows
 from tuning.planned import Plan, describe_plan, plan_search, start_up_seconds
 from tuning.policy import make_policy
-from tuning.preparation import Preparation, prepare_search
+from tuning.preparation import Preparation
 from tuning.rehearsal import Rehearsal, RehearsalProcess, rehearsal_process
 from tuning.rungs import describe_absent_rungs, expected_rows_of_search
 from tuning.searchers import num_requested
 from tuning.shipping_check import describe_checked, shipments_of
+from tuning.space import Parameters
 
 _BYTES_A_TRIAL = 20_000
 """Bytes of event files, rows and Ray's state per trial; measured on the sample, rounded up."""
@@ -50,7 +52,7 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         baseline_measurement() as measurement,
     ):
         tokenizer = Path(scratch) / "tokenizer"
-        preparation = prepare_search(
+        preparation, warm_start = prepare_from_earlier(
             configuration, tokenizer_directory=tokenizer, problems=problems
         )
         configuration = preparation.configuration
@@ -59,7 +61,9 @@ def dry_run(configuration: Configuration) -> Iterator[str]:
         measurement.start(configuration, preparation.data)  # after the steps, which are timed
         cluster = try_cluster(configuration, preparation)
         slots = slots if cluster is None else cluster.slots
-        plan = plan_from(configuration, preparation, rehearsal, max(slots, 1))
+        plan = plan_from(
+            configuration, preparation, rehearsal, max(slots, 1), first_points=warm_start.points
+        )
         started = time.monotonic()
         shipments = shipments_of(configuration, preparation)
         warnings = check_all(shipments, _existing_parent(configuration))
@@ -90,7 +94,12 @@ def _rehearse(
 
 
 def plan_from(
-    configuration: Configuration, preparation: Preparation, rehearsal: Rehearsal, slots: int
+    configuration: Configuration,
+    preparation: Preparation,
+    rehearsal: Rehearsal,
+    slots: int,
+    *,
+    first_points: Sequence[Parameters] = (),
 ) -> Plan:
     """Return the plan of a search whose trials, `slots` at once, take what was rehearsed."""
     policy = make_policy(
@@ -98,6 +107,7 @@ def plan_from(
         preparation.plan,
         num_rows=preparation.num_rows,
         validation_labels=preparation.data.validation.labels,
+        first_points=first_points,
     )
     progress = Progress(
         policy=policy,

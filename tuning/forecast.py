@@ -376,7 +376,7 @@ class Progress(Observer):
         if not self._trainings:
             self._trainings.append(training)
         if last > len(self._trainings):
-            searcher = FixedSearcher(self.policy.configuration)
+            searcher = FixedSearcher(self.policy.configuration, self.policy.searcher.first_points)
             for number in range(len(self._trainings), last):
                 parameters = searcher.suggest("", number)
                 self._trainings.append(with_parameters(training, parameters))

@@ -15,6 +15,7 @@ from results.files import write_bytes, write_text
 from results.run import Run
 from training.config import TINY
 from training.errors import Problems
+from training.split_texts import write_split_texts
 from tuning.baseline_measurement import BaselineMeasurement, baseline_measurement
 from tuning.checks import (
     check_enough_trials,
@@ -26,11 +27,13 @@ from tuning.checks import (
     num_slots_here,
 )
 from tuning.config import Configuration
+from tuning.earlier_runs import prepare_from_earlier
 from tuning.preparation import OnSplit, Preparation, ignore_split, prepare_search
 from tuning.resume import last_evaluated, recall_trials
 from tuning.start import new_run, with_name, write_configuration
 from tuning.tracking import check_tracker
 from tuning.trials import TrialStore
+from tuning.warm_start import WarmStart, read_warm_start, write_warm_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class InitialState:
     last_evaluated: str | None
     tokenizer: Path
     """Directory of the tokenizer that was learnt for `tiny`."""
+    warm_start: WarmStart
+    """What the search takes from earlier runs."""
     table: Path | None = None
     """The file that becomes the run's `data.parquet`; None: the data lie outside of the run."""
 
@@ -80,6 +85,9 @@ class InitialState:
             write_bytes(run.data, self.table.read_bytes())
         if self.configuration.model.name == TINY:
             shutil.copytree(self.tokenizer, run.tokenizer)
+        write_warm_start(run, self.warm_start)
+        texts, held_out = self.preparation.data.split_texts, self.warm_start.held_out
+        write_split_texts(run.split_texts, texts if held_out is None else texts.merge(held_out))
         assignment = self.preparation.data.assignment
         write_text(run.splits, assignment.to_csv(index=False, lineterminator="\n"))
 
@@ -153,10 +161,12 @@ def prepare_new(
     """
     configuration = with_name(configuration, label)
     problems = check_resources(configuration, is_new=True)
+    preparation, warm_start = prepare_from_earlier(
+        configuration, tokenizer_directory=tokenizer, problems=problems, on_split=on_split
+    )
     state = InitialState(
-        preparation=prepare_search(
-            configuration, tokenizer_directory=tokenizer, problems=problems, on_split=on_split
-        ),
+        preparation=preparation,
+        warm_start=warm_start,
         resumed=None,
         store=TrialStore(),
         last_evaluated=None,
@@ -198,18 +208,21 @@ def prepare_resumed(
     run.remove_leftovers()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)
+    warm_start = read_warm_start(run, configuration)
     is_known = run.record.exists() and run.read_record().get("baseline") is not None
     preparation = prepare_search(
         configuration,
         tokenizer_directory=run.tokenizer,
         problems=problems,
         on_split=ignore_split if is_known else measure_baseline,
+        held_out=warm_start.held_out,
     )
     check_same_data(run, preparation)
     # The run is changed only after all checks, so that a refused run stays as it is.
     run.keep_curves_of({trial.trial_id for trial in store})
     return InitialState(
         preparation=preparation,
+        warm_start=warm_start,
         resumed=run,
         store=store,
         last_evaluated=last_evaluated(run),

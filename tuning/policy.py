@@ -5,7 +5,7 @@ search, a resume, a rebuild, a replay of recorded curves and simulations in the 
 The rule of promotion itself is in `tuning.rungs`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from results.trial_states import Source, Status, StoppedBy
@@ -17,7 +17,7 @@ from tuning.confirmation_rule import ConfirmationRule, most_trainings, rule_of
 from tuning.ranking import Ranking
 from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
-from tuning.space import with_parameters
+from tuning.space import Parameters, with_parameters
 from tuning.time_budget import TimeBudget
 from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
 
@@ -380,9 +380,7 @@ class Policy:
 
     def _is_late(self, what: Trial | Phase | None, *, by: float = 0.0) -> bool:
         """Return whether the time of a trial, a phase or (None) all was up `by` seconds ago."""
-        of_search = what == Phase.SEARCH
-        if isinstance(what, Trial):
-            of_search = not what.is_confirmation
+        of_search = not what.is_confirmation if isinstance(what, Trial) else what == Phase.SEARCH
         return self._time.is_late(of_search=of_search, by=by)
 
     def _measure_time(self) -> None:
@@ -426,6 +424,7 @@ def make_policy(
     validation_labels: Codes,
     store: TrialStore | None = None,
     last_evaluated: str | None = None,
+    first_points: Sequence[Parameters] = (),
 ) -> Policy:
     """Make the policy of a configuration.
 
@@ -436,6 +435,7 @@ def make_policy(
         validation_labels: codes of the labels of its validation rows, int64 [rows].
         store: with the trials of an earlier start.
         last_evaluated: the trial whose evaluation that start recorded last.
+        first_points: configurations that are tried right after trial 0.
     """
     return Policy(
         configuration=configuration,
@@ -443,7 +443,7 @@ def make_policy(
         num_rows=num_rows,
         validation_share=len(validation_labels) / num_rows,
         constant_score=objective_of(configuration).constant_score(validation_labels),
-        searcher=make_searcher(configuration),
+        searcher=make_searcher(configuration, first_points),
         store=TrialStore() if store is None else store,
         last_evaluated=last_evaluated,
     )

@@ -15,6 +15,7 @@ from training.encoder_checks import check_encoder
 from training.errors import InputError, Problems
 from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
+from training.split_texts import SplitTexts
 from training.texts import LabelledTexts
 from training.tokenizer import check_tokenizer
 from training.tokens import (
@@ -90,6 +91,7 @@ def prepare_search(
     num_threads: int | None = None,
     problems: Problems | None = None,
     on_split: OnSplit = ignore_split,
+    held_out: SplitTexts | None = None,
 ) -> Preparation:
     """Read, split and tokenise the data and plan the evaluations.
 
@@ -100,13 +102,16 @@ def prepare_search(
         problems: of earlier checks, which are raised together with those of data and model.
         on_split: is called with the configuration and the data once they are split and checked,
             before the model is.
+        held_out: texts of the runs that the search starts from; None: it starts from none.
 
     Raises:
         InputError: the data, the model or a warm-up is not usable, one line each; or the model was
             trained on held-out rows.
     """
     problems = Problems() if problems is None else problems
-    data = problems.attempt(lambda: prepare(configuration.data, seen=known_to(configuration.model)))
+    data = problems.attempt(
+        lambda: prepare(configuration.data, seen=known_to(configuration.model), held_out=held_out)
+    )
     if data is None:
         problems.attempt(lambda: _check_model(configuration.model))
         problems.raise_any()

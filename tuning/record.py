@@ -235,6 +235,7 @@ def describe_facts(
     summary: DataSummary,
     command: str,
     has_gpu: bool,
+    warm_start: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Describe what is known before the first trial: command, data, search and environment.
 
@@ -245,12 +246,14 @@ def describe_facts(
         summary: the summary of the data.
         command: the command that repeats the run.
         has_gpu: whether trials run on a GPU.
+        warm_start: configurations of earlier runs, as `tuning.warm_start.WarmStart.entries`.
     """
     return {
         "command": command,
         "repeatable": is_repeatable(configuration, has_gpu=has_gpu),
         "data": summary.as_record(),
         "search": _describe_search(configuration, plan, num_rows),
+        "warm_start": list(warm_start),
         "environment": {
             **describe_environment(),
             "model": _describe_model(configuration.model),

@@ -5,7 +5,7 @@ the search (`tuning.initial_state`); a rebuild starts nothing and writes what th
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -29,17 +29,25 @@ from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import Parameters, read_value, with_parameters
 from tuning.start import build, read_configuration
 from tuning.trials import Phase, Trial, TrialStore, evaluation_from_row
+from tuning.warm_start import WarmStart, read_warm_start
 
 _TRIAL_ID = re.compile(r"t[0-9]{4,9}")
 
 
-def recall_trials(run: Run, configuration: Configuration, *, resumes: bool = True) -> TrialStore:
+def recall_trials(
+    run: Run,
+    configuration: Configuration,
+    *,
+    resumes: bool = True,
+    curve_rows: Sequence[Mapping[str, str]] | None = None,
+) -> TrialStore:
     """Read the trials of `trials.csv` with their evaluations in `curves.csv`.
 
     Args:
         run: the run of the earlier start.
         configuration: the configuration of that start, with what a resume may change.
         resumes: whether trials that the end of the search stopped are running again.
+        curve_rows: rows of `curves.csv`; None: they are read, and an incomplete line is removed.
 
     Raises:
         RunError: a file cannot be read or its rows do not fit the configuration.
@@ -47,7 +55,7 @@ def recall_trials(run: Run, configuration: Configuration, *, resumes: bool = Tru
     curves: dict[str, list[Evaluation]] = {}
     rows = run.read_trials()
     try:
-        for row in run.read_curves():
+        for row in run.read_curves() if curve_rows is None else curve_rows:
             curves.setdefault(row["trial_id"], []).append(evaluation_from_row(row))
         trials = [
             _trial(row, curves.get(row["trial_id"], []), configuration, resumes=resumes)
@@ -95,7 +103,12 @@ def rebuild(run: Run) -> SearchStatus:
             )
     with run.lock():
         configuration = build(read_configuration(run))
-        data = prepare(configuration.data, seen=known_to(configuration.model))
+        warm_start = read_warm_start(run, configuration)
+        data = prepare(
+            configuration.data,
+            seen=known_to(configuration.model),
+            held_out=warm_start.held_out,
+        )
         configuration = with_data(configuration, data.config)
         check_same_split(run, data)
         if not run.splits.exists():
@@ -109,10 +122,11 @@ def rebuild(run: Run) -> SearchStatus:
             num_rows=len(data.train.labels),
             validation_labels=data.validation.labels,
             store=store,
+            first_points=warm_start.points,
         )
         status = _status(policy)
         store.keep_only(recalled)  # without the trials that a resume would start next
-        _files(run, configuration, data, plan, policy).closed(status)
+        _files(run, configuration, data, plan, policy, warm_start).closed(status)
         if status == SearchStatus.COMPLETED:
             log_result(run)
     return status
@@ -172,6 +186,7 @@ def _files(
     data: PreparedData,
     plan: EvaluationPlan,
     policy: Policy,
+    warm_start: WarmStart,
 ) -> RunFiles:
     """Return the writer of the run's files, with the times at which the files were written."""
     started_at, finished_at = (path.stat().st_mtime for path in (run.splits, run.curves))
@@ -182,6 +197,7 @@ def _files(
         summary=data.summary,
         command=f"python -m tuning.search --config {run.config}",
         has_gpu=torch.cuda.is_available(),
+        warm_start=warm_start.entries,
     )
     times = {
         "finished_at": _utc(finished_at),

@@ -28,6 +28,7 @@ from tuning.record import (
 )
 from tuning.space import Parameters
 from tuning.trials import Trial, evaluation_row
+from tuning.warm_start import with_trials
 from tuning.workers import Worker
 
 _SECONDS_BETWEEN_WRITES = 5.0
@@ -146,6 +147,7 @@ class RunFiles(Observer):
             "finished_at": None if is_running else now(),
             "seconds": round(self._seconds_before + time.monotonic() - self._started, 3),
             **self._facts,
+            "warm_start": with_trials(self._facts.get("warm_start", ()), policy.store),
             "decision_rule": self._configuration.search.decision_rule,
             "objective": objective_of(self._configuration).as_record(),
             "rows_at_once": self._memory_limits,

@@ -11,6 +11,11 @@ from tuning.trials import Trial
 class Searcher(Protocol):
     """Suggests the configuration of each trial but trial 0, and is notified of results."""
 
+    @property
+    def first_points(self) -> Sequence[Parameters]:
+        """What it suggests first: configurations of earlier runs (`tuning.warm_start`)."""
+        ...
+
     def suggest(self, trial_id: str, number: int) -> Parameters:
         """Return the parameters of trial `number` (1, 2, ...)."""
         ...
@@ -31,15 +36,18 @@ class Searcher(Protocol):
 class FixedSearcher:
     """Suggests random configurations or the points of a grid, whatever the results are."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        """Take the space and the seed; the grid leaves out the point of trial 0."""
-        self._search, default = configuration.search, configuration.default_point
+    def __init__(
+        self, configuration: Configuration, first_points: Sequence[Parameters] = ()
+    ) -> None:
+        """Take the space and the seed; the grid leaves out trial 0's and the first points."""
+        self._search, self.first_points = configuration.search, first_points
+        known = [configuration.default_point, *first_points]
         points = grid_points(configuration.search.space)
-        self._points = [point for point in points if point != default]
+        self._points = [*first_points, *(point for point in points if point not in known)]
 
     def suggest(self, trial_id: str, number: int) -> Parameters:
-        """Return the parameters of trial `number`, a function of seed and number alone."""
-        if self._search.algorithm == "grid":
+        """Return the parameters of trial `number`: after the first, of seed and number alone."""
+        if self._search.algorithm == "grid" or number <= len(self.first_points):
             return self._points[number - 1]
         return sample(self._search.space, seed=self._search.seed, number=number)
 
@@ -53,13 +61,15 @@ class FixedSearcher:
         """Do nothing: suggestions do not depend on results."""
 
 
-def make_searcher(configuration: Configuration) -> Searcher:
-    """Make the searcher of `search.algorithm`."""
+def make_searcher(
+    configuration: Configuration, first_points: Sequence[Parameters] = ()
+) -> Searcher:
+    """Make the searcher of `search.algorithm`, which suggests the first points before others."""
     if configuration.search.algorithm == "tpe":
         from tuning.tpe import TpeSearcher  # which loads pandas and Ray
 
-        return TpeSearcher(configuration.search)
-    return FixedSearcher(configuration)
+        return TpeSearcher(configuration.search, first_points)
+    return FixedSearcher(configuration, first_points)
 
 
 def num_requested(configuration: Configuration) -> int:

@@ -280,7 +280,18 @@ def _absolute(configuration: Configuration) -> Configuration:
     if cluster.storage_path is not None and "://" not in cluster.storage_path:
         storage = _absolute_path(cluster.storage_path)
         cluster = cluster.model_copy(update={"storage_path": storage})
-    return configuration.model_copy(update={"data": data, "model": model, "cluster": cluster})
+    output, search = configuration.output, configuration.search
+    earlier = dict.fromkeys(_path_of_run(name, output.directory) for name in search.warm_start)
+    search = search.model_copy(update={"warm_start": tuple(earlier)})
+    changed = {"data": data, "model": model, "search": search, "cluster": cluster}
+    return configuration.model_copy(update=changed)
+
+
+def _path_of_run(name: str, directory: str) -> str:
+    """Return the path of an earlier run, given as a path or as a name in a directory of runs."""
+    path = _absolute_path(name)
+    inside = _absolute_path(os.path.join(directory, name))  # noqa: PTH118
+    return path if Run(Path(path)).config.exists() or not Path(inside).is_dir() else inside
 
 
 def _absolute_path(path: str) -> str:

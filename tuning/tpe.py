@@ -34,8 +34,9 @@ class TpeSearcher:
     suggestions nor makes others than the unbroken search.
     """
 
-    def __init__(self, search: SearchConfig) -> None:
+    def __init__(self, search: SearchConfig, first_points: Sequence[Parameters] = ()) -> None:
         """Take the space and the seed of the sampler."""
+        self.first_points = first_points
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space: Space = search.space
         self._live: set[str] = set()
@@ -48,7 +49,9 @@ class TpeSearcher:
         )
 
     def suggest(self, trial_id: str, number: int) -> Parameters:
-        """Return the parameters that the sampler chooses after the trials reported so far."""
+        """Return a first point, or what the sampler chooses after the trials reported so far."""
+        if number <= len(self.first_points):
+            return self.first_points[number - 1]  # once it has ended, it is recalled
         self._sampler.reseed(number)
         suggested: Mapping[str, Any] | None = self._optuna.suggest(trial_id)
         assert suggested is not None
