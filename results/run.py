@@ -300,6 +300,10 @@ class Run:
         """Replace `config.yaml`."""
         write_text(self.config, text)
 
+    def write_splits(self, text: str) -> None:
+        """Replace `splits.csv`."""
+        write_text(self.splits, text)
+
     def lock(self) -> AbstractContextManager[None]:
         """Keep other processes on any machine from writing this run during a `with` block.
 

@@ -4,13 +4,13 @@ The metrics themselves are in `training.objective`.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, TypedDict
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from training.objective import Objective, accuracies, f1_macro, tallies_of
+from training.objective import DEFAULT_METRIC, Objective, accuracies, f1_macro, tallies_of
 from training.tokens import Integers
 
 
@@ -43,6 +43,14 @@ class Evaluation:
     def is_finite(self) -> bool:
         """Whether both losses are numbers; if not, the training has diverged."""
         return math.isfinite(self.train_loss) and math.isfinite(self.eval_loss)
+
+    def by_metric(self, name: str) -> Self:
+        """Return the evaluation with its score by another of `RECORDED_METRICS`."""
+        return replace(self, score=self.f1_macro if name == DEFAULT_METRIC else self.accuracy)
+
+
+RECORDED_METRICS = (DEFAULT_METRIC, "accuracy")
+"""Metrics that every evaluation records, whatever the objective is."""
 
 
 class Scores(TypedDict):

@@ -3,7 +3,7 @@
 A run is only read: it may be gone, running or on a disk that cannot be written when it is resumed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +14,7 @@ from results.files import read_csv
 from results.run import Run, open_run
 from training.data import texts_of_splits
 from training.errors import InputError, Problems
-from training.metrics import Evaluation
+from training.metrics import RECORDED_METRICS
 from training.split_texts import SplitTexts, read_split_texts
 from tuning.config import Configuration
 from tuning.preparation import OnSplit, Preparation, ignore_split, prepare_search
@@ -25,12 +25,6 @@ from tuning.space import Parameters
 from tuning.start import build, read_configuration
 from tuning.trials import TrialStore
 from tuning.warm_start import EarlierRun, Scored, WarmStart, start_from
-
-_RECORDED: dict[str, Callable[[Evaluation], float]] = {
-    "f1_macro": lambda one: one.f1_macro,
-    "accuracy": lambda one: one.accuracy,
-}
-"""Metrics that every evaluation records, whatever the objective of its search was."""
 
 
 def read_earlier_runs(configuration: Configuration) -> list[EarlierRun]:
@@ -108,7 +102,7 @@ def _read_run(run: Run, ours: Configuration) -> EarlierRun:
     store = recall_trials(run, configuration, resumes=False, curve_rows=run.read_complete_curves())
     is_same = configuration.search.metric == ours.search.metric
     if not is_same:
-        _change_metric(run, store, ours.search.metric, configuration.search.metric)
+        store = _by_metric(run, store, ours.search.metric, configuration.search.metric)
     scores = RungScores(plan=plan_of(configuration, num_rows), num_rows=num_rows)
     winner = (record["best"] or {}).get("parameters") if is_same else None
     ranked = list(_ranked(store, Ranking(rung_scores=scores), winner))
@@ -125,19 +119,21 @@ def _read_run(run: Run, ours: Configuration) -> EarlierRun:
     )
 
 
-def _change_metric(run: Run, store: TrialStore, metric: str, theirs: str) -> None:
-    """Let each evaluation have the score by another metric.
+def _by_metric(run: Run, store: TrialStore, metric: str, theirs: str) -> TrialStore:
+    """Return the trials with their scores by another metric.
 
     Raises:
         RunError: the run did not record it.
     """
-    if (score := _RECORDED.get(metric)) is None:
+    if metric not in RECORDED_METRICS:
         raise RunError(
             f"run {run.directory}: search.metric is {metric}, but the run was decided by {theirs}"
-            f" and recorded only {' and '.join(_RECORDED)} beside it; search by one of these"
+            f" and recorded only {' and '.join(RECORDED_METRICS)} beside it; search by one of these"
         )
-    for trial in store:
-        trial.evaluations = [replace(one, score=score(one)) for one in trial.evaluations]
+    return TrialStore(
+        replace(trial, evaluations=[one.by_metric(metric) for one in trial.evaluations])
+        for trial in store
+    )
 
 
 def _ranked(store: TrialStore, ranking: Ranking, winner: Parameters | None) -> Iterator[Scored]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.session import check_not_connected
 from results.errors import RunError
-from results.files import write_bytes, write_text
+from results.files import write_bytes
 from results.run import Run
 from training.config import TINY
 from training.errors import Problems
@@ -89,7 +89,7 @@ class InitialState:
         texts, held_out = self.preparation.data.split_texts, self.warm_start.held_out
         write_split_texts(run.split_texts, texts if held_out is None else texts.merge(held_out))
         assignment = self.preparation.data.assignment
-        write_text(run.splits, assignment.to_csv(index=False, lineterminator="\n"))
+        run.write_splits(assignment.to_csv(index=False, lineterminator="\n"))
 
 
 def check_resources(configuration: Configuration, *, is_new: bool) -> Problems:

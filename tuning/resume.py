@@ -12,7 +12,6 @@ from enum import StrEnum
 import torch
 
 from results.errors import RunError
-from results.files import write_text
 from results.run import Run
 from results.trial_states import SearchStatus, Source, Status, StoppedBy
 from training.data import PreparedData, prepare
@@ -112,7 +111,7 @@ def rebuild(run: Run) -> SearchStatus:
         configuration = with_data(configuration, data.config)
         check_same_split(run, data)
         if not run.splits.exists():
-            write_text(run.splits, data.assignment.to_csv(index=False, lineterminator="\n"))
+            run.write_splits(data.assignment.to_csv(index=False, lineterminator="\n"))
         store = recall_trials(run, configuration, resumes=False)
         recalled = {trial.trial_id for trial in store}
         plan = plan_of(configuration, len(data.train.labels))
