@@ -110,7 +110,7 @@ def make_contest(
     prepared = prepare_search(
         configuration, tokenizer_directory=tokenizer_directory, num_threads=CPU_THREADS
     )
-    prepared.search_data.encoder.config.save_pretrained(tokenizer_directory)
+    prepared.default_encoder.prepared.encoder.config.save_pretrained(tokenizer_directory)
     load_tokenizer(configuration.model, tiny=tokenizer_directory).save_pretrained(
         tokenizer_directory
     )

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from evaluation.winner import Winner
 from results.files import write_json
+from results.micro_batch_limits import read_limits
 from results.tensorboard import CurveWriter
 from training.config import TrainingConfig
 from training.device import kind_of_device
@@ -178,7 +179,7 @@ def retrain(
             evaluate_at=_evaluate_at(len(task.train), training.epochs),
             on_evaluation=on_evaluation,
             checkpoint=directory,
-            micro_batch_size=winner.record.get("rows_at_once", {}).get(kind_of_device()),
+            micro_batch_size=_micro_batch_size(winner),
         )
         problem = guard(tuned, limit)
         if not problem:
@@ -188,6 +189,12 @@ def retrain(
         rejected.write(problems)
         shutil.rmtree(directory)
     raise RetrainError(winner, problems)
+
+
+def _micro_batch_size(winner: Winner) -> int | None:
+    """Return the limit that the search found for the winner's encoder on such a device."""
+    name = winner.configuration.model.name
+    return read_limits(winner.record, [name]).get(name, {}).get(kind_of_device())
 
 
 def _build_task(winner: Winner, tokenizer: PreTrainedTokenizerBase) -> Task:

@@ -6,6 +6,7 @@ Only this module checks facts about the data, and only this module reads test te
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,8 @@ class PreparedData:
     """Hashes of the texts on each side."""
     validation_share: float
     """Share of the rows outside the test that `resplit` holds out for validation."""
+    also_seen: Mapping[str, Mapping[str, int]]
+    """As `rows_seen` of the summary for each further starting model that lists its texts."""
 
     def resplit(self, split_seed: int) -> tuple[LabelledTexts, LabelledTexts]:
         """Split the rows outside the test again into train and validation.
@@ -178,7 +181,11 @@ class _SplitTable:
 
 
 def prepare(
-    config: DataConfig, *, seen: Hashes | None = None, held_out: SplitTexts | None = None
+    config: DataConfig,
+    *,
+    seen: Hashes | None = None,
+    held_out: SplitTexts | None = None,
+    also_seen: Mapping[str, Hashes] = MappingProxyType({}),
 ) -> PreparedData:
     """Read, check, clean and split the data.
 
@@ -197,6 +204,7 @@ def prepare(
         seen: hashes of the drop keys that the starting model was trained on; rows among them are
             counted in every split, including the test.
         held_out: texts of the earlier runs that the search starts from; None: it starts from none.
+        also_seen: the same for each further starting model, by its name.
 
     Raises:
         InputError: the table cannot be read or has wrong values; a group is too large
@@ -239,6 +247,7 @@ def prepare(
         ),
         split_texts=SplitTexts.of(texts.texts, test),
         validation_share=table.validation_share,
+        also_seen={name: table.count_among(hashes) for name, hashes in also_seen.items()},
     )
 
 

@@ -93,6 +93,7 @@ _TINY_ARCHITECTURE: dict[str, Any] = {
     "hidden_dropout_prob": 0.3,
 }
 
+_BYTES_PER_PARAMETER = 4
 _FEWEST = 4
 """Number of tokens that every encoder accepts; `max_length` is never smaller."""
 
@@ -109,6 +110,13 @@ class Encoder:
     """SHA-256 of kind, configuration and weights: equal digests and seeds give equal models."""
     note: str = ""
     """One line for the log if something is not used that a user may expect to be; else empty."""
+    num_parameters: int = 0
+    """Of the classifier, its head included."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the classifier's weights, float32."""
+        return _BYTES_PER_PARAMETER * self.num_parameters
 
     def build(self, seed: int) -> PreTrainedModel:
         """Build a model with its own memory; the new head is initialised from `seed`."""
@@ -148,6 +156,7 @@ def read_encoder(
         weights=weights,
         digest=_digest(built, weights),
         note=note,
+        num_parameters=sum(parameter.numel() for parameter in built.parameters()),
     )
 
 

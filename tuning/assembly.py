@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from results.micro_batch_limits import read_limits
 from results.run import Run
 from results.trial_states import SearchStatus
 from tuning.checkpoints import CheckpointRemover, Checkpoints
@@ -87,8 +88,9 @@ def assemble(
         command=earlier.get("command", command),
         has_gpu=pool.resources.gpus > 0,
         warm_start=initial.warm_start.entries,
+        encoders=[one.as_record() for one in preparation.encoders.values()],
     )
-    memory_limits = dict(earlier.get("rows_at_once", {}))
+    memory_limits = read_limits(earlier, [model.name for model in configuration.models])
     progress = Progress(
         policy=policy,
         clock=clock,
@@ -96,7 +98,7 @@ def assemble(
         slots=pool.capacity(),
         starts_at=clock() + start_up_seconds(pool.capacity()),
     )
-    plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
+    plan = plan_search(progress, num_final_rows=preparation.num_final_rows)
     planned = PlannedAndTaken(plan=plan, store=policy.store, clock=clock, started_at=clock())
     files = RunFiles(
         run,

@@ -253,7 +253,7 @@ def try_cluster(configuration: Configuration, preparation: Preparation) -> Joine
         return None
     with ray_session(configuration.cluster.address, metadata={"run": "dry run"}):
         resources = resources_for(configuration)
-        check_joined_nodes(configuration, resources, preparation.search_data.encoder)
+        check_joined_nodes(configuration, resources, preparation.default_encoder.prepared.encoder)
         slots, limit = num_slots(resources), configuration.search.max_concurrent
         return JoinedCluster(slots=min(slots, limit or slots), description=describe_cluster())
 

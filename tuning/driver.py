@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from results.micro_batch_limits import Limits
 from training.metrics import Evaluation
 from tuning.observers import Observer
 from tuning.policy import Policy
@@ -29,7 +30,7 @@ class Driver:
         capacity: Callable[[], int],
         halt: Callable[[str], None],
         outer_error: Callable[[], Exception | None],
-        memory_limits: dict[str, int],
+        memory_limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         """Take the parts.
@@ -41,8 +42,8 @@ class Driver:
             halt: makes all running trials that watch a flag write a checkpoint and end.
             outer_error: returns an error outside the driver that ends the search, such as one of
                 the mirror or of the check of the shipped model; None: there is none.
-            memory_limits: micro-batch size in rows by kind of device, where memory ran out; trials
-                that run out of memory add to it.
+            memory_limits: micro-batch size in rows by encoder and kind of device, where memory ran
+                out; trials that run out of memory add to it.
             clock: seconds since the search started.
         """
         self.policy = policy
@@ -108,7 +109,8 @@ class Driver:
         self.notify(lambda observer: observer.started(trial))
         self._settle()
         phase = Phase.CONFIRMATION if trial.is_confirmation else Phase.SEARCH
-        return to_config(trial, flag=self._flag(phase), micro_batch_sizes=self._memory_limits)
+        limits = self._memory_limits.get(self._model_of(trial), {})
+        return to_config(trial, flag=self._flag(phase), micro_batch_sizes=limits)
 
     # What Tune and the workers report
 
@@ -160,12 +162,13 @@ class Driver:
             self._trial(trial_id).reserve(device)
 
     def limited_memory(self, trial_id: str, device: str, micro_batch_size: int) -> None:
-        """Record that a batch did not fit in the memory of a kind of device."""
-        self._memory_limits[device] = micro_batch_size
+        """Record that a batch of a trial's encoder did not fit in the memory of its device."""
+        model = self._model_of(self._trial(trial_id))
+        self._memory_limits.setdefault(model, {})[device] = micro_batch_size
         logger.warning(
-            "trial %s: a batch does not fit in the memory of %s; from now on it is split into"
+            "trial %s: a batch of %s does not fit in the memory of %s; from now on it is split into"
             " micro-batches of %d rows, with the same batch size",
-            *(trial_id, device, micro_batch_size),
+            *(trial_id, model, device, micro_batch_size),
         )
 
     def interrupt(self) -> None:
@@ -220,6 +223,9 @@ class Driver:
 
     def _trial(self, trial_id: str) -> Trial:
         return self.policy.store[trial_id]
+
+    def _model_of(self, trial: Trial) -> str:
+        return self.policy.configuration.model_of(trial.parameters).name
 
     def _flag(self, phase: Phase) -> str:
         return f"{phase.value}-{self._experiment}"

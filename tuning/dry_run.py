@@ -116,7 +116,7 @@ def plan_from(
         slots=slots,
         starts_at=start_up_seconds(slots),
     )
-    plan = plan_search(progress, num_final_rows=len(preparation.search_data.pool))
+    plan = plan_search(progress, num_final_rows=preparation.num_final_rows)
     assert plan is not None, "there is a rehearsal"
     return plan
 
@@ -136,8 +136,7 @@ def describe_search(
         f" {rehearsal.seconds_of_largest:.2f} s per step; typical rows: "
         + ", ".join(f"{s:.3g} s at batch size {size}" for size, s in rehearsal.steps.items())
     )
-    if note := preparation.search_data.encoder.note:
-        yield f"            {note}"
+    yield from (f"            {note}" for note in preparation.notes)
     search, plan = configuration.search, preparation.plan
     requested = num_requested(configuration)
     confirmed = most_trainings(search, up_to=search.confirm_max_replicates)

@@ -83,7 +83,7 @@ class InitialState:
     def _fill(self, run: Run) -> None:
         if self.table is not None:
             write_bytes(run.data, self.table.read_bytes())
-        if self.configuration.model.name == TINY:
+        if any(model.name == TINY for model in self.configuration.models):
             shutil.copytree(self.tokenizer, run.tokenizer)
         write_warm_start(run, self.warm_start)
         texts, held_out = self.preparation.data.split_texts, self.warm_start.held_out

@@ -50,7 +50,7 @@ def log_start(run: Run, preparation: Preparation, connection: Connection) -> Non
 
 def describe_data(preparation: Preparation) -> Iterator[str]:
     """Describe rows, splits, label noise, tokens and model, a line each."""
-    summary, statistics = preparation.data.summary, preparation.statistics
+    summary = preparation.data.summary
     dropped = [f"{count:,} {reason}" for reason, count in summary.dropped.items() if count]
     yield (
         f"data {summary.path} ({summary.format}): {summary.kept:,} of {summary.rows:,} rows kept"
@@ -70,16 +70,19 @@ def describe_data(preparation: Preparation) -> Iterator[str]:
             f"label noise: {summary.label_noise:.1%} of the texts that occur more than once have"
             " conflicting labels"
         )
-    yield (
-        f"tokens: {statistics.unknown_share:.2%} unknown, {statistics.tokens_per_word:.2f} per"
-        f" word, {statistics.truncated_share:.2%} of the rows truncated"
-    )
+    for name, encoder in preparation.encoders.items():
+        statistics = encoder.statistics
+        of_model = f" of {name}" if len(preparation.encoders) > 1 else ""
+        yield (
+            f"tokens{of_model}: {statistics.unknown_share:.2%} unknown,"
+            f" {statistics.tokens_per_word:.2f} per word, {statistics.truncated_share:.2%} of the"
+            " rows truncated"
+        )
     yield (
         f"model: checked in {preparation.seconds_of_checks:.1f} s; its outputs agree for a row"
         " alone, padded and at full length"
     )
-    if note := preparation.search_data.encoder.note:
-        yield note
+    yield from preparation.notes
 
 
 def describe_special_rows(summary: DataSummary) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Prepare the data of a search: rows, tokens, the split of each replicate, evaluation points."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +10,17 @@ from transformers import PreTrainedTokenizerBase
 
 from training.config import TINY, ModelConfig
 from training.data import PreparedData, prepare
-from training.encoder import Encoder, read_encoder
-from training.encoder_checks import check_encoder
-from training.errors import InputError, Problems
-from training.model import facts_of, learn_tiny_tokenizer, load_tokenizer
+from training.encoder import read_encoder
+from training.errors import Problems
+from training.model import facts_of, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
 from training.split_texts import SplitTexts
 from training.texts import LabelledTexts
-from training.tokenizer import check_tokenizer
-from training.tokens import (
-    Integers,
-    LabelledTokens,
-    TokenStatistics,
-    TokenTable,
-    describe_tokens,
-    encode,
-)
+from training.tokens import Integers, TokenStatistics
 from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration, objective_of, with_data
 from tuning.confirmation import split_seed
+from tuning.encoders import CheckedEncoder, check_encoders
 from tuning.rungs import EvaluationPlan, plan_of
 from tuning.space import unfinished_warmup
 from tuning.trainable import Replicate, SearchData
@@ -47,11 +39,6 @@ _SHARES = {
 }
 
 _ANY_LABELS = ("0", "1")
-_NUM_TRIED = 200
-"""Training rows on which the shipped tokenizer is compared with the one of the search."""
-
-MOST_UNKNOWN = 0.2
-"""Share of unknown tokens in the training texts above which training is pointless."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +50,44 @@ class Preparation:
     data: PreparedData
     search_data: SearchData
     plan: EvaluationPlan
-    statistics: TokenStatistics
-    tokenizer: PreTrainedTokenizerBase
-    seconds_of_checks: float
-    """Seconds in which the model was checked before the search."""
+    encoders: Mapping[str, CheckedEncoder]
+    """By the name of the model, trial 0's first."""
 
     @property
     def num_rows(self) -> int:
         """Number of training rows in the split of the search."""
         return len(self.data.train.labels)
+
+    @property
+    def num_final_rows(self) -> int:
+        """Number of rows outside the test, on which the winner is retrained."""
+        return len(self.search_data.pool_labels)
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each encoder of which something is not used that one may expect to be."""
+        notes = (one.prepared.encoder.note for one in self.encoders.values())
+        return [note for note in notes if note]
+
+    @property
+    def default_encoder(self) -> CheckedEncoder:
+        """Trial 0's encoder."""
+        return next(iter(self.encoders.values()))
+
+    @property
+    def statistics(self) -> TokenStatistics:
+        """How well the tokenizer of trial 0's encoder fits the training texts."""
+        return self.default_encoder.statistics
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of trial 0's encoder."""
+        return self.default_encoder.tokenizer
+
+    @property
+    def seconds_of_checks(self) -> float:
+        """Seconds in which the predictions of all encoders were checked before the search."""
+        return sum(one.seconds_of_checks for one in self.encoders.values())
 
     def with_data_path(self, path: str) -> "Preparation":
         """Return the same preparation, of data that are recorded at another path."""
@@ -109,31 +125,24 @@ def prepare_search(
             trained on held-out rows.
     """
     problems = Problems() if problems is None else problems
-    data = problems.attempt(
-        lambda: prepare(configuration.data, seen=known_to(configuration.model), held_out=held_out)
-    )
+    data = problems.attempt(lambda: _prepare_data(configuration, held_out))
     if data is None:
-        problems.attempt(lambda: _check_model(configuration.model))
+        for model in configuration.models:
+            problems.attempt(partial(_check_model, model))
         problems.raise_any()
     assert data is not None
     configuration = with_data(configuration, data.config)
     _check_data(configuration, data, problems)
     on_split(configuration, data)
-    model = problems.attempt(
-        lambda: _read_model(configuration, data, tokenizer_directory, problems)
+    encoders = check_encoders(
+        configuration.models, data, tiny=tokenizer_directory, problems=problems
     )
     problems.raise_any()
-    assert model is not None
     plan = plan_of(configuration, len(data.train.labels))
     search_data = SearchData(
-        pool=LabelledTokens(
-            tokens=model.tokens,
-            labels=np.concatenate([data.train.labels, data.validation.labels]),
-        ),
+        encoders={name: one.prepared for name, one in encoders.items()},
+        pool_labels=np.concatenate([data.train.labels, data.validation.labels]),
         replicates=tuple(_splits(data, configuration)),
-        model=configuration.model,
-        tokenizer=facts_of(model.tokenizer),
-        encoder=model.encoder,
         labels=configuration.data.label_names,
         metric=configuration.search.metric,
         stop_early_after=plan.rungs[0] if plan.rungs else 0,
@@ -144,66 +153,37 @@ def prepare_search(
         data=data,
         search_data=search_data,
         plan=plan,
-        statistics=model.statistics,
-        tokenizer=model.tokenizer,
-        seconds_of_checks=model.seconds_of_checks,
+        encoders=encoders,
+    )
+
+
+def _prepare_data(configuration: Configuration, held_out: SplitTexts | None) -> PreparedData:
+    default, *others = configuration.models
+    known = {model.name: known_to(model) for model in others}
+    return prepare(
+        configuration.data,
+        seen=known_to(default),
+        held_out=held_out,
+        also_seen={name: seen for name, seen in known.items() if seen is not None},
     )
 
 
 def _check_data(configuration: Configuration, data: PreparedData, problems: Problems) -> None:
     """Check what depends on the data and needs no model."""
     problems.attempt(lambda: objective_of(configuration))
-    problems.attempt(
-        lambda: check_not_seen(
-            data.summary.rows_seen,
-            data.summary.num_rows,
-            model=configuration.model.name,
-            path=configuration.data.path,
-            is_resplit=configuration.search.confirm_replicates > 0,
+    seen = {configuration.model.name: data.summary.rows_seen, **data.also_seen}
+    for name, counts in seen.items():
+        problems.attempt(
+            partial(
+                check_not_seen,
+                counts,
+                data.summary.num_rows,
+                model=name,
+                path=configuration.data.path,
+                is_resplit=configuration.search.confirm_replicates > 0,
+            )
         )
-    )
     problems.add(*check_warmups(configuration, len(data.train.labels)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ReadModel:
-    """The model and the tokens of its tokenizer."""
-
-    tokenizer: PreTrainedTokenizerBase
-    statistics: TokenStatistics
-    encoder: Encoder
-    tokens: TokenTable
-    """Of the training rows, then of the validation rows."""
-    seconds_of_checks: float
-
-
-def _read_model(
-    configuration: Configuration, data: PreparedData, directory: Path, problems: Problems
-) -> _ReadModel:
-    model = configuration.model
-    if model.name == TINY and not directory.is_dir():
-        learn_tiny_tokenizer(model, data.train.texts, directory)
-    tokenizer = load_tokenizer(model, tiny=directory)
-    statistics = describe_tokens(tokenizer, data.train.texts, max_length=model.max_length)
-    problems.attempt(lambda: _check_unknown(statistics, model.name))
-    # Read here and sent to the workers, which need neither the hub nor the directory.
-    encoder = read_encoder(
-        model, labels=configuration.data.label_names, tokenizer=facts_of(tokenizer)
-    )
-    some = data.train.texts[:_NUM_TRIED]
-    check_tokenizer(tokenizer, encoder.config, some, max_length=model.max_length)
-    texts = [*data.train.texts, *data.validation.texts]
-    tokens = encode(tokenizer, texts, max_length=model.max_length)
-    started = time.monotonic()
-    check_encoder(encoder, model=model, tokenizer=facts_of(tokenizer), tokens=tokens)
-    seconds = time.monotonic() - started
-    return _ReadModel(
-        tokenizer=tokenizer,
-        statistics=statistics,
-        encoder=encoder,
-        tokens=tokens,
-        seconds_of_checks=seconds,
-    )
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -228,15 +208,6 @@ def check_warmups(configuration: Configuration, num_rows: int) -> Iterator[str]:
                 " batches"
             )
             return
-
-
-def _check_unknown(statistics: TokenStatistics, name: str) -> None:
-    if statistics.unknown_share > MOST_UNKNOWN:
-        raise InputError(
-            f"model.name: the tokenizer of {name!r} turns {statistics.unknown_share:.0%} of the"
-            f" training tokens into [UNK], but at most {MOST_UNKNOWN:.0%} may be unknown; choose a"
-            " model of this language and script"
-        )
 
 
 def _splits(data: PreparedData, configuration: Configuration) -> Iterator[Replicate]:

@@ -235,6 +235,7 @@ def describe_facts(
     summary: DataSummary,
     command: str,
     has_gpu: bool,
+    encoders: Sequence[Mapping[str, Any]],
     warm_start: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Describe what is known before the first trial: command, data, search and environment.
@@ -247,7 +248,9 @@ def describe_facts(
         command: the command that repeats the run.
         has_gpu: whether trials run on a GPU.
         warm_start: configurations of earlier runs, as `tuning.warm_start.WarmStart.entries`.
+        encoders: what is known of each, as `tuning.encoders.CheckedEncoder.as_record`.
     """
+    models = [_describe_model(model) for model in configuration.models]
     return {
         "command": command,
         "repeatable": is_repeatable(configuration, has_gpu=has_gpu),
@@ -256,8 +259,9 @@ def describe_facts(
         "warm_start": list(warm_start),
         "environment": {
             **describe_environment(),
-            "model": _describe_model(configuration.model),
+            "model": models[0],
         },
+        "encoders": [{**one, **model} for one, model in zip(encoders, models, strict=True)],
     }
 
 

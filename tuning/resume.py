@@ -197,6 +197,7 @@ def _files(
         command=f"python -m tuning.search --config {run.config}",
         has_gpu=torch.cuda.is_available(),
         warm_start=warm_start.entries,
+        encoders=[{} for _ in configuration.models],  # they are not read again
     )
     times = {
         "finished_at": _utc(finished_at),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from results.files import write_text
+from results.micro_batch_limits import Limits, limits_record
 from results.report.page import PeriodicReport, write_report
 from results.run import Run
 from results.trial_states import SearchStatus, Source
@@ -48,7 +49,7 @@ class RunFiles(Observer):
         configuration: Configuration,
         policy: Policy,
         facts: dict[str, Any],
-        memory_limits: dict[str, int],
+        memory_limits: Limits,
         baseline: dict[str, Any] | None = None,
         progress: Progress | None = None,
         planned: PlannedAndTaken | None = None,
@@ -62,7 +63,8 @@ class RunFiles(Observer):
             configuration: the configuration of the search.
             policy: the policy, whose trials and confirmation are written.
             facts: the part of the record that is known from the start, as `describe_facts`.
-            memory_limits: micro-batch size in rows by kind of device, where memory ran out.
+            memory_limits: micro-batch size in rows by encoder and kind of device, where memory
+                ran out.
             baseline: its scores, as `baseline_record`, from an earlier start; None: not measured.
             progress: measurements of this start; None where no trial runs.
             planned: what this start was planned to take, and took; None where no trial runs.
@@ -150,7 +152,9 @@ class RunFiles(Observer):
             "warm_start": with_trials(self._facts.get("warm_start", ()), policy.store),
             "decision_rule": self._configuration.search.decision_rule,
             "objective": objective_of(self._configuration).as_record(),
-            "rows_at_once": self._memory_limits,
+            "rows_at_once": limits_record(
+                self._memory_limits, is_searched=bool(self._configuration.search.encoders)
+            ),
             "progress": progress,
             "planned": self._planned and self._planned.record(),
             "trials": count_trials(policy.store, policy.requested),

@@ -44,13 +44,16 @@ def shipments_of(configuration: Configuration, preparation: Preparation) -> list
     spread = np.linspace(0, len(texts) - 1, min(_NUM_TEXTS, len(texts))).astype(np.int64)
     return [
         Shipment(
-            config=preparation.search_data.encoder.config,
-            tokenizer=preparation.tokenizer,
+            config=one.prepared.encoder.config,
+            tokenizer=one.tokenizer,
             configuration=WinningConfiguration(
-                data=configuration.data, model=configuration.model, training=configuration.training
+                data=configuration.data,
+                model=one.prepared.model,
+                training=configuration.training,
             ),
             texts=[texts[index] for index in by_length[spread]],
         )
+        for one in preparation.encoders.values()
     ]
 
 

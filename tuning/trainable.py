@@ -16,16 +16,16 @@ from ray import tune
 
 from results.errors import StorageError
 from results.trial_states import Status
-from training.config import ModelConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.device import cap_memory, kind_of_device, most_reserved_memory, peak_memory
-from training.encoder import Encoder
 from training.errors import CheckpointError, InputError, TrainingStoppedError
 from training.finetune import Task, finetune
 from training.metrics import Evaluation
-from training.model import TokenizerFacts
 from training.model_cache import ModelCache
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
+from tuning.encoders import PreparedEncoder
+from tuning.space import MODEL
 from tuning.trials import Ending, Trial
 from tuning.workers import StopFlag, log_as, this_worker, watch
 
@@ -66,30 +66,35 @@ class Replicate:
 class SearchData:
     """Data that all trials share; it is put in the object store once and read without a copy."""
 
-    pool: LabelledTokens
-    """All rows but the test rows."""
+    encoders: Mapping[str, PreparedEncoder]
+    """By the name of the model, trial 0's first; each has the tokens of all rows but the test."""
+    pool_labels: Integers
+    """Labels of all rows but the test rows, int64 [rows]."""
     replicates: Sequence[Replicate]
     """The split of the search at 0, then that of each replicate by its number."""
-    model: ModelConfig
-    tokenizer: TokenizerFacts
-    encoder: Encoder
-    """Read by the driver; each node fetches it once, and each trial copies it."""
     labels: tuple[str, ...]
     metric: str
     """`search.metric`."""
     stop_early_after: int
     num_threads: int
 
-    def task(self, replicate: int) -> Task:
-        """Return the rows that the search (0) or a replicate trains and validates on."""
+    def task(self, replicate: int, model: str | None = None) -> Task:
+        """Return the rows that the search (0) or a replicate trains and validates on.
+
+        Args:
+            replicate: its number.
+            model: name of the encoder; None: that of trial 0.
+        """
         split = self.replicates[replicate]
+        chosen = self.encoders[model] if model else next(iter(self.encoders.values()))
+        pool = LabelledTokens(tokens=chosen.tokens, labels=self.pool_labels)
         return Task(
-            train=self.pool.take(split.train),
-            validation=self.pool.take(split.validation),
-            model=self.model,
-            tokenizer=self.tokenizer,
+            train=pool.take(split.train),
+            validation=pool.take(split.validation),
+            model=chosen.model,
+            tokenizer=chosen.tokenizer,
             labels=self.labels,
-            encoder=self.encoder,
+            encoder=chosen.encoder,
             metric=self.metric,
         )
 
@@ -110,10 +115,11 @@ def to_config(trial: Trial, *, flag: str, micro_batch_sizes: Mapping[str, int]) 
     Args:
         trial: to train.
         flag: name of the flag that halts it.
-        micro_batch_sizes: rows by kind of device, where memory ran out before.
+        micro_batch_sizes: rows by kind of device, where memory ran out before for its encoder.
     """
     return {
         TRIAL_ID: trial.trial_id,
+        "model": trial.parameters.get(MODEL),
         "training": trial.training.model_dump(),
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,
@@ -138,7 +144,8 @@ def run_trial(config: dict[str, Any], data: SearchData, surroundings: Surroundin
         gc.freeze()  # half a million objects of the libraries, which each collection reads in 0.3 s
     _free_memory()  # of the trial that was stopped in this worker, whose frames lived until now
     tune.report({WORKER: json.dumps(asdict(this_worker()))})
-    logger.info("started: %s", config["training"])
+    of_model = {"model": config["model"]} if config["model"] else {}
+    logger.info("started: %s", {**of_model, **config["training"]})
     try:
         ending = _train(config, data, surroundings)
     except TrainingStoppedError:
@@ -158,7 +165,7 @@ def _train(config: dict[str, Any], data: SearchData, surroundings: Surroundings)
     halt = watch(surroundings.flag, config["flag"])
     cap_memory(surroundings.gpus)
     device = kind_of_device(surroundings.gpus)
-    task = data.task(config["replicate"])
+    task = data.task(config["replicate"], config["model"])
     with surroundings.checkpoints.of(config[TRIAL_ID]) as (directory, written):
         tuned = finetune(
             task,

@@ -173,7 +173,7 @@ def test_trials_lost_with_their_experiment_start_again_in_the_next_under_another
 def test_a_lower_memory_limit_is_given_to_the_trials_that_follow(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    limits: dict[str, int] = {}
+    limits: Limits = {}
     driver = driver_of(policy_of(), memory_limits=limits)
     trial_id = next_id(driver)
     driver.limited_memory(trial_id, "cuda", 8)

@@ -28,7 +28,7 @@ def test_there_is_a_split_for_the_search_and_for_each_replicate(prepared: Prepar
 
 
 def test_every_replicate_splits_the_same_rows_differently(prepared: Preparation) -> None:
-    num_rows = len(prepared.search_data.pool)
+    num_rows = len(prepared.search_data.pool_labels)
     parts = []
     for replicate in prepared.search_data.replicates:
         everything = np.concatenate([replicate.train, replicate.validation])
@@ -40,7 +40,7 @@ def test_every_replicate_splits_the_same_rows_differently(prepared: Preparation)
 def test_a_replicate_s_rows_are_those_of_its_split_seed(prepared: Preparation) -> None:
     train, _ = prepared.data.resplit(split_seed(CONFIG, 2))
     replicate = prepared.search_data.replicates[2]
-    labels = prepared.search_data.pool.labels
+    labels = prepared.search_data.pool_labels
     assert labels[replicate.train].tolist() == train.labels.tolist()
 
 
@@ -54,9 +54,9 @@ def test_the_last_evaluation_of_every_replicate_is_at_its_last_step(
 
 def test_labels_follow_their_texts_into_the_pool(prepared: Preparation) -> None:
     replicate, data = prepared.search_data.replicates[0], prepared.data
-    pool = prepared.search_data.pool
-    assert pool.labels[replicate.train].tolist() == data.train.labels.tolist()
-    assert pool.labels[replicate.validation].tolist() == data.validation.labels.tolist()
+    labels = prepared.search_data.pool_labels
+    assert labels[replicate.train].tolist() == data.train.labels.tolist()
+    assert labels[replicate.validation].tolist() == data.validation.labels.tolist()
     assert not set(data.test_rows) & {*data.train.rows, *data.validation.rows}
 
 
@@ -70,7 +70,7 @@ def test_the_tokenizer_of_tiny_is_learnt_once_and_kept(tmp_path: Path) -> None:
     written = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
     second = prepare_search(CONFIG, tokenizer_directory=directory)
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == written
-    pools = (first.search_data.pool.tokens, second.search_data.pool.tokens)
+    pools = (first.default_encoder.prepared.tokens, second.default_encoder.prepared.tokens)
     assert np.array_equal(pools[0].ids, pools[1].ids)
 
 
