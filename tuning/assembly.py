@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from results.micro_batch_limits import read_limits
 from results.run import Run
 from results.trial_states import SearchStatus
 from tuning.checkpoints import CheckpointRemover, Checkpoints
@@ -90,7 +89,7 @@ def assemble(
         warm_start=initial.warm_start.entries,
         encoders=[one.as_record() for one in preparation.encoders.values()],
     )
-    memory_limits = read_limits(earlier, [model.name for model in configuration.models])
+    memory_limits = initial.memory_limits
     progress = Progress(
         policy=policy,
         clock=clock,

@@ -12,6 +12,7 @@ from typing import Any
 from cluster.session import check_not_connected
 from results.errors import RunError
 from results.files import write_bytes
+from results.micro_batch_limits import Limits, read_limits
 from results.run import Run
 from training.config import TINY
 from training.errors import Problems
@@ -63,6 +64,11 @@ class InitialState:
         if self.resumed is None or not self.resumed.record.exists():
             return {}
         return self.resumed.read_whole_record()
+
+    @property
+    def memory_limits(self) -> Limits:
+        """The micro-batch sizes that an earlier start found, which later trials lower in place."""
+        return read_limits(self.earlier_record, [one.name for one in self.configuration.models])
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from results.micro_batch_limits import Limits
 from results.trial_states import SearchStatus, Status
 from tests.tuning.builders import evaluation
 from tests.tuning.deciding import driver_of, policy_of
