@@ -213,7 +213,7 @@ def test_ctrl_c_ends_a_search_with_exit_code_130_and_its_results_on_disk(
     assert "Traceback" not in interrupted.output
     assert "--resume --name interrupted" in interrupted.output
     assert interrupted.status == "interrupted"
-    assert list(interrupted.trials["status"]) == ["completed", "running"]
+    assert list(interrupted.trials["status"]) == ["stopped", "running"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the list of processes")
