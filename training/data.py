@@ -6,7 +6,6 @@ Only this module checks facts about the data, and only this module reads test te
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,8 +81,7 @@ class DataSummary:
     rows_seen: dict[str, int] | None
     """{split: records whose text the starting model was trained on}; None: unknown."""
     earlier_texts: dict[str, int] | None = None
-    """{`test`, `searched`: kept records whose text earlier runs tested or searched on}; None: the
-    search starts from no earlier run."""
+    """{`test`, `searched`: kept records that earlier runs tested or searched on}; None: no run."""
     rules: int = RULES
     """Version of the rules by which rows were dropped and grouped (`RULES`)."""
 
@@ -185,7 +183,7 @@ def prepare(
     *,
     seen: Hashes | None = None,
     held_out: SplitTexts | None = None,
-    also_seen: Mapping[str, Hashes] = MappingProxyType({}),
+    also_seen: Mapping[str, Hashes] | None = None,
 ) -> PreparedData:
     """Read, check, clean and split the data.
 
@@ -247,7 +245,7 @@ def prepare(
         ),
         split_texts=SplitTexts.of(texts.texts, test),
         validation_share=table.validation_share,
-        also_seen={name: table.count_among(hashes) for name, hashes in also_seen.items()},
+        also_seen={name: table.count_among(hashes) for name, hashes in (also_seen or {}).items()},
     )
 
 
