@@ -1,4 +1,4 @@
-"""Micro-batch sizes by encoder and kind of device: `rows_at_once` of `search.json`.
+"""Micro-batch sizes by encoder and kind of device, as `search.json` has them.
 
 Where one encoder is searched the record holds {device: rows}, else {model: {device: rows}}.
 """
@@ -24,7 +24,7 @@ def read_limits(record: Mapping[str, Any], models: Iterable[str]) -> Limits:
 
 
 def limits_record(limits: Limits, *, is_searched: bool) -> dict[str, Any]:
-    """Return `rows_at_once` of the record.
+    """Return what the record holds of the limits.
 
     Args:
         limits: of the search.

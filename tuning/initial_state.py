@@ -67,7 +67,7 @@ class InitialState:
 
     @property
     def memory_limits(self) -> Limits:
-        """The micro-batch sizes that an earlier start found, which later trials lower in place."""
+        """The micro-batch sizes that an earlier start found; later trials may lower them."""
         return read_limits(self.earlier_record, [one.name for one in self.configuration.models])
 
     @property
