@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from results.encoder_choice import recommended_encoder
 from results.run import BASELINE, Run
 from results.status_text import (
     final_command,
@@ -159,8 +160,20 @@ def _to_evaluate(found: _Situation) -> Iterator[NextStep]:
     else:
         if _is_behind_baseline(record):
             yield from _better_encoder(found)
-        text = "Evaluate the winner on the test rows, which is done once"
-        yield NextStep(text=text, command=final_command(str(run.directory)))
+        yield from _evaluate(run, record)
+
+
+def _evaluate(run: Run, record: Mapping[str, Any]) -> Iterator[NextStep]:
+    """Yield the evaluation of the winner; if a cheaper encoder is recommended, first that of it."""
+    command, once = final_command(str(run.directory)), "on the test rows, which is done once"
+    if (advice := recommended_encoder(record)) is None:
+        yield NextStep(text=f"Evaluate the winner {once}", command=command)
+        return
+    yield NextStep(
+        text=f"Evaluate {advice.trial_id}, the best candidate of the cheaper encoder, {once}",
+        command=final_command(str(run.directory), encoder=advice.short_name),
+    )
+    yield NextStep(text="Or evaluate the winner instead", command=command)
 
 
 def _is_behind_baseline(record: Mapping[str, Any]) -> bool:

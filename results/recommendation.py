@@ -5,15 +5,17 @@ composes a verdict: report, terminal, model card, Python API and publishing all 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from results.encoder_choice import as_evaluated, recommended_encoder
 from results.intervals import SIGNIFICANCE
 from results.next_steps import NextStep, list_next_steps
 from results.older_runs import with_objective, with_tested_score
 from results.run import Run
+from results.score_names import capitalise
 from results.trial_states import VerdictKind
 from results.trust import Cause, Reason, find_reasons
 from results.verdict import describe_p_value, describe_search
@@ -58,6 +60,8 @@ class Recommendation:
     """What to do next, the most useful first."""
     missed_gates: tuple[str, ...] = ()
     """Quality gates and checks that are not met; they do not change the verdict."""
+    notes: tuple[str, ...] = ()
+    """Sentences on the encoder: a cheaper one is recommended, or was evaluated."""
 
     @property
     def words(self) -> str:
@@ -81,6 +85,7 @@ class Recommendation:
             "sentence": self.sentence,
             "reasons": list(self.reasons),
             "next_steps": [step.as_record() for step in self.next_steps],
+            "notes": list(self.notes),
         }
 
 
@@ -114,17 +119,20 @@ def recommend(
         directory: the results of this evaluation (`final`, `final-2`, ...); None: the newest one.
     """
     record = with_objective(record)
+    notes = tuple(_describe_encoder(record, test))
     if test is None:
-        found = Recommendation(kind=VerdictKind.NOT_EVALUATED, sentence=_untested_sentence(record))
+        sentence = _untested_sentence(record)
+        found = Recommendation(kind=VerdictKind.NOT_EVALUATED, sentence=sentence, notes=notes)
         return _with_next_steps(found, run, record, None, (), directory)
     test = with_tested_score(test)
-    reasons, comparison = find_reasons(record, test), _compare(test)
+    reasons, comparison = find_reasons(as_evaluated(record, test), test), _compare(test)
     kind = _decide(reasons, comparison)
     found = Recommendation(
         kind=kind,
         sentence=_sentence(kind, reasons, comparison, test["objective"]["label"]),
         reasons=tuple(reason.text for reason in reasons),
         missed_gates=tuple(missed_gates(test)),
+        notes=notes,
     )
     return _with_next_steps(found, run, record, test, reasons, directory)
 
@@ -194,6 +202,15 @@ def _sentence(
         f"{words}. On the test rows the model's {label} is {gap} {side} {SIMPLER}'s"
         f" ({probability}, not below {SIGNIFICANCE})."
     )
+
+
+def _describe_encoder(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield which encoder is recommended, or why another than the winner's was evaluated."""
+    chosen = (test or {}).get("encoder")
+    if chosen:
+        yield f"{capitalise(str(chosen['reason']))}."
+    elif advice := recommended_encoder(record):
+        yield f"A cheaper encoder is recommended, {advice.short_name}: {advice}."
 
 
 def _untested_sentence(record: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from results.encoder_choice import recommended_encoder
 from results.overview import (
     AT_LAST_RUNG,
     WAITING,
@@ -268,7 +269,8 @@ def next_step(
         return f"fix the errors in {run.log}, then {search_again_command(run)}"
     model = newest_model(run)
     if model is None:
-        return final_command(location)
+        advice = recommended_encoder(record) if "objective" in record else None
+        return final_command(location, encoder=advice.short_name if advice else None)
     return predict_command(model)
 
 
@@ -278,9 +280,15 @@ def resume_command(run: Run) -> str:
     return _command("tuning.search", "--resume", *where)
 
 
-def final_command(location: str) -> str:
-    """Return the command that evaluates the winner of a run, a directory or URI."""
-    return _command("evaluation.final", "--run", location)
+def final_command(location: str, *, encoder: str | None = None) -> str:
+    """Return the command that evaluates the winner of a run, a directory or URI.
+
+    Args:
+        location: of the run.
+        encoder: whose best candidate is evaluated instead; None: the winner.
+    """
+    chosen = () if encoder is None else ("--encoder", encoder)
+    return _command("evaluation.final", "--run", location, *chosen)
 
 
 def publish_command(model: str) -> str:

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from results.encoder_choice import as_evaluated
 from results.key_figures import key_figures
 from results.older_runs import with_objective
 from results.parameter_values import format_parameters, short_model_names
@@ -63,6 +64,7 @@ def summarize(
     steps = [next_step] if next_step else map(str, found.next_steps[:1])
     rows = [
         ("verdict", f"{found.sign} {found.sentence}"),
+        *(("encoder", note) for note in found.notes),
         *_scores(record, test, is_trusted=found.kind != VerdictKind.DO_NOT_TRUST),
         *_winner(record),
         ("directory", str(directory or run.directory)),
@@ -76,7 +78,7 @@ def _scores(
 ) -> Iterator[tuple[str, str]]:
     """Yield the score of each configuration, the one to quote first."""
     label = record["objective"]["label"]
-    for number, figure in enumerate(key_figures(record, test)):
+    for number, figure in enumerate(key_figures(as_evaluated(record, test), test)):
         is_quoted = test is not None and number == 0 and is_trusted
         yield label, f"{figure}{': the score to quote' if is_quoted else ''}"
 

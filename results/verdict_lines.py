@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from results.encoder_choice import as_evaluated
 from results.key_figures import KeyFigure, key_figures
 from results.live_view import terminal_console
 from results.next_steps import NextStep
@@ -37,7 +38,10 @@ def print_verdict(run: Run, record: Mapping[str, Any], test: Mapping[str, Any]) 
     headline = Text.assemble((f"{sign} {found.words}", _STYLES[found.colour]), rest)
     console.print(headline, soft_wrap=True)  # a command must stay in one line
     for line in (
-        *describe_figures(key_figures(record, test), str(test["objective"]["label"])),
+        *found.notes,
+        *describe_figures(
+            key_figures(as_evaluated(record, test), test), str(test["objective"]["label"])
+        ),
         *describe_steps(found.next_steps),
         describe_gates(found, test),
         f"Report: {run.report}",
@@ -49,6 +53,7 @@ def describe_search_result(run: Run, record: Mapping[str, Any]) -> Iterator[str]
     """Describe what a completed search found, its outcome in one sentence first."""
     found = recommend(run, record, None)
     yield f"{found.sign} {found.sentence}"
+    yield from found.notes
     yield from describe_result(record)
 
 

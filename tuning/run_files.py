@@ -14,6 +14,7 @@ from training.checkpoint import is_due
 from training.options import to_yaml
 from tuning.config import Configuration, objective_of
 from tuning.edge import at_edge
+from tuning.encoder_record import describe_encoders
 from tuning.forecast import Progress
 from tuning.observers import Observer
 from tuning.planned import PlannedAndTaken
@@ -160,6 +161,7 @@ class RunFiles(Observer):
             "trials": count_trials(policy.store, policy.requested),
             "examples_trained": count_examples(policy.store),
             "baseline": self._baseline,
+            "encoders": describe_encoders(policy, self._facts.get("encoders", ())),
             "best": self._best(),
             "default": self._default(),
             "confirmation": policy.confirmation and describe_confirmation(policy.confirmation),

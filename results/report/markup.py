@@ -243,7 +243,8 @@ def _row(row: Sequence[Any], columns: Sequence[str], kind: str) -> str:
     cells = "".join(map(_cell, others, columns[1:]))
     attributes = f' class="{kind}"' if kind else ""
     return (
-        f'<tr role="row"{attributes}><th scope="row" role="rowheader">{escape(str(first))}</th>'
+        f'<tr role="row"{attributes}><th scope="row" role="rowheader"{_title(first)}>'
+        f"{escape(str(first))}</th>"
         f"{cells}</tr>\n"
     )
 
@@ -255,8 +256,13 @@ def _cell(value: Any, column: str) -> str:
         kind = ' class="number"'
     elif len(text) > _LONG:
         kind = ' class="long"'
-    title = f' title="{escape(value.whole)}"' if isinstance(value, Titled) else ""
-    return f'<td role="cell" data-label="{escape(column)}"{kind}{title}>{escape(text)}</td>'
+    return f'<td role="cell" data-label="{escape(column)}"{kind}{_title(value)}>{escape(text)}</td>'
+
+
+def _title(value: Any) -> str:
+    """Return the attribute of a cell whose text is shortened; else empty."""
+    is_short = isinstance(value, Titled) and value.text != value.whole
+    return f' title="{escape(value.whole)}"' if is_short else ""
 
 
 def _scrolling(content: str, label: str) -> str:

@@ -14,6 +14,7 @@ from results.errors import RunError
 from results.files import write_text
 from results.report.charts import plot_learning_curves
 from results.report.confirmation_section import describe_confirmation
+from results.report.encoders_section import describe_encoders
 from results.report.evaluation_sections import describe_other_scores
 from results.report.gates_section import describe_gates
 from results.report.leaderboard import list_trials
@@ -77,6 +78,7 @@ def _build_page(data: RunData, *, with_texts: bool) -> str:
         "Gates": describe_gates(test) if test else "",
         "Mistakes": describe_mistakes(data, with_texts=with_texts) if test else "",
         "Winner against default": describe_confirmation(data),
+        "Encoders": describe_encoders(data),
         "Configurations tried": list_trials(data) + plot_parameters(data) + curves,
         "Data": describe_data(record),
         "Calibration and other scores": describe_other_scores(test) if test else "",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from results.encoder_choice import encoders_of
 from results.environment import recorded_version
 from results.next_steps import LEAST_NOISE
 from results.report.evaluation_sections import describe_method
@@ -98,6 +99,7 @@ def _facts(record: Mapping[str, Any]) -> list[list[str]]:
         "version of this program": recorded_version(record),
         "commit of this program": environment.get("commit"),
         "model": model.get("name"),
+        **_costs(record),
         "revision of the model": model.get("revision"),
         "SHA-256 of the model": model.get("sha256") or "none: initialised at random",
         "SHA-256 of the data": record["data"].get("sha256"),
@@ -106,3 +108,20 @@ def _facts(record: Mapping[str, Any]) -> list[list[str]]:
         **environment.get("packages", {}),
     }
     return [[name, str(value)] for name, value in facts.items() if value]
+
+
+def _costs(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return size and speed of the one encoder; several have a section of their own."""
+    found = encoders_of(record)
+    if len(found) != 1:
+        return {}
+    one, costs = found[0], dict[str, str]()
+    if one.get("parameters"):
+        costs["parameters of the model"] = f"{one['parameters']:,}"
+    if one.get("bytes"):
+        costs["size of the model"] = f"{one['bytes'] / 1e6:,.1f} MB"
+    if one.get("tokens_per_word"):
+        costs["tokens per word"] = f"{one['tokens_per_word']:.2f}"
+    if one.get("seconds_per_row"):
+        costs["seconds per 1,000 training rows"] = f"{one['seconds_per_row'] * 1000:.3g}"
+    return costs

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from results.encoder_choice import as_evaluated
 from results.key_figures import KeyFigure, key_figures
 from results.next_steps import NextStep
 from results.recommendation import Recommendation, recommend
-from results.report.markup import fold, heading
+from results.report.markup import fold, heading, paragraphs
 from results.report.run_data import RunData
 from results.score_names import capitalise
 from results.trial_states import VerdictKind
@@ -21,10 +22,11 @@ _MOST_STEPS = 3
 def describe_verdict(data: RunData) -> str:
     """Write the section that fills the first screen."""
     found = recommend(data.run, data.record, data.test)
-    figures = key_figures(data.record, data.test)
+    figures = key_figures(as_evaluated(data.record, data.test), data.test)
     return (
         f'<section id="{VERDICT}" aria-labelledby="{VERDICT}-title">'
-        f"{_banner(found)}{_figures(figures, data.score_label)}{_steps(found)}"
+        f"{_banner(found)}{paragraphs(found.notes)}"
+        f"{_figures(figures, data.score_label)}{_steps(found)}"
         "</section>\n"
     )
 

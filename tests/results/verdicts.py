@@ -87,7 +87,7 @@ def verdict(test: dict[str, Any] | None, run: Run | None = None, **changes: Any)
     assert "\n" not in found.sentence
     has_reasons = found.kind == VerdictKind.DO_NOT_TRUST or "Caution" in found.sentence
     assert bool(found.reasons) is has_reasons
-    assert set(found.as_record()) == {"kind", "sentence", "reasons", "next_steps"}
+    assert set(found.as_record()) == {*("kind", "sentence", "reasons", "next_steps", "notes")}
     return found
 
 
