@@ -30,6 +30,7 @@ def evaluate(
     weights: Weights = "safetensors",
     reopen_reason: str | None = None,
     with_texts: bool = True,
+    encoder: str | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Evaluate the winner of a search on the test set, as `python -m evaluation.final` does.
@@ -47,6 +48,8 @@ def evaluate(
         reopen_reason: reason for another evaluation on the test set, which is recorded; None: a
             second evaluation is refused.
         with_texts: whether `report.html` may contain texts of rows.
+        encoder: name, or its unique end, of the encoder whose best confirmed candidate is evaluated
+            instead of the winner; None: the winner.
         quiet: print nothing; `final/logs/training.log` is written in any case.
 
     Raises:
@@ -62,6 +65,8 @@ def evaluate(
     _check_choice("weights", weights, get_args(Weights))
     if not isinstance(reopen_reason, str | None):
         raise InputError(f"reopen_reason is {shorten(reopen_reason)}, but must be text; give one")
+    if not isinstance(encoder, str | None):
+        raise InputError(f"encoder is {shorten(encoder)}, but must be a name; give one")
     location = _location(run)
     with _process_restored(quiet=quiet), opened(location) as found, found.lock():
         return evaluate_run(
@@ -70,6 +75,7 @@ def evaluate(
             weights=weights,
             reopen_reason=reopen_reason,
             with_texts=with_texts,
+            encoder=encoder,
         )
 
 

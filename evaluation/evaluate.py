@@ -93,7 +93,10 @@ def evaluate_winner(
     if configuration.model.name == TINY:
         torch.set_num_threads(1)  # a step is too short for several threads: waiting costs more
     tokenizer = load_tokenizer(configuration.model, tiny=winner.run.tokenizer)
-    retrained = retrain_and_record(winner, tokenizer, directory, directory / CHECKPOINT)
+    checkpoint = directory / CHECKPOINT
+    if winner.choice is not None:  # an interrupted retrain may have been one of the winner
+        checkpoint /= winner.choice["trial_id"]
+    retrained = retrain_and_record(winner, tokenizer, directory, checkpoint)
     aside = directory / ".model"
     _write_model(winner, tokenizer, retrained, aside, weights)
     sha256 = sha256_of(aside / "model.safetensors")
@@ -114,6 +117,7 @@ def evaluate_winner(
     report["earlier_openings"] = accesses_of_other_runs(winner)
     report["summary"] += describe_earlier_accesses(report["earlier_openings"])
     report["search"] = _search_scores(winner)
+    report["encoder"] = winner.choice
     report["retrain"] = _describe_retrain(winner, retrained)
     report["summary"] = describe_fall(report) + report["summary"]
     lock.mark("seen")  # from here on scores are written, so the access counts
@@ -238,13 +242,13 @@ def _describe_retrain(winner: Winner, retrained: Retrained) -> dict[str, Any]:
 
 def _search_scores(winner: Winner) -> dict[str, Any]:
     """Return the scores of the winner in the search, to compare with those on the test set."""
-    best = winner.record["best"]
+    best = winner.own_record["best"]
     confirmed = _of_replicates(winner, "score")
     deviation = stdev(confirmed) if len(confirmed) > 1 else None
     return {
         "trial_id": best["trial_id"],
         "search_score": best["search_score"],
-        "search_epochs": search_epochs(winner.record, "best"),
+        "search_epochs": search_epochs(winner.own_record, "best"),
         "epochs": winner.configuration.training.epochs,
         "search_f1_macro": best["search_f1_macro"],
         "confirmed_score": _mean(confirmed),
@@ -262,7 +266,7 @@ def _of_replicates(winner: Winner, key: str) -> list[float]:
     """Return a score of each finished replicate of the winner; empty without a confirmation."""
     confirmation = winner.record["confirmation"] or {}
     for candidate in confirmation.get("candidates", []):
-        if candidate["parameters"] == winner.record["best"]["parameters"]:
+        if candidate["parameters"] == winner.own_record["best"]["parameters"]:
             return [value for value in candidate[key] if value is not None]
     return []
 

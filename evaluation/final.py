@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
                 weights=options.weights,
                 reopen_reason=options.reopen_test,
                 with_texts=not options.without_texts,
+                encoder=options.encoder,
             )
         except RetrainError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -66,6 +67,12 @@ def _parser() -> OptionParser:
         metavar="DIR|URI",
         help="directory of the run, or its URI; a run at a URI is fetched into results/runs, and"
         " the results are copied back",
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="NAME",
+        help="retrain and evaluate the best confirmed candidate of this encoder instead of the"
+        " winner: a name of the search, or the end of one that no other has [the winner]",
     )
     parser.add_argument(
         "--gates",

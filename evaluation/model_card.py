@@ -119,13 +119,14 @@ def _verdict(winner: Winner, report: Mapping[str, Any]) -> str:
     found = recommend(winner.run, winner.record, report)
     figures: list[list[str | float]] = [
         [figure.name, figure.score, _ends(figure.interval), figure.origin]
-        for figure in key_figures(winner.record, report)
+        for figure in key_figures(winner.own_record, report)
     ]
     header = ["", report["objective"]["label"], "95 % interval", "measured"]
     steps = "".join(f"- {plain(step.text)}\n" for step in found.next_steps)
     rest = plain(found.sentence.removeprefix(found.words))
+    notes = "".join(f"{plain(note)}\n\n" for note in found.notes)
     return (
-        f"**{found.sign} {plain(found.words)}**{rest}\n\n{table(header, figures)}\n"
+        f"**{found.sign} {plain(found.words)}**{rest}\n\n{notes}{table(header, figures)}\n"
         f"What to do next:\n\n{steps}\n{plain(describe_gates(found, report))}\n"
     )
 

@@ -108,11 +108,13 @@ def evaluate_run(
     weights: Weights,
     reopen_reason: str | None,
     with_texts: bool,
+    encoder: str | None = None,
 ) -> Evaluation:
     """Retrain the winner of a run, locked by this process, and evaluate it on the test set.
 
     Args:
         run: the run.
+        encoder: whose best confirmed candidate is taken instead of the winner; None: the winner.
         gates: which quality gates are checked.
         weights: `safetensors`, or `bin` to save `pytorch_model.bin` as well.
         reopen_reason: the reason for another evaluation on the test set; None for the first one.
@@ -125,7 +127,7 @@ def evaluate_run(
     lock = TestLock(run)
     remove_checkpoints(lock)
     directory = lock.next_directory(reopen_reason)
-    winner = load_winner(run)
+    winner = load_winner(run, encoder)
     log_to_file(directory / "logs" / "training.log")
     report = evaluate_winner(
         winner,

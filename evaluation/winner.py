@@ -1,13 +1,16 @@
 """Load the winner of a search, and check that its data and splits are unchanged."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from results.encoder_choice import describe_choice, find_encoder, with_encoder
 from results.environment import check_data_rules
 from results.errors import RunError
+from results.parameter_values import MODEL
 from results.run import Run
 from results.trial_states import SearchStatus
 from training.config import ModelConfig, WinningConfiguration
@@ -25,7 +28,12 @@ class Winner:
 
     run: Run
     record: dict[str, Any]
+    """Content of `search.json`."""
     configuration: WinningConfiguration
+    """Of the winner, or of the candidate that was chosen instead."""
+    choice: dict[str, Any] | None
+    """The candidate that was chosen instead of the winner, as `encoder_choice.describe_choice`;
+    None: the winner."""
     data: PreparedData
     objective: Objective
     """The objective of the search."""
@@ -46,13 +54,18 @@ class Winner:
         return len(self.data.train.labels) + len(self.data.validation.labels)
 
     @property
+    def own_record(self) -> dict[str, Any]:
+        """The record in which `best` is what is evaluated: the winner, or the chosen candidate."""
+        return with_encoder(self.record, self.choice["name"] if self.choice else None)
+
+    @property
     def losses_seen(self) -> list[float]:
         """Final loss on the fixed training rows of each full training of the winner."""
-        return list(self.record["best"]["fixed_rows_loss"])
+        return list(self.own_record["best"]["fixed_rows_loss"])
 
     def search_curve(self) -> list[dict[str, float]]:
         """Return the evaluations of the winner in the search: the numbers of `curves.csv`."""
-        trial_id = self.record["best"]["trial_id"]
+        trial_id = self.own_record["best"]["trial_id"]
         return [
             {name: float(row[name]) for name in row if name not in ("trial_id", "collapsed")}
             for row in self.run.read_curves()
@@ -60,13 +73,18 @@ class Winner:
         ]
 
 
-def load_winner(run: Run) -> Winner:
+def load_winner(run: Run, encoder: str | None = None) -> Winner:
     """Read a completed search, and prepare its data again.
+
+    Args:
+        run: the run.
+        encoder: name, or its unique end, of the encoder whose best confirmed candidate is taken
+            instead of the winner; None: the winner.
 
     Raises:
         RunError: the search is not completed; `best.yaml`, the input file or its split changed
-            since the search; the search ran in a version with other rules for duplicate rows; or
-            the objective cannot be used.
+            since the search; the search ran in a version with other rules for duplicate rows; the
+            objective cannot be used; or there is no such encoder.
         InputError: `best.yaml` or the data cannot be used, or the starting model was trained on
             rows that are held out.
     """
@@ -87,6 +105,9 @@ def load_winner(run: Run) -> Winner:
     values = run.with_own_data(read_yaml(run.best))
     configuration = validate(WinningConfiguration, values, where=where)
     _check_is_the_winner(run, record, configuration)
+    choice = None if encoder is None else _choice(run, record, encoder)
+    if choice is not None:
+        configuration = _configuration_of_choice(run, record, configuration, choice["name"])
     decided_by = _objective(run, record, configuration)
     known = _known_before(run, record, configuration.model)
     held_out = _held_out(run)
@@ -103,6 +124,7 @@ def load_winner(run: Run) -> Winner:
         run=run,
         record=record,
         configuration=configuration,
+        choice=choice,
         data=data,
         objective=decided_by,
         known_before=known,
@@ -139,7 +161,8 @@ def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashe
     """Return what the starting model was trained on, if it agrees with the search's record."""
     known = known_to(model)
     found = None if known is None else len(known)
-    searched = ((record.get("environment") or {}).get("model") or {}).get("texts_trained_on")
+    recorded = (record.get("environment") or {}).get("model") or {}
+    searched = recorded.get("texts_trained_on") if recorded.get("name") == model.name else None
     if searched is not None and found != searched:
         raise RunError(
             f"run {run.directory}: {model.name} lists {found or 'no'} texts that it was trained on,"
@@ -155,10 +178,7 @@ def _check_is_the_winner(
 
     The path of the data may have changed, since their hash is compared with that of the search.
     """
-    searched = read_yaml(run.config)
-    sections = {name: searched.get(name) for name in WinningConfiguration.model_fields}
-    sections = merge(sections, {"training": record["best"]["parameters"]})
-    expected = validate(WinningConfiguration, sections, where=f"configuration {run.config}")
+    expected = _expected(run, record["best"]["parameters"])
     for section in WinningConfiguration.model_fields:
         found, wanted = getattr(configuration, section), getattr(expected, section)
         for field in type(wanted).model_fields:
@@ -168,6 +188,34 @@ def _check_is_the_winner(
                     f" best.yaml, but must be {getattr(wanted, field)!r}, the value of the"
                     " search's winner; restore the file"
                 )
+
+
+def _expected(run: Run, parameters: Mapping[str, Any]) -> WinningConfiguration:
+    """Return the configuration of the search with the parameters of a candidate."""
+    searched = read_yaml(run.config)
+    sections = {name: searched.get(name) for name in WinningConfiguration.model_fields}
+    training = {name: value for name, value in parameters.items() if name != MODEL}
+    chosen: dict[str, Any] = {"training": training}
+    if MODEL in parameters:
+        chosen["model"] = {"name": parameters[MODEL]}
+    where = f"configuration {run.config}"
+    return validate(WinningConfiguration, merge(sections, chosen), where=where)
+
+
+def _choice(run: Run, record: dict[str, Any], encoder: str) -> dict[str, Any] | None:
+    """Return the candidate of an encoder that is evaluated; None: it is the winner's."""
+    try:
+        return describe_choice(record, find_encoder(record, encoder))
+    except ValueError as error:
+        raise RunError(f"run {run.directory}: --encoder is {error}") from error
+
+
+def _configuration_of_choice(
+    run: Run, record: dict[str, Any], winning: WinningConfiguration, name: str
+) -> WinningConfiguration:
+    """Return the configuration of an encoder's best candidate, on the data of the winner."""
+    found = _expected(run, with_encoder(record, name)["best"]["parameters"])
+    return found.model_copy(update={"data": winning.data})
 
 
 def _check_unchanged(run: Run, record: dict[str, Any], data: PreparedData) -> None:

@@ -153,13 +153,16 @@ def with_encoder(record: Mapping[str, Any], name: str | None) -> dict[str, Any]:
     Args:
         record: content of `search.json`.
         name: of the encoder; None, or the winner's: the record itself.
+
+    Returns:
+        The record; `is_of_choice` is true if its `best` was replaced.
     """
     ahead = encoder_of_winner(record)
     if name is None or ahead is None or name == ahead["name"]:
         return dict(record)
     best = next(one["best"] for one in encoders_of(record) if one["name"] == name)
     score = best["search_score"] if best["score"] is None else best["score"]
-    return {**record, "best": {**best, "score": score, "at_edge": []}}
+    return {**record, "best": {**best, "score": score, "at_edge": []}, "is_of_choice": True}
 
 
 def as_evaluated(record: Mapping[str, Any], test: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def confirmed_figure(record: Mapping[str, Any], role: str) -> KeyFigure | None:
     count = f"{len(scores)} replicates" if len(scores) > 1 else "one replicate"
     name, selected = "default configuration", ""
     if has_default_won(record):
-        name += " (the winner)"
+        name += " (this model)" if record.get("is_of_choice") else " (the winner)"
     elif role == "best":
         name, selected = "winner", ", which it was selected on"
     return KeyFigure(

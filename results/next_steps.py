@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from results.encoder_choice import recommended_encoder
+from results.encoder_choice import as_evaluated, recommended_encoder
+from results.parameter_values import name_of_model
 from results.run import BASELINE, Run
 from results.status_text import (
     final_command,
@@ -66,7 +67,8 @@ class _Situation:
     def is_from_scratch(self) -> bool:
         """Whether the winner started from random weights."""
         model = (self.record.get("environment") or {}).get("model") or {}
-        return model.get("name") == _TINY or model.get("weights") == "random"
+        name = name_of_model(as_evaluated(self.record, self.test))
+        return name == _TINY or model.get("weights") == "random"
 
 
 def list_next_steps(

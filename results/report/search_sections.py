@@ -6,6 +6,7 @@ from typing import Any
 from results.encoder_choice import encoders_of
 from results.environment import recorded_version
 from results.next_steps import LEAST_NOISE
+from results.parameter_values import name_of_model
 from results.report.evaluation_sections import describe_method
 from results.report.markup import bullets, code, fold, paragraphs, table
 from results.report.run_data import RunData
@@ -92,6 +93,9 @@ def _facts(record: Mapping[str, Any]) -> list[list[str]]:
     """Return names and values of what the search ran with, without those not known."""
     environment = record.get("environment") or {}
     model = environment.get("model") or {}
+    winner = name_of_model(record)
+    if winner != model.get("name"):  # what is recorded of trial 0's model is not of the winner's
+        model = {"name": winner}
     facts = {
         "status": record["status"],
         "started": record.get("started_at"),
@@ -101,7 +105,8 @@ def _facts(record: Mapping[str, Any]) -> list[list[str]]:
         "model": model.get("name"),
         **_costs(record),
         "revision of the model": model.get("revision"),
-        "SHA-256 of the model": model.get("sha256") or "none: initialised at random",
+        "SHA-256 of the model": model.get("sha256", "")
+        or ("none: initialised at random" if "sha256" in model else ""),
         "SHA-256 of the data": record["data"].get("sha256"),
         "devices": ", ".join(map(str, environment.get("devices", []))),
         "Python": environment.get("python"),
