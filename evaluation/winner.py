@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from results.encoder_choice import describe_choice, find_encoder, with_encoder
+from results.encoder_choice import (
+    describe_choice,
+    facts_of_model,
+    find_encoder,
+    with_encoder,
+)
 from results.environment import check_data_rules
 from results.errors import RunError
 from results.parameter_values import MODEL
@@ -161,8 +166,7 @@ def _known_before(run: Run, record: dict[str, Any], model: ModelConfig) -> Hashe
     """Return what the starting model was trained on, if it agrees with the search's record."""
     known = known_to(model)
     found = None if known is None else len(known)
-    recorded = (record.get("environment") or {}).get("model") or {}
-    searched = recorded.get("texts_trained_on") if recorded.get("name") == model.name else None
+    searched = facts_of_model(record, model.name).get("texts_trained_on")
     if searched is not None and found != searched:
         raise RunError(
             f"run {run.directory}: {model.name} lists {found or 'no'} texts that it was trained on,"

@@ -57,6 +57,13 @@ def encoders_of(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return found if isinstance(found, list) else ()
 
 
+def facts_of_model(record: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """Return what a record holds about a model; empty: nothing."""
+    model = (record.get("environment") or {}).get("model") or {}
+    found = [one for one in encoders_of(record) if one["name"] == name]
+    return found[0] if found and are_searched(record) else dict(model)
+
+
 def are_searched(record: Mapping[str, Any]) -> bool:
     """Return whether a search compared several encoders."""
     return len(encoders_of(record)) > 1

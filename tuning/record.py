@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from results.environment import describe_environment, hash_model
-from results.trial_states import Status, StoppedBy
+from results.trial_states import Source, Status, StoppedBy
 from results.verdict import confirmation_verdict
 from training.config import TINY, ModelConfig
 from training.data import DataSummary
@@ -15,6 +15,7 @@ from training.objective import accuracies, f1_macro, tallies_of_matrix
 from training.trained_on import known_to
 from tuning.config import Configuration, objective_of
 from tuning.confirmation import Confirmation, fresh_seed, split_seed, winner_of
+from tuning.edge import at_edge
 from tuning.paired_comparison import score_correlation
 from tuning.policy import Policy
 from tuning.rungs import EvaluationPlan
@@ -69,6 +70,31 @@ def describe_candidate(policy: Policy, parameters: Parameters) -> dict[str, Any]
         "score": _mean(one.score for one in behind_score),
         "f1_macro": _mean(one.f1_macro for one in behind_score),
         "epochs": (behind_score or searched.evaluations)[-1].epoch if searched.evaluations else 0,
+    }
+
+
+def parameters_of_default(policy: Policy) -> Parameters | None:
+    """Return the parameters of trial 0; None before it has started."""
+    trials = policy.store.searched
+    return next((one.parameters for one in trials if one.source == Source.DEFAULT), None)
+
+
+def describe_winner(policy: Policy, *, num_rows: int) -> dict[str, Any] | None:
+    """Describe the winner: `best` of the record; None: there is none.
+
+    Args:
+        policy: of the search.
+        num_rows: training rows per epoch.
+    """
+    best, configuration = choose(policy), policy.configuration
+    if best is None:
+        return None
+    space, training = configuration.search.space, configuration.training
+    is_default = best == parameters_of_default(policy)
+    return {
+        **describe_candidate(policy, best),
+        "fixed_rows_loss": fixed_rows_losses(policy.store, best),
+        "at_edge": [] if is_default else at_edge(space, training, best, num_rows=num_rows),
     }
 
 

@@ -9,26 +9,24 @@ from results.files import write_text
 from results.micro_batch_limits import Limits, limits_record
 from results.report.page import PeriodicReport, write_report
 from results.run import Run
-from results.trial_states import SearchStatus, Source
+from results.trial_states import SearchStatus
 from training.checkpoint import is_due
 from training.options import to_yaml
 from tuning.config import Configuration, objective_of
-from tuning.edge import at_edge
 from tuning.encoder_record import describe_encoders
 from tuning.forecast import Progress
 from tuning.observers import Observer
 from tuning.planned import PlannedAndTaken
 from tuning.policy import Policy
 from tuning.record import (
-    choose,
     count_examples,
     count_trials,
     describe_candidate,
     describe_confirmation,
-    fixed_rows_losses,
+    describe_winner,
+    parameters_of_default,
     winning_configuration,
 )
-from tuning.space import Parameters
 from tuning.trials import Trial, evaluation_row
 from tuning.warm_start import with_trials
 from tuning.workers import Worker
@@ -168,29 +166,12 @@ class RunFiles(Observer):
         }
 
     def _best(self) -> dict[str, Any] | None:
-        policy = self._policy
-        best = choose(policy)
-        return best and {
-            **describe_candidate(policy, best),
-            "fixed_rows_loss": fixed_rows_losses(policy.store, best),
-            "at_edge": [] if best == self._default_parameters() else self._at_edge(best),
-        }
-
-    def _at_edge(self, best: Parameters) -> list[dict[str, Any]]:
-        return at_edge(
-            self._configuration.search.space,
-            self._configuration.training,
-            best,
-            num_rows=sum(self._facts["data"]["class_counts"]["train"].values()),
-        )
+        num_rows = sum(self._facts["data"]["class_counts"]["train"].values())
+        return describe_winner(self._policy, num_rows=num_rows)
 
     def _default(self) -> dict[str, Any] | None:
-        default = self._default_parameters()
+        default = parameters_of_default(self._policy)
         return default and describe_candidate(self._policy, default)
-
-    def _default_parameters(self) -> Parameters | None:
-        trials = self._policy.store.searched
-        return next((one.parameters for one in trials if one.source == Source.DEFAULT), None)
 
     def _changed(self, trial: Trial) -> None:
         self.run.append_trial(self._searched, trial.row())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from results.encoder_choice import encoders_of
+from results.encoder_choice import encoders_of, facts_of_model
 from results.environment import recorded_version
 from results.next_steps import LEAST_NOISE
 from results.parameter_values import name_of_model
@@ -92,10 +92,7 @@ def describe_repetition(data: RunData) -> str:
 def _facts(record: Mapping[str, Any]) -> list[list[str]]:
     """Return names and values of what the search ran with, without those not known."""
     environment = record.get("environment") or {}
-    model = environment.get("model") or {}
-    winner = name_of_model(record)
-    if winner != model.get("name"):  # what is recorded of trial 0's model is not of the winner's
-        model = {"name": winner}
+    model = {"name": name_of_model(record), **facts_of_model(record, name_of_model(record))}
     facts = {
         "status": record["status"],
         "started": record.get("started_at"),
