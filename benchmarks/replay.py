@@ -55,6 +55,13 @@ def replay(
             `decision_rule`.
         **fields: of the policy.
     """
+    return replay_to_end(problem, workers=workers, search=search, **fields)[0]
+
+
+def replay_to_end(
+    problem: Problem, *, workers: int = 1, search: Mapping[str, Any] | None = None, **fields: Any
+) -> tuple[Outcome, Policy]:
+    """Run a search as `replay`, and return its policy as well."""
     configuration = _with_search(problem.configuration, search or {})
     policy = Policy(
         configuration=configuration,
@@ -67,7 +74,7 @@ def replay(
     )
     simulation = _Simulation(problem=problem, policy=policy, num_free=workers)
     simulation.run()
-    return simulation.outcome(workers)
+    return simulation.outcome(workers), policy
 
 
 def _with_search(configuration: Configuration, changes: Mapping[str, Any]) -> Configuration:

@@ -105,7 +105,7 @@ def _read_run(run: Run, ours: Configuration) -> EarlierRun:
         store = _by_metric(run, store, ours.search.metric, configuration.search.metric)
     scores = RungScores(plan=plan_of(configuration, num_rows), num_rows=num_rows)
     winner = (record["best"] or {}).get("parameters") if is_same else None
-    ranked = list(_ranked(store, Ranking(rung_scores=scores), winner))
+    ranked = list(ranked_configurations(store, Ranking(rung_scores=scores), winner))
     if not ranked:
         raise RunError(f"run {run.directory}: no trial has a score yet")
     return EarlierRun(
@@ -136,8 +136,16 @@ def _by_metric(run: Run, store: TrialStore, metric: str, theirs: str) -> TrialSt
     )
 
 
-def _ranked(store: TrialStore, ranking: Ranking, winner: Parameters | None) -> Iterator[Scored]:
-    """Yield the distinct configurations with a score, best first."""
+def ranked_configurations(
+    store: TrialStore, ranking: Ranking, winner: Parameters | None
+) -> Iterator[Scored]:
+    """Yield the distinct configurations with a score, best first.
+
+    Args:
+        store: the trials of a search.
+        ranking: by their scores in the search.
+        winner: comes first; None: it is not known.
+    """
     confirmed: list[tuple[Parameters, list[float]]] = []
     for trial in store.confirmations:
         if trial.final_score is not None and not trial.has_collapsed:
