@@ -1,6 +1,6 @@
 """Configurations, evaluations and trials as the tests of a search need them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +99,7 @@ def policy(
     *,
     config: Configuration | None = None,
     last_evaluated: str | None = None,
+    first_points: Sequence[Parameters] = (),
 ) -> Policy:
     """Return a policy over 1,000 training and 250 validation rows, with these trials.
 
@@ -112,6 +113,7 @@ def policy(
         validation_labels=np.arange(NUM_ROWS // 4) % len(config.data.label_names),
         store=TrialStore(trials),
         last_evaluated=last_evaluated,
+        first_points=first_points,
     )
 
 
