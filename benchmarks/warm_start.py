@@ -3,7 +3,7 @@
 Four starts of the same search of nine trials are compared: none; after a good earlier run, on other
 rows of the same kind; after an unrelated one; and after a misleading one. On recorded grids the
 product's own policy searches many problems: the unrelated run had the scores of the configurations
-permuted, the misleading one had 1 - score in place of each score. With `--tweets` each start is one
+permuted, the misleading one had 1 - score instead of each score. With `--tweets` each start is one
 real search of 3,000 tweets with `tiny`: the good run searched other 3,000 tweets, the unrelated one
 the bundled sample, the misleading one those other tweets with their labels permuted. A real search
 that has finished is not run again, and an interrupted one is resumed.
@@ -14,6 +14,7 @@ from training.cli import ExitCode, OptionParser, exit_on_interrupt, run_command
 if __name__ == "__main__":
     exit_on_interrupt()  # while the libraries below are loaded
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,8 +67,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.tweets:
         directory = Path(options.directory)
         directory.mkdir(parents=True, exist_ok=True)
-        for start in STARTS:
-            figures["real"].append(real_figures(start, Path(options.tweets), directory))
+        seeds = whole_numbers(options.seeds, option="--seeds")
+        for seed, start in itertools.product(seeds, STARTS):
+            figures["real"].append(real_figures(start, seed, Path(options.tweets), directory))
             print(figures["real"][-1], flush=True)
     with open_output(options.output) as file:
         write_figures(file, figures)
@@ -81,6 +83,9 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--tweets", metavar="FILE", help="CSV with at least 6,000 labelled rows, for real searches"
+    )
+    parser.add_argument(
+        "--seeds", default="42,1,2", metavar="N,...", help="of the real searches [42,1,2]"
     )
     parser.add_argument(
         "--directory",
@@ -213,7 +218,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
 # Real searches
 
 
-def real_figures(start: str, tweets: Path, directory: Path) -> dict[str, Any]:
+def real_figures(start: str, seed: int, tweets: Path, directory: Path) -> dict[str, Any]:
     """Run the search after a start, unless it has finished, and return its figures."""
     data = directory / "tweets.csv"
     rows = pd.read_csv(tweets, dtype=str, keep_default_na=False)
@@ -225,9 +230,9 @@ def real_figures(start: str, tweets: Path, directory: Path) -> dict[str, Any]:
         run = directory / f"earlier-{start}"
         _search(run, *options, "--search.seed", "7")
         earlier = ["--search.warm_start", str(run)]
-    run = directory / f"start-{start}"
-    _search(run, "--data", str(data), *earlier)
-    return describe_real(start, Run(run))
+    run = directory / f"start-{start}-{seed}"
+    _search(run, "--data", str(data), "--search.seed", str(seed), *earlier)
+    return {"seed": seed, **describe_real(start, Run(run))}
 
 
 def _earlier_options(start: str, others: pd.DataFrame, directory: Path) -> Iterator[str]:

@@ -141,3 +141,42 @@ def test_an_access_is_on_disk_as_soon_as_it_is_made(lock):
     _access(lock)
     (written,) = json.loads(lock.path.read_text("utf-8"))
     assert written["state"] == "opened"
+
+
+OF_EARLIER = {
+    **{"at": "2026-01-01T00:00:00+00:00", "reason": FIRST_REASON, "directory": "final"},
+    **{"model_sha256": MODEL, "state": "complete", "run": "old", "rows": 410},
+}
+
+
+def test_after_an_evaluation_of_an_earlier_run_the_first_one_needs_a_reason(lock):
+    lock.path.write_text(json.dumps([OF_EARLIER]))
+    expected = r"started from run old, .* on 410 .* --reopen-test"
+    with pytest.raises(RunError, match=expected) as caught:
+        lock.next_directory(None)
+    assert "\n" not in str(caught.value)
+    assert _evaluate(lock, "more rows") == "final"
+    earlier, own = lock.as_report()
+    assert (earlier["run"], earlier["rows"], earlier["at"]) == ("old", 410, OF_EARLIER["at"])
+    assert own["reason"] == "more rows"
+    assert "run" not in own
+    assert [access.run for access in lock.own_accesses()] == [""]
+    with pytest.raises(RunError, match="evaluated on its test set at"):
+        lock.next_directory(None)
+    assert _evaluate(lock, "again") == "final-2"
+
+
+def test_an_interrupted_evaluation_after_one_of_an_earlier_run_is_continued(lock):
+    lock.path.write_text(json.dumps([OF_EARLIER]))
+    assert _access(lock, "more rows") == "final"
+    assert _access(lock, "more rows") == "final"
+    assert len(lock.accesses()) == 2
+    lock.mark("seen")
+    assert lock.next_directory(None).name == "final"
+
+
+@pytest.mark.parametrize("changed", [{"rows": "many"}, {"run": 3}, {"run": None}])
+def test_a_damaged_access_of_an_earlier_run_is_an_error(lock, changed):
+    lock.path.write_text(json.dumps([OF_EARLIER | changed]))
+    with pytest.raises(RunError, match="cannot be read"):
+        lock.accesses()

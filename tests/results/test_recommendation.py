@@ -139,6 +139,19 @@ def test_a_second_access_is_a_reason_but_an_interrupted_one_without_scores_is_no
     assert verdict(interrupted).kind == VerdictKind.USE_MODEL
 
 
+def test_an_evaluation_of_a_run_that_the_search_started_from_is_as_a_second_access() -> None:
+    first = {"at": "2026-01-02", "reason": "more rows", "has_scores": True}
+    earlier = {**first, "at": "2026-01-01", "run": "old", "rows": 410}
+    found = verdict(report(test_openings=[earlier, first]) | against(-0.1, 0.001))
+    assert found.kind == VerdictKind.DO_NOT_TRUST
+    assert found.reasons == (
+        "its search started from old (at 2026-01-01), of which a model was evaluated on up to 410"
+        " of these test rows",
+    )
+    assert "Label new rows" in texts(found)
+    assert "Quote" not in texts(found)
+
+
 def test_an_evaluation_of_another_run_on_the_same_rows_is_a_reason_and_no_seed_is_advised() -> None:
     earlier = [{"run": f"r{n}", "at": "2026", "reason": "", "rows": 9} for n in (1, 1, 2, 3, 4)]
     found = verdict(report(earlier_openings=earlier))
