@@ -142,7 +142,7 @@ def test_a_second_access_is_a_reason_but_an_interrupted_one_without_scores_is_no
 def test_an_evaluation_of_a_run_that_the_search_started_from_is_as_a_second_access() -> None:
     first = {"at": "2026-01-02", "reason": "more rows", "has_scores": True}
     earlier = {**first, "at": "2026-01-01", "run": "old", "rows": 410}
-    found = verdict(report(test_openings=[earlier, first]) | against(-0.1, 0.001))
+    found = verdict(against(-0.1, 0.001) | {"test_openings": [earlier, first]})
     assert found.kind == VerdictKind.DO_NOT_TRUST
     assert found.reasons == (
         "its search started from old (at 2026-01-01), of which a model was evaluated on up to 410"
