@@ -153,7 +153,7 @@ class ModelConfig(Section):
 
 
 _BUDGET = Searched("it is the budget, and configurations are compared at equal budgets")
-_NOT_NUMERIC = Searched("only numeric fields can be searched")
+_ROUNDING = Searched("it changes speed and rounding, not what is learnt")
 _LENGTH_OF_TRIALS = Searched("it sets how long a trial runs, not how well it learns")
 _LUCK = Searched("the best of several seeds is luck, not a better configuration")
 
@@ -175,12 +175,25 @@ class TrainingConfig(Section):
     """Decoupled weight decay of AdamW, except for biases and layer norms."""
     max_grad_norm: Annotated[Number, Field(gt=0), SEARCHED] = 1.0
     """Gradients are clipped to this Euclidean norm."""
-    class_weights: Annotated[Literal["balanced", "none"], _NOT_NUMERIC] = "balanced"
+    class_weights: Annotated[Literal["balanced", "sqrt", "none"], SEARCHED] = "balanced"
     """Weights of the classes in the loss; `balanced`: n / (classes * n_class), counted on training
-    rows; `none`: all are 1."""
+    rows; `sqrt`: proportional to the square root of these; `none`: all are 1."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1), SEARCHED] = 0.0
+    """Share of each label's probability that the loss spreads evenly over all classes (Szegedy et
+    al. 2016); evaluations report the loss without it."""
+    schedule: Annotated[Literal["linear", "cosine", "constant"], SEARCHED] = "linear"
+    """Learning rate after the warm-up: `linear` or `cosine` (Loshchilov and Hutter 2017) fall to 0
+    at the end of the full budget, `constant` stays."""
+    layer_decay: Annotated[Number, Field(gt=0, le=1), SEARCHED] = 1.0
+    """Learning rate of each layer over that of the layer above, down to the embeddings (Howard and
+    Ruder 2018; Clark et al. 2020); 1: all layers alike."""
+    head_learning_rate: Annotated[Number, Field(gt=0, le=1000), SEARCHED] = 1.0
+    """Learning rate of the new head, as a multiple of `learning_rate`."""
+    dropout: Annotated[Annotated[Number, Field(ge=0, lt=1)] | None, SEARCHED] = None
+    """Probability of dropout everywhere in the model; null: the model's own."""
     early_stopping_patience: Annotated[Count, Field(le=1000), _LENGTH_OF_TRIALS] = 3
     """A trial is stopped early after this number of epochs without a better score."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], _NOT_NUMERIC] = "auto"
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], _ROUNDING] = "auto"
     """`auto`: bfloat16 on a GPU that has it, else float32."""
     cuda_graphs: Annotated[bool, Searched("it changes how steps run, not the score")] = True
     """Whether steps run as CUDA graphs on a GPU, which is faster and needs a little more memory."""

@@ -2,8 +2,9 @@
 
 The step of a small batch consists of about a thousand small kernels. Launching them one by one
 takes the CPU longer than the GPU needs to run them; a graph launches all of them at once. What
-differs between steps and between trainings (rows, learning rate, class weights, clipping) is in
-tensors whose memory never changes, so that one graph serves all configurations of a batch size.
+differs between steps and between trainings (rows, learning rates, class weights, label smoothing,
+clipping) is in tensors whose memory never changes, so that one graph serves all configurations of a
+batch size and a dropout.
 The rules are those of "Whole-network capture" in PyTorch's guide to CUDA graphs.
 """
 
@@ -18,8 +19,9 @@ from training.batches import Batch, Padding, to_device, widen
 
 logger = logging.getLogger(__name__)
 
-Shape = tuple[int, int]
-"""Number of rows of a batch, and of tokens in each row."""
+Shape = tuple[int, int, float | None]
+"""Number of rows of a batch, of tokens in each row, and the dropout: what a graph holds as numbers
+and differs between the steps of a model."""
 Step = Callable[[Batch], None]
 Replay = Callable[[], None]
 Record = Callable[[Callable[[], None]], Replay]
@@ -54,6 +56,8 @@ class CapturedSteps:
     most_tokens: int
     """Length of the longest row."""
     padding: Padding
+    dropout: float | None = field(default=None, init=False)
+    """Of the present training: a graph holds it as a number."""
     is_refused: bool = field(default=False, init=False)
     """Whether some step could not be captured."""
     _ran: set[Shape] = field(default_factory=set, init=False)
@@ -70,9 +74,9 @@ class CapturedSteps:
         """
         rows, longest = batch["input_ids"].shape
         wide = widen(batch, width_of(longest, most=self.most_tokens), padding=self.padding)
-        shape = rows, wide["input_ids"].shape[1]
+        shape = rows, wide["input_ids"].shape[1], self.dropout
         is_new = shape in self._ran and shape not in self._graphs
-        if is_new and not self.is_refused and len(self._graphs) < _MOST_GRAPHS:
+        if is_new and not self.is_refused and self._has_capacity():
             self._capture(shape, wide, step)
         self._ran.add(shape)
         if shape not in self._graphs:
@@ -93,6 +97,12 @@ class CapturedSteps:
         """Drop all graphs, because memory or values that they contain have changed."""
         self._ran.clear()
         self._graphs.clear()
+
+    def _has_capacity(self) -> bool:
+        """Return whether one more graph may be captured; those of other dropouts make way."""
+        if len(self._graphs) >= _MOST_GRAPHS:
+            self._graphs = {k: v for k, v in self._graphs.items() if k[-1] == self.dropout}
+        return len(self._graphs) < _MOST_GRAPHS
 
     def _capture(self, shape: Shape, wide: Batch, step: Step) -> None:
         inputs = to_device(wide, self.device)

@@ -98,16 +98,20 @@ def weighted_loss(
 
 
 def class_weights(
-    labels: Integers, num_labels: int, kind: Literal["balanced", "none"]
+    labels: Integers, num_labels: int, kind: Literal["balanced", "sqrt", "none"]
 ) -> npt.NDArray[np.float64]:
     """Return the weight of each class, float64 [num_labels].
 
     `balanced` is n / (classes * n_class) (King and Zeng 2001, Logistic Regression in Rare Events
-    Data; the rule of scikit-learn's `compute_class_weight`). `labels`, int64 [rows], are those of
-    the training rows; `training.data` ensures that every class has a row.
+    Data; the rule of scikit-learn's `compute_class_weight`); `sqrt` is proportional to its square
+    root. Either way the mean weight of the rows is 1. `labels`, int64 [rows], are those of the
+    training rows; `training.data` ensures that every class has a row.
     """
     if kind == "none":
         return np.ones(num_labels)
     counts = np.bincount(labels, minlength=num_labels)
     assert counts.all(), "training.data let a class without training rows pass"
+    if kind == "sqrt":
+        roots = np.sqrt(counts, dtype=np.float64)
+        return np.asarray(len(labels) / (roots * roots.sum()), dtype=np.float64)
     return len(labels) / (num_labels * counts)

@@ -1,4 +1,4 @@
-"""One optimizer step: loss, clipping, AdamW (layer-wise learning rates would be its groups).
+"""One optimizer step: loss, clipping, AdamW.
 
 The Trainer of Hugging Face is not used: on small models it makes a step a third longer, and its
 step cannot be captured as a CUDA graph (`training.cuda_graphs`).
@@ -10,60 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import log_softmax, nll_loss
 from torch.nn.utils import get_total_norm
 from transformers import PreTrainedModel
-from transformers.trainer_pt_utils import get_parameter_names
 
 from training.batches import Batch, to_device
 from training.checkpoint import as_plain_values, generator_states, restore_generators
 from training.config import TrainingConfig
 from training.cuda_graphs import CapturedSteps
 from training.device import autocast
+from training.dropout import ModelDropout
 from training.micro_batches import halve_on_out_of_memory, split_batch
-
-_UNDECAYED = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
-"""Patterns of the names of parameters without weight decay, as in the Trainer of Hugging Face."""
-
-
-def make_optimizer(model: nn.Module) -> torch.optim.AdamW:
-    """Make a fused AdamW of two parameter groups: the first has weight decay, the second has none.
-
-    All groups have one learning rate (`set_learning_rate`); layer-wise learning rates need a group
-    for each layer here. On a GPU the learning rate is a tensor, so that a captured step reads its
-    current value.
-    """
-    device = next(model.parameters()).device
-    on_gpu = device.type == "cuda"
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], _UNDECAYED))  # type: ignore[no-untyped-call]  # transformers' own
-    named = list(model.named_parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [p for name, p in named if name in decayed]},
-            {"params": [p for name, p in named if name not in decayed]},
-        ],
-        lr=torch.zeros((), device=device) if on_gpu else 0.0,
-        weight_decay=0.0,
-        fused=True,
-        capturable=on_gpu,
-    )
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the learning rate of all groups; a tensor keeps its memory."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(value)
-        else:
-            group["lr"] = value
-
-
-def reset_state(optimizer: torch.optim.Optimizer) -> None:
-    """Reset the optimizer's state to that before its first step, in the same memory."""
-    for state in optimizer.state.values():
-        for tensor in state.values():
-            tensor.zero_()
+from training.optimizer import GroupedAdamW
 
 
 class OptimizerStep:
@@ -83,15 +41,20 @@ class OptimizerStep:
         """
         self.model = model
         self.device = next(model.parameters()).device
-        self._optimizer = make_optimizer(model)
+        self._optimizer = GroupedAdamW(model, rates_in_tensors=graphs is not None)
+        self._dropout = ModelDropout(model)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._graphs = graphs
+        precision = torch.promote_types(self._parameters[0].dtype, torch.float32)
         # A captured step reads these tensors: they are filled, never replaced.
-        self._class_weights = torch.zeros(model.config.num_labels or 0, device=self.device)
+        self._class_weights = torch.zeros(
+            model.config.num_labels or 0, dtype=precision, device=self.device
+        )
+        self._label_smoothing = torch.zeros((), dtype=precision, device=self.device)
         self._max_grad_norm = torch.zeros((), device=self.device)
-        self._undecayed_share = torch.ones((), device=self.device)
         self._interval_loss = torch.zeros((), device=self.device)
         self._decays_separately = False
+        self._smooths_labels = False
         self._weight_decay: float | None = None
         self._interval_steps = 0
         self._bfloat16 = False
@@ -117,11 +80,18 @@ class OptimizerStep:
             on_micro_batch_size: called with the new size when memory ran out and it was lowered.
         """
         assert micro_batch_size is None or micro_batch_size >= 1, micro_batch_size
-        reset_state(self._optimizer)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.reset_state()
+        self._optimizer.adamw.zero_grad(set_to_none=True)
+        has_new_groups = self._optimizer.group_for(training)
         self._set_weight_decay(training.weight_decay)
-        if self._graphs and bfloat16 != self._bfloat16:
-            self._graphs.forget()
+        self._dropout.set(training.dropout)
+        smooths_first = training.label_smoothing > 0 and not self._smooths_labels
+        self._smooths_labels |= smooths_first
+        self._label_smoothing.fill_(training.label_smoothing)
+        if self._graphs is not None:
+            if has_new_groups or smooths_first or bfloat16 != self._bfloat16:
+                self._graphs.forget()
+            self._graphs.dropout = training.dropout
         self._bfloat16 = bfloat16
         self._class_weights.copy_(torch.from_numpy(class_weights))
         self._max_grad_norm.fill_(training.max_grad_norm)
@@ -142,9 +112,9 @@ class OptimizerStep:
         Raises:
             torch.OutOfMemoryError: a single row does not fit into memory.
         """
-        set_learning_rate(self._optimizer, learning_rate)
+        self._optimizer.set_learning_rate(learning_rate)
         if self._decays_separately:
-            self._undecayed_share.fill_(1 - learning_rate * (self._weight_decay or 0.0))
+            self._optimizer.set_shares(learning_rate, self._weight_decay or 0.0)
         self._interval_steps += 1
         rows = len(batch["labels"])
         if self._graphs is not None and rows <= self._micro_batch_size:
@@ -163,7 +133,7 @@ class OptimizerStep:
         """Return all state that the next steps depend on; the tensors are not copied."""
         return {
             "weights": self.model.state_dict(),
-            "optimizer": {"state": self._optimizer.state_dict()["state"]},
+            "optimizer": self._optimizer.snapshot(),
             "generators": as_plain_values(generator_states(self.device)),
             "interval_loss": self._interval_loss,
             "interval_steps": self._interval_steps,
@@ -174,10 +144,7 @@ class OptimizerStep:
         self.load_weights(snapshot)
         if self._graphs is not None:
             self._graphs.forget()  # they refer to the former memory of the state
-        # The settings stay: those of another device differ, and `start` has set the rest.
-        settings = self._optimizer.state_dict()["param_groups"]
-        state = snapshot["optimizer"]["state"]
-        self._optimizer.load_state_dict({"state": state, "param_groups": settings})
+        self._optimizer.restore(snapshot["optimizer"])
         restore_generators(snapshot["generators"], self.device)
         self._interval_loss.copy_(snapshot["interval_loss"])
         self._interval_steps = snapshot["interval_steps"]
@@ -192,7 +159,7 @@ class OptimizerStep:
 
     def end(self) -> None:
         """End the training: free what only its steps need."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.adamw.zero_grad(set_to_none=True)
 
     def _set_weight_decay(self, value: float) -> None:
         has_changed = self._weight_decay not in (None, value)
@@ -201,8 +168,7 @@ class OptimizerStep:
             self._decays_separately = True
             self._graphs.forget()
         self._weight_decay = value
-        # Read again each time: loading a state replaces the groups.
-        self._optimizer.param_groups[0]["weight_decay"] = 0.0 if self._decays_separately else value
+        self._optimizer.set_weight_decay(0.0 if self._decays_separately else value)
 
     def _step_whole(self, batch: Batch) -> None:
         """Take one step with the whole batch in one forward pass."""
@@ -211,10 +177,10 @@ class OptimizerStep:
     def _step_in_micro_batches(self, batch: Batch) -> None:
         """Take one step; lower the micro-batch size for good where memory runs out."""
         generators = generator_states(self.device)
-        self._optimizer.zero_grad(set_to_none=True)  # of a failed capture
+        self._optimizer.adamw.zero_grad(set_to_none=True)  # of a failed capture
 
         def retry_with(size: int) -> None:
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.adamw.zero_grad(set_to_none=True)
             restore_generators(generators, self.device)
             if size < min(self._micro_batch_size, len(batch["labels"])):
                 self._micro_batch_size = size
@@ -245,9 +211,13 @@ class OptimizerStep:
         inputs = {name: values for name, values in batch.items() if name != "labels"}
         with autocast(self.device, bfloat16=self._bfloat16, keeps_casts=False):
             logits = self.model(**inputs).logits
-        return cross_entropy(
-            logits.float(), batch["labels"], weight=self._class_weights, reduction="sum"
-        )
+        log_p = log_softmax(logits.to(self._class_weights.dtype), dim=-1)
+        loss = nll_loss(log_p, batch["labels"], weight=self._class_weights, reduction="sum")
+        if not self._smooths_labels:
+            return loss
+        # As `cross_entropy` of torch; a captured step reads the share from its tensor.
+        even = -(log_p * self._class_weights).sum() / log_p.shape[-1]
+        return loss + self._label_smoothing * (even - loss)
 
     def _update(self, loss: torch.Tensor) -> None:
         """Clip the gradients, update the weights and record the loss.
@@ -258,12 +228,10 @@ class OptimizerStep:
         norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         # The inverse of the factor in torch's `clip_grads_with_norm_`.
         scale = ((norm + 1e-6) / self._max_grad_norm).clamp(min=1.0)
-        self._optimizer.grad_scale = scale  # type: ignore[attr-defined]  # torch's GradScaler sets it
+        adamw = self._optimizer.adamw
+        adamw.grad_scale = scale  # type: ignore[attr-defined]  # torch's GradScaler sets it
         if self._decays_separately:
-            with torch.no_grad():
-                decayed = self._optimizer.param_groups[0]["params"]
-                kept = [p for p in decayed if p.grad is not None]
-                torch._foreach_mul_(kept, self._undecayed_share)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.decay()
+        adamw.step()
+        adamw.zero_grad(set_to_none=True)
         self._interval_loss += loss

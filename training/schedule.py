@@ -64,13 +64,19 @@ def num_warmup_steps(training: TrainingConfig, schedule: Schedule) -> int:
 def learning_rate_after(steps: int, training: TrainingConfig, schedule: Schedule) -> float:
     """Return the learning rate of the step that follows `steps` steps.
 
-    It rises linearly from 0 over the warm-up, then falls linearly to 0 at the end of the full
-    budget (`get_linear_schedule_with_warmup` of transformers).
+    It rises linearly from 0 over the warm-up, then falls to 0 at the end of the full budget, in a
+    line or half a cosine, or stays (`get_linear_schedule_with_warmup`,
+    `get_cosine_schedule_with_warmup` and `get_constant_schedule_with_warmup` of transformers).
     """
     warmup, total = num_warmup_steps(training, schedule), schedule.total_steps
     if steps < warmup:
         return training.learning_rate * (steps / warmup)
-    return training.learning_rate * max(0.0, (total - steps) / max(1, total - warmup))
+    if training.schedule == "constant":
+        return training.learning_rate
+    left = max(0.0, (total - steps) / max(1, total - warmup))
+    if training.schedule == "cosine":
+        return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (1.0 - left)))
+    return training.learning_rate * left
 
 
 @dataclass(kw_only=True)

@@ -143,11 +143,9 @@ class FakeModelCache(ModelCache):
 
     @contextmanager
     def borrow(self, encoder: Encoder, **settings: Any) -> Iterator[OptimizerStep]:
-        """As the real one; the optimizer's learning rate is a tensor, as on a GPU."""
+        """As the real one, in a process that captures."""
         capturing = patch("torch.cuda.is_current_stream_capturing", return_value=True)
         with super().borrow(encoder, **settings) as optimizer_step, capturing:
-            for group in optimizer_step._optimizer.param_groups:
-                group["lr"] = torch.as_tensor(group["lr"])
             yield optimizer_step
 
     def _captured_steps(self, most_tokens: int, padding: Padding) -> CapturedSteps:

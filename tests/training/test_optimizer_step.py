@@ -23,14 +23,16 @@ class _Watched(OptimizerStep):
         super().__init__(model)
         self.before: list[torch.Tensor] = []
         self.after: list[torch.Tensor] = []
-        self._optimizer.register_step_pre_hook(lambda *_: self._note(self.after))
+        self._optimizer.adamw.register_step_pre_hook(lambda *_: self._note(self.after))
 
     def _update(self, loss: torch.Tensor) -> None:
         self._note(self.before)
         super()._update(loss)
 
     def _note(self, kept: list[torch.Tensor]) -> None:
-        scale = 1.0 if kept is self.before else float(getattr(self._optimizer, "grad_scale", 1.0))
+        scale = (
+            1.0 if kept is self.before else float(getattr(self._optimizer.adamw, "grad_scale", 1.0))
+        )
         kept[:] = [p.grad.clone() / scale for p in self._parameters if p.grad is not None]
 
 

@@ -1,0 +1,78 @@
+"""Change the dropout of a built model, which keeps its memory and its captured steps.
+
+Modules of dropout hold their probability, attention reads an attribute of its own, and the
+configuration says what the saved model has. All of them are changed together.
+"""
+
+import copy
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from training.errors import InputError
+
+
+class ModelDropout:
+    """The probabilities of dropout of one model; `None` stands for its own."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Note the model's own probabilities, and give it a configuration of its own."""
+        copies: dict[int, PreTrainedConfig] = {}
+        for module in model.modules():
+            config = vars(module).get("config")
+            if isinstance(config, PreTrainedConfig):
+                if id(config) not in copies:
+                    copies[id(config)] = copy.deepcopy(config)
+                vars(module)["config"] = copies[id(config)]
+        self._own = [*_of_modules(model), *_of_configurations(list(copies.values()))]
+
+    def set(self, value: float | None) -> None:
+        """Set all probabilities of dropout, or the model's own."""
+        for owner, name, own in self._own:
+            setattr(owner, name, own if value is None else value)
+
+
+def check_has_dropout(model: PreTrainedModel, name: str) -> None:
+    """Check that a model has dropout at all, so that `training.dropout` has an effect.
+
+    Args:
+        model: built.
+        name: of the model, for the error.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not any(True for _ in _of_modules(model)):
+        raise InputError(
+            f"training.dropout: {name!r} has no dropout, so that setting or searching it would"
+            " change nothing; leave dropout out, or choose another encoder"
+        )
+
+
+def _of_modules(model: nn.Module) -> list[tuple[Any, str, float]]:
+    found: list[tuple[Any, str, float]] = []
+    for module in model.modules():
+        if isinstance(module, _DropoutNd):
+            found.append((module, "p", module.p))
+        found += [
+            (module, name, value)
+            for name, value in vars(module).items()
+            if "dropout" in name and _is_probability(value)
+        ]
+    return found
+
+
+def _of_configurations(configs: list[PreTrainedConfig]) -> list[tuple[Any, str, float]]:
+    """Return the attributes for dropout of configurations; a null one follows another."""
+    return [
+        (config, name, value)
+        for config in configs
+        for name, value in vars(config).items()
+        if ("dropout" in name or name.endswith("pdrop")) and _is_probability(value)
+    ]
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
