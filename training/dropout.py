@@ -7,10 +7,12 @@ configuration says what the saved model has. All of them are changed together.
 import copy
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from training.encoder import Encoder
 from training.errors import InputError
 
 
@@ -34,17 +36,19 @@ class ModelDropout:
             setattr(owner, name, own if value is None else value)
 
 
-def check_has_dropout(model: PreTrainedModel, name: str) -> None:
-    """Check that a model has dropout at all, so that `training.dropout` has an effect.
+def check_has_dropout(encoder: Encoder, name: str) -> None:
+    """Check that an encoder has dropout at all, so that `training.dropout` has an effect.
 
     Args:
-        model: built.
+        encoder: its architecture is built without memory.
         name: of the model, for the error.
 
     Raises:
         InputError: it has none.
     """
-    if not any(True for _ in _of_modules(model)):
+    with torch.device("meta"):
+        model = encoder.kind(copy.deepcopy(encoder.config))
+    if not _of_modules(model):
         raise InputError(
             f"training.dropout: {name!r} has no dropout, so that setting or searching it would"
             " change nothing; leave dropout out, or choose another encoder"

@@ -226,6 +226,14 @@ class Configuration(Section):
         names = dict.fromkeys((self.model.name, *self.search.encoders))
         return tuple(map(self._named, names))
 
+    @property
+    def changes_dropout(self) -> bool:
+        """Whether some trial may have another dropout than its encoder's own."""
+        searched = self.search.space.get("dropout")
+        return self.training.dropout is not None or (
+            searched is not None and searched.choice != (None,)
+        )
+
     def model_of(self, parameters: Parameters) -> ModelConfig:
         """Return the encoder of a trial with these parameters."""
         return self._named(str(parameters.get(MODEL, self.model.name)))

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from training.config import TINY, ModelConfig
 from training.data import PreparedData
+from training.dropout import check_has_dropout
 from training.encoder import Encoder, read_encoder
 from training.encoder_checks import check_encoder
 from training.errors import InputError, Problems
@@ -76,6 +77,7 @@ def check_encoders(
     data: PreparedData,
     *,
     tiny: Path,
+    changes_dropout: bool,
     problems: Problems,
 ) -> dict[str, CheckedEncoder]:
     """Read, check and tokenise with each encoder; all problems are collected.
@@ -84,6 +86,7 @@ def check_encoders(
         models: the encoders of the search, trial 0's first.
         data: rows and labels.
         tiny: directory of the tokenizer of `tiny`, which is learnt if it is missing.
+        changes_dropout: whether some trial has another dropout than the encoder's own.
         problems: gets the lines of those that are not usable.
 
     Returns:
@@ -92,8 +95,11 @@ def check_encoders(
     found = {}
     for model in models:
         checked = problems.attempt(partial(_check, model, data, tiny, problems))
-        if checked is not None:
-            found[model.name] = checked
+        if checked is None:
+            continue
+        found[model.name] = checked
+        if changes_dropout:
+            problems.attempt(partial(check_has_dropout, checked.prepared.encoder, model.name))
     problems.attempt(partial(_check_memory, list(found.values())))
     return found
 

@@ -135,7 +135,11 @@ def prepare_search(
     _check_data(configuration, data, problems)
     on_split(configuration, data)
     encoders = check_encoders(
-        configuration.models, data, tiny=tokenizer_directory, problems=problems
+        configuration.models,
+        data,
+        tiny=tokenizer_directory,
+        changes_dropout=configuration.changes_dropout,
+        problems=problems,
     )
     problems.raise_any()
     plan = plan_of(configuration, len(data.train.labels))

@@ -32,7 +32,7 @@ def problems(space: Any, **search: Any) -> list[str]:
     [
         ({"epochs": {"choice": ["1", "2"]}}, "it is the budget"),
         ({"seed": {"integer": ["1", "9"]}}, "luck"),
-        ({"precision": {"choice": ["1"]}}, "only numeric fields"),
+        ({"precision": {"choice": ["1"]}}, "it changes speed and rounding"),
         ({"cuda_graphs": {"choice": ["0", "1"]}}, "it changes how steps run, not the score"),
         ({"eval_batch_size": {"choice": ["8", "16"]}}, "it changes no score"),
         ({"learning_rat": {"uniform": ["1e-4", "1e-3"]}}, "did you mean learning_rate?"),
