@@ -56,10 +56,10 @@ class CapturedSteps:
     most_tokens: int
     """Length of the longest row."""
     padding: Padding
-    dropout: float | None = field(default=None, init=False)
-    """Of the present training: a graph holds it as a number."""
     is_refused: bool = field(default=False, init=False)
     """Whether some step could not be captured."""
+    _dropout: float | None = field(default=None, init=False)
+    """Of the present training: a graph holds it as a number."""
     _ran: set[Shape] = field(default_factory=set, init=False)
     _graphs: dict[Shape, tuple[Batch, Replay]] = field(default_factory=dict, init=False)
     """The tensors that a graph reads its batch from, and its replay."""
@@ -74,7 +74,7 @@ class CapturedSteps:
         """
         rows, longest = batch["input_ids"].shape
         wide = widen(batch, width_of(longest, most=self.most_tokens), padding=self.padding)
-        shape = rows, wide["input_ids"].shape[1], self.dropout
+        shape = rows, wide["input_ids"].shape[1], self._dropout
         is_new = shape in self._ran and shape not in self._graphs
         if is_new and not self.is_refused and self._has_capacity():
             self._capture(shape, wide, step)
@@ -86,6 +86,10 @@ class CapturedSteps:
         for name, values in to_device(wide, self.device).items():
             inputs[name].copy_(values)
         replay()
+
+    def serve(self, *, dropout: float | None) -> None:
+        """Run the steps of a training from now on, with the graphs of its dropout."""
+        self._dropout = dropout
 
     def give_up(self) -> bool:
         """Drop all graphs and capture no more; return whether there was one."""
@@ -101,7 +105,7 @@ class CapturedSteps:
     def _has_capacity(self) -> bool:
         """Return whether one more graph may be captured; those of other dropouts make way."""
         if len(self._graphs) >= _MOST_GRAPHS:
-            self._graphs = {k: v for k, v in self._graphs.items() if k[-1] == self.dropout}
+            self._graphs = {k: v for k, v in self._graphs.items() if k[-1] == self._dropout}
         return len(self._graphs) < _MOST_GRAPHS
 
     def _capture(self, shape: Shape, wide: Batch, step: Step) -> None:

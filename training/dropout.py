@@ -1,7 +1,7 @@
 """Change the dropout of a built model, which keeps its memory and its captured steps.
 
 Modules of dropout hold their probability, attention reads an attribute of its own, and the
-configuration says what the saved model has. All of them are changed together.
+configuration holds what the saved model has. All of them are changed together.
 """
 
 import copy

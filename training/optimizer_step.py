@@ -91,7 +91,7 @@ class OptimizerStep:
         if self._graphs is not None:
             if has_new_groups or smooths_first or bfloat16 != self._bfloat16:
                 self._graphs.forget()
-            self._graphs.dropout = training.dropout
+            self._graphs.serve(dropout=training.dropout)
         self._bfloat16 = bfloat16
         self._class_weights.copy_(torch.from_numpy(class_weights))
         self._max_grad_norm.fill_(training.max_grad_norm)

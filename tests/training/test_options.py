@@ -98,7 +98,7 @@ def test_a_wrong_type_shows_the_value_and_what_it_must_be(text: str, parts: list
         ("training: {epochs: 0}", ["training.epochs is '0'", "greater than or equal to 1"]),
         ("training: {learning_rate: 2}", ["'2'", "must be less than or equal to 1", "Peak"]),
         ("training: {seed: -1}", ["'-1'", "must be greater than or equal to 0"]),
-        ("training: {class_weights: heavy}", ["'heavy'", "must be 'balanced' or 'none'"]),
+        ("training: {class_weights: heavy}", ["'heavy'", "must be 'balanced', 'sqrt' or 'none'"]),
         ("data: {test_size: 1}", ["'1'", "must be less than 1", "test set"]),
         ("model: {max_length: 3}", ["model.max_length is '3'", "greater than or equal to 4"]),
         ("data: {labels: [a]}", ["labels is ['a']", "must have at least two"]),

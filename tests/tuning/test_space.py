@@ -71,7 +71,9 @@ def test_every_field_of_training_is_marked_as_searchable_or_not() -> None:
     for name, field in TrainingConfig.model_fields.items():
         assert [type(mark) for mark in field.metadata].count(Searched) == 1, name
     assert set(SEARCHABLE) == {
-        *("model", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
+        *("model", "batch_size", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm"),
+        *("class_weights", "label_smoothing", "schedule", "layer_decay", "head_learning_rate"),
+        "dropout",
     }
 
 
