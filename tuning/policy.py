@@ -19,10 +19,7 @@ from tuning.rungs import EvaluationPlan, Judge, RungScores
 from tuning.searchers import Searcher, make_searcher, num_requested
 from tuning.space import Parameters, with_parameters
 from tuning.time_budget import TimeBudget
-from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore, common_error
-
-NUM_ALIKE = 3
-"""First trials that must fail with the same error before the search ends for it."""
+from tuning.trials import Decision, Ending, NoTrial, Phase, Trial, TrialStore
 
 HALT_S = 4.0
 """Seconds in which running trials can write a checkpoint when they are halted; those that have not
@@ -350,7 +347,7 @@ class Policy:
             plan=self._plan,
             rule=self.rule,
             chosen=confirmed_in_time(
-                self.ranking.candidates(self.store.searched, search.confirm_top),
+                self.ranking.candidates(self.store.searched, search.num_finalists),
                 self.store,
                 most=None if search.time_budget_s is None else self._time.num_finalists(),
             ),
@@ -360,19 +357,13 @@ class Policy:
         self._abort_if_all_fail_alike()
 
     def _abort_if_all_fail_alike(self) -> None:
-        """End the search, or its confirmation, if its first trials failed with the same error.
-
-        The first trials of a confirmation are those with the lowest numbers, in whatever order they
-        ended: they are not all of one candidate.
-        """
-        ended = [trial for trial in self.store.searched if not trial.is_running]
-        if len(ended) == NUM_ALIKE and (error := common_error(ended, NUM_ALIKE)):
+        """End the search, or its confirmation, if its first trials failed with the same error."""
+        if error := self.store.first_error(self.configuration.search.encoders):
             self.aborted_by = error
             self._stop_waiting([*self._live.values(), *self._waiting])
             self._waiting = []
         if self.confirmation is not None and not self.confirmation_failed_by:
-            first = self.store.confirmations[:NUM_ALIKE]
-            self.confirmation_failed_by = common_error(first, NUM_ALIKE)
+            self.confirmation_failed_by = self.store.first_error_of_confirmation()
             if self.confirmation_failed_by:
                 self.confirmation.cut()
 

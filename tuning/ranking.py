@@ -12,7 +12,7 @@ from results.rung_scores import mean
 from results.trial_states import Source, Status
 from training.metrics import Evaluation
 from tuning.rungs import RungScores
-from tuning.space import Parameters
+from tuning.space import MODEL, Parameters, Value
 from tuning.trials import Trial
 
 _ENDED = (Status.COMPLETED, Status.STOPPED)
@@ -73,14 +73,30 @@ class Ranking:
         )
         return [trial for trial, _ in scored]
 
+    def _best_of_encoders(self, ranked: Sequence[Trial]) -> Iterable[Trial]:
+        """Return the best trial of each searched encoder at the highest level that any reached.
+
+        Args:
+            ranked: trials, best first.
+        """
+        levels = [self.search_score(trial) for trial in ranked]
+        highest = max((found.level for found in levels if found), default=0)
+        best: dict[Value, Trial] = {}
+        for trial, found in zip(ranked, levels, strict=True):
+            if found and found.level == highest and MODEL in trial.parameters:
+                best.setdefault(trial.parameters[MODEL], trial)
+        return best.values()
+
     def candidates(self, trials: Sequence[Trial], num_best: int) -> list[Parameters]:
         """Return the configurations to confirm: the default, then the finalists, best first.
 
         The default is confirmed whatever its score is; a configuration that was sampled twice is
-        included once.
+        included once. Where encoders are searched, the best trial of each comes before the second
+        of any, so that "which encoder?" is not answered by the search's own scores.
         """
         chosen = [next(trial.parameters for trial in trials if trial.source == Source.DEFAULT)]
-        for trial in self.ranked(trials):
+        ranked = self.ranked(trials)
+        for trial in (*self._best_of_encoders(ranked), *ranked):
             if len(chosen) <= num_best and trial.parameters not in chosen:
                 chosen.append(trial.parameters)
         return chosen

@@ -249,7 +249,8 @@ def winning_configuration(
 ) -> Mapping[str, Any]:
     """Return `best.yaml`: sections data, model and training with the winner's values."""
     training = with_parameters(configuration.training, parameters)
-    chosen = configuration.model_copy(update={"training": training})
+    model = configuration.model_of(parameters)
+    chosen = configuration.model_copy(update={"training": training, "model": model})
     return chosen.model_dump(mode="json", include=set(CONFIGURATION_OF_WINNER))
 
 

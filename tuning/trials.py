@@ -13,7 +13,10 @@ from results.rung_scores import Curve
 from results.trial_states import Source, Status, StoppedBy
 from training.config import TrainingConfig
 from training.metrics import Evaluation
-from tuning.space import Parameters
+from tuning.space import MODEL, Parameters, Value
+
+NUM_ALIKE = 3
+"""First trials that must fail with the same error before the search ends for it."""
 
 _WITHOUT_SCORE = (Status.FAILED, Status.DIVERGED)
 _AT_FULL_BUDGET = (Status.COMPLETED, Status.COLLAPSED)
@@ -246,13 +249,35 @@ class TrialStore:
         for trial in kept:
             self.add(trial)
 
+    def first_error(self, encoders: Collection[Value]) -> str:
+        """Return the error that the first trials of the search failed with; empty: none yet.
+
+        Where encoders are searched, one that fails (it is too large for the memory, say) leaves the
+        others alone: the first trials are as many as it takes until each encoder has failed.
+
+        Args:
+            encoders: names of the searched encoders; none where `model` is not searched.
+        """
+        ended = [trial for trial in self._searched if not trial.is_running]
+        untried = {*encoders} - {trial.parameters.get(MODEL) for trial in ended}
+        num = max(NUM_ALIKE, len(ended)) if encoders else NUM_ALIKE
+        return "" if untried else _common_error(ended, num)
+
+    def first_error_of_confirmation(self) -> str:
+        """Return the error that the first trials of the confirmation failed with; empty: none.
+
+        They are those with the lowest numbers, in whatever order they ended: they are not all of
+        one candidate.
+        """
+        return _common_error(self._confirmations[:NUM_ALIKE], NUM_ALIKE)
+
     def free_id(self, number: int) -> str:
         """Return the id of a number; if it is taken (in an older run), the one after the last."""
         wanted = trial_name(number)
         return wanted if wanted not in self else trial_name(self._ordered[-1].number + 1)
 
 
-def common_error(trials: Sequence[Trial], num: int) -> str:
+def _common_error(trials: Sequence[Trial], num: int) -> str:
     """Return the error that all of `num` trials failed with; empty: they did not, or are fewer."""
     endings = {(trial.status, trial.error) for trial in trials}
     status, error = endings.pop() if len(endings) == 1 else (Status.RUNNING, "")

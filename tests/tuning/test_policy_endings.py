@@ -5,8 +5,8 @@ import itertools
 from results.trial_states import Status
 from tests.tuning.builders import evaluation, trial
 from tests.tuning.deciding import complete, fail, policy_of, reach, report, start
-from tuning.policy import HALT_S, NUM_ALIKE
-from tuning.trials import Ending, NoTrial, Phase, Trial
+from tuning.policy import HALT_S
+from tuning.trials import NUM_ALIKE, Ending, NoTrial, Phase, Trial
 
 
 def test_first_trials_that_fail_alike_end_the_search() -> None:
