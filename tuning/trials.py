@@ -252,7 +252,7 @@ class TrialStore:
     def first_error(self, encoders: Collection[Value]) -> str:
         """Return the error that the first trials of the search failed with; empty: none yet.
 
-        Where encoders are searched, one that fails (it is too large for the memory, say) leaves the
+        Where encoders are searched, one that fails (for memory, for example) leaves the
         others alone: the first trials are as many as it takes until each encoder has failed.
 
         Args:
