@@ -100,8 +100,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse(arguments)
     directory = Path(options.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tweets = _first_rows(Path(options.tweets), 3_000, directory)
-    few = _first_rows(Path(options.tweets), 300, directory)
+    tweets = first_rows(Path(options.tweets), 3_000, directory)
+    few = first_rows(Path(options.tweets), 300, directory)
     chosen = [
         case
         for case in cases(tweets, few, _encoder())
@@ -240,7 +240,7 @@ def _status(run: Path) -> str | None:
     return str(json.loads(path.read_text("utf-8"))["status"]) if path.exists() else None
 
 
-def _first_rows(table: Path, num: int, directory: Path) -> Path:
+def first_rows(table: Path, num: int, directory: Path) -> Path:
     """Write the first lines of a CSV without line breaks in its cells; return the file."""
     path = directory / f"{table.stem}-{num}.csv"
     with table.open(encoding="utf-8", newline="") as file:
