@@ -84,8 +84,8 @@ class SearchConfig(Section):
     warm_start: Annotated[
         tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list)
     ] = ()
-    """Earlier runs, as directories or by their names in output.directory, of which up to 3 of the
-    best configurations each are tried first, after trial 0; of more runs than trials, fewer."""
+    """Earlier runs, as directories or names in output.directory: up to 3 of the best configurations
+    of each are tried right after trial 0, and the texts that they tested on stay in the test."""
     confirm_top: Count = 3
     """Number of best configurations, the finalists, that are confirmed on replicates beside
     trial 0; the one furthest behind is dropped after each replicate. Where `model` is searched, the
