@@ -3,7 +3,9 @@
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,14 @@ import torch
 from training.config import TrainingConfig
 from training.errors import InputError
 
+_CGROUP_FILES = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    (
+        Path("/sys/fs/cgroup/memory"),
+        *("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ),
+)
+"""Directory, limit, use and reclaimable cache of a container's memory, versions 2 and 1."""
 _MOST_CONTEXT = 2**30
 """Upper bound, in bytes, of a CUDA context that cannot be measured exactly."""
 
@@ -101,6 +111,45 @@ def card_memory() -> int | None:
     if not torch.cuda.is_available():
         return None
     return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this machine, or this container, can still give; None: unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    return min([free, *_free_in_container()])
+
+
+def _free_in_container() -> Iterator[int]:
+    """Yield what the memory limit of this container leaves, where there is one.
+
+    The page cache, which is given up when memory is short, does not count as used.
+    """
+    for directory, limit, used, cache in _CGROUP_FILES:
+        try:
+            most, now = (int((directory / name).read_text("ascii")) for name in (limit, used))
+            lines = (directory / "memory.stat").read_text("ascii").splitlines()
+            cached = sum(int(line.split()[1]) for line in lines if line.split()[0] == cache)
+        except (OSError, ValueError):
+            continue  # no such file, or `max`: no limit
+        yield most - max(now - cached, 0)
+
+
+def free_memory() -> int | None:
+    """Return the bytes that a new model can still get on the training device; None: unknown.
+
+    On a GPU they are what other processes leave within this process's share, and what torch has
+    reserved without using it.
+    """
+    if not torch.cuda.is_available():
+        return available_memory()
+    unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    share = torch.cuda.get_per_process_memory_fraction() * (card_memory() or 0)
+    free, _ = torch.cuda.mem_get_info()
+    return int(min(free + unused, share - torch.cuda.memory_allocated()))
 
 
 def training_device() -> torch.device:

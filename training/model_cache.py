@@ -1,11 +1,14 @@
-"""Keep a built model and its captured steps from one training to the next in the same process.
+"""Keep built models and their captured steps from one training to the next in the same process.
 
 Building IndoBERT takes a second and capturing its steps as CUDA graphs takes a few; both are the
-same for all trials of a search. A worker therefore builds the model once, and each further trial
-resets it to its initial weights. On CPU a training with a model cache gives the same curve and the
-same weights, to the last bit, as one without.
+same for all trials with one encoder. A worker therefore builds each model once, and each further
+trial resets it to its initial weights. On CPU a training with a model cache gives the same curve
+and the same weights, to the last bit, as one without.
 """
 
+import gc
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,12 +19,17 @@ from transformers import PreTrainedModel, set_seed
 
 from training.batches import Padding
 from training.cuda_graphs import CapturedSteps, CudaGraphs
-from training.device import training_device
+from training.device import free_memory, training_device
 from training.encoder import Encoder
 from training.first_token import first_token_alone, reducible_layer
 from training.optimizer_step import OptimizerStep
 
+logger = logging.getLogger(__name__)
+
 Tensors = dict[str, torch.Tensor]
+
+_BYTES_OF_TRAINING = 24
+"""Per parameter: weight, gradient and two moments of AdamW, float32, and half as much for rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +42,47 @@ class _Initialised:
 
 
 @dataclass(kw_only=True)
-class ModelCache:
-    """At most one built model, borrowed by one training at a time."""
+class _BuiltModel:
+    """A model with its optimizer and its captured steps, and how to reset it."""
 
-    _key: tuple[str, bool] = field(default=("", False), init=False)
-    """Digest of the encoder, and whether steps are captured."""
-    _optimizer_step: OptimizerStep | None = field(default=None, init=False)
-    _layer: nn.Module | None = field(default=None, init=False)
+    optimizer_step: OptimizerStep
+    layer: nn.Module | None
     """The layer that is computed for the first token alone."""
-    _initialised: _Initialised | None = field(default=None, init=False)
+    initialised: _Initialised | None
+
+    def reset(self, encoder: Encoder, seed: int) -> None:
+        """Copy the initial weights of `encoder` and `seed` into the model's memory."""
+        if self.initialised is None or self.initialised.seed != seed:
+            self.initialised = None  # frees its memory before the next is built
+            self.initialised = _initialised(encoder.build(seed), encoder, seed)
+        state = _state_of(self.optimizer_step.model)
+        with torch.no_grad():
+            for name, array in (encoder.weights or {}).items():
+                state[name].copy_(torch.tensor(array))
+            for name, tensor in self.initialised.tensors.items():
+                state[name].copy_(tensor)
+
+
+_Key = tuple[str, bool]
+"""Digest of the encoder, and whether steps are captured."""
+
+
+@dataclass(kw_only=True)
+class ModelCache:
+    """The built models of one process, of which one training at a time borrows one.
+
+    A model stays while the device has memory for it: before another one is built, and where memory
+    runs out in a step, the one that was used least recently is discarded.
+    """
+
+    _models: dict[_Key, _BuiltModel] = field(default_factory=dict, init=False)
+    """The one that was used last is at the end."""
     _graphs: CudaGraphs | None = field(default=None, init=False)
+
+    @property
+    def num_models(self) -> int:
+        """Number of models that are built."""
+        return len(self._models)
 
     @contextmanager
     def borrow(
@@ -69,32 +108,62 @@ class ModelCache:
         Raises:
             InputError: the model cannot be built.
         """
-        key = (encoder.digest, captures)
-        if self._key != key:
-            self.clear()
+        key, started = (encoder.digest, captures), time.monotonic()
+        is_switched = bool(self._models) and next(reversed(self._models)) != key
+        built = self._models.pop(key, None)
         with self._capturing_stream(captures=captures):
+            if built is None:
+                self._make_space(encoder)
+                built = self._build(encoder, seed, most_tokens, padding, captures=captures)
+                self._models[key] = built
+            else:
+                self._models[key] = built
+                self._reset(key, encoder, seed)
+            if is_switched:
+                logger.info(
+                    "switched to another encoder in %.2f s; this process has built %d of them",
+                    *(time.monotonic() - started, self.num_models),
+                )
             try:
-                if self._optimizer_step is None:
-                    model = self._build(encoder, seed)
-                    graphs = self._captured_steps(most_tokens, padding) if captures else None
-                    self._optimizer_step, self._key = OptimizerStep(model, graphs=graphs), key
-                else:
-                    self._reset(self._optimizer_step.model, encoder, seed)
-                reduced = first_token_alone(self._layer) if self._layer else nullcontext()
+                reduced = first_token_alone(built.layer) if built.layer else nullcontext()
                 with reduced:
                     set_seed(seed)
-                    yield self._optimizer_step
+                    yield built.optimizer_step
             except Exception:
-                self.clear()
+                self._models.pop(key, None)
                 raise
             finally:
-                if self._optimizer_step is not None:
-                    self._optimizer_step.end()
+                built.optimizer_step.end()
 
     def clear(self) -> None:
-        """Discard the model."""
-        self._key, self._optimizer_step = ("", False), None
-        self._layer, self._initialised = None, None
+        """Discard all models."""
+        self._models.clear()
+
+    def _reset(self, key: _Key, encoder: Encoder, seed: int) -> None:
+        try:
+            self._models[key].reset(encoder, seed)
+        except Exception:
+            del self._models[key]
+            raise
+
+    def _make_space(self, encoder: Encoder) -> None:
+        """Discard models until the device has the memory that training a new one takes."""
+        needed = _BYTES_OF_TRAINING * encoder.num_parameters
+        while self._models and (free := free_memory()) is not None and free < needed:
+            self._discard_oldest()
+
+    def _release_idle(self) -> bool:
+        """Discard all models but the one in use; return whether there was any."""
+        has_idle = self.num_models > 1
+        while self.num_models > 1:
+            self._discard_oldest()
+        return has_idle
+
+    def _discard_oldest(self) -> None:
+        del self._models[next(iter(self._models))]
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @contextmanager
     def _capturing_stream(self, *, captures: bool) -> Iterator[None]:
@@ -103,12 +172,15 @@ class ModelCache:
         with self._graphs.capturing_stream() if self._graphs else nullcontext():
             yield
 
-    def _build(self, encoder: Encoder, seed: int) -> PreTrainedModel:
+    def _build(
+        self, encoder: Encoder, seed: int, most_tokens: int, padding: Padding, *, captures: bool
+    ) -> _BuiltModel:
         model = encoder.build(seed)
-        self._initialised = _initialised(model, encoder, seed)
-        self._layer = reducible_layer(model)
+        initialised, layer = _initialised(model, encoder, seed), reducible_layer(model)
         model.to(training_device())  # type: ignore[arg-type]
-        return model
+        graphs = self._captured_steps(most_tokens, padding) if captures else None
+        step = OptimizerStep(model, graphs=graphs, release_others=self._release_idle)
+        return _BuiltModel(optimizer_step=step, layer=layer, initialised=initialised)
 
     def _captured_steps(self, most_tokens: int, padding: Padding) -> CapturedSteps | None:
         if self._graphs is None:
@@ -119,18 +191,6 @@ class ModelCache:
             most_tokens=most_tokens,
             padding=padding,
         )
-
-    def _reset(self, model: PreTrainedModel, encoder: Encoder, seed: int) -> None:
-        """Copy the initial weights of `encoder` and `seed` into the model's memory."""
-        if self._initialised is None or self._initialised.seed != seed:
-            self._initialised = None  # frees its memory before the next is built
-            self._initialised = _initialised(encoder.build(seed), encoder, seed)
-        state = _state_of(model)
-        with torch.no_grad():
-            for name, array in (encoder.weights or {}).items():
-                state[name].copy_(torch.tensor(array))
-            for name, tensor in self._initialised.tensors.items():
-                state[name].copy_(tensor)
 
 
 def _state_of(model: PreTrainedModel) -> Tensors:

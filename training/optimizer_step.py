@@ -32,12 +32,19 @@ class OptimizerStep:
     model whole or in micro-batches.
     """
 
-    def __init__(self, model: PreTrainedModel, *, graphs: CapturedSteps | None = None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        graphs: CapturedSteps | None = None,
+        release_others: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Make the optimizer of a model.
 
         Args:
             model: returns logits [rows, num_labels]; it is on its device already.
             graphs: runs whole steps as CUDA graphs; None: steps run without graphs.
+            release_others: frees the memory of other models; returns whether there was any.
         """
         self.model = model
         self.device = next(model.parameters()).device
@@ -45,6 +52,7 @@ class OptimizerStep:
         self._dropout = ModelDropout(model)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._graphs = graphs
+        self._release_others = release_others
         precision = torch.promote_types(self._parameters[0].dtype, torch.float32)
         # A captured step reads these tensors: they are filled, never replaced.
         self._class_weights = torch.zeros(
@@ -154,7 +162,9 @@ class OptimizerStep:
         self.model.load_state_dict(snapshot["weights"])
 
     def release(self) -> bool:
-        """Free the memory of all graphs, for good; return whether there was any."""
+        """Free the memory of other models, or else of all graphs for good; return if any."""
+        if self._release_others():
+            return True
         return self._graphs is not None and self._graphs.give_up()
 
     def end(self) -> None:

@@ -9,12 +9,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from results.status_text import compare_with_plan, format_duration
 from results.trial_states import SearchStatus
 from training.config import TINY
+from training.device import available_memory
 from tuning.forecast import Forecast, Progress, RemainingWork, forecast
 from tuning.observers import Observer
 from tuning.policy import Policy
@@ -33,14 +33,6 @@ _FASTER_BY_A_CORE = 0.6
 """Share of a core by which each further one makes the final training faster (estimate)."""
 _NUMBERS = (1, 4, 8)
 """Of GPUs or machines for which a search is planned."""
-_CGROUP_FILES = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
-    (
-        Path("/sys/fs/cgroup/memory"),
-        *("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ),
-)
-"""Directory, limit, use and reclaimable cache of a container's memory, versions 2 and 1."""
 _MARGIN = 1.25
 """The recommended budget over the one that is expected to do: plans are off by a quarter."""
 
@@ -211,31 +203,6 @@ def budget_warning(plan: Plan) -> str:
         f"search.time_budget_s is too small for a verdict; --search.time_budget_s"
         f" {plan.sufficient_budget:.0f} would do"
     )
-
-
-def available_memory() -> int | None:
-    """Return the bytes that this machine, or this container, can still give; None: unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    return min([free, *_free_in_container()])
-
-
-def _free_in_container() -> Iterator[int]:
-    """Yield what the memory limit of this container leaves, where there is one.
-
-    The page cache, which is given up when memory is short, does not count as used.
-    """
-    for directory, limit, used, cache in _CGROUP_FILES:
-        try:
-            most, now = (int((directory / name).read_text("ascii")) for name in (limit, used))
-            lines = (directory / "memory.stat").read_text("ascii").splitlines()
-            cached = sum(int(line.split()[1]) for line in lines if line.split()[0] == cache)
-        except (OSError, ValueError):
-            continue  # no such file, or `max`: no limit
-        yield most - max(now - cached, 0)
 
 
 def _gib(num_bytes: float) -> str:

@@ -56,12 +56,54 @@ def test_the_model_is_built_once_for_all_trainings_of_a_seed(
     assert len(models) == 1
 
 
-def test_another_encoder_is_built_anew(tmp_path: Path) -> None:
+def test_encoders_that_take_turns_give_what_each_gives_alone_and_are_built_once(
+    tmp_path: Path,
+) -> None:
+    tasks, model_cache = (_task(tmp_path / "a", "bert"), toy_task()), ModelCache()
+    models = []
+    for number in (0, 1, 0, 1, 1, 0):
+        found = _tuned(tasks[number], model_cache, seed=number + 1)
+        assert_same(found, _tuned(tasks[number], None, seed=number + 1))
+        models.append(id(found.model))
+    assert [models.index(one) for one in models] == [0, 1, 0, 1, 1, 0]
+    assert model_cache.num_models == 2
+
+
+def test_a_model_that_does_not_fit_beside_another_is_built_in_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, model_cache = _task(tmp_path / "a", "bert"), toy_task(), ModelCache()
     kept = weakref.ref(_tuned(first, model_cache).model)
+    monkeypatch.setattr("training.model_cache.free_memory", lambda: 1000)
     assert_same(_tuned(second, model_cache), _tuned(second, None))
     gc.collect()
     assert kept() is None
+    assert model_cache.num_models == 1
+
+
+def test_where_memory_runs_out_in_a_step_idle_models_are_discarded_before_rows_are_halved(
+    tmp_path: Path,
+) -> None:
+    first, second, model_cache = _task(tmp_path / "a", "bert"), toy_task(), ModelCache()
+    kept = weakref.ref(_tuned(first, model_cache).model)
+    model, halved, failures = _tuned(second, model_cache).model, list[int](), [1]
+
+    def fail_once(*_: object) -> None:
+        if failures.pop() if failures else 0:
+            raise torch.OutOfMemoryError
+
+    handle = model.register_forward_pre_hook(fail_once)
+    finetune(
+        second,
+        toy_training(),
+        evaluate_at=[160],
+        on_micro_batch_size=halved.append,
+        model_cache=model_cache,
+    )
+    handle.remove()
+    gc.collect()
+    assert kept() is None
+    assert halved == []
 
 
 def test_after_an_error_nothing_is_kept(tmp_path: Path) -> None:

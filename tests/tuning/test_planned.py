@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import training.device
 import tuning.planned
 from results.trial_states import SearchStatus, Status
 from tests.tuning.builders import NUM_ROWS, completed, configuration, evaluation, policy, trial
@@ -124,7 +125,7 @@ def test_the_limit_of_a_container_counts_as_the_memory_that_is_free(
     for name, content in files.items():
         (tmp_path / f"memory.{name}").write_text(content)
     layout = (tmp_path, "memory.max", "memory.current", "inactive_file")
-    monkeypatch.setattr(tuning.planned, "_CGROUP_FILES", (layout,))
+    monkeypatch.setattr(training.device, "_CGROUP_FILES", (layout,))
     assert available_memory() == 2**30 - 2**29 + 2**28
     (tmp_path / "memory.max").write_text("max")
     free = available_memory()
