@@ -205,7 +205,7 @@ def describe_choice(record: Mapping[str, Any], name: str) -> dict[str, Any] | No
         "winner": record["best"]["trial_id"],
         "is_recommended": is_recommended,
         "reason": (
-            f"{best['trial_id']}, the best candidate of {format_value(name, names)}, was evaluated"
+            f"the best candidate of {format_value(name, names)}, {best['trial_id']}, was evaluated"
             f" instead of the search's winner, {record['best']['trial_id']} of"
             f" {format_value(ahead['name'], names)}: {why}"
         ),
