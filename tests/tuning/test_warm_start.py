@@ -17,6 +17,7 @@ from tests.tuning.builders import completed, policy
 from training.data import PreparedData, prepare
 from training.errors import InputError
 from training.split_texts import SplitTexts, write_split_texts
+from tuning.checks import check_not_tested
 from tuning.config import Configuration
 from tuning.earlier_runs import read_earlier_runs, texts_of
 from tuning.policy import Policy
@@ -448,3 +449,11 @@ def test_a_run_of_the_present_version_needs_no_table(old: Run) -> None:
     old.splits.unlink()
     (again,) = read_earlier_runs(starting(old))
     assert again.texts.test.tolist() == earlier.texts.test.tolist()
+
+
+def test_only_an_evaluation_of_its_own_ends_a_run_s_resumes(old: Run) -> None:
+    old.test_openings.write_text(json.dumps([{**ACCESS, "run": "first", "rows": 9}]))
+    check_not_tested(old)
+    old.test_openings.write_text(json.dumps([{**ACCESS, "run": "first", "rows": 9}, ACCESS]))
+    with pytest.raises(RunError, match="has been evaluated on the test set"):
+        check_not_tested(old)
