@@ -80,8 +80,6 @@ class DataSummary:
     """Records of a fixed test part that repeat a text of it; they are never dropped."""
     rows_seen: dict[str, int] | None
     """{split: records whose text the starting model was trained on}; None: unknown."""
-    earlier_texts: dict[str, int] | None = None
-    """{`test`, `searched`: kept records that earlier runs tested or searched on}; None: no run."""
     rules: int = RULES
     """Version of the rules by which rows were dropped and grouped (`RULES`)."""
 
@@ -157,7 +155,6 @@ class _SplitTable:
     notes: list[str]
     config: DataConfig
     validation_share: float
-    held_out: SplitTexts | None
 
     def part(self, split: str) -> LabelledTexts:
         return self.texts.select(self.splits == split)
@@ -166,16 +163,6 @@ class _SplitTable:
         """Count the rows whose text is among the hashes: {split: rows}."""
         found = are_among(self.texts.texts, hashes)
         return {split: int(np.count_nonzero(found & (self.splits == split))) for split in SPLITS}
-
-    def count_earlier(self) -> dict[str, int] | None:
-        """Count the rows whose text earlier runs tested or searched on; None: no such run."""
-        if self.held_out is None:
-            return None
-        sides = self.held_out.sides(self.texts.texts)
-        return {
-            "test": int(np.count_nonzero(sides > 0)),
-            "searched": int(np.count_nonzero(sides < 0)),
-        }
 
 
 def prepare(
@@ -241,7 +228,6 @@ def prepare(
             notes=table.notes,
             repeated_test_rows=len(table.rows) - len({row.identity for row in table.rows}),
             rows_seen=None if seen is None else table.count_among(seen),
-            earlier_texts=table.count_earlier(),
         ),
         split_texts=SplitTexts.of(texts.texts, test),
         validation_share=table.validation_share,
@@ -386,7 +372,6 @@ def _split(config: DataConfig, held_out: SplitTexts | None) -> _SplitTable:
         notes=[*recognised.notes, *table.notes],
         config=config,
         validation_share=share,
-        held_out=held_out,
     )
 
 

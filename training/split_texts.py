@@ -56,6 +56,10 @@ class SplitTexts:
         """Count the test texts that both have."""
         return len(np.intersect1d(self.test, other.test))
 
+    def num_searched_shared(self, other: "SplitTexts") -> int:
+        """Count the texts outside the test that both have."""
+        return len(np.intersect1d(self.searched, other.searched))
+
     def sides(self, texts: Sequence[str]) -> Indices:
         """Return the side of each text, int64 [texts]: 1 test, -1 searched, 0 a new text."""
         hashes = hash_each(texts)

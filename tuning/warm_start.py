@@ -117,6 +117,12 @@ def start_from(
     different = [run for run in runs if set(run.labels) != set(configuration.data.label_names)]
     if different:
         raise InputError(*(_other_labels(run, configuration) for run in different))
+    if held_out is not None:
+        logger.info(
+            "warm start: %s test rows and %s others have texts that earlier runs had there",
+            f"{data.split_texts.num_tests_shared(held_out):,}",
+            f"{data.split_texts.num_searched_shared(held_out):,}",
+        )
     return WarmStart(
         entries=_chosen(runs, configuration, len(data.train.labels)),
         held_out=held_out,
@@ -195,6 +201,8 @@ def _chosen(
     most = num_requested(configuration) - 1
     known = [configuration.default_point]
     columns = [list(_of_run(run, configuration, num_rows, known)) for run in runs]
+    for run in (run for run, column in zip(runs, columns, strict=True) if not column):
+        logger.warning("warm start: run %s has no other configuration to try", run.name)
     by_rank = [
         column[rank] for rank in range(MOST_OF_A_RUN) for column in columns if rank < len(column)
     ]

@@ -31,11 +31,10 @@ def test_the_same_table_is_split_as_without_an_earlier_run(tmp_path: Path) -> No
     plain = prepare(config)
     again = prepare(config, held_out=plain.split_texts)
     pd.testing.assert_frame_equal(again.assignment, plain.assignment)
-    assert again.summary.earlier_texts == {
-        "test": len(plain.test_rows),
-        "searched": plain.summary.kept - len(plain.test_rows),
-    }
-    assert plain.summary.earlier_texts is None
+    assert len(again.split_texts.test) == len(plain.test_rows)
+    assert plain.split_texts.num_searched_shared(again.split_texts) == len(
+        [*plain.train.texts, *plain.validation.texts]
+    )
 
 
 @pytest.fixture
