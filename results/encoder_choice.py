@@ -123,20 +123,21 @@ def find_encoder(record: Mapping[str, Any], wanted: str) -> str:
     """Return the name of the encoder that a user asks for: the whole name, or its unique end.
 
     Raises:
-        ValueError: there is no such encoder, or it has no candidate; the text is one clause.
+        ValueError: there is no such encoder, or it has no candidate; the text is the value and the
+            rule, without its subject.
     """
     known = _candidates(record)
     name = find_model(wanted, known)
     if name is None:
         choices = ", ".join(format_value(one, short_model_names(record)) for one in known)
         raise ValueError(
-            f"{wanted!r} is no encoder of this search, but must be one, or the end of its name that"
-            f" no other has; choose from {choices}"
+            f"{wanted!r}, but must be an encoder of this search, or the end of its name that no"
+            f" other has; choose from {choices}"
         )
     if not known[name]:
         able = ", ".join(one for one, has_candidate in known.items() if has_candidate)
         raise ValueError(
-            f"{name!r} has no candidate that was confirmed, but must have one; choose from"
+            f"{name!r}, which has no confirmed candidate, but must have one; choose from"
             f" {able or 'none: search again with more trials'}"
         )
     return name

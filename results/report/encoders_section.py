@@ -30,7 +30,7 @@ def describe_encoders(data: RunData) -> str:
     if not are_searched(record):
         return ""
     header = ["encoder", f"best {data.score_label} in the search", "confirmed mean"]
-    header += ["seconds per 1,000 training rows", "parameters", "size", "tokens per word"]
+    header += ["seconds per 1,000 training rows", "parameters", "size in MB", "tokens per word"]
     header += ["trials", "ended"]
     rows = [_row(one, data) for one in encoders_of(record)]
     return (
@@ -51,11 +51,16 @@ def _row(one: Mapping[str, Any], data: RunData) -> list[Any]:
         _confirmed(best),
         "" if seconds is None else f"{seconds * 1000:.3g}",
         f"{one['parameters']:,}" if one.get("parameters") else "",
-        f"{one['bytes'] / 1e6:,.0f} MB" if one.get("bytes") else "",
+        _megabytes(one["bytes"]) if one.get("bytes") else "",
         f"{one['tokens_per_word']:.2f}" if one.get("tokens_per_word") else "",
         one["trials"],
         _ending(best, data),
     ]
+
+
+def _megabytes(num_bytes: int) -> str:
+    size = num_bytes / 1e6
+    return f"{size:,.0f}" if size >= 10 else f"{size:.1f}"
 
 
 def _confirmed(best: Mapping[str, Any]) -> str:

@@ -138,14 +138,14 @@ def test_a_choice_that_is_not_recommended_was_asked_for() -> None:
 def test_an_encoder_is_found_by_the_end_of_its_name() -> None:
     assert find_encoder(record(), "big") == BIG
     assert find_encoder(record(), SMALL) == SMALL
-    with pytest.raises(ValueError, match=r"'bi' is no encoder of this search.* big, <b>small"):
+    with pytest.raises(ValueError, match=r"'bi', but must be an encoder.* big, <b>small"):
         find_encoder(record(), "bi")
 
 
 def test_an_encoder_without_a_confirmed_candidate_is_refused() -> None:
     best = encoder(SMALL, 0.01, "t0002")["best"] | {"score": None, "replicates": 0}
     unconfirmed = record(encoder(BIG, 0.03, "t0001"), encoder(SMALL, 0.01, "t0002", best=best))
-    with pytest.raises(ValueError, match=r"no candidate that was confirmed.* choose from org/big"):
+    with pytest.raises(ValueError, match=r"no confirmed candidate.* choose from org/big"):
         find_encoder({**unconfirmed, "confirmation": {"candidates": []}}, SMALL)
     assert find_encoder({**unconfirmed, "confirmation": None}, SMALL) == SMALL
 
