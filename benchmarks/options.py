@@ -60,12 +60,15 @@ def main(arguments: Sequence[str]) -> int:
         figures: dict[str, Any] = {
             "machine": describe_machine(),
             "rows": _ROWS,
-            "learning_rate": float(options.learning_rate),
+            "default": {
+                "learning_rate": float(options.learning_rate),
+                "batch_size": int(options.batch_size),
+            },
             "replicates": replicates,
             "values": [],
             "searches": [],
         }
-        for one in compare_values(table, float(options.learning_rate), replicates):
+        for one in compare_values(table, figures["default"], replicates):
             figures["values"].append(one)
             print(as_row(one), flush=True)
             _write(options.output, figures)
@@ -86,8 +89,9 @@ def _parser() -> OptionParser:
         "--replicates", default="8", metavar="N", help="trainings of each value [8]"
     )
     parser.add_argument(
-        "--learning-rate", default="2e-3", metavar="RATE", help="of the default [2e-3]"
+        "--learning-rate", default="1e-3", metavar="RATE", help="of the default [1e-3]"
     )
+    parser.add_argument("--batch-size", default="8", metavar="ROWS", help="of the default [8]")
     parser.add_argument(
         "--searches", action="store_true", help="search each option by the real command, too"
     )
@@ -111,14 +115,16 @@ def _write(output: str, figures: Mapping[str, Any]) -> None:
         write_figures(file, figures)
 
 
-def compare_values(table: Path, learning_rate: float, replicates: int) -> Iterator[dict[str, Any]]:
+def compare_values(
+    table: Path, training: Mapping[str, Any], replicates: int
+) -> Iterator[dict[str, Any]]:
     """Train each value on every replicate; yield its gain over the default.
 
     Yields:
         {`option`, `value`, `gain` and `standard_error` (points of macro-F1), `replicates`,
         `mean` (macro-F1), `seconds` (over the default's)}, the default itself first.
     """
-    prepared = _prepare(table, learning_rate, replicates)
+    prepared = _prepare(table, training, replicates)
     cache = ModelCache()
     torch.set_num_threads(1)
     default = _train(prepared, {}, replicates, cache)
@@ -130,11 +136,11 @@ def compare_values(table: Path, learning_rate: float, replicates: int) -> Iterat
             )
 
 
-def _prepare(table: Path, learning_rate: float, replicates: int) -> Preparation:
+def _prepare(table: Path, training: Mapping[str, Any], replicates: int) -> Preparation:
     configuration = build(
         {
             "data": {"path": str(table)},
-            "training": {"learning_rate": learning_rate},
+            "training": training,
             "search": {"confirm_replicates": 2, "confirm_max_replicates": replicates},
         }
     )
@@ -199,6 +205,7 @@ def search_option(name: str, table: Path, options: Any) -> dict[str, Any]:
     command = [
         *(sys.executable, "-m", "tuning.search", "--data", str(table)),
         *("--training.learning_rate", str(options.learning_rate)),
+        *("--training.batch_size", str(options.batch_size)),
         *("--search.algorithm", "grid", "--search.space", json.dumps({name: {"choice": choice}})),
         *("--name", name, "--output.directory", str(directory)),
         *("--search.max_concurrent", "1"),
