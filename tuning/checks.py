@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,16 +208,16 @@ Versions = tuple[str, str]
 
 
 def check_joined_nodes(
-    configuration: Configuration, resources: Resources, encoder: Encoder | None = None
+    configuration: Configuration, resources: Resources, encoders: Mapping[str, Encoder]
 ) -> None:
-    """Check versions, model and shared storage on each node that can run a trial.
+    """Check versions, models and shared storage on each node that can run a trial.
 
     A Ray that the search itself started has one node, this machine, which is not checked.
 
     Args:
         configuration: the configuration, which has the storage of the checkpoints.
         resources: the resources of a trial.
-        encoder: the encoder, which each node builds a model from; None: no model is built.
+        encoders: by name; each node builds a model of each.
 
     Raises:
         InputError: one line for each problem, with the names of the nodes.
@@ -228,7 +228,7 @@ def check_joined_nodes(
     nodes = nodes_for(resources)
     if not nodes:
         return  # none has joined yet; trials check the storage again when they start
-    problems = [*_check_programs(nodes, encoder), *_check_storage(configuration, nodes)]
+    problems = [*_check_programs(nodes, encoders), *_check_storage(configuration, nodes)]
     if problems:
         raise InputError(*problems)
 
@@ -253,27 +253,36 @@ def try_cluster(configuration: Configuration, preparation: Preparation) -> Joine
         return None
     with ray_session(configuration.cluster.address, metadata={"run": "dry run"}):
         resources = resources_for(configuration)
-        check_joined_nodes(configuration, resources, preparation.default_encoder.prepared.encoder)
+        check_joined_nodes(configuration, resources, preparation.models_to_build)
         slots, limit = num_slots(resources), configuration.search.max_concurrent
         return JoinedCluster(slots=min(slots, limit or slots), description=describe_cluster())
 
 
-def _check_programs(nodes: list[Node], encoder: Encoder | None) -> Iterator[str]:
-    answers = ask_each(nodes, try_program, ray.put(encoder), _versions())
+def _check_programs(nodes: list[Node], encoders: Mapping[str, Encoder]) -> Iterator[str]:
+    answers = ask_each(nodes, try_program, _versions())
     for node, problem in answers.items():
         if problem:
-            yield f"cluster: node {node} cannot train this model: {problem}"
+            yield f"cluster: node {node} cannot run trials: {problem}"
+    able = [node for node in nodes if not answers[node]]
+    for name, encoder in encoders.items():  # one after the other: a node may have little memory
+        for node, problem in ask_each(able, try_encoder, ray.put(encoder)).items():
+            if problem:
+                yield f"cluster: node {node} cannot train {name!r}: {problem}"
 
 
-def try_program(_node: Node, encoder: Encoder | None, versions: Versions) -> str:
+def try_program(_node: Node, versions: Versions) -> str:
     """Return, on a node, why it cannot run a trial; empty: it can."""
     if _versions() != versions:
         return (
             "it has torch {} and transformers {}, but this machine has torch {} and transformers"
             " {}; install the same versions there".format(*_versions(), *versions)
         )
-    if encoder is not None:
-        encoder.build(seed=0)
+    return ""
+
+
+def try_encoder(_node: Node, encoder: Encoder) -> str:
+    """Build a model on a node; what it raises is the reason why the node cannot train it."""
+    encoder.build(seed=0)
     return ""
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from training.config import TINY, ModelConfig
 from training.data import PreparedData, prepare
-from training.encoder import read_encoder
+from training.encoder import Encoder, read_encoder
 from training.errors import Problems
 from training.model import facts_of, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
@@ -68,6 +68,11 @@ class Preparation:
         """A line for each encoder of which something is not used that one may expect to be."""
         notes = (one.prepared.encoder.note for one in self.encoders.values())
         return [note for note in notes if note]
+
+    @property
+    def models_to_build(self) -> dict[str, Encoder]:
+        """The encoders by name, as nodes build models of them."""
+        return {name: one.prepared.encoder for name, one in self.encoders.items()}
 
     @property
     def default_encoder(self) -> CheckedEncoder:

@@ -68,7 +68,9 @@ def run_search(
         # The run is made last, so that a refused search leaves no directory behind.
         until_disconnected = stack.enter_context(ExitStack())
         metadata = {"run": initial.name, "command": command}
-        connection = until_disconnected.enter_context(connected(configuration, metadata))
+        connection = until_disconnected.enter_context(
+            connected(configuration, metadata, initial.preparation.models_to_build)
+        )
         # After Ray, which sets handlers of its own.
         stop = stack.enter_context(stop_signals(ends_process=ends_process))
         run = initial.make_run()

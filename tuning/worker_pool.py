@@ -11,6 +11,7 @@ from cluster.addresses import address_to_join
 from cluster.resources import Resources, Share, name_of_actor
 from cluster.session import ray_session
 from results.run import Run
+from training.encoder import Encoder
 from tuning.checkpoints import Checkpoints
 from tuning.checks import check_joined_nodes, resources_for
 from tuning.config import Configuration
@@ -88,19 +89,22 @@ class Connection:
 
 
 @contextmanager
-def connected(configuration: Configuration, metadata: Mapping[str, str]) -> Iterator[Connection]:
+def connected(
+    configuration: Configuration, metadata: Mapping[str, str], encoders: Mapping[str, Encoder]
+) -> Iterator[Connection]:
     """Connect to Ray, or start one, for the time of a `with` block.
 
     Args:
         configuration: with the address of Ray and the resources of a trial.
         metadata: what the dashboard displays about the job besides its command.
+        encoders: by name; each node of a cluster builds a model of each.
 
     Raises:
         ClusterError: no Ray answers, or none can be started.
-        InputError: no node can run a trial.
+        InputError: no node can run a trial, or one cannot build a model.
         StorageError: a node does not see the shared directory or storage.
     """
     with ray_session(configuration.cluster.address, metadata=metadata) as dashboard:
         resources = resources_for(configuration)
-        check_joined_nodes(configuration, resources)
+        check_joined_nodes(configuration, resources, encoders)
         yield Connection(resources=resources, dashboard=dashboard)

@@ -1,5 +1,6 @@
 """Searches over several hosts: code, shared storage, hosts that leave and join."""
 
+import json
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 from tests.cluster.hosts import Host, Hosts, needs_hosts, network
 from tests.faults.breaking import SHORT, kill_driver, num_evaluations, wait_until
 from tests.faults.s3 import s3_server
+from tests.tuning.encoders import save_encoder
 from tests.tuning.searching import ROOT, Run, Started, command
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200), needs_hosts]
@@ -92,7 +94,7 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
         ended = head.run(*command(tmp_path / "runs", "refused", *SHORT, *joined, *arguments))
         assert ended.returncode == 2, ended.stdout + ended.stderr
         program, storage = ended.stderr.splitlines()
-        assert f"({broken.address}) cannot train this model: " in program
+        assert f"({broken.address}) cannot run trials: " in program
         assert "no such library here" in program
         option = "cluster.storage_path" if len(arguments) > 1 else "output.directory"
         assert f"{option} is" in storage
@@ -101,6 +103,47 @@ def test_hosts_that_cannot_train_or_do_not_share_a_directory_are_named_before_an
         )
         assert f"({head.address})" not in ended.stderr
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+_TOO_SMALL_FOR_TWO_LAYERS = """
+import builtins, sys
+_import = builtins.__import__
+def import_and_limit(name, *arguments, **options):
+    found = _import(name, *arguments, **options)
+    encoder = getattr(sys.modules.get("training.encoder"), "Encoder", None)
+    if encoder is not None and not hasattr(encoder, "builds_anything"):
+        encoder.builds_anything = build = encoder.build
+        def build_one_layer(self, seed):
+            if self.config.num_hidden_layers > 1:
+                raise MemoryError("fake: no memory for two layers")
+            return build(self, seed)
+        encoder.build = build_one_layer
+    return found
+builtins.__import__ = import_and_limit
+"""
+"""Fake of a host with little memory, as its `sitecustomize.py`."""
+
+
+def test_an_encoder_that_one_host_cannot_build_is_named_with_the_host_before_anything_starts(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    head, small = hosts.add(), hosts.add()
+    site = hosts.scratch / "small" / "sitecustomize.py"
+    site.parent.mkdir(parents=True)
+    site.write_text(_TOO_SMALL_FOR_TWO_LAYERS)
+    small.environment["PYTHONPATH"] = str(site.parent)
+    hosts.start_ray(head, "--num-cpus", "1", is_head=True)
+    hosts.start_ray(small, "--num-cpus", "1")
+    encoders = [str(save_encoder(tmp_path / f"layers-{num}", layers=num)) for num in (1, 2)]
+    space = {"model": {"choice": encoders}}
+    options = [*SHORT, "--model", encoders[0], "--search.space", json.dumps(space)]
+    options += ["--address", hosts.ray_address]
+    for arguments in (["--dry-run"], []):
+        ended = head.run(*command(tmp_path / "runs", "refused", *options, *arguments))
+        assert ended.returncode == 2, ended.stdout + ended.stderr
+        (line,) = ended.stderr.splitlines()
+        assert f"({small.address}) cannot train {encoders[1]!r}: MemoryError: fake" in line
+        assert not (tmp_path / "runs" / "refused").exists()
 
 
 def test_hosts_without_a_shared_disk_search_over_a_storage_and_resume_from_its_uri(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 from unittest import mock
@@ -75,6 +76,18 @@ def run_trial_on_a_small_device(
 ) -> None:
     """Run a trial in a worker whose (fake) device has memory for few rows."""
     with device_memory_for(ROWS_OF_A_SMALL_DEVICE):
+        run_trial(config, data, surroundings)
+
+
+ROWS_BY_ENCODER = {"small": 1000, "middle": ROWS_OF_A_SMALL_DEVICE, "large": 0}
+"""Rows for which a (fake) device has memory, by the name of the encoder's directory."""
+
+
+def run_trial_with_memory_by_encoder(
+    config: dict[str, Any], data: SearchData, surroundings: Surroundings
+) -> None:
+    """Run a trial in a worker whose (fake) device has less memory for larger encoders."""
+    with device_memory_for(ROWS_BY_ENCODER[Path(config["model"]).name]):
         run_trial(config, data, surroundings)
 
 

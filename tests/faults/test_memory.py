@@ -1,5 +1,6 @@
 """Out of memory: on a (fake) device, and on this machine."""
 
+import json
 import mmap
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.faults import fakes
 from tests.faults.breaking import num_evaluations, wait_until
+from tests.tuning.encoders import save_encoder
 from tests.tuning.searching import IN_TURN, Run, start
 from tuning import worker_pool
 from tuning.command_line import read_command
@@ -31,6 +33,27 @@ def test_a_batch_beyond_the_device_s_memory_is_trained_in_micro_batches_by_later
     assert set(run.trials["batch_size"]) == {8, 16}
     log = (run.directory / "logs" / "search.log").read_text()
     assert log.count("does not fit in the memory of cpu") == 2  # 16 to 8 to 4 rows, once
+
+
+def test_an_encoder_without_enough_memory_leaves_the_others_alone(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_pool, "run_trial", fakes.run_trial_with_memory_by_encoder)
+    encoders = [str(save_encoder(tmp_path / name)) for name in fakes.ROWS_BY_ENCODER]
+    small, middle, large = encoders
+    space = {"model": {"choice": encoders}, "batch_size": {"choice": [8, 16]}}
+    options = ["--search.space", json.dumps(space), "--search.algorithm", "grid"]
+    options += ["--output.directory", str(runs), "--name", "three-encoders"]
+    options += ["--model", small, "--training.learning_rate", "1e-3", "--search.scheduler", "none"]
+    _, _, checked = read_command([*IN_TURN, *options, "--search.confirm_replicates", "0"])
+    run = Run(directory=run_search(checked).directory)
+    assert run.record["status"] == "completed"
+    limits = {middle: {"cpu": fakes.ROWS_OF_A_SMALL_DEVICE}, large: {"cpu": 1}}
+    assert run.record["rows_at_once"] == limits
+    by_encoder = run.trials.groupby("model")["status"].agg(list).to_dict()
+    assert by_encoder[large] == ["failed", "failed"]
+    assert by_encoder[small] == by_encoder[middle] == ["completed", "completed"]
+    assert run.record["best"]["parameters"]["model"] != large
 
 
 @pytest.mark.long
