@@ -297,7 +297,8 @@ def _check_encoders(search: SearchConfig, model: ModelConfig) -> Iterator[str]:
             " revision belongs to one hub id; leave one of them out"
         )
     names = {absolute_model(model.name), *search.encoders}
-    if TINY not in names or len(names) == 1 or model.weights == "random":
+    are_names = all(isinstance(one, str) for one in search.space[MODEL].choice or ())
+    if TINY not in names or names == {TINY} or model.weights == "random" or not are_names:
         return
     rates = search.space.get("learning_rate")
     if rates is None or not _serves_both(rates):

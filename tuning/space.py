@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, get_args, get_origin
 
 import numpy as np
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, PlainValidator, ValidationError, model_validator
 
 from training.cli import nearest
 from training.config import TINY, Searched, Section, TrainingConfig
@@ -204,9 +204,7 @@ class Domain(Section):
     """Bounds [a, b]; sampled uniformly."""
     integer: tuple[int, int] | None = None
     """Bounds [a, b], both included; integers sampled uniformly."""
-    choice: (
-        Annotated[tuple[Annotated[Value, PlainValidator(_scalar)], ...], Field(min_length=1)] | None
-    ) = None
+    choice: tuple[Annotated[Value, PlainValidator(_scalar)], ...] | None = None
     """The values themselves: numbers, words, true and false."""
 
     @model_validator(mode="after")
@@ -217,6 +215,8 @@ class Domain(Section):
                 f"the domain is {' and '.join(kinds) or 'empty'}, but must be one of log_uniform,"
                 " uniform, integer and choice"
             )
+        if self.choice == ():
+            raise ValueError("choice is [], but must hold at least one value")
         if self.choice is None:
             low, high = self.bounds
             if low >= high or (self.log_uniform and low <= 0):
@@ -253,7 +253,8 @@ class Domain(Section):
 
     def describe(self) -> str:
         """Return the domain as text: `log_uniform [1e-05, 5e-05]`."""
-        return " ".join(f"{k} {list(v)}" for k, v in self.model_dump(exclude_none=True).items())
+        (kind, values), *_ = self.model_dump(exclude_none=True).items()
+        return f"{kind} [{', '.join(map(to_text, values))}]"
 
 
 def _are_numbers(values: tuple[Value, ...]) -> TypeGuard[tuple[int | float, ...]]:

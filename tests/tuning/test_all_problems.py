@@ -18,7 +18,7 @@ from tuning.initial_state import prepare_new
 from tuning.preparation import prepare_search
 from tuning.rungs import describe_absent_rungs, plan_of
 from tuning.search import main
-from tuning.start import resolve
+from tuning.start import resolve, shipped_names
 
 RENAMED = ("text,final_label", "review,stars")
 
@@ -144,7 +144,7 @@ def test_one_problem_is_raised_as_it_is_and_equal_lines_are_reported_once() -> N
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
-@pytest.mark.parametrize("base", ["sample", "ci", "encoder", "indobert", "indobert-grid"])
+@pytest.mark.parametrize("base", shipped_names())
 def test_one_epoch_is_enough_under_every_base(base: str, scheduler: str) -> None:
     configuration = resolved(
         *("--config", base, "--data", "x.csv", "--training.epochs", "1"),

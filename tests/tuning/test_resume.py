@@ -18,7 +18,8 @@ from training.options import read_yaml, to_yaml
 from tuning.config import Configuration
 from tuning.initial_state import prepare_resumed
 from tuning.resume import last_evaluated, rebuild, recall_trials
-from tuning.start import build, read_configuration
+from tuning.space import Value
+from tuning.start import build, read_configuration, write_configuration
 from tuning.trials import Trial
 
 CONFIG = configuration()
@@ -67,6 +68,35 @@ def written(directory: Path, trials: list[Trial], config: Configuration = CONFIG
 def test_trials_are_recalled_as_they_were(tmp_path: Path) -> None:
     trials = all_kinds()
     assert list(recall_trials(written(tmp_path, trials), CONFIG)) == trials
+
+
+def test_words_null_and_directories_of_any_name_are_recalled_as_they_were(tmp_path: Path) -> None:
+    awkward = tmp_path / 'model, "quoted" é=1+1'
+    awkward.mkdir()
+    space = {
+        "model": {"choice": [str(awkward), "org/b", "=org"]},
+        "class_weights": {"choice": ["none", "sqrt"]},
+        "dropout": {"choice": [None, "0.1", "0"]},
+    }
+    config = configuration(data={"path": "sample"}, search={"space": space})
+    names: tuple[Value, ...] = config.search.space["model"].choice or ()
+    words: list[Value] = ["none", "sqrt", "none"]
+    nulls: list[Value] = [None, 0.1, 0]
+    trials = [
+        trial(
+            *(number, (3000, 0.5)),
+            config=config,
+            parameters={"model": name, "class_weights": word, "dropout": dropout},
+            status="completed",
+            seconds=1.0,
+        )
+        for number, (name, word, dropout) in enumerate(zip(names, words, nulls, strict=True))
+    ]
+    run = written(tmp_path, trials, config)
+    write_configuration(run, config)
+    recalled = list(recall_trials(run, build(read_configuration(run))))
+    assert recalled == trials
+    assert [repr(one.parameters) for one in recalled] == [repr(one.parameters) for one in trials]
 
 
 def test_a_diverged_trial_is_recalled_with_its_last_losses(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Random suggestions, those of a grid, and which searcher an algorithm names."""
 
 from tests.tuning.builders import configuration
-from tuning.searchers import FixedSearcher, make_searcher
+from tuning.searchers import FixedSearcher, make_searcher, num_requested
 from tuning.tpe import TpeSearcher
 
 
@@ -21,6 +21,23 @@ def test_a_grid_suggests_every_point_but_the_one_that_trial_0_is() -> None:
     suggested = [searcher.suggest(f"t000{n}", n)["batch_size"] for n in (1, 2)]
     assert suggested == [8, 32]
     assert config.default_point == {"batch_size": 16}
+
+
+def test_a_grid_of_words_leaves_out_the_point_of_trial_0() -> None:
+    config = configuration(
+        data={"path": "sample"},
+        search={
+            "algorithm": "grid",
+            "space": {
+                "model": {"choice": ["org/a", "org/b"]},
+                "dropout": {"choice": [None, "0"]},
+            },
+        },
+    )
+    searcher = make_searcher(config)
+    assert config.default_point == {"model": "org/a", "dropout": None}
+    suggested = [tuple(searcher.suggest("", n).values()) for n in range(1, num_requested(config))]
+    assert suggested == [("org/a", 0), ("org/b", None), ("org/b", 0)]
 
 
 def test_the_algorithm_names_the_searcher() -> None:

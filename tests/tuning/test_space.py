@@ -54,7 +54,7 @@ def problems(space: Any, **search: Any) -> list[str]:
         ({"batch_size": {"uniform": ["8", "32"]}}, "must be a valid integer"),
         ({"batch_size": {"choice": ["8", "16.5"]}}, "16.5, but must be a valid integer"),
         ({"batch_size": {"choice": ["8", "8"]}}, "must not hold a value twice"),
-        ({"batch_size": {"choice": []}}, "search.space.batch_size.choice"),
+        ({"batch_size": {"choice": []}}, "search.space.batch_size: choice is [], but must hold"),
         ({"warmup_steps": {"uniform": ["100", "1000"]}}, "must be a whole number of steps"),
         ({}, "search.space is {}"),
         ("learning_rate", "search.space is 'learning_rate'"),

@@ -164,14 +164,17 @@ def test_values_take_the_type_of_their_field() -> None:
     assert configuration.search.time_budget_s == 60.0
 
 
-@pytest.mark.parametrize("name", ["ci", "encoder", "indobert", "indobert-grid", "sample"])
+SHIPPED = ["ci", "encoder", "indobert", "indobert-grid", "sample", "three-encoders", "wide"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_configuration_is_valid(name: str) -> None:
     assert name in shipped_names()
     resolved("--config", name, "--data", "x.csv")
 
 
 def test_no_configuration_is_shipped_that_no_test_names() -> None:
-    assert shipped_names() == ["ci", "encoder", "indobert", "indobert-grid", "sample"]
+    assert shipped_names() == SHIPPED
 
 
 def test_the_grid_is_the_study_s_27_points() -> None:

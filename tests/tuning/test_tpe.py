@@ -111,6 +111,52 @@ def test_tpe_after_a_resume_suggests_what_it_would_have_suggested() -> None:
     assert resumed.suggest("t", number) == whole.suggest("t", number)
 
 
+WORDS = configuration(
+    data={"path": "sample"},
+    search={
+        "algorithm": "tpe",
+        "space": {
+            "model": {"choice": ["org/a", "org/b"]},
+            "schedule": {"choice": ["linear", "cosine"]},
+            "dropout": {"choice": [None, "0.1"]},
+            "learning_rate": {"log_uniform": ["1e-5", "1e-3"]},
+        },
+    },
+)
+
+
+def run_words(searcher: TpeSearcher, number: int) -> Trial:
+    """Run a trial of the space above to its end; `org/b` is better, and so is `cosine`."""
+    made = trial(number, config=WORDS, parameters=searcher.suggest(f"t{number:04d}", number))
+    better = [made.parameters["model"] == "org/b", made.parameters["schedule"] == "cosine"]
+    made.add(evaluation(3000, 0.3 + 0.2 * sum(better)))
+    searcher.evaluated(made)
+    made.end(Ending(status=Status.COMPLETED))
+    searcher.ended(made)
+    return made
+
+
+def test_tpe_learns_words_and_suggests_the_same_after_a_resume() -> None:
+    whole, resumed = TpeSearcher(WORDS.search), TpeSearcher(WORDS.search)
+    ended = [run_words(whole, number) for number in range(1, 41)]
+    last = [(one.parameters["model"], one.parameters["schedule"]) for one in ended[30:]]
+    assert last.count(("org/b", "cosine")) >= 7
+    assert {one.parameters["dropout"] for one in ended} == {None, 0.1}
+    resumed.recall(ended)
+    assert resumed.suggest("t", 41) == whole.suggest("t", 41)
+
+
+def test_tpe_leaves_out_trial_0_with_a_word_or_null_outside_the_space() -> None:
+    inside = {"model": "org/a", "schedule": "linear", "dropout": None, "learning_rate": 1e-4}
+    for outside in ({"model": "org/c"}, {"schedule": "constant"}, {"dropout": 0.3}, {}):
+        searcher = TpeSearcher(WORDS.search)
+        parameters: Parameters = {**inside, **outside}
+        searcher.ended(
+            trial(0, (3000, 0.5), config=WORDS, status="completed", parameters=parameters)
+        )
+        assert len(states(searcher)) == (not outside)
+
+
 def test_tpe_after_an_early_resume_does_not_repeat_its_first_suggestions() -> None:
     whole = TpeSearcher(TPE.search)
     ended = [run(whole, number) for number in (1, 2)]
