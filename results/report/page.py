@@ -22,7 +22,7 @@ from results.report.markup import anchor_of, heading, section
 from results.report.mistakes_section import describe_mistakes
 from results.report.parameter_charts import plot_parameters
 from results.report.run_data import RunData, read_run_data
-from results.report.search_sections import describe_data, describe_repetition
+from results.report.search_sections import describe_data, describe_repetition, list_earlier
 from results.report.verdict_section import describe_verdict
 from results.run import Run
 
@@ -79,7 +79,10 @@ def _build_page(data: RunData, *, with_texts: bool) -> str:
         "Mistakes": describe_mistakes(data, with_texts=with_texts) if test else "",
         "Winner against default": describe_confirmation(data),
         "Encoders": describe_encoders(data),
-        "Configurations tried": list_trials(data) + plot_parameters(data) + curves,
+        "Configurations tried": list_trials(data)
+        + list_earlier(data)
+        + plot_parameters(data)
+        + curves,
         "Data": describe_data(record),
         "Calibration and other scores": describe_other_scores(test) if test else "",
         "Method and environment": describe_repetition(data),

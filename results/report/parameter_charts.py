@@ -200,21 +200,25 @@ def _as_number(value: Value) -> float:
 def _plot_pair(pair: tuple[str, str], plotted: _Plotted) -> str:
     first, second = pair
     label = plotted.data.score_label
+    ascending = {  # what is plotted last is on top
+        rung.examples: sorted(zip(rung.trials, rung.scores, strict=True), key=lambda pair: pair[1])
+        for rung in plotted.rungs
+    }
     traces = [
         {
             "type": "scatter",
             "mode": "markers",
             "name": "trials",
             **plotted.at(rung),
-            "x": _parameter_values(first, plotted, rung.trials),
-            "y": _parameter_values(second, plotted, rung.trials),
+            "x": _parameter_values(first, plotted, [t for t, _ in ascending[rung.examples]]),
+            "y": _parameter_values(second, plotted, [t for t, _ in ascending[rung.examples]]),
             "text": [
                 f"{trial.trial_id}: {score:.4f}<br>{_whole(trial, first)}, {_whole(trial, second)}"
-                for trial, score in zip(rung.trials, rung.scores, strict=True)
+                for trial, score in ascending[rung.examples]
             ],
             "hovertemplate": "%{text}<extra></extra>",
             "marker": {
-                "color": rounded(rung.scores),
+                "color": rounded([score for _, score in ascending[rung.examples]]),
                 "colorscale": "Viridis",
                 "size": 9,
                 "line": {"color": "@muted", "width": 0.5},
@@ -232,7 +236,7 @@ def _plot_pair(pair: tuple[str, str], plotted: _Plotted) -> str:
         "showlegend": False,
         "margin": {"t": 16},
     }
-    described = "The brighter a point, the better the score of its trial."
+    described = "The brighter a point, the better the score; where trials meet, the best is on top."
     return chart(f"{second} against {first}", described, traces, layout, height=340)
 
 

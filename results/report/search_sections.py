@@ -6,9 +6,9 @@ from typing import Any
 from results.encoder_choice import encoders_of, facts_of_model
 from results.environment import recorded_version
 from results.next_steps import LEAST_NOISE
-from results.parameter_values import name_of_model
+from results.parameter_values import format_parameters, name_of_model
 from results.report.evaluation_sections import describe_method
-from results.report.markup import bullets, code, fold, paragraphs, table
+from results.report.markup import bullets, code, fold, number, paragraphs, table
 from results.report.run_data import RunData
 from results.trial_states import SearchStatus
 
@@ -70,6 +70,22 @@ def _describe_label_noise(record: Mapping[str, Any]) -> Iterator[str]:
     noise = record["data"].get("label_noise")
     if noise and (noise < LEAST_NOISE or record["status"] != SearchStatus.COMPLETED):
         yield f"Of the texts that occur more than once, {noise:.1%} have labels that disagree."
+
+
+def list_earlier(data: RunData) -> str:
+    """Write which configurations of earlier runs were tried first; empty without any."""
+    rows = [
+        [
+            one.get("trial_id") or "not started",
+            str(one.get("run", "")),
+            format_parameters(one.get("parameters", {}), data.model_names),
+            number(one.get("score_there")),
+            "; ".join(one.get("notes") or ()),
+        ]
+        for one in data.record.get("warm_start") or ()
+    ]
+    header = ["trial", "earlier run", "configuration", "score there", "notes"]
+    return fold("Configurations of earlier runs, tried first", table(header, rows))
 
 
 def describe_repetition(data: RunData) -> str:

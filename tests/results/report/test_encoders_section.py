@@ -65,3 +65,17 @@ def test_a_search_of_one_encoder_has_no_section_on_encoders(tmp_path: Path) -> N
     page = build_report(run, record(encoders=[{**one, "trials": 2, "best": None}]), with_texts=True)
     assert '<section id="encoders"' not in page
     assert "seconds per 1,000 training rows" in page
+
+
+def test_configurations_of_earlier_runs_are_listed(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    entry = {"run": f"/runs/{EVIL}", "trial_id": "t0001", "score_there": 0.81234, "notes": [EVIL]}
+    page = build_report(
+        run,
+        record(warm_start=[{**entry, "parameters": {"schedule": "cosine"}}]),
+        with_texts=True,
+    )
+    assert "Configurations of earlier runs" in page
+    assert "schedule cosine</td>" in page
+    assert "0.812</td>" in page
+    assert EVIL not in page
