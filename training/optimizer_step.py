@@ -239,7 +239,7 @@ class OptimizerStep:
         # The inverse of the factor in torch's `clip_grads_with_norm_`.
         scale = ((norm + 1e-6) / self._max_grad_norm).clamp(min=1.0)
         adamw = self._optimizer.adamw
-        adamw.grad_scale = scale  # type: ignore[attr-defined]  # torch's GradScaler sets it
+        adamw.grad_scale = scale.float()  # type: ignore[attr-defined]  # torch's GradScaler sets it
         if self._decays_separately:
             self._optimizer.decay()
         adamw.step()
