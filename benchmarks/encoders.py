@@ -173,7 +173,7 @@ def _options(tweets: Path, model: str, number: int, *, epochs: int = 8) -> tuple
         *("--data", str(tweets), "--data.split_seed", seed),
         *("--model", model, "--model.max_length", str(_MAX_LENGTH)),
         *("--training.epochs", str(epochs), "--training.batch_size", "16"),
-        *("--training.learning_rate", "1e-3", "--training.warmup_steps", "0.1"),
+        *("--training.learning_rate", "5e-4", "--training.warmup_steps", "0.1"),
         *("--training.seed", seed, "--search.seed", seed, "--search.max_concurrent", "1"),
     )
 
