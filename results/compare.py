@@ -88,7 +88,9 @@ def _test_cell(test: Mapping[str, Any] | None) -> str:
     if test is None:
         return "not evaluated"
     low, high = test["confidence_intervals"]["score"]
-    return f"{test['score']:.4f} [{low:.4f}, {high:.4f}]"
+    chosen = test.get("encoder")  # a candidate that was evaluated instead of the winner
+    of_trial = f" of {chosen['trial_id']}" if chosen else ""
+    return f"{test['score']:.4f} [{low:.4f}, {high:.4f}]{of_trial}"
 
 
 def _search_cell(record: Mapping[str, Any], role: str) -> str:
