@@ -269,9 +269,9 @@ def as_row(found: Mapping[str, Any]) -> str:
         )
         for name in _SIZES
     }
-    shown = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None)
+    listed = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items() if mean is not None)
     cells = (
-        *(str(found["number"]), found["default"], found["winner"], shown),
+        *(str(found["number"]), found["default"], found["winner"], listed),
         *("yes" if is_right(found) else "no", f"{found['seconds']:.0f}"),
     )
     return f"| {' | '.join(cells)} |"
