@@ -130,12 +130,8 @@ def describe_search(
     """Describe data, tokens, steps, trials, rungs, rows, time, memory and disk space by line."""
     rehearsal, slots = planned.rehearsal, planned.slots
     yield from _describe_data(configuration, preparation)
-    yield (
-        f"model       {rehearsal.num_parameters / 1e6:.1f} M parameters; batch size"
-        f" {rehearsal.batch_size} x {rehearsal.longest_row} tokens:"
-        f" {rehearsal.seconds_of_largest:.2f} s per step; typical rows: "
-        + ", ".join(f"{s:.3g} s at batch size {size}" for size, s in rehearsal.steps.items())
-    )
+    for name in preparation.encoders:
+        yield from _describe_model(rehearsal.of(name), name, len(preparation.encoders))
     yield from (f"            {note}" for note in preparation.notes)
     search, plan = configuration.search, preparation.plan
     requested = num_requested(configuration)
@@ -155,7 +151,8 @@ def describe_search(
     )
     yield from describe_plan(planned)
     a_trial = _BYTES_A_TRIAL + _BYTES_AN_EVALUATION * len(plan.points)
-    checkpoints = _COPIES_A_TRAINING * rehearsal.num_parameters * _BYTES_A_PARAMETER
+    largest = max(one.num_parameters for one in (rehearsal, *rehearsal.others.values()))
+    checkpoints = _COPIES_A_TRAINING * largest * _BYTES_A_PARAMETER
     at_once = min(max(slots, 1), max(requested, confirmed))
     yield from _describe_disk(
         (requested + confirmed) * a_trial + at_once * checkpoints, configuration
@@ -163,7 +160,7 @@ def describe_search(
 
 
 def _describe_data(configuration: Configuration, preparation: Preparation) -> Iterator[str]:
-    statistics, summary = preparation.statistics, preparation.data.summary
+    summary = preparation.data.summary
     yield f"data        {summary.kept:,} of {summary.rows:,} rows kept; dropped: " + (
         ", ".join(f"{count:,} {reason}" for reason, count in summary.dropped.items() if count)
         or "none"
@@ -176,11 +173,29 @@ def _describe_data(configuration: Configuration, preparation: Preparation) -> It
         yield f"            {line}"
     yield f"            {summary.format}"
     yield from (f"            {note}" for note in summary.notes)
+    for name, encoder in preparation.encoders.items():
+        statistics = encoder.statistics
+        yield (
+            f"tokens      {_of(name, len(preparation.encoders))}{statistics.unknown_share:.2%}"
+            f" unknown, {statistics.tokens_per_word:.2f} per word,"
+            f" {statistics.truncated_share:.2%} of the rows truncated"
+            f" at {configuration.model.max_length}"
+        )
+
+
+def _of(name: str, num_encoders: int) -> str:
+    return f"{name}: " if num_encoders > 1 else ""
+
+
+def _describe_model(rehearsal: Rehearsal, name: str, num_encoders: int) -> Iterator[str]:
+    """Describe size and times of one encoder; of several also how long a process builds it."""
+    built = f"; built in {rehearsal.build:.1f} s by each worker" if num_encoders > 1 else ""
     yield (
-        f"tokens      {statistics.unknown_share:.2%} unknown,"
-        f" {statistics.tokens_per_word:.2f} per word,"
-        f" {statistics.truncated_share:.2%} of the rows truncated"
-        f" at {configuration.model.max_length}"
+        f"model       {_of(name, num_encoders)}{rehearsal.num_parameters / 1e6:.1f} M parameters;"
+        f" batch size {rehearsal.batch_size} x {rehearsal.longest_row} tokens:"
+        f" {rehearsal.seconds_of_largest:.2f} s per step; typical rows: "
+        + ", ".join(f"{s:.3g} s at batch size {size}" for size, s in rehearsal.steps.items())
+        + built
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from statistics import fmean, median
-from typing import Any
+from typing import Any, Self
 
 from results.trial_states import Source
 from training.checkpoint import CHECKPOINT_SHARE
@@ -29,7 +29,7 @@ from tuning.ranking import Ranking
 from tuning.rehearsal import Rehearsal
 from tuning.rungs import EvaluationPlan, expected_rows, is_judged_at
 from tuning.searchers import FixedSearcher
-from tuning.space import with_parameters
+from tuning.space import name_of_model, with_parameters
 from tuning.trials import Phase, Trial
 
 _MIN_EVALUATIONS = 3
@@ -47,6 +47,20 @@ _MOST_COMING = 100
 _STEPS_TO_LEARN = 150
 """Steps after which half of the trials of a model from scratch have left the constant predictor, in
 the recorded grids of `benchmarks/data`. At rungs before, all are promoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What a trial trains."""
+
+    training: TrainingConfig
+    model: str | None
+    """Name of its encoder; None: the only one."""
+
+    @classmethod
+    def of(cls, trial: Trial) -> Self:
+        """Return what a trial trains."""
+        return cls(training=trial.training, model=name_of_model(trial.parameters))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +83,7 @@ class RemainingWork:
     """Seconds that each finished trial took up a slot, including the start of its process."""
     limit: float | None = None
     """Seconds left of the time budget."""
-    coming: Sequence[TrainingConfig] = ()
+    coming: Sequence[Candidate] = ()
     """What trials of the search that have not started are likely to train with."""
     rehearsal: Rehearsal | None = None
     """None: nothing was timed before the search."""
@@ -111,14 +125,14 @@ class RemainingWork:
         for trial in self.trials:
             if trial.trial_id in self.paces:
                 measured += trial.evaluations[-1].seconds
-                expected += trial.examples * self.rehearsed_pace(trial.training)
+                expected += trial.examples * self.rehearsed_pace(Candidate.of(trial))
         return measured / expected if expected else 1.0
 
-    def rehearsed_pace(self, training: TrainingConfig) -> float:
+    def rehearsed_pace(self, candidate: Candidate) -> float:
         """Return the seconds per training row, evaluations included; 0 without a rehearsal."""
-        found = self.rehearsal
-        if found is None:
+        if self.rehearsal is None:
             return 0.0
+        found, training = self.rehearsal.of(candidate.model), candidate.training
         num_rows = self.ranking.rung_scores.num_rows
         steps = schedule_of(training, num_rows).total_steps * found.seconds_a_step(
             training.batch_size
@@ -213,10 +227,10 @@ def _costs_of_pending(work: RemainingWork) -> list[float]:
     """
     finished = [t.examples for t in work.trials if not t.is_running and not t.is_never_stopped]
     costs = []
-    for number, training in enumerate(work.coming[: work.num_pending]):
+    for number, candidate in enumerate(work.coming[: work.num_pending]):
         is_default = work.requested - work.num_pending + number == 0
-        rows = work.plan.end if is_default else work.expected_rows(training)
-        costs.append(work.turnaround + fmean([*finished, rows]) * _pace_of(work, training))
+        rows = work.plan.end if is_default else work.expected_rows(candidate.training)
+        costs.append(work.turnaround + fmean([*finished, rows]) * _pace_of(work, candidate))
     if not costs and work.num_pending:
         rows = expected_rows(work.plan, work.search)
         costs = [work.turnaround + fmean([*finished, rows]) * fmean(work.paces.values())]
@@ -236,7 +250,7 @@ def _costs_of_replicates(work: RemainingWork) -> list[float]:
         work.search, num_finalists=num_finalists, up_to=work.search.confirm_replicates
     )
     known = [_pace(work, trial) for trial in work.trials if not trial.is_confirmation]
-    paces = [*known, *(_pace_of(work, training) for training in work.coming)]
+    paces = [*known, *(_pace_of(work, candidate) for candidate in work.coming)]
     training = work.turnaround + work.plan.budget * fmean(paces or work.paces.values())
     return [training] * max(num_trainings - num_started, 0)
 
@@ -254,13 +268,13 @@ def _pace(work: RemainingWork, trial: Trial) -> float:
         return own
     same = [t.trial_id for t in work.trials if t.parameters == trial.parameters]
     known = [work.paces[trial_id] for trial_id in same if trial_id in work.paces]
-    return fmean(known) if known else _pace_of(work, trial.training)
+    return fmean(known) if known else _pace_of(work, Candidate.of(trial))
 
 
-def _pace_of(work: RemainingWork, training: TrainingConfig) -> float:
+def _pace_of(work: RemainingWork, candidate: Candidate) -> float:
     """Return the expected pace of a configuration: rehearsed, else the mean of all."""
     if work.rehearsal is not None:
-        return work.rehearsed_pace(training) * work.correction
+        return work.rehearsed_pace(candidate) * work.correction
     return fmean(work.paces.values())
 
 
@@ -282,7 +296,7 @@ class Progress(Observer):
     _at_once: int = field(default=0, init=False)
     _rows: int = field(default=0, init=False)
     """Training rows seen up to the last evaluation."""
-    _trainings: list[TrainingConfig] = field(default_factory=list, init=False)
+    _trainings: list[Candidate] = field(default_factory=list, init=False)
     """Of the trials by number, as far as they were asked for."""
     _seen: deque[tuple[float, int]] = field(default_factory=deque, init=False)
     """Evaluations of the last minute and one before: (time, training rows seen by then)."""
@@ -368,16 +382,21 @@ class Progress(Observer):
         ]
         return not scores or 2 * sum(score > threshold for score in scores) <= len(scores)
 
-    def _coming(self) -> list[TrainingConfig]:
+    def _coming(self) -> list[Candidate]:
         """Return what coming trials train with; under `tpe` others of the same space."""
         training = self.policy.configuration.training
         first = len(self.policy.store.searched)
         last = min(self.policy.requested, first + _MOST_COMING)
         if not self._trainings:
-            self._trainings.append(training)
+            self._trainings.append(Candidate(training=training, model=None))
         if last > len(self._trainings):
             searcher = FixedSearcher(self.policy.configuration, self.policy.searcher.first_points)
             for number in range(len(self._trainings), last):
                 parameters = searcher.suggest("", number)
-                self._trainings.append(with_parameters(training, parameters))
+                self._trainings.append(
+                    Candidate(
+                        training=with_parameters(training, parameters),
+                        model=name_of_model(parameters),
+                    )
+                )
         return self._trainings[first:last]

@@ -15,7 +15,7 @@ from results.status_text import compare_with_plan, format_duration
 from results.trial_states import SearchStatus
 from training.config import TINY
 from training.device import available_memory
-from tuning.forecast import Forecast, Progress, RemainingWork, forecast
+from tuning.forecast import Candidate, Forecast, Progress, RemainingWork, forecast
 from tuning.observers import Observer
 from tuning.policy import Policy
 from tuning.rehearsal import Rehearsal
@@ -65,13 +65,21 @@ class Plan:
             "sufficient_time_budget_s": self.sufficient_budget,
             "assumptions": {
                 "slots": self.slots,
-                "seconds_a_step": {str(size): s for size, s in measured.steps.items()},
-                "seconds_an_evaluation": measured.evaluation,
+                **_described(measured),
+                "encoders": {name: _described(one) for name, one in measured.others.items()},
                 "start_up_s": start_up_seconds(self.slots),
                 "rehearsal_s": round(measured.seconds, 1),
                 "confirmation": "it ends at the first replicate at which a challenger can win",
             },
         }
+
+
+def _described(measured: Rehearsal) -> dict[str, Any]:
+    return {
+        "seconds_a_step": {str(size): s for size, s in measured.steps.items()},
+        "seconds_an_evaluation": measured.evaluation,
+        "seconds_to_build": measured.build,
+    }
 
 
 def plan_search(progress: Progress, *, num_final_rows: int) -> Plan | None:
@@ -129,8 +137,9 @@ def _seconds_of_final(work: RemainingWork, policy: Policy, num_rows: int) -> flo
     """Return the seconds in which the winner is retrained and evaluated."""
     found, configuration = work.rehearsal, policy.configuration
     assert found is not None, "there is a rehearsal"
-    paces = [work.rehearsed_pace(training) for training in work.coming]
-    pace = sum(paces) / len(paces) if paces else work.rehearsed_pace(configuration.training)
+    default = Candidate(training=configuration.training, model=None)
+    paces = [work.rehearsed_pace(candidate) for candidate in work.coming or [default]]
+    pace = sum(paces) / len(paces)
     cores = (os.cpu_count() or 1) if configuration.model.name != TINY else 1
     faster = 1 + _FASTER_BY_A_CORE * (cores - 1)
     epochs = configuration.training.epochs

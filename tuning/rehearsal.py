@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Self
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _KILLED = -9
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a worker of the search took; times in seconds."""
+    """What a worker of the search took with one encoder; times in seconds."""
 
     steps: Mapping[int, float]
     """Mean time of an optimizer step on typical batches, by batch size."""
@@ -39,7 +39,7 @@ class Rehearsal:
     between: float
     """Time between two trainings in one process, without Ray's share."""
     memory: int
-    """Peak of the process: bytes on the GPU where there is one, else of main memory."""
+    """Peak of the process, which holds all encoders: bytes on the GPU, else of main memory."""
     card_memory: int | None
     """Bytes that the GPU has; None: there is none."""
     batch_size: int
@@ -53,8 +53,16 @@ class Rehearsal:
     """Processes that computed at the same time, this one included."""
     seconds: float
     """Time of the rehearsal itself."""
+    build: float
+    """Time in which the model is built, when a process first trains it."""
+    others: Mapping[str, "Rehearsal"] = field(default_factory=dict)
+    """Those of the further encoders of the search, by name; this one is of trial 0's."""
     sharers: int = 1
     """Trials that share a GPU."""
+
+    def of(self, model: str | None) -> "Rehearsal":
+        """Return the rehearsal of an encoder; None: trial 0's."""
+        return self.others.get(model or "", self)
 
     def seconds_a_step(self, batch_size: int) -> float:
         """Return the time of a step, interpolated between the batch sizes that were timed."""
@@ -67,7 +75,10 @@ class Rehearsal:
         """Return the same for a trial that has a share of a GPU, on which trials take turns."""
         num = int(1 / gpus) if 0 < gpus < 1 else 1
         steps = {size: seconds * num for size, seconds in self.steps.items()}
-        return replace(self, steps=steps, evaluation=self.evaluation * num, sharers=num)
+        others = {name: one.sharing(gpus) for name, one in self.others.items()}
+        return replace(
+            self, steps=steps, evaluation=self.evaluation * num, others=others, sharers=num
+        )
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -76,8 +87,13 @@ class Rehearsal:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Return what `to_json` wrote."""
-        fields = json.loads(text)
-        return cls(**{**fields, "steps": {int(k): v for k, v in fields["steps"].items()}})
+        return cls._of(json.loads(text))
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> Self:
+        steps = {int(size): seconds for size, seconds in fields["steps"].items()}
+        others = {name: cls._of(one) for name, one in fields["others"].items()}
+        return cls(**{**fields, "steps": steps, "others": others})
 
 
 @dataclass(kw_only=True)
@@ -87,7 +103,7 @@ class RehearsalProcess:
     process: subprocess.Popen[bytes]
 
     def run(self, configuration: "Configuration", data: "SearchData", at_once: int) -> Rehearsal:
-        """Rehearse a trial; the process has ended when this returns.
+        """Rehearse a trial of each encoder; the process has ended when this returns.
 
         Args:
             configuration: of the search.
@@ -95,7 +111,7 @@ class RehearsalProcess:
             at_once: trials that will run at once on this machine.
 
         Raises:
-            MemoryError: the largest batch does not fit in memory.
+            MemoryError: the largest batch of an encoder does not fit in memory; it is named.
             RuntimeError: the process failed otherwise, with the reason.
         """
         assert self.process.stdin is not None
@@ -106,7 +122,8 @@ class RehearsalProcess:
         lines = out.decode(errors="replace").splitlines()
         answer = json.loads(lines[-1]) if lines and not self.process.returncode else {}
         if answer.get("is_memory") or self.process.returncode == _KILLED:
-            raise MemoryError("the largest batch does not fit")
+            encoder = answer.get("encoder", "an encoder")
+            raise MemoryError(f"the largest batch of {encoder} does not fit in memory")
         if "found" not in answer:
             raise RuntimeError(answer.get("problem") or f"exit code {self.process.returncode}")
         return Rehearsal.from_json(answer["found"])

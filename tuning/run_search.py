@@ -127,8 +127,8 @@ def _rehearse(process: RehearsalProcess, initial: InitialState) -> Rehearsal | N
         return None
     try:
         return process.run(configuration, data, max(num_slots_here(configuration), 1))
-    except MemoryError:
-        logger.warning("a rehearsal of the largest batch ran out of memory: trials may do so, too")
+    except MemoryError as error:
+        logger.warning("tried before the search: %s; trials may run out of memory, too", error)
     except RuntimeError as error:
         logger.warning("nothing could be timed before the search: %s", error)
     return None

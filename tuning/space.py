@@ -320,6 +320,11 @@ def with_parameters(training: TrainingConfig, parameters: Mapping[str, Any]) -> 
     return TrainingConfig.model_validate({**training.model_dump(), **fields})
 
 
+def name_of_model(parameters: Parameters) -> str | None:
+    """Return the name of the encoder among parameters; None: it is not searched."""
+    return None if MODEL not in parameters else str(parameters[MODEL])
+
+
 def extreme_points(space: Space) -> Iterator[Parameters]:
     """Yield every combination of the smallest and the largest values of the numeric domains."""
     numeric = {name: domain for name, domain in space.items() if domain.is_numeric}

@@ -25,7 +25,7 @@ from training.model_cache import ModelCache
 from training.tokens import Integers, LabelledTokens
 from tuning.checkpoints import Checkpoints
 from tuning.encoders import PreparedEncoder
-from tuning.space import MODEL
+from tuning.space import name_of_model
 from tuning.trials import Ending, Trial
 from tuning.workers import StopFlag, log_as, this_worker, watch
 
@@ -119,7 +119,7 @@ def to_config(trial: Trial, *, flag: str, micro_batch_sizes: Mapping[str, int]) 
     """
     return {
         TRIAL_ID: trial.trial_id,
-        "model": trial.parameters.get(MODEL),
+        "model": name_of_model(trial.parameters),
         "training": trial.training.model_dump(),
         "replicate": trial.replicate,
         "stops_early": not trial.is_never_stopped,

@@ -7,8 +7,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ while True:
 def rehearse(
     data: SearchData, training: TrainingConfig, sizes: Sequence[int], *, at_once: int
 ) -> Rehearsal:
-    """Train a few steps of each batch size, evaluate, write a checkpoint; measure all of it.
+    """Rehearse a trial of each encoder, one after the other in this process.
 
     Args:
         data: what the trials of the search share.
@@ -62,14 +62,32 @@ def rehearse(
         at_once: trials that will run at once on this machine.
 
     Raises:
-        MemoryError: the largest batch does not fit in memory.
+        EncoderMemoryError: the largest batch of an encoder does not fit in memory.
     """
-    started, cache, task = time.monotonic(), ModelCache(), data.task(0)
+    started, cache = time.monotonic(), ModelCache()
     torch.set_num_threads(data.num_threads)
-    with ExitStack() as stack:
-        stack.enter_context(_as_memory_error())
-        stack.enter_context(_busy_cores((at_once - 1) * data.num_threads))
-        step = stack.enter_context(_borrowed(task, training, cache))
+    found = {}
+    with _busy_cores((at_once - 1) * data.num_threads):
+        for name in data.encoders:
+            with _as_memory_error(name):
+                task = data.task(0, name)
+                found[name] = _rehearse(task, training, sizes, cache, at_once=at_once)
+    first, *others = found
+    return replace(
+        found[first],
+        others={name: found[name] for name in others},
+        memory=peak_memory(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _rehearse(
+    task: Task, training: TrainingConfig, sizes: Sequence[int], cache: ModelCache, *, at_once: int
+) -> Rehearsal:
+    """Train a few steps of each batch size, evaluate, write a checkpoint; measure all of it."""
+    started = time.monotonic()
+    with _borrowed(task, training, cache) as step:
+        build = time.monotonic() - started
         bench = _Bench(task=task, training=training, step=step)
         steps = {size: bench.time_steps(size) for size in sizes}
         evaluation = bench.time_evaluation()
@@ -80,12 +98,13 @@ def rehearse(
     with _borrowed(task, training.model_copy(update={"seed": training.seed ^ 1}), cache):
         reset = time.monotonic() - again
     num_fixed = min(NUM_FIXED_ROWS, len(task.train))
-    fixed_rows = evaluation * num_fixed / max(len(data.replicates[0].validation), 1)
+    fixed_rows = evaluation * num_fixed / max(len(task.validation or ()), 1)
     return Rehearsal(
         steps=steps,
         evaluation=evaluation,
         checkpoint=checkpoint,
         between=reset + fixed_rows,
+        build=build,
         memory=peak_memory(),
         card_memory=card_memory(),
         batch_size=sizes[-1],
@@ -95,6 +114,15 @@ def rehearse(
         at_once=at_once,
         seconds=time.monotonic() - started,
     )
+
+
+class EncoderMemoryError(MemoryError):
+    """The largest batch of an encoder does not fit in memory."""
+
+    def __init__(self, encoder: str) -> None:
+        """Name the encoder."""
+        super().__init__(encoder)
+        self.encoder = encoder
 
 
 @contextmanager
@@ -216,13 +244,15 @@ def _busy_cores(num: int) -> Iterator[None]:
 
 
 @contextmanager
-def _as_memory_error() -> Iterator[None]:
-    """Raise MemoryError for torch's RuntimeErrors, which on the CPU have no class of their own."""
+def _as_memory_error(encoder: str) -> Iterator[None]:
+    """Raise EncoderMemoryError for torch's RuntimeErrors, which on the CPU have no own class."""
     try:
         yield
+    except MemoryError as error:
+        raise EncoderMemoryError(encoder) from error
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-            raise MemoryError from error
+            raise EncoderMemoryError(encoder) from error
         raise
 
 
@@ -233,8 +263,8 @@ def main() -> None:
     answer: dict[str, str | bool]
     try:
         answer = {"found": rehearse(data, training, sizes, at_once=at_once).to_json()}
-    except MemoryError:
-        answer = {"is_memory": True}
+    except EncoderMemoryError as error:
+        answer = {"is_memory": True, "encoder": error.encoder}
     except Exception as error:  # the search itself will report it, if it matters
         answer = {"problem": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     print(json.dumps(answer), flush=True)

@@ -35,6 +35,7 @@ REHEARSAL = Rehearsal(
     evaluation=0.0,
     checkpoint=0.0,
     between=0.0,
+    build=0.0,
     memory=2**30,
     card_memory=None,
     batch_size=32,

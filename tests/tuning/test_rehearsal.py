@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tests.tuning.test_planned import REHEARSAL
 from tuning import trial_rehearsal
 from tuning.checks import is_like_this_machine
 from tuning.command_line import read_command
+from tuning.dry_run import describe_search, plan_from
 from tuning.preparation import prepare_search
 from tuning.rehearsal import Rehearsal, RehearsalProcess, batch_sizes
 from tuning.trial_rehearsal import rehearse
@@ -69,6 +71,30 @@ def test_a_rehearsal_measures_the_largest_batch_of_the_longest_rows(
     assert (found.batch_size, found.longest_row, found.at_once) == (32, 16, 2)
 
 
+def test_each_encoder_of_a_search_is_rehearsed_and_forecast_at_its_own_pace(
+    tmp_path: Path, small_bert: Path
+) -> None:
+    second = str(shutil.copytree(small_bert, tmp_path / "second"))
+    data = table(tmp_path, {"text": "pasar " * 40}, each=40)
+    space = {"model": {"choice": [str(small_bert), second]}}
+    arguments = [*SMALL, "--data", data, "--model", str(small_bert)]
+    given = read_command([*arguments, "--search.space", json.dumps(space)])[2]
+    prepared = prepare_search(given, tokenizer_directory=tmp_path / "tokenizer")
+    given = prepared.configuration
+    found = rehearse(prepared.search_data, given.training, [8], at_once=1)
+    assert list(found.others) == [second]
+    assert Rehearsal.from_json(found.to_json()) == found
+    slow = replace(found.of(second), steps={8: 100 * found.steps[8]})
+    found = replace(found, others={second: slow})
+    assert found.sharing(0.5).of(second).steps == {8: 200 * found.steps[8]}
+    plan = plan_from(given, prepared, found, 1)
+    alone = plan_from(given, prepared, replace(found, others={}), 1)
+    assert plan.forecast.search > 2 * alone.forecast.search
+    lines = "\n".join(describe_search(given, prepared, plan, None))
+    assert f"model       {second}: " in lines
+    assert "built in" in lines
+
+
 def answering(program: str) -> RehearsalProcess:
     """Return a process with another program, which reads no data."""
     given = [sys.executable, "-c", program]
@@ -86,7 +112,7 @@ def test_the_process_answers_with_what_it_measured_in_its_last_line() -> None:
 @pytest.mark.parametrize(
     ("program", "error", "reason"),
     [
-        ("print('{\"is_memory\": true}')", MemoryError, "does not fit"),
+        ('print(\'{"is_memory": true, "encoder": "big"}\')', MemoryError, "batch of big does not"),
         ("import os; os.kill(os.getpid(), 9)", MemoryError, "does not fit"),
         ('print(\'{"problem": "OSError: no"}\')', RuntimeError, "^OSError: no$"),
         ("import sys; sys.exit(3)", RuntimeError, "exit code 3"),
