@@ -14,7 +14,7 @@ from cluster.addresses import address_to_join
 from cluster.nodes import Node, ask_each, nodes_for
 from cluster.resources import Resources, describe_cluster, num_slots, resources_of_a_trial
 from cluster.session import ray_session
-from results.environment import VERSION, check_data_rules
+from results.environment import VERSION, check_data_rules, hash_model
 from results.errors import RunError, StorageError
 from results.run import Run, check_new_run
 from results.storage import Retries, Storage
@@ -185,6 +185,24 @@ def check_same_data(run: Run, preparation: Preparation) -> None:
             f"--resume: data {preparation.data.summary.path} has SHA-256 {found[:12]}..., but the"
             f" run started with {before[:12]}...; restore the file, or start a new run"
         )
+
+
+def check_same_encoders(run: Run, configuration: Configuration) -> None:
+    """Check that the directories of encoders hold the files that the run started with.
+
+    Raises:
+        RunError: files of a directory have changed, or the record cannot be read.
+    """
+    recorded = run.read_whole_record().get("encoders", ()) if run.record.exists() else ()
+    before = {one["name"]: one.get("sha256") for one in recorded}
+    for model in configuration.models:
+        found = hash_model(Path(model.name))
+        if None not in (found, before.get(model.name)) and found != before[model.name]:
+            raise RunError(
+                f"--resume: the files in {model.name} have changed since the run started (SHA-256"
+                f" {str(found)[:12]}..., but was {before[model.name][:12]}...), so that trials"
+                " could not be compared; restore them, or start a new run"
+            )
 
 
 def check_same_split(run: Run, data: PreparedData) -> None:

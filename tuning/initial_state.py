@@ -23,6 +23,7 @@ from tuning.checks import (
     check_new,
     check_not_tested,
     check_same_data,
+    check_same_encoders,
     check_same_rules,
     check_storage,
     num_slots_here,
@@ -211,6 +212,7 @@ def prepare_resumed(
     problems = check_resources(configuration, is_new=False)
     check_not_tested(run)
     check_same_rules(run)  # before any file is changed
+    check_same_encoders(run, configuration)
     run.remove_leftovers()
     store = recall_trials(run, configuration)
     check_enough_trials(configuration, store)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from results.environment import hash_model
 from results.errors import RunError
 from results.files import read_csv
 from results.run import Run, create_run
@@ -21,6 +22,7 @@ from tests.tuning.builders import (
 )
 from tests.tuning.deciding import confirmation_of, cut_short, run_to_end, starting
 from training.data import RULES
+from tuning.checks import check_same_encoders
 from tuning.record import (
     choose,
     count_trials,
@@ -266,6 +268,23 @@ def run(tmp_path: Path) -> Run:
 
 def _configuration(tmp_path: Path) -> Any:
     return configuration(output={"directory": str(tmp_path), "name": "before"})
+
+
+def test_a_search_is_not_resumed_with_changed_files_of_an_encoder(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("one", "two")]
+    for name in names:
+        Path(name).mkdir()
+        (Path(name) / "config.json").write_text("{}")
+    config = configuration(
+        model={"name": names[0]}, search={"space": {"model": {"choice": [*names, "a/hub-id"]}}}
+    )
+    run = create_run(tmp_path, "run")
+    listed = [{"name": name, "sha256": hash_model(Path(name))} for name in names]
+    run.write_record({"encoders": [*listed, {"name": "a/hub-id", "sha256": None}]})
+    check_same_encoders(run, config)
+    (Path(names[1]) / "config.json").write_text("{ }")
+    with pytest.raises(RunError, match=r"the files in .*two have changed since the run started"):
+        check_same_encoders(run, config)
 
 
 def test_a_search_is_not_resumed_with_other_data(run: Run, tmp_path: Path) -> None:
