@@ -276,11 +276,15 @@ def test_a_search_is_not_resumed_with_changed_files_of_an_encoder(tmp_path: Path
         Path(name).mkdir()
         (Path(name) / "config.json").write_text("{}")
     config = configuration(
-        model={"name": names[0]}, search={"space": {"model": {"choice": [*names, "a/hub-id"]}}}
+        data={"path": "sample"},
+        model={"name": names[0]},
+        search={"space": {"model": {"choice": [*names, "a/hub-id"]}}},
     )
     run = create_run(tmp_path, "run")
     listed = [{"name": name, "sha256": hash_model(Path(name))} for name in names]
-    run.write_record({"encoders": [*listed, {"name": "a/hub-id", "sha256": None}]})
+    record = {"status": "interrupted", "seconds": 1.0, "data": {"sha256": "", "rules": RULES}}
+    record |= {"trials": {"requested": 1}, "best": None, "default": None}
+    run.write_record({**record, "encoders": [*listed, {"name": "a/hub-id", "sha256": None}]})
     check_same_encoders(run, config)
     (Path(names[1]) / "config.json").write_text("{ }")
     with pytest.raises(RunError, match=r"the files in .*two have changed since the run started"):
