@@ -277,7 +277,7 @@ def test_help_lists_the_values_of_a_field_and_its_value_in_each_base(
     help_text = " ".join(capsys.readouterr().out.split())
     assert "[whole number at least 1, at most 1000; sample: 6; study: 3]" in help_text
     assert "[number above 0, at most 1; base: 2e-05]" in help_text
-    assert "[one of balanced, none; sample: none; study: must be given]" in help_text
+    assert "[one of balanced, sqrt, none; sample: none; study: must be given]" in help_text
 
 
 def test_a_separator_is_legible_in_the_help() -> None:

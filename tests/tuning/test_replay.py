@@ -43,7 +43,7 @@ class Recorded(FixedSearcher):
     """Suggests the warm-ups of recorded runs, in a given order."""
 
     def __init__(self, config: Configuration, warmups: Sequence[int]) -> None:
-        super().__init__(config.search, config.training)
+        super().__init__(config)
         self._warmups = warmups
 
     def suggest(self, trial_id: str, number: int) -> Parameters:

@@ -261,7 +261,7 @@ def test_a_word_that_is_no_choice_here_is_refused_and_the_next_best_is_taken(
     assert [one["parameters"]["model"] for one in found] == [str(encoder)]
     refused = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(refused) == 1
-    assert "model some/hub-id is none of choice ['tiny', " in refused[0].getMessage()
+    assert "model some/hub-id is none of choice [tiny, " in refused[0].getMessage()
 
 
 def test_encoders_are_compared_as_written_and_then_as_directories(
