@@ -181,6 +181,8 @@ def _model_name(value: Value) -> str:
     return value
 
 
+_OF_TURNS = 19
+"""Keeps the order of encoders independent of the other sampled values."""
 _NUM_CHECKED = 8
 """Random values of a range that are checked besides its bounds."""
 
@@ -300,9 +302,17 @@ def to_plain_space(space: Space) -> dict[str, dict[str, Any]]:
 
 
 def sample(space: Space, *, seed: int, number: int) -> Parameters:
-    """Return configuration `number` of a random search, a function of the arguments alone."""
+    """Return configuration `number` (1, 2, ...) of a random search, a function of the arguments.
+
+    Encoders take turns in random order, so that none is judged by fewer trials than the others.
+    """
     generator = np.random.default_rng([seed, number])
-    return {name: domain.sample(generator) for name, domain in space.items()}
+    sampled = {name: domain.sample(generator) for name, domain in space.items()}
+    if (encoders := space.get(MODEL)) is not None and encoders.choice:
+        turn, position = divmod(number - 1, len(encoders.choice))
+        order = np.random.default_rng([seed, turn, _OF_TURNS]).permutation(len(encoders.choice))
+        sampled[MODEL] = encoders.choice[order[position]]
+    return sampled
 
 
 def grid_points(space: Space) -> list[Parameters]:

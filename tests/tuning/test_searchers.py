@@ -2,6 +2,7 @@
 
 from tests.tuning.builders import configuration
 from tuning.searchers import FixedSearcher, make_searcher, num_requested
+from tuning.space import Domain, sample
 from tuning.tpe import TpeSearcher
 
 
@@ -44,3 +45,17 @@ def test_the_algorithm_names_the_searcher() -> None:
     for algorithm, kind in (("random", FixedSearcher), ("tpe", TpeSearcher)):
         config = configuration(search={"algorithm": algorithm})
         assert isinstance(make_searcher(config), kind)
+
+
+def test_encoders_take_turns_in_a_random_search() -> None:
+    names = ("tiny", "a/one", "a/two")
+    space = {"model": Domain(choice=names), "learning_rate": Domain(log_uniform=(1e-5, 1e-3))}
+    for seed in range(20):
+        found = [sample(space, seed=seed, number=number)["model"] for number in range(1, 10)]
+        turns = [found[start : start + 3] for start in (0, 3, 6)]
+        assert all(sorted(map(str, turn)) == sorted(names) for turn in turns)
+    orders = {
+        tuple(sample(space, seed=seed, number=number)["model"] for number in (1, 2, 3))
+        for seed in range(60)
+    }
+    assert len(orders) == 6
