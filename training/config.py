@@ -180,7 +180,7 @@ class TrainingConfig(Section):
     rows; `sqrt`: proportional to the square root of these; `none`: all are 1."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1), SEARCHED] = 0.0
     """Share of each label's probability that the loss spreads evenly over all classes (Szegedy et
-    al. 2016); evaluations report the loss without it."""
+    al. 2016); a row keeps the weight of its label, and evaluations report the loss without it."""
     schedule: Annotated[Literal["linear", "cosine", "constant"], SEARCHED] = "linear"
     """Learning rate after the warm-up: `linear` or `cosine` (Loshchilov and Hutter 2017) fall to 0
     at the end of the full budget, `constant` stays."""
