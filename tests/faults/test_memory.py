@@ -44,7 +44,7 @@ def test_an_encoder_without_enough_memory_leaves_the_others_alone(
     space = {"model": {"choice": encoders}, "batch_size": {"choice": [8, 16]}}
     options = ["--search.space", json.dumps(space), "--search.algorithm", "grid"]
     options += ["--output.directory", str(runs), "--name", "three-encoders"]
-    options += ["--model", small, "--training.learning_rate", "1e-3", "--search.scheduler", "none"]
+    options += ["--model", small, "--training.learning_rate", "5e-3", "--search.scheduler", "none"]
     _, _, checked = read_command([*IN_TURN, *options, "--search.confirm_replicates", "0"])
     run = Run(directory=run_search(checked).directory)
     assert run.record["status"] == "completed"
@@ -52,7 +52,7 @@ def test_an_encoder_without_enough_memory_leaves_the_others_alone(
     assert run.record["rows_at_once"] == limits
     by_encoder = run.trials.groupby("model")["status"].agg(list).to_dict()
     assert by_encoder[large] == ["failed", "failed"]
-    assert by_encoder[small] == by_encoder[middle] == ["completed", "completed"]
+    assert {*by_encoder[small], *by_encoder[middle]} <= {"completed", "collapsed"}
     assert run.record["best"]["parameters"]["model"] != large
 
 
