@@ -111,6 +111,7 @@ class ModelCache:
         key, started = (encoder.digest, captures), time.monotonic()
         is_switched = bool(self._models) and next(reversed(self._models)) != key
         built = self._models.pop(key, None)
+        is_kept = built is not None
         with self._capturing_stream(captures=captures):
             if built is None:
                 self._make_space(encoder)
@@ -121,8 +122,9 @@ class ModelCache:
                 self._reset(key, encoder, seed)
             if is_switched:
                 logger.info(
-                    "switched to another encoder in %.2f s; this process has built %d of them",
-                    *(time.monotonic() - started, self.num_models),
+                    "switched to another encoder, %s in %.2f s; this process keeps %d",
+                    *("set back" if is_kept else "built", time.monotonic() - started),
+                    self.num_models,
                 )
             try:
                 reduced = first_token_alone(built.layer) if built.layer else nullcontext()

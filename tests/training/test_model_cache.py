@@ -57,8 +57,9 @@ def test_the_model_is_built_once_for_all_trainings_of_a_seed(
 
 
 def test_encoders_that_take_turns_give_what_each_gives_alone_and_are_built_once(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="training.model_cache")
     tasks, model_cache = (_task(tmp_path / "a", "bert"), toy_task()), ModelCache()
     models = []
     for number in (0, 1, 0, 1, 1, 0):
@@ -67,6 +68,10 @@ def test_encoders_that_take_turns_give_what_each_gives_alone_and_are_built_once(
         models.append(id(found.model))
     assert [models.index(one) for one in models] == [0, 1, 0, 1, 1, 0]
     assert model_cache.num_models == 2
+    lines = [one.getMessage() for one in caplog.records if one.name == "training.model_cache"]
+    assert [line.split(",")[1].split(" in ")[0] for line in lines] == [
+        *(" built", " set back", " set back", " set back")
+    ]
 
 
 def test_a_model_that_does_not_fit_beside_another_is_built_in_its_memory(
