@@ -22,7 +22,11 @@ class ModelDropout:
     def __init__(self, model: PreTrainedModel) -> None:
         """Note the model's own probabilities, and give it a configuration of its own."""
         copies: dict[int, PreTrainedConfig] = {}
-        for module in model.modules():
+        for module in list(model.modules()):
+            # ModernBERT has an identity where its configuration asks for no dropout.
+            for name, child in module.named_children():
+                if isinstance(child, nn.Identity) and "drop" in name:
+                    setattr(module, name, nn.Dropout(0.0))
             config = vars(module).get("config")
             if isinstance(config, PreTrainedConfig):
                 if id(config) not in copies:

@@ -227,7 +227,7 @@ class OptimizerStep:
             return loss
         # A row keeps the weight of its label. `cross_entropy` of torch weights the smoothed share
         # by class instead, which favours rare classes in every row: with balanced weights a
-        # smoothing of 0.1 lost 10 points of macro-F1, and 0.2 lost 30 (training/README.md).
+        # smoothing of 0.1 lost 10 points, and 0.2 lost 30 (training/README.md).
         even = -(self._class_weights[batch["labels"]] * log_p.mean(dim=-1)).sum()
         return loss + self._label_smoothing * (even - loss)
 

@@ -313,6 +313,18 @@ def test_dropout_is_changed_everywhere_and_the_model_s_own_comes_back() -> None:
     assert model.config.hidden_dropout_prob == 0.2
 
 
+def test_dropout_that_a_model_left_out_as_an_identity_is_changed_too() -> None:
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(ARCHITECTURES["modernbert"][0])
+    dropout = ModelDropout(model)
+    dropout.set(0.3)
+    named = {name: part for name, part in model.named_modules() if name.endswith("drop")}
+    assert named
+    assert {part.p for part in named.values()} == {0.3}
+    dropout.set(None)
+    assert {part.p for part in named.values()} == {0.0}
+
+
 def test_the_retrained_model_s_configuration_has_its_dropout() -> None:
     tuned = finetune(toy_task(96), toy_training(epochs=1, dropout=0.15), evaluate_at=[96])
     assert tuned.model.config.hidden_dropout_prob == 0.15
