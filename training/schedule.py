@@ -26,7 +26,7 @@ class Schedule:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the full budget, over which the schedule of the learning rate spans."""
+        """Optimizer steps of the full budget, which the schedule of the learning rate spans."""
         return self.steps_per_epoch * self.epochs
 
     @property
