@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from training.config import TINY, ModelConfig
 from training.data import PreparedData, prepare
@@ -16,7 +15,7 @@ from training.model import facts_of, load_tokenizer
 from training.schedule import num_warmup_steps, schedule_of
 from training.split_texts import SplitTexts
 from training.texts import LabelledTexts
-from training.tokens import Integers, TokenStatistics
+from training.tokens import Integers
 from training.trained_on import check_not_seen, known_to
 from tuning.config import Configuration, objective_of, with_data
 from tuning.confirmation import split_seed
@@ -78,16 +77,6 @@ class Preparation:
     def default_encoder(self) -> CheckedEncoder:
         """Trial 0's encoder."""
         return next(iter(self.encoders.values()))
-
-    @property
-    def statistics(self) -> TokenStatistics:
-        """How well the tokenizer of trial 0's encoder fits the training texts."""
-        return self.default_encoder.statistics
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer of trial 0's encoder."""
-        return self.default_encoder.tokenizer
 
     @property
     def seconds_of_checks(self) -> float:
